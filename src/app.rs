@@ -4,6 +4,7 @@ mod error;
 mod journal;
 mod listen;
 mod parts;
+mod trial;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ pub use error::AppError;
 use journal::LedgerJournal;
 use listen::{Certificate, Listen};
 use parts::{Part, Vault, bind};
+pub(crate) use trial::{Trial, try_settings};
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
@@ -336,11 +338,10 @@ impl Running {
             });
             return Ok(Some(webhook));
         };
-        let key = std::path::absolute(path)
-            .ok()
-            .and_then(|path| self.data.read_secret(path).transpose())
-            .ok_or_else(|| AppError::WebhookSecret(path.clone()))??;
-        Ok(Some(Webhook::new(&settings.url, key)?))
+        Ok(Some(Webhook::new(
+            &settings.url,
+            parts::webhook_secret(&self.data, path)?,
+        )?))
     }
 
     fn launch_worker(

@@ -28,6 +28,21 @@ pub(crate) fn fitting<'a>(
         .collect()
 }
 
+/// The accounts of a caller's own grants that give no more codes, as rows of accounts.
+pub(crate) fn spent(own: &Value) -> Vec<Value> {
+    let grants = own["grants"].as_array().into_iter().flatten();
+    let mut rows: Vec<Value> = Vec::new();
+    // One row for each account, however many of its groups were granted it too.
+    for grant in grants.filter(|grant| grant["state"] != "active") {
+        if rows.iter().all(|row| row["id"] != grant["account"]) {
+            let mut row = grant.clone();
+            row["id"] = grant["account"].clone();
+            rows.push(row);
+        }
+    }
+    rows
+}
+
 /// The text to search names for on the server: a word of it, which is in the service's
 /// name or in the account's; empty for the beginning of an id.
 pub(crate) fn sought(wanted: &str) -> &str {

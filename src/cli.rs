@@ -110,9 +110,9 @@ pub enum Command {
     Receive(ReceiveArgs),
     /// Print the key that other installations need to transfer accounts to this one
     SealKey(ServerArgs),
-    /// Disable an account; `restore` enables it again
+    /// Remove an account; `restore` brings it back
     Remove(OneArgs),
-    /// Enable a disabled account again
+    /// Bring a removed account back
     Restore(OneArgs),
     /// Require an approved request for each reading of an account's codes
     Guard(GuardArgs),
@@ -139,7 +139,7 @@ pub enum Command {
     Key(KeyArgs),
     /// Rotate, retire and list the keys that sign mandates; running parts notice
     MandateKey(Box<MandateKeyArgs>),
-    /// Give secrets of the data folder other values, while it is in use
+    /// Rotate secrets of the installation while it runs
     Rotate(RotateArgs),
     /// Continue after the data folder's ledger was lost
     Ledger(LedgerArgs),
@@ -154,7 +154,7 @@ pub enum Command {
     Health(ServerArgs),
     /// Print the description of the HTTP API (OpenAPI 3.1) as JSON
     Openapi,
-    /// Print and check the effective configuration
+    /// Print the effective configuration, and check it
     Config(ConfigArgs),
     /// Print a shell's completion script
     Completions(CompletionsArgs),
@@ -190,9 +190,20 @@ pub struct SchedulerArgs {
     pub command: Option<durabletask_scheduler_cli::Command>,
 }
 
-/// Which server a command talks to, and with which credential.
+/// Which server a command talks to, as whom, and how it prints what comes of it.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
+    /// Which server, and as whom.
+    #[command(flatten)]
+    pub at: ServerPlace,
+    /// Print one JSON document on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which server a command talks to, and as whom.
+#[derive(Clone, Debug, Args)]
+pub struct ServerPlace {
     /// Base URL of the front door [env: COUNTERSIGN_SERVER] [default: the server that runs on the data folder]
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
@@ -207,9 +218,6 @@ pub struct ServerArgs {
     /// Folder in which a server runs [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
-    /// Print one JSON document on standard output
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// Whether an enrollment needs a decision.
@@ -360,7 +368,7 @@ pub struct DashboardArgs {
 pub struct McpArgs {
     /// Which server, and with which credential.
     #[command(flatten)]
-    pub server: ServerArgs,
+    pub server: ServerPlace,
 }
 
 #[cfg(test)]

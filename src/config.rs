@@ -13,6 +13,7 @@ mod oidc;
 mod otlp;
 mod reload;
 mod settings;
+mod shown;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -2,6 +2,42 @@
 
 use serde_json::Value;
 
+/// The command that does what a problem asks for, where the server names a path of its API.
+const COMMANDS: [(&str, &str); 5] = [
+    (
+        "approval-needed",
+        "Another person must approve each reading of this account's codes. Request one with \
+         `countersign request read ACCOUNT`.",
+    ),
+    (
+        "account-pending",
+        "The person who enrolled it must first prove that the other service accepts two of its \
+         codes, with `countersign prove ACCOUNT`.",
+    ),
+    (
+        "already-proved",
+        "There is nothing to prove; read its codes with `countersign token ACCOUNT`.",
+    ),
+    (
+        "key-unknown",
+        "There is no API key with this name. See `countersign key list`.",
+    ),
+    (
+        "grant-unknown",
+        "This account is not granted to this caller or group. See `countersign grant list`.",
+    ),
+];
+
+/// A problem as someone at a command line needs it: commands in place of paths of the API.
+pub(crate) fn for_commands(problem: &Value) -> Value {
+    let mut told = problem.clone();
+    let code = problem["code"].as_str().unwrap_or_default();
+    if let Some((_, said)) = COMMANDS.iter().find(|(known, _)| *known == code) {
+        told["detail"] = Value::from(*said);
+    }
+    told
+}
+
 /// A problem document as sentences; none if it has neither title nor detail.
 pub(crate) fn sentence(problem: &Value) -> Option<String> {
     let said: Vec<String> = ["title", "detail", "nextStep"]

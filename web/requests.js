@@ -80,7 +80,7 @@ export function requests(body, { session, refresh }) {
     const address = URL.createObjectURL(new Blob([qrSvg], { type: "image/svg+xml" }));
     const revoke = () => URL.revokeObjectURL(address);
     return [
-      h("p", {}, words.onlyNow), covered(h("img", { class: "code-picture", src: address, alt: words.picture, load: revoke, error: revoke })),
+      h("p", {}, words.onlyNow), covered(h("img", { class: "code-picture", src: address, alt: words.image, load: revoke, error: revoke })),
       copyable(uri, { label: words.uri, done: words.copied }),
     ];
   }

@@ -383,7 +383,7 @@ export const german = {
     use: { read: "Code lesen", export: "Abholen" },
     codeUntil: (when) => `Er endet ${when}.`,
     onlyNow: "Bewahren Sie es jetzt auf: Es wird nur dieses eine Mal gezeigt.",
-    picture: "QR-Code des Kontos",
+    image: "QR-Code des Kontos",
     uri: "Link",
     copied: "Der Link ist kopiert.",
     seen: "Schließen",

@@ -26,6 +26,9 @@ pub enum AppError {
          by its owner", .0.display()
     )]
     WebhookSecret(PathBuf),
+    /// The file with the key for the webhook cannot be read.
+    #[error("webhook-secret-file: {0}")]
+    WebhookFile(#[source] DataDirError),
     /// The webhook cannot be used.
     #[error("the webhook cannot be used: {0}")]
     Webhook(#[from] WebhookError),
@@ -126,4 +129,29 @@ pub enum AppError {
     /// A part panicked or was aborted.
     #[error("the {0} ended unexpectedly; see the log")]
     Lost(&'static str),
+}
+
+impl AppError {
+    /// Whether a setting is wrong, or a file that a setting names: trying again changes nothing.
+    pub(crate) fn is_of_a_setting(&self) -> bool {
+        match self {
+            Self::WebhookSecret(_)
+            | Self::WebhookFile(_)
+            | Self::Webhook(_)
+            | Self::Otlp(_)
+            | Self::NoTaskHub
+            | Self::HalfDeployment(_)
+            | Self::Connection(_)
+            | Self::KeyVault(_)
+            | Self::Issuer(
+                IssuerError::Client(_)
+                | IssuerError::CaFile { .. }
+                | IssuerError::Other(_)
+                | IssuerError::Place(_),
+            )
+            | Self::Tls { .. } => true,
+            Self::Listen { source, .. } => source.kind() == std::io::ErrorKind::AddrNotAvailable,
+            _ => false,
+        }
+    }
 }

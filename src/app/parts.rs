@@ -1,6 +1,7 @@
 //! Parts of the process: each with an owner, a stop signal and a bound on stopping.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use durabletask::Connection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::{AppError, Parts};
 use crate::config::{AzureConfig, Config};
@@ -136,6 +138,15 @@ impl Vault {
             embedded,
         })
     }
+}
+
+/// The key that notices are signed with, from the file that a setting names.
+pub(super) fn webhook_secret(data: &DataDir, file: &Path) -> Result<Zeroizing<String>, AppError> {
+    std::path::absolute(file)
+        .ok()
+        .and_then(|path| data.read_secret(path).transpose())
+        .ok_or_else(|| AppError::WebhookSecret(file.to_owned()))?
+        .map_err(AppError::WebhookFile)
 }
 
 /// Listens on `address`, which the flag `flag` sets.

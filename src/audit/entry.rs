@@ -34,53 +34,53 @@ pub enum Action {
     ReadCode,
     /// Took one of an account's recovery codes.
     TakeRecoveryCode,
-    /// Had a code checked.
+    /// Checked a code.
     VerifyCode,
     /// Renamed an account.
     Rename,
-    /// Moved an account to another group, or changed its tags.
+    /// Changed an account's group or tags.
     File,
-    /// Proved that the other service accepts an account's codes.
+    /// Proved that another service accepts an account's codes.
     Prove,
-    /// Disabled an account.
+    /// Removed an account.
     Delete,
-    /// Restored a deleted account.
+    /// Restored a removed account.
     Restore,
     /// Opened a browser session.
     LogIn,
-    /// Logged out of a browser session.
+    /// Ended a browser session.
     LogOut,
-    /// Created a login link.
+    /// Created a link that logs a browser in.
     MakeLoginLink,
     /// Created an API key.
     CreateKey,
     /// Revoked an API key.
     RevokeKey,
-    /// Created a key that signs mandates from then on.
+    /// Created a new key to sign mandates with.
     RotateMandateKey,
-    /// Retired a key: nothing that it signed is valid any more.
+    /// Retired a key that signed mandates.
     RetireMandateKey,
     /// Rotated an API key.
     RotateKey,
-    /// Granted an account to a key.
+    /// Granted an account to a caller or group.
     Grant,
     /// Removed a grant.
     Withdraw,
     /// Requested to read an account's codes.
     RequestRead,
-    /// Requested an account's URI.
+    /// Requested to export an account.
     RequestExport,
     /// Requested to transfer an account to another installation.
     RequestTransfer,
-    /// Requested to destroy an account.
+    /// Requested to delete an account.
     RequestDelete,
     /// Requested to set an account's recovery codes.
     RequestRecoveryCodes,
-    /// Withdrew a request, or stopped what it had started.
+    /// Canceled a request, or stopped a removal.
     CancelRequest,
-    /// Exported an account's URI.
+    /// Exported an account.
     Export,
-    /// Guarded an account, or removed its guard.
+    /// Set whether reading an account's codes requires approval.
     Guard,
     /// Read the audit log.
     ReadAudit,
@@ -92,7 +92,7 @@ pub enum Action {
     RotateSecret,
     /// Moved old entries of the audit log into an archive.
     ArchiveAudit,
-    /// Created a backup of the installation.
+    /// Backed up the installation.
     Backup,
     /// Restored the installation from a backup.
     RestoreBackup,

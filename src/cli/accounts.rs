@@ -11,8 +11,8 @@ pub struct TokenArgs {
     /// which uses one of its reads
     #[arg(value_name = "ACCOUNT|REQUEST")]
     pub id: String,
-    /// Wait for a code that stays valid for at least this many seconds
-    #[arg(long, value_name = "SECONDS")]
+    /// Wait for a code that stays valid for at least this many seconds, at most 60
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
     pub min_validity: Option<u32>,
     /// The next code, and when it becomes valid
     #[arg(long, conflicts_with = "min_validity")]
@@ -62,9 +62,14 @@ pub struct RenameArgs {
     #[arg(value_name = "ACCOUNT")]
     pub id: String,
     /// The new account name
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub name: Option<String>,
     /// The new name of the service
-    #[arg(long, conflicts_with = "no_issuer")]
+    #[arg(
+        long,
+        conflicts_with = "no_issuer",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
     pub issuer: Option<String>,
     /// Remove the service's name
     #[arg(long)]

@@ -15,21 +15,22 @@ pub struct BackupArgs {
 /// What to do with backups.
 #[derive(Debug, Subcommand)]
 pub enum BackupCommand {
-    /// Write the whole installation into a new file, as it is at one moment, while it runs
+    /// Back up the whole installation to a new file, as of one moment, while it runs
     Create {
         /// The new file
         file: String,
-        /// Who can open it: a public key of `age-keygen`, age1...; may be repeated
+        /// Public key that can decrypt the backup, as `age-keygen` prints it (age1...); may be
+        /// repeated
         #[arg(long = "recipient", value_name = "KEY")]
         recipients: Vec<String>,
-        /// File with an identity that opens it, as `age-keygen` writes it: then the file is opened
-        /// again and checked as a whole
+        /// File with the private key, as `age-keygen` writes it: the finished backup is then
+        /// decrypted and verified
         #[arg(long, value_name = "FILE")]
         identity: Option<String>,
-        /// Do not encrypt it: anyone who reads the file has the secrets of all accounts
+        /// Do not encrypt it: anyone who can read the file gets the secrets of all accounts
         #[arg(long, requires = "clear", conflicts_with = "recipients")]
         unencrypted: bool,
-        /// Say a second time that every secret may stand in the file in clear
+        /// Confirm that the file may contain every secret unencrypted
         #[arg(
             long = "with-all-secrets-in-clear",
             id = "clear",
@@ -40,11 +41,11 @@ pub enum BackupCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// Open a backup and check everything in it: each database, each account, the audit log
+    /// Check a backup: every database, every account, the audit log
     Verify {
         /// The backup
         file: String,
-        /// File with an identity that opens it, as `age-keygen` writes it
+        /// File with the private key that decrypts it, as `age-keygen` writes it
         #[arg(long, value_name = "FILE")]
         identity: Option<String>,
         /// A head of the audit log that was kept elsewhere: the backup must contain that entry
@@ -54,11 +55,11 @@ pub enum BackupCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Restore an installation into a data folder that is empty or does not exist yet
+    /// Restore an installation into a data folder that is empty or does not exist
     Restore {
         /// The backup
         file: String,
-        /// File with an identity that opens it, as `age-keygen` writes it
+        /// File with the private key that decrypts it, as `age-keygen` writes it
         #[arg(long, value_name = "FILE")]
         identity: Option<String>,
         /// The folder for the installation.

@@ -79,14 +79,13 @@ pub enum GrantCommand {
     Add {
         /// The caller's name, or the group's with --group
         name: String,
-        /// The account's id, which may be in use or not; or at a running server its name, or the
-        /// beginning of either
+        /// The account's name or id, or the beginning of either
         account: String,
         /// For how long, such as 8h [default: permanently]
         #[arg(long = "for", value_name = "TIME")]
         time: Option<String>,
         /// How many codes it may read [default: unlimited]
-        #[arg(long, value_name = "NUMBER")]
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
         reads: Option<u32>,
         /// NAME is a group: its members share the grant and its reads
         #[arg(long)]
@@ -105,8 +104,7 @@ pub enum GrantCommand {
     Remove {
         /// The caller's name, or the group's with --group
         name: String,
-        /// The account's id, which may be in use or not; or at a running server its name, or the
-        /// beginning of either
+        /// The account's id, which may no longer exist; or its name, or the beginning of either
         account: String,
         /// NAME is a group
         #[arg(long)]
@@ -255,7 +253,8 @@ pub struct ConfigArgs {
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Print the effective configuration, with secrets redacted, and check task hub and vault
+    /// Print the effective configuration without secrets, and check everything that a start
+    /// would open: files, addresses, issuer, task hub and vault
     Check(ServeArgs),
 }
 

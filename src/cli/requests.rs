@@ -20,7 +20,7 @@ pub enum RequestCommand {
     /// Request to read an account's codes for a while; `token` then reads them
     Read {
         /// How many codes, 1 to 50 [default: 1]
-        #[arg(long, value_name = "NUMBER")]
+        #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=50))]
         reads: Option<u32>,
         /// For how long after the approval, such as 1h [default: 15m]
         #[arg(long = "for", value_name = "TIME")]

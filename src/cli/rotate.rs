@@ -15,29 +15,29 @@ pub struct RotateArgs {
 /// Which secret to rotate.
 #[derive(Debug, Subcommand)]
 pub enum RotateCommand {
-    /// The key that the vault in the data folder encrypts accounts with; cut off, run it again and
-    /// it goes on
+    /// The key that the vault in the data folder encrypts accounts with; if it is interrupted, run
+    /// it again to continue
     VaultKey {
         /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
     },
     /// The key that front doors seal images and links with, in the data folder or the vault for
-    /// keys; what was sealed before opens as before. Cut off, run it again and it goes on
+    /// keys; what was sealed before still opens. If it is interrupted, run it again to continue
     SealKey(Box<ServeArgs>),
-    /// The administrator's token in the data folder, which is printed once; browser sessions of the
-    /// administrator end
+    /// The administrator's token in the data folder; the new one is printed once, and the
+    /// administrator's browser sessions end
     AdminToken {
-        /// For how long the token before works, such as 1h; 0s is not at all
+        /// How long the old token stays valid, such as 1h; 0s revokes it at once
         #[arg(long, value_name = "TIME", default_value = "1h")]
         overlap: String,
         /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// The key in the data folder that notices are signed with, which is printed once
+    /// The key in the data folder that notices are signed with; the new one is printed once
     WebhookSecret {
-        /// For how long notices are signed with the key before too, such as 1d; 0s is not at all
+        /// How long notices are also signed with the old key, such as 1d; 0s stops at once
         #[arg(long, value_name = "TIME", default_value = "1d")]
         overlap: String,
         /// The installation's folder.

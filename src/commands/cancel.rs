@@ -10,7 +10,7 @@ use crate::cli::OneArgs;
 
 pub(super) async fn run(args: OneArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    let id = api.matter(&args.id, Wanted::Any).await?;
+    let id = api.matter(&args.id, Wanted::Open).await?;
     let request = api.request(Method::DELETE, &path_of(&id))?;
     let state = api.send(request).await?;
     if args.server.json {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::output::{self, Progress, clean};
 use super::{Exit, Fault, input};
 use crate::app::SERVER_KEY;
-use crate::cli::ServerArgs;
+use crate::cli::{ServerArgs, ServerPlace};
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::local_proof::{LocalProof, Nonce};
@@ -63,6 +63,11 @@ pub(super) struct Refusal {
 impl Api {
     /// The server that the flags, the environment or the data folder name.
     pub(super) fn find(args: &ServerArgs) -> Result<Self, Fault> {
+        Self::find_at(&args.at)
+    }
+
+    /// The same for commands whose standard output is not for documents.
+    pub(super) fn find_at(args: &ServerPlace) -> Result<Self, Fault> {
         let environment = ClientEnvironment::read();
         refuse_unknown_variables()?;
         let folder = data_dir(args.data_dir.as_deref(), &environment);
@@ -129,6 +134,7 @@ impl Api {
     /// The same without a token, for operations that need no caller. Only the server that the data
     /// folder itself names has to prove that it is that one.
     pub(super) fn find_open(args: &ServerArgs) -> Result<Self, Fault> {
+        let args = &args.at;
         let environment = ClientEnvironment::read();
         let folder = data_dir(args.data_dir.as_deref(), &environment);
         let named = args.server.clone().or(environment.server);
@@ -431,6 +437,8 @@ impl Refusal {
         let exit = match self.status {
             StatusCode::NOT_FOUND => Exit::NotFound,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::NotAllowed,
+            // What was typed is wrong, in a way that the server alone can know.
+            StatusCode::BAD_REQUEST if self.problem["code"] == "invalid-parameter" => Exit::Usage,
             _ => Exit::Failed,
         };
         let fault = Fault::new(exit, self.sentence());
@@ -442,14 +450,14 @@ impl Refusal {
 
     /// The server's error, for a person.
     pub(super) fn sentence(&self) -> String {
-        problem::sentence(&self.problem)
+        problem::sentence(&problem::for_commands(&self.problem))
             .map(|said| clean(&said))
             .unwrap_or_else(|| format!("the server answered {}", self.status))
     }
 }
 
 /// The token from the flags, with a warning if other users can read it.
-fn given_token(args: &ServerArgs) -> Result<Option<Zeroizing<String>>, Fault> {
+fn given_token(args: &ServerPlace) -> Result<Option<Zeroizing<String>>, Fault> {
     if let Some(token) = &args.token {
         output::exposed(
             "--token",

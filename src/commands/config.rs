@@ -1,59 +1,92 @@
-//! `countersign config check`: prints the effective configuration, and checks whether task hub and vault
-//! answer.
+//! `countersign config check`: what the settings come to, and whether what a start would open can
+//! be opened and answers.
 
 use std::time::Duration;
 
 use countersign_activities::vault::SecretVault as _;
-use countersign_azure::{Identity, KeyVault};
+use countersign_azure::{Identity, KeyVault, KeyVaultSettings};
 use durabletask::{Client, Connection};
 use serde_json::{Value, json};
 
 use super::output;
 use super::{Exit, Fault, Outcome};
+use crate::app::{Trial, try_settings};
 use crate::causes::in_one_line;
-use crate::config::{AuthMode, Config, LockMemory, OtlpConfig};
+use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::duration;
 use crate::local_hub::{self, HUB_TOKEN};
 
 /// How long each may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How wide names are: as the longest.
+const WIDTH: usize = 27;
 
 pub(super) async fn check(config: Config, json: bool) -> Outcome {
     let identity = Identity::new(&config.azure.identity);
-    let (hub, vault) = tokio::join!(try_hub(&config, &identity), try_vault(&config, &identity));
-    let settings = effective(&config);
-    if json {
-        output::document(&json!({
-            "settings": settings,
-            "identity": identity.source().await,
-            "hub": told(&hub),
-            "vault": told(&vault),
-        }))?;
-    } else {
-        if let Value::Object(settings) = &settings {
-            for (name, value) in settings {
-                let value = match value {
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
-                output::line(&format!("{name:<22} {value}"));
-            }
-        }
-        if let Some(source) = identity.source().await {
-            output::line(&format!("{:<22} {source}", "identity that works"));
-        }
-        for (name, outcome) in [("task hub", &hub), ("vault", &vault)] {
-            match outcome {
-                Ok(good) => output::line(&format!("{name:<22} {good}")),
-                Err(bad) => output::line(&format!("{name:<22} FAILED: {bad}")),
-            }
+    let (trials, hub, vault, keys_vault) = tokio::join!(
+        try_settings(&config),
+        try_hub(&config, &identity),
+        try_vault(&config, &identity),
+        try_keys_vault(&config, &identity)
+    );
+    let of_a_setting = trials
+        .iter()
+        .any(|trial| matches!(&trial.outcome, Err(error) if error.is_of_a_setting()));
+    let mut tried: Vec<(&str, Tried)> = trials.into_iter().map(told_of).collect();
+    tried.push(("task hub", hub));
+    tried.push(("vault", vault));
+    tried.extend(keys_vault.map(|tried| ("keys vault", tried)));
+    let source = identity.source().await;
+    match json {
+        true => output::document(&document(&config, source.as_deref(), &tried))?,
+        false => print(&config, source.as_deref(), &tried),
+    }
+    match tried.iter().all(|(_, outcome)| outcome.is_ok()) {
+        true => Ok(()),
+        false if of_a_setting => Err(Fault::quiet(Exit::Usage)),
+        false => Err(Fault::quiet(Exit::Failed)),
+    }
+}
+
+fn told_of(trial: Trial) -> (&'static str, Tried) {
+    (trial.name, trial.outcome.map_err(|error| in_one_line(&error)))
+}
+
+fn document(config: &Config, identity: Option<&str>, tried: &[(&str, Tried)]) -> Value {
+    let mut document = json!({ "settings": config.shown(), "identity": identity });
+    for (name, outcome) in tried {
+        let member = match *name {
+            "task hub" => "hub",
+            "vault" => "vault",
+            _ => continue,
+        };
+        document[member] = told(outcome);
+    }
+    let checks = tried.iter().map(|(name, outcome)| {
+        let mut check = told(outcome);
+        check["name"] = json!(name);
+        check
+    });
+    document["checks"] = checks.collect();
+    document
+}
+
+fn print(config: &Config, identity: Option<&str>, tried: &[(&str, Tried)]) {
+    let row = |name: &str, value: &str| output::line(&format!("{name:<WIDTH$} {value}"));
+    for (name, value) in config.shown() {
+        match value {
+            Value::String(text) => row(&name, &text),
+            other => row(&name, &other.to_string()),
         }
     }
-    if hub.is_ok() && vault.is_ok() {
-        Ok(())
-    } else {
-        Err(Fault::quiet(Exit::Failed))
+    if let Some(source) = identity {
+        row("identity that works", source);
+    }
+    for (name, outcome) in tried {
+        match outcome {
+            Ok(good) => row(name, good),
+            Err(bad) => row(name, &format!("FAILED: {bad}")),
+        }
     }
 }
 
@@ -64,110 +97,6 @@ fn told(tried: &Tried) -> Value {
         Ok(good) => json!({"ok": true, "detail": good}),
         Err(bad) => json!({"ok": false, "detail": bad}),
     }
-}
-
-/// The settings by the names of their flags, without secrets.
-fn effective(config: &Config) -> Value {
-    let azure = &config.azure;
-    let auth = match config.auth {
-        AuthMode::Token => "token",
-        AuthMode::None => "none",
-    };
-    json!({
-        "data-dir": config.data_dir.display().to_string(),
-        "listen": config.listen.to_string(),
-        "scheduler-listen": config.scheduler_listen.to_string(),
-        "dashboard-listen": config
-            .dashboard_listen
-            .map_or_else(|| "none".to_owned(), |address| address.to_string()),
-        "metrics-listen": config
-            .metrics_listen
-            .map_or_else(|| "none".to_owned(), |address| address.to_string()),
-        "instance-link": config
-            .instance_link
-            .as_deref()
-            .unwrap_or("the dashboard of this process"),
-        "approval-timeout": duration::text(config.approval_timeout),
-        "require-approval": config.require_approval,
-        "require-proof": config.require_proof,
-        "approvals": config.approvals,
-        "request-approvals": config.request_approvals,
-        "approvers": if config.approvers.is_empty() {
-            "anyone with the role approver".to_owned()
-        } else {
-            config.approvers.join(",")
-        },
-        "approval-reminders": config
-            .approval_reminders
-            .iter()
-            .map(|time| duration::text(*time))
-            .collect::<Vec<_>>()
-            .join(","),
-        "webhook-url": if config.webhook.is_some() {
-            "set (hidden)"
-        } else {
-            "none"
-        },
-        "auth": auth,
-        "admin-token": if config.admin_token.is_some() {
-            "set (hidden)"
-        } else {
-            "in the data folder"
-        },
-        "oidc-issuer": config
-            .oidc
-            .as_ref()
-            .map_or("none: tokens of an issuer are not accepted", |oidc| oidc.issuer_text.as_str()),
-        "oidc-audience": config
-            .oidc
-            .as_ref()
-            .map(|oidc| oidc.audiences.join(", "))
-            .unwrap_or_default(),
-        "task-hub": config.task_hub,
-        "connection-string": config
-            .connection_string
-            .as_deref()
-            .unwrap_or("none: the embedded scheduler"),
-        "key-vault": azure.key_vault.as_ref().map_or_else(
-            || "none: the vault in the data folder".to_owned(),
-            |vault| vault.address.to_string(),
-        ),
-        "keys-vault": azure.keys_vault.as_ref().map_or_else(
-            || match azure.key_vault {
-                Some(_) => "the vault of the accounts".to_owned(),
-                None => "none: the keys in the data folder".to_owned(),
-            },
-            |vault| vault.address.to_string(),
-        ),
-        "key-vault-emulator": azure.key_vault.as_ref().is_some_and(|vault| vault.emulator),
-        "azure-identity": azure.identity.selection.as_str(),
-        "token-cache-age": duration::text(azure.cache.age),
-        "token-cache-size": azure.cache.entries,
-        "token-max-stale": duration::text(azure.cache.stale),
-        "worker-wait": duration::text(config.worker_wait),
-        "single-front-door": config.single_front_door,
-        "retention": config.retention.to_string(),
-        "lock-memory": match config.lock_memory {
-            LockMemory::Auto => "auto",
-            LockMemory::On => "on",
-            LockMemory::Off => "off",
-        },
-        "log": config.log.filter,
-        "otlp-endpoint": otlp(&config.otlp),
-    })
-}
-
-/// Where traces and logs go.
-fn otlp(config: &OtlpConfig) -> String {
-    let to = |endpoint: &Option<String>| endpoint.clone().unwrap_or_else(|| "none".to_owned());
-    if config.traces == config.logs {
-        return to(&config.traces);
-    }
-    format!(
-        "traces to {}, logs to {}",
-        to(&config.traces),
-        to(&config.logs)
-    )
 }
 
 async fn try_hub(config: &Config, identity: &Identity) -> Tried {
@@ -202,6 +131,16 @@ async fn try_vault(config: &Config, identity: &Identity) -> Tried {
     let Some(settings) = &config.azure.key_vault else {
         return Ok("embedded; opened by front door and worker".to_owned());
     };
+    try_key_vault(settings, identity).await
+}
+
+/// The vault with the installation's keys, if it is another one.
+async fn try_keys_vault(config: &Config, identity: &Identity) -> Option<Tried> {
+    let settings = config.azure.keys_vault.as_ref()?;
+    Some(try_key_vault(settings, identity).await)
+}
+
+async fn try_key_vault(settings: &KeyVaultSettings, identity: &Identity) -> Tried {
     let vault = KeyVault::new(settings, identity.clone()).map_err(|error| in_one_line(&error))?;
     match tokio::time::timeout(PATIENCE, vault.check()).await {
         Ok(Ok(())) => Ok(format!("{} answers", settings.address)),

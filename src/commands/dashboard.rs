@@ -39,8 +39,8 @@ async fn from_server(args: &DashboardArgs) -> Result<String, Fault> {
 /// A link made with the folder's token, where a scheduler runs on the folder without a front door.
 fn on_folder(args: &DashboardArgs) -> Result<Option<String>, Fault> {
     let environment = ClientEnvironment::read();
-    let data = DataDir::at(&data_dir(args.server.data_dir.as_deref(), &environment));
-    let named = args.server.server.is_some() || environment.server.is_some();
+    let data = DataDir::at(&data_dir(args.server.at.data_dir.as_deref(), &environment));
+    let named = args.server.at.server.is_some() || environment.server.is_some();
     if named || data.addresses().is_some() {
         return Ok(None);
     }

@@ -9,12 +9,12 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::client::Api;
-use super::{Exit, Fault, Outcome, input, output, recovery, status};
+use super::{Exit, Fault, Outcome, input, output, recovery, stages, status};
 use crate::cli::{ApprovalArg, DuplicatesArg, EnrollArgs, KindArg};
 use crate::intake::MAX_BODY;
 
 pub(super) async fn run(args: EnrollArgs) -> Outcome {
-    if args.source == ["-"] && args.server.token_file.as_deref() == Some("-") {
+    if args.source == ["-"] && args.server.at.token_file.as_deref() == Some("-") {
         return Err(Fault::new(
             Exit::Usage,
             "standard input cannot be both the image or URI and the token",
@@ -70,7 +70,7 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
         Err(refusal) => return Err(refusal.into_fault()),
     };
     let id = started["id"].as_str().unwrap_or_default().to_owned();
-    if args.no_wait && !status::has_ended(&started) {
+    if args.no_wait && !stages::has_ended(&started) {
         return status::started(&started, args.server.json);
     }
     let ended = status::wait(&api, &id, started, false).await?;

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::client::{Api, encode};
 use super::output::{account_label, text};
-use super::{Exit, Fault};
-use crate::called::{begins_id, fitting, sought};
+use super::{Exit, Fault, stages};
+use crate::called::{self, begins_id, fitting, sought};
 
 /// Rows on one page: the most that the server gives.
 const PAGE: usize = 200;
@@ -20,12 +20,15 @@ pub(super) enum Among {
     Removed,
 }
 
-/// What the found enrollment or request is for.
+/// What an enrollment or a request is looked for to do. Of several with one name, those that
+/// it can be done with go before the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// To show or end it.
+    /// To look at it; those that have not ended go first.
     Any,
-    /// To decide on it: it is waiting for approval.
+    /// To end it: it has not ended.
+    Open,
+    /// To decide on it: it waits for that.
     Waiting,
     /// To use what it granted: it is a request.
     Request,
@@ -52,7 +55,23 @@ impl Api {
             let path = format!("/api/accounts?limit={PAGE}{removed}");
             rows = self.every(&path, "accounts").await?;
         }
-        one(text, "account", rows.iter().map(|row| (row, row)))
+        let found = one(text, "account", rows.iter().map(|row| (row, row)));
+        match found {
+            Err(fault) if fault.exit == Exit::NotFound && among == Among::InUse => {
+                self.no_longer_granted(text).await.ok_or(fault)
+            }
+            found => found,
+        }
+    }
+
+    /// The account that is called `text` among those whose grant is used up or over: the server
+    /// says so of its id. None where nothing was granted to the caller.
+    async fn no_longer_granted(&self, text: &str) -> Option<String> {
+        let own = self.get("/api/grants/mine").await.ok()?;
+        let spent = called::spent(&own);
+        let found = fitting(text, spent.iter().map(|row| (row, row)));
+        let (row, _) = found.first()?;
+        Some(row["id"].as_str()?.to_owned())
     }
 
     /// The id of the enrollment or request that `text` refers to.
@@ -66,7 +85,7 @@ impl Api {
         }
         let stage = match wanted {
             Wanted::Waiting => "&stage=AwaitingApproval",
-            Wanted::Any | Wanted::Request => "",
+            Wanted::Any | Wanted::Open | Wanted::Request => "",
         };
         let requests = self
             .every(&format!("/api/requests?limit={PAGE}{stage}"), "requests")
@@ -86,13 +105,48 @@ impl Api {
                 })?,
         };
         let kind = match wanted {
-            Wanted::Any => "enrollment or request",
+            Wanted::Any | Wanted::Open => "enrollment or request",
             Wanted::Waiting => "pending enrollment or request",
             Wanted::Request => "request",
         };
         let requests = requests.iter().map(|row| (row, &row["account"]));
         let enrollments = enrollments.iter().map(|row| (row, &row["preview"]));
-        one(text, kind, requests.chain(enrollments))
+        let found = fitting(text, requests.chain(enrollments));
+        let mut best: Vec<_> = found
+            .iter()
+            .copied()
+            .filter(|(row, _)| suits(wanted, row))
+            .collect();
+        if best.is_empty() {
+            if wanted == Wanted::Open && found.len() > 1 {
+                let message = format!(
+                    "none of the {} enrollments and requests with this name is open",
+                    found.len()
+                );
+                return Err(Fault::new(Exit::NotFound, message));
+            }
+            best = found;
+        }
+        only(kind, &best)
+    }
+
+    /// The id of the account that is called `text` and waits to be proved. Who may not see
+    /// accounts finds those that they enrolled.
+    pub(super) async fn unproved(&self, text: &str) -> Result<String, Fault> {
+        match self.account(text, Among::InUse).await {
+            Err(fault) if fault.exit == Exit::NotAllowed => {}
+            found => return found,
+        }
+        let path = format!("/api/enrollments?limit={PAGE}&stage=Enrolled");
+        let enrollments = self.every(&path, "enrollments").await?;
+        let asked = enrollments
+            .iter()
+            .filter(|row| row["proofRequired"] == true);
+        one(
+            text.trim(),
+            "account that waits for its proof",
+            asked.map(|row| (row, &row["preview"])),
+        )
     }
 
     /// The rows of every page at `path`, which has a query.
@@ -112,14 +166,27 @@ impl Api {
     }
 }
 
+/// Whether what is wanted of a matter can be done with this one.
+fn suits(wanted: Wanted, row: &Value) -> bool {
+    match wanted {
+        Wanted::Request => row["stage"] == "Granted",
+        Wanted::Waiting => true,
+        Wanted::Any | Wanted::Open => stages::is_open(row),
+    }
+}
+
 /// The only match among `rows`, each with the value that names its account.
 fn one<'a>(
     wanted: &str,
     kind: &str,
     rows: impl Iterator<Item = (&'a Value, &'a Value)>,
 ) -> Result<String, Fault> {
-    let found = fitting(wanted, rows);
-    match found.as_slice() {
+    only(kind, &fitting(wanted, rows))
+}
+
+/// The id of the only one of those that fit.
+fn only(kind: &str, found: &[(&Value, &Value)]) -> Result<String, Fault> {
+    match found {
         [] => Err(Fault::new(
             Exit::NotFound,
             format!("there is no {kind} with this id or name; see `countersign list`"),

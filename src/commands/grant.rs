@@ -5,7 +5,7 @@ use countersign_enrollment::ids::EnrollmentId;
 use serde_json::json;
 
 use super::audit::{self, Recorder};
-use super::client::Api;
+use super::client::{Api, existing_folder};
 use super::find::Among;
 use super::key::{fault, from_now, open};
 use super::table::{self, Cell, Tone, plain};
@@ -24,7 +24,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             group,
             place,
         } => {
-            let account = named(&account, &place).await?;
+            let account = in_use(&account, &place).await?;
             let until = time
                 .map(|text| from_now("for", &text, Utc::now()))
                 .transpose()?;
@@ -88,6 +88,24 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
     }
 }
 
+/// The account that is called so, by the server that runs on the folder. Where none runs, nobody
+/// can say whether there is an account with an id, which is taken as it is then.
+async fn in_use(text: &str, place: &KeyPlace) -> Result<EnrollmentId, Fault> {
+    let id = named(text, place).await?;
+    let folder = existing_folder(place.data_dir.as_deref())?;
+    if folder.addresses().is_none() {
+        output::note("No server is running, so it was not checked that the account exists.");
+        return Ok(id);
+    }
+    let api = Api::of_folder(place.data_dir.as_deref())?;
+    let account = api.get(&format!("/api/accounts/{id}")).await?;
+    if account["state"] == "removed" {
+        let message = format!("{id} was removed: bring it back with `countersign restore {id}`");
+        return Err(Fault::new(Exit::NotFound, message));
+    }
+    Ok(id)
+}
+
 /// The account with this id, or the one with this name at the folder's running server.
 async fn named(text: &str, place: &KeyPlace) -> Result<EnrollmentId, Fault> {
     if let Ok(id) = text.trim().parse() {
@@ -116,7 +134,7 @@ fn row(grant: &Grant) -> Vec<Cell> {
     let until = match grant.until {
         Some(at) if at <= Utc::now() => (moment(at), Tone::Bad),
         Some(at) => (moment(at), Tone::Waiting),
-        None => plain("forever"),
+        None => plain("no end"),
     };
     let reads = match grant.reads.map(Reads::left) {
         Some(0) => ("0".to_owned(), Tone::Bad),
@@ -138,7 +156,7 @@ fn moment(at: DateTime<Utc>) -> String {
 fn describe(grant: &Grant) -> String {
     let until = match grant.until {
         Some(at) => format!("until {}", moment(at)),
-        None => "forever".to_owned(),
+        None => "no end".to_owned(),
     };
     match grant.reads.map(Reads::left) {
         Some(reads) => format!("to {}  {until}  {reads} reads left", grant.to),

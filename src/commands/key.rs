@@ -58,7 +58,15 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
                 return output::document(&json!({"keys": keys}));
             }
             let rows: Vec<Vec<Cell>> = keys.iter().map(|key| row(key, Utc::now())).collect();
-            let heads = ["NAME", "ROLE", "STATE", "LAST USED", "MADE", "GROUPS", "ID"];
+            let heads = [
+                "NAME",
+                "ROLE",
+                "STATE",
+                "LAST USED",
+                "CREATED",
+                "GROUPS",
+                "ID",
+            ];
             table::print(&heads, &rows);
             Ok(())
         }

@@ -36,7 +36,7 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
     }
     let (heads, row): (&[&str], MakeRow) = match member {
         "enrollments" => (
-            &["ID", "STAGE", "STARTED", "ASKED BY", "ACCOUNT"],
+            &["ID", "STAGE", "STARTED", "REQUESTED BY", "ACCOUNT"],
             enrollment,
         ),
         "requests" => (
@@ -45,7 +45,7 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
                 "STAGE",
                 "STARTED",
                 "KIND",
-                "ASKED BY",
+                "REQUESTED BY",
                 "ACCOUNT ID",
                 "ACCOUNT",
             ],
@@ -169,8 +169,8 @@ fn account_row(row: &Value) -> Vec<Cell> {
         some => format!("  [{}]", some.join(", ")),
     };
     let state = match (row["state"].as_str(), row["readApproval"].as_bool()) {
-        (Some("pending"), _) => ("not proved yet".to_owned(), Tone::Waiting),
-        (_, Some(true)) => ("with an approval".to_owned(), Tone::Waiting),
+        (Some("pending"), _) => ("waiting for proof".to_owned(), Tone::Waiting),
+        (_, Some(true)) => ("needs approval".to_owned(), Tone::Waiting),
         _ => ("active".to_owned(), Tone::Good),
     };
     vec![

@@ -15,8 +15,8 @@ use crate::http::reason_header;
 use crate::mcp::{Backend, Call, Fault, Reply, Tools};
 
 pub(super) async fn run(args: McpArgs) -> Outcome {
-    let api = Api::find(&args.server)?;
-    // Checked now, while a person reads the error, not at the first tool call.
+    let api = Api::find_at(&args.server)?;
+    // Now, where a person reads what is wrong, and not with the first tool.
     let session = api.get("/api/session").await?;
     output::note(&format!(
         "Tools for agents, as {}",

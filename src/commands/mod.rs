@@ -31,6 +31,7 @@ mod request;
 mod rotate;
 mod scheduler;
 mod serve;
+mod stages;
 mod status;
 mod table;
 mod token;

@@ -5,14 +5,13 @@ use serde_json::json;
 
 use super::account::path;
 use super::client::Api;
-use super::find::Among;
 use super::output::{self, account_label, text};
 use super::{Exit, Fault, Outcome};
 use crate::cli::ProveArgs;
 
 pub(super) async fn run(args: ProveArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    let id = api.account(&args.id, Among::InUse).await?;
+    let id = api.unproved(&args.id).await?;
     let path = format!("{}/proof", path(&id));
     let body = match (args.refused, args.accepted.as_slice()) {
         (true, _) => json!({ "accepted": false }),

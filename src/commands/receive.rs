@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::client::Api;
 use super::output::{self, text};
-use super::{Exit, Fault, Outcome, input, status};
+use super::{Exit, Fault, Outcome, input, stages, status};
 use crate::cli::{ReceiveArgs, ServerArgs};
 
 /// The longest package, in bytes: far more than any account needs.
@@ -26,8 +26,15 @@ pub(super) async fn run(args: ReceiveArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let package = read(&args.source)?;
     let request = api.request(Method::POST, "/api/transfers")?.json(&package);
-    let started = api.send(request).await?;
-    if args.no_wait && !status::has_ended(&started) {
+    // What is wrong with a package is no mistake of the command line.
+    let started = api.send(request).await.map_err(|fault| match fault.exit {
+        Exit::Usage => Fault {
+            exit: Exit::Failed,
+            ..fault
+        },
+        _ => fault,
+    })?;
+    if args.no_wait && !stages::has_ended(&started) {
         return status::started(&started, args.server.json);
     }
     let ended = status::wait(&api, &package.id, started, false).await?;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::client::{Api, another_than, encode, path_of};
 use super::find::Among;
 use super::output::{self, Progress, account_label, text};
+use super::stages::exit;
 use super::{Exit, Fault, Outcome, status};
 use crate::cli::{AskArgs, RequestCommand};
 use crate::duration;
@@ -96,15 +97,6 @@ pub(super) fn report(state: &Value, json: bool) -> Outcome {
     }
 }
 
-/// The exit code for a request in this stage; none if it succeeded.
-pub(super) fn exit(stage: &str) -> Option<Exit> {
-    match stage {
-        "Granted" | "Done" => None,
-        "Pending" | "AwaitingApproval" | "Acting" | "Removing" => Some(Exit::StillRunning),
-        _ => Some(Exit::NotEnrolled),
-    }
-}
-
 /// `read`, `export`, `transfer`, `delete` or `recoveryCodes`.
 pub(super) fn kind(state: &Value) -> &str {
     state["kind"].as_str().unwrap_or_default()
@@ -128,7 +120,7 @@ fn words(stage: &str) -> &'static str {
         "Pending" => "waiting for a worker",
         "AwaitingApproval" => "waiting for approval",
         "Removing" => "waiting for its date",
-        _ => "doing it",
+        _ => "in progress",
     }
 }
 
@@ -138,8 +130,8 @@ fn describe(state: &Value, stage: &str) {
     let label = account_label(account);
     output::line(&format!("{id}  {stage}"));
     output::line(format!("  account   {}  {label}", text(account, "id")).trim_end());
-    output::line(&format!("  wish      {}", terms(state)));
-    output::line(&format!("  asked by  {}", text(state, "requestedBy")));
+    output::line(&format!("  request   {}", terms(state)));
+    output::line(&format!("  by        {}", text(state, "requestedBy")));
     for (member, title) in [
         ("reason", "reason"),
         ("until", "until"),
@@ -162,7 +154,8 @@ fn describe(state: &Value, stage: &str) {
         ("Granted", "read") => output::note(&format!("Next: countersign token {id}")),
         ("Granted", _) => output::note(&format!("Next: countersign export {id} --output FILE")),
         ("Removing", _) => output::note(&format!(
-            "The account is disabled, and destroyed then unless someone stops it: countersign cancel {id}"
+            "The account is disabled now. It is destroyed on that date unless someone cancels the \
+             removal: countersign cancel {id}"
         )),
         ("Done", "transfer") => output::note(&format!(
             "Next: countersign export {id} --output FILE here, countersign receive FILE there"
@@ -175,7 +168,10 @@ fn describe(state: &Value, stage: &str) {
 fn terms(state: &Value) -> String {
     let time = span(state["seconds"].as_u64().unwrap_or_default());
     match kind(state) {
-        "read" => format!("read {} codes within {time}", state["reads"]),
+        "read" => match state["reads"].as_u64() {
+            Some(1) => format!("read a code within {time}"),
+            _ => format!("read {} codes within {time}", state["reads"]),
+        },
         "export" => format!("export it within {time}"),
         "transfer" => format!("transfer it to {}", text(state, "to")),
         "delete" => format!("delete it after {time}"),

@@ -78,6 +78,7 @@ fn not_started(error: AppError) -> Fault {
     let exit = match error {
         AppError::DataDir(error) => return folder_fault(error),
         AppError::KeyMaterial(KeyMaterialError::NoWorker { .. }) => Exit::NoWorker,
+        _ if error.is_of_a_setting() => Exit::Usage,
         _ => Exit::Failed,
     };
     Fault::new(exit, error.to_string())

@@ -5,17 +5,10 @@ use serde_json::Value;
 use super::client::{Api, another_than, is_request, path_of};
 use super::find::Wanted;
 use super::output::{self, Progress, account_label, text};
+use super::stages::has_ended;
 use super::{Exit, Fault, Outcome, request};
 use crate::cli::StatusArgs;
 
-const ENDED: [&str; 6] = [
-    "Enrolled",
-    "Invalid",
-    "Rejected",
-    "Expired",
-    "Failed",
-    "Terminated",
-];
 const AWAITING: &str = "AwaitingApproval";
 
 pub(super) async fn run(args: StatusArgs) -> Outcome {
@@ -43,7 +36,7 @@ pub(super) async fn wait(api: &Api, id: &str, state: Value, follow: bool) -> Res
     loop {
         let stage = text(&state, "stage");
         progress.show(words(&stage));
-        let settled = ENDED.contains(&stage.as_str()) || (stage == AWAITING && !follow);
+        let settled = has_ended(&state) || (stage == AWAITING && !follow);
         if settled && state["createdAt"].is_string() {
             progress.end();
             return Ok(state);
@@ -73,16 +66,11 @@ pub(super) fn report(state: &Value, json: bool) -> Outcome {
     }
     if stage == "Enrolled" {
         Ok(())
-    } else if ENDED.contains(&stage.as_str()) {
+    } else if has_ended(state) {
         Err(Fault::quiet(Exit::NotEnrolled))
     } else {
         Err(Fault::quiet(Exit::StillRunning))
     }
-}
-
-/// Whether it has finished.
-pub(super) fn has_ended(state: &Value) -> bool {
-    ENDED.contains(&state["stage"].as_str().unwrap_or_default())
 }
 
 fn describe(state: &Value, stage: &str) {
@@ -97,7 +85,7 @@ fn describe(state: &Value, stage: &str) {
     }
     let asked_by = text(state, "requestedBy");
     if !asked_by.is_empty() {
-        output::line(&format!("  asked by  {asked_by}"));
+        output::line(&format!("  by        {asked_by}"));
     }
     describe_decision(&state["approval"]["decision"]);
     match stage {

@@ -52,7 +52,7 @@ pub struct TlsFiles {
 
 /// Networks and single addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(Vec<(IpAddr, u8)>);
+pub struct Networks(pub(super) Vec<(IpAddr, u8)>);
 
 impl Networks {
     /// Whether an address is in one of them.

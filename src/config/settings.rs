@@ -369,6 +369,17 @@ impl Settings {
         every_setting!(first_of_both)
     }
 
+    /// The names of all settings, as flags and in the file.
+    #[cfg(test)]
+    pub(super) fn names() -> Vec<String> {
+        macro_rules! named {
+            ($($setting:ident),* $(,)?) => {
+                vec![$(stringify!($setting).replace('_', "-")),*]
+            };
+        }
+        every_setting!(named)
+    }
+
     /// The names of the settings that `other` writes differently, as flags and in the file.
     pub(super) fn differing(&self, other: &Self) -> Vec<String> {
         let mut names = Vec::new();

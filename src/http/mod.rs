@@ -269,17 +269,24 @@ async fn let_in(
     next: Next,
     facts: &mut Facts,
 ) -> Response {
+    let checked = door.operations.check_open(&request);
     if limits::is_unbounded(&request) {
-        return drain::drain(door, request, drain::Patience::Arrived, async |request| {
-            catch_panic(next.run(request)).await
-        })
+        return drain::drain(
+            door,
+            request,
+            drain::Patience::Arrived,
+            async |request| match checked {
+                Ok(()) => catch_panic(next.run(request)).await,
+                Err(refused) => refused.into_response(),
+            },
+        )
         .await;
     }
     let admitted = match origin {
         Origin::InProcess => Admitted::from_inside(door, &mut request, facts).await,
         Origin::Network => Admitted::from_outside(door, &mut request, facts).await,
     };
-    let admitted = match admitted {
+    let admitted = match admitted.and_then(|admitted| checked.map(|()| admitted)) {
         Ok(admitted) => admitted,
         Err(refused) => {
             return drain::drain(door, request, drain::Patience::Arrived, async |_| {

@@ -25,7 +25,9 @@ use super::edge::problem_code::ProblemCode;
 use crate::access::COOKIE;
 
 /// The problems of every operation.
-const ALWAYS: [ProblemCode; 4] = [
+const ALWAYS: [ProblemCode; 5] = [
+    // A parameter that the operation does not have.
+    ProblemCode::InvalidParameter,
     ProblemCode::Busy,
     ProblemCode::RateLimited,
     ProblemCode::Timeout,
@@ -33,7 +35,7 @@ const ALWAYS: [ProblemCode; 4] = [
 ];
 /// The problems of an operation that needs a caller. A caller without any role is authenticated, but may do
 /// nothing.
-const CALLER: [ProblemCode; 11] = [
+const CALLER: [ProblemCode; 10] = [
     ProblemCode::Unauthenticated,
     ProblemCode::TokenExpired,
     ProblemCode::TokenNotYetValid,
@@ -44,8 +46,6 @@ const CALLER: [ProblemCode; 11] = [
     ProblemCode::SessionAmbiguous,
     ProblemCode::SessionChanged,
     ProblemCode::RoleMissing,
-    // A parameter that the operation does not have.
-    ProblemCode::InvalidParameter,
 ];
 /// The problems of an operation with a body.
 const BODY: [ProblemCode; 5] = [

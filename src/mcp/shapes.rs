@@ -32,9 +32,9 @@ fn maybe_short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Stri
 pub(crate) struct ListAccounts {
     /// Only accounts whose issuer or account name contains this, in any case.
     pub(crate) search: Option<String>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     pub(crate) cursor: Option<String>,
-    /// The most accounts on the page.
+    /// How many accounts to return at most.
     #[schemars(range(min = 1, max = 200))]
     pub(crate) limit: Option<u16>,
 }
@@ -45,12 +45,12 @@ pub(crate) struct ListAccounts {
 pub(crate) struct Accounts {
     /// The accounts that the caller may see, by issuer and account name.
     pub(crate) accounts: Vec<Account>,
-    /// The cursor of the page after this one, if there is one.
+    /// The cursor of the next page, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
 }
 
-/// An account: what it is called and how its codes look.
+/// An account: its names, and the form of its codes.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Account {
@@ -65,10 +65,10 @@ pub(crate) struct Account {
     pub(crate) account_name: String,
     /// How many characters a code has.
     pub(crate) digits: u32,
-    /// Seconds that a code is shown for.
+    /// How many seconds each code is valid.
     pub(crate) period: u32,
-    /// Whether a person has to agree to each reading: then request_code_with_approval is
-    /// the only way.
+    /// Whether a person has to approve each reading: then request_code_with_approval is the only
+    /// way.
     #[serde(default)]
     pub(crate) read_approval: bool,
 }
@@ -79,8 +79,8 @@ pub(crate) struct Account {
 pub(crate) struct GetCode {
     /// The account's id, from list_accounts, or its name, such as `GitHub: octo`.
     pub(crate) account: String,
-    /// For how many seconds from now the code has to be good. If the present one is not,
-    /// the tool waits for the next.
+    /// How many more seconds the code must be valid. If the current one expires sooner, the tool
+    /// waits for the next one.
     #[schemars(range(min = 0, max = 60))]
     pub(crate) min_validity: Option<u16>,
     /// What the code is for; kept in the audit log.
@@ -94,7 +94,7 @@ pub(crate) struct GetCode {
 pub(crate) struct Code {
     /// The code. Keep leading zeros.
     pub(crate) token: String,
-    /// Seconds until another code takes its place.
+    /// Seconds until the code changes.
     #[serde(alias = "timeRemaining")]
     pub(crate) seconds_remaining: u32,
     /// When it began to be valid (RFC 3339).
@@ -105,7 +105,7 @@ pub(crate) struct Code {
     pub(crate) server_time: String,
 }
 
-/// Which code to ask for, or which earlier request to look after.
+/// Which code to ask for, or which earlier request to follow.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RequestCode {
@@ -114,18 +114,18 @@ pub(crate) struct RequestCode {
     /// To ask: what the code is for. The approver reads it.
     #[schemars(length(max = 200))]
     pub(crate) reason: Option<String>,
-    /// To look after an earlier request: the `requestId` that this tool gave.
+    /// To follow an earlier request: the `requestId` that this tool returned.
     pub(crate) request_id: Option<String>,
     /// How many seconds to wait for a decision in this call.
     #[schemars(range(min = 0, max = 50))]
     pub(crate) wait_seconds: Option<u16>,
 }
 
-/// How far a request for a code is.
+/// The state of a request for a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum RequestStatus {
-    /// Someone agreed; the code is there.
+    /// It was approved; the answer contains the code.
     Granted,
     /// Nobody has decided yet: call again with the `requestId`.
     Waiting,
@@ -135,14 +135,14 @@ pub(crate) enum RequestStatus {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RequestedCode {
-    /// How far it is.
+    /// Its state.
     pub(crate) status: RequestStatus,
-    /// The request's id, to call again with.
+    /// The request's id, to call again.
     pub(crate) request_id: String,
     /// The code, once the request is granted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<Code>,
-    /// Until when someone may decide (RFC 3339), while nobody has.
+    /// When the request expires unless someone decides (RFC 3339); only while it is waiting.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deadline: Option<String>,
 }

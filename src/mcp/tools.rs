@@ -89,8 +89,8 @@ impl Tools {
         self.ask(&context, Call::get(path)).await.map(Json)
     }
 
-    /// Get the present one-time code of an account, by its id or name. Each call is recorded, and
-    /// where only so many readings are granted, each new code takes one of them.
+    /// Get the current one-time code of an account, by its id or name. Each call is recorded. If
+    /// you were granted a limited number of reads, each new code uses one of them.
     #[tool(input_schema = schema_for_type::<GetCode>(), annotations(
         title = "Get a code",
         read_only_hint = false,
@@ -120,9 +120,9 @@ impl Tools {
         self.ask(&context, call).await.map(Json)
     }
 
-    /// Ask a person to let you have one code of an account, and wait for the answer. Give
-    /// `account` and `reason` to ask. If nobody has decided when the call returns, its
-    /// status is `waiting`: call again with the `requestId` alone.
+    /// Ask a person to approve one code of an account, and wait for the decision. Give `account`
+    /// and `reason` to ask. If nobody has decided when the call returns, its status is `waiting`:
+    /// call again with only the `requestId`.
     #[tool(input_schema = schema_for_type::<RequestCode>(), annotations(
         title = "Request a code with approval",
         destructive_hint = false,
@@ -204,6 +204,13 @@ impl Tools {
             if cursor.is_none() {
                 break;
             }
+        }
+        if called::fitting(name, rows.iter().map(|row| (row, row))).is_empty() {
+            // The API says of its id that the grant is used up or over.
+            let own: Value = self
+                .ask(context, Call::get("/api/grants/mine".to_owned()))
+                .await?;
+            rows = called::spent(&own);
         }
         let found = called::fitting(name, rows.iter().map(|row| (row, row)));
         match found.as_slice() {

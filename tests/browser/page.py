@@ -410,18 +410,18 @@ def adding(page, server):
     page.click("nav a", "Add")
     page.says("h1", "Add accounts")
     choose(page, TOKEN)
-    added(page, "2FAS Test Token: It is added.")
+    added(page, "2FAS Test Token: Added.")
     page.says(".steps .done", "Stored")
     page.drop(".drop", TOKEN)
-    added(page, "2FAS Test Token: It is added.", 2)
+    added(page, "2FAS Test Token: Added.", 2)
     page.paste_picture(TOKEN)
-    added(page, "2FAS Test Token: It is added.", 3)
+    added(page, "2FAS Test Token: Added.", 3)
     # What is dropped on another view is for this one.
     page.click("nav a", "Accounts")
     page.says(".account", "Test Token")
     page.drop("#main", TOKEN)
     page.says("h1", "Add accounts")
-    added(page, "2FAS Test Token: It is added.")
+    added(page, "2FAS Test Token: Added.")
     close_works(page)
 
     # The doctor: what it is instead, and where it is in the picture.
@@ -462,12 +462,12 @@ def adding(page, server):
 
     page.click("summary", "Type it by hand")
     page.one("input[name=link]").send_keys(f"otpauth://totp/By%20hand?secret={SECRET}", Keys.ENTER)
-    added(page, "By hand: It is added.")
+    added(page, "By hand: Added.")
     page.one("input[name=link]").send_keys(SECRET.lower())
     page.button("Add")
     page.says(".complaint", "needs the name")
     page.one("input[name=account]").send_keys("bare secret", Keys.ENTER)
-    added(page, "bare secret: It is added.")
+    added(page, "bare secret: Added.")
     page.one("input[name=link]").send_keys("otpauth://totp/wrong?secret=018", Keys.ENTER)
     added(page, "It cannot be added.")
     added(page, "base32")
@@ -517,7 +517,7 @@ def proving(page, server):
     pending = lambda: {account["accountName"]: account for account in server.call("GET", "/api/accounts?search=proof")["accounts"]}
     assert pending()["mouse"]["state"] == "pending"
     accept(page, lambda: page.button("Both were accepted"))
-    added(page, "Proof mouse: It is added.")
+    added(page, "Proof mouse: Added.")
     assert pending()["mouse"]["state"] == "active"
 
     # By keyboard alone.
@@ -530,7 +530,7 @@ def proving(page, server):
         page.tab_to("document.activeElement.textContent === 'Both were accepted'", "that both were accepted")
         page.keys(Keys.ENTER)
     accept(page, press)
-    added(page, "Proof keys: It is added.")
+    added(page, "Proof keys: Added.")
 
     def by_keyboard():
         page.tab_to("document.activeElement.textContent === 'They were refused'", "that they were refused")
@@ -539,7 +539,7 @@ def proving(page, server):
         page.one("input[name=link]").send_keys(link(name), Keys.ENTER)
         added(page, f"Proof {name}: It is stored and waits to be proved.")
         refuse()
-        added(page, f"Proof {name}: It is taken away again")
+        added(page, f"Proof {name}: Removed, because")
         assert name not in pending()
 
     # Later, from the list.
@@ -580,7 +580,7 @@ def adding_by_keyboard(page, server):
     page.keys(Keys.ENTER)
     page.tab_to("document.activeElement.name === 'link'", "the link")
     page.keys(f"otpauth://totp/Keys:only?secret={SECRET}&issuer=Keys", Keys.ENTER)
-    added(page, "Keys only: It is added.")
+    added(page, "Keys only: Added.")
     # A picture in the clipboard goes in with the keys too.
     page.tab_to("document.activeElement.tagName === 'SUMMARY'", "somewhere else than the link")
     page.paste_picture(CORPUS / "two-side-by-side.png")
@@ -601,7 +601,7 @@ def asked(page, text, name=None):
     page.click("summary", "Type it by hand")
     page.one("input[name=link]").send_keys(text, Keys.ENTER)
     if name:
-        added(page, f"{name}: Waiting for somebody else to approve it.")
+        added(page, f"{name}: Waiting for someone else to approve it.")
 
 
 def approvals(page, server, other):
@@ -609,7 +609,7 @@ def approvals(page, server, other):
     page.enter(server, server.token)
     other.enter(server, server.key("second-pair-of-eyes", "approver"))
     other.says("h1", "Approvals")
-    other.says("main", "Nothing waits for you.")
+    other.says("main", "Nothing is waiting for you.")
     link = lambda account: f"otpauth://totp/Bank:{account}?secret={SECRET}&issuer=Bank&digits=8"
 
     asked(page, link("first"), "Bank first")
@@ -625,7 +625,7 @@ def approvals(page, server, other):
     other.one(".card textarea").send_keys("seen on the shared screen")
     other.button("Approve")
     other.says("#toast", "Bank first is approved.")
-    other.says("main", "Nothing waits for you.")
+    other.says("main", "Nothing is waiting for you.")
 
     asked(page, link("second"), "Bank second")
     other.says(".card h2", "Bank second")
@@ -655,7 +655,7 @@ def approved_across_a_restart(page, server, other):
     server.start()
     other.says(".card h2", "Durable")
     other.button("Approve")
-    added(page, "Durable: It is added.")
+    added(page, "Durable: Added.")
 
 
 # Operating.
@@ -687,7 +687,7 @@ def operations(page, server):
     page.browser.close()
     page.browser.switch_to.window(here)
 
-    page.click(".tabs a", "Record")
+    page.click(".tabs a", "Audit log")
     page.says("td", "Read a code")
     page.one("input[name=caller]").send_keys("second-pair-of-eyes", Keys.ENTER)
     page.until(lambda _: page.all("tbody tr") and all("second-pair-of-eyes" in row.text for row in page.all("tbody tr")), "one caller's doings")
@@ -704,21 +704,21 @@ def keys_and_grants(page, server, ids):
     """By mouse: a key is made and shown once, lent an account, and revoked."""
     page.enter(server, server.token)
     page.open("#/operations/keys")
-    page.button("Make a key")
+    page.button("Create a key")
     page.one("dialog input[name=name]").send_keys("robot")
     page.click("dialog label.check", "Only accounts that are granted to it")
-    page.button("Make a key", "dialog")
+    page.button("Create a key", "dialog")
     page.says("dialog h2", "The key robot")
     key = page.one("dialog .secret-text").text
     page.button("Copy", "dialog")
     page.until(lambda _: page.clipboard() == key, "the key is in the clipboard")
-    page.button("I have kept it", "dialog")
+    page.button("I have saved it", "dialog")
     page.says("td", "reader, of granted accounts")
     assert key not in page.script("return document.documentElement.outerHTML")
     assert server.call("GET", "/api/accounts", token=key)["accounts"] == []
 
     page.click(".tabs a", "Grants")
-    page.says("main", "Nothing is granted.")
+    page.says("main", "There are no grants.")
     page.button("Grant an account")
     page.one("dialog input[name=to]").send_keys("robot")
     picked(page, "dialog select[name=account]", "Banana bea@example.com")
@@ -727,10 +727,10 @@ def keys_and_grants(page, server, ids):
     page.says("td", "Banana bea@example.com")
     page.says("td", "3")
     assert [account["id"] for account in server.call("GET", "/api/accounts", token=key)["accounts"]] == [ids["Banana"]]
-    page.button("Take back")
-    page.says("dialog h2", "Take back Banana bea@example.com from robot?")
-    page.button("Take back", "dialog")
-    page.says("main", "Nothing is granted.")
+    page.button("Withdraw")
+    page.says("dialog h2", "Withdraw Banana bea@example.com from robot?")
+    page.button("Withdraw", "dialog")
+    page.says("main", "There are no grants.")
     page.click(".tabs a", "Keys")
     page.click("[data-key=revoke-robot]")
     page.button("Revoke", "dialog")
@@ -743,12 +743,12 @@ def keys_and_grants(page, server, ids):
 
     # By keyboard alone.
     page.script("document.activeElement.blur()")
-    page.tab_to("document.activeElement.textContent === 'Make a key'", "making a key")
+    page.tab_to("document.activeElement.textContent === 'Create a key'", "making a key")
     page.keys(Keys.ENTER)
     page.until(lambda _: page.focused("name") == "name", "the name of the key")
     page.keys("typed", Keys.ENTER)
     page.says("dialog h2", "The key typed")
-    page.tab_to("document.activeElement.textContent === 'I have kept it'", "the end")
+    page.tab_to("document.activeElement.textContent === 'I have saved it'", "the end")
     page.keys(Keys.ENTER)
     page.until(lambda _: not page.all("dialog"), "the dialog is closed")
     page.says("td", "typed")
@@ -778,8 +778,8 @@ def keys_and_grants(page, server, ids):
     page.script("document.activeElement.blur()")
     page.tab_to("(document.activeElement.dataset.key ?? '').startsWith('withdraw-looker-at-night')", "taking it back")
     page.keys(Keys.ENTER)
-    page.says("dialog h2", "Take back Banana")
-    page.tab_to("document.activeElement.textContent === 'Take back'", "that it is meant") if page.focused("textContent") != "Take back" else None
+    page.says("dialog h2", "Withdraw Banana")
+    page.tab_to("document.activeElement.textContent === 'Withdraw'", "that it is meant") if page.focused("textContent") != "Withdraw" else None
     page.keys(Keys.ENTER)
     page.until(lambda _: not page.all("dialog") and not granted(), "it is taken back")
     page.says("td", "night-shift")
@@ -790,7 +790,7 @@ def each_role_sees_its_own(page, server):
     page.says("h1", "Add accounts")
     page.until(lambda _: [a.text for a in page.all("#header nav a")] == ["Add", "Operations"], "an enroller's views")
     page.click("nav a", "Operations")
-    page.says("main", "There is nothing.")
+    page.says("main", "There are no entries.")
     assert [tab.text for tab in page.all(".tabs a")] == ["Enrollments", "Requests"]
     page.enter(server, server.key("looker", "reader", "--granted-only"))
     page.says("main", "No account is granted to you yet.")
@@ -798,7 +798,7 @@ def each_role_sees_its_own(page, server):
     assert page.one("label.check input").is_selected(), "who has few reads does not spend them by looking"
     assert not page.all("[data-key^=remove]")
     page.open("#/operations")
-    page.says("main", "Nothing was asked for.")
+    page.says("main", "There are no requests.")
     assert not page.all(".tabs")
 
 
@@ -808,10 +808,10 @@ def requests(page, server, other, ids):
     other.enter(server, server.key("request-approver", "approver"))
     other.says("h1", "Approvals")
     page.in_row("Banana", "[data-key^=ask]")
-    page.says("dialog h2", "Ask for something with Banana bea@example.com")
+    page.says("dialog h2", "Request something for Banana bea@example.com")
     picked(page, "dialog select[name=kind]", "export")
     page.one("dialog input[name=reason]").send_keys("moving house")
-    page.button("Ask for it", "dialog")
+    page.button("Send the request", "dialog")
     page.says("#toast", "Export Banana bea@example.com")
     other.says(".card h2", "Export Banana bea@example.com")
     for fact in ("Hand its secret to the one who asks, once, within 1 hour", "admin", "moving house"):
@@ -836,7 +836,7 @@ def requests(page, server, other, ids):
     page.until(lambda _: "Aardvark" in page.script("return document.activeElement.closest('li')?.textContent ?? ''"), "the focus is at Aardvark")
     for _ in range(10):
         page.keys(Keys.ARROW_RIGHT)
-        if page.focused("textContent") == "Ask":
+        if page.focused("textContent") == "Request":
             break
     page.keys(Keys.ENTER)
     page.until(lambda _: page.focused("name") == "kind", "what is asked for")
@@ -844,7 +844,7 @@ def requests(page, server, other, ids):
     page.until(lambda _: page.focused("value") == "delete", "deletion for good")
     page.tab_to("document.activeElement.name === 'reason'", "the reason")
     page.keys("left the company", Keys.ENTER)
-    page.says("#toast", "for good")
+    page.says("#toast", "permanently")
     other.says(".card h2", "Delete Aardvark")
     other.script("document.activeElement.blur()")
     other.tab_to("document.activeElement.tagName === 'TEXTAREA'", "the comment")
@@ -856,14 +856,14 @@ def requests(page, server, other, ids):
     page.says("td", "Refused by request-approver")
     page.says("td .said bdi", "still needed")
 
-    # Codes that are read with an approval only.
+    # An account whose readings need approval.
     page.open("#/accounts")
     page.in_row("apple", "[data-key^=edit]")
-    page.click("dialog label.check", "with an approval only")
+    page.click("dialog label.check", "needs approval")
     page.button("Save", "dialog")
-    page.until(lambda _: "with an approval" in page.row("apple").text, "no code without an approval")
+    page.until(lambda _: "needs approval" in page.row("apple").text, "no code without an approval")
     page.in_row("apple", ".code")
-    page.button("Ask for it", "dialog")
+    page.button("Send the request", "dialog")
     other.says(".card h2", "Read codes of apple")
     other.button("Approve")
     page.open("#/operations/requests")
@@ -874,9 +874,9 @@ def requests(page, server, other, ids):
     # Taken back by whoever asked.
     server.call("POST", f"/api/accounts/{ids['apple']}/requests", {"kind": "read"})
     page.says(".badge", "waits for approval")
-    page.button("Take back")
-    page.button("Take back", "dialog")
-    page.says(".badge", "taken back")
+    page.button("Withdraw")
+    page.button("Withdraw", "dialog")
+    page.says(".badge", "withdrawn")
 
 
 def expired(page, program, folder):
@@ -913,7 +913,7 @@ def every_view(page):
 def every_dialog(page, server):
     """Opens one after the other, and says which it is."""
     page.open("#/accounts")
-    for name, where, heading in [("edit", "[data-key^=edit]", "Edit"), ("ask", "[data-key^=ask]", "Ask for something"),
+    for name, where, heading in [("edit", "[data-key^=edit]", "Edit"), ("ask", "[data-key^=ask]", "Request something"),
                                  ("remove", "[data-key^=remove]", "Remove"), ("prove", ".code", "Prove")]:
         # Where there is no room, a row's buttons show for the row that has the focus.
         page.until(lambda _: page.script("arguments[0].focus(); return true", page.row("Waiting").find_element("css selector", ".code")), "the row")
@@ -922,7 +922,7 @@ def every_dialog(page, server):
         yield name
         page.keys(Keys.ESCAPE)
         page.until(lambda _: not page.all("dialog"), "the dialog is closed")
-    for hash, button in [("#/operations/keys", "Make a key"), ("#/operations/grants", "Grant an account")]:
+    for hash, button in [("#/operations/keys", "Create a key"), ("#/operations/grants", "Grant an account")]:
         page.open(hash)
         page.button(button)
         page.says("dialog h2", button)

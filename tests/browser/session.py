@@ -84,13 +84,13 @@ def nothing_is_left(program, folder, server, approver):
         page.browser.get(server.http + link)
         page.one("#header nav")
         page.open("#/operations/keys")
-        page.button("Make a key")
+        page.button("Create a key")
         page.one("dialog input[name=name]").send_keys("kept-nowhere")
-        page.button("Make a key", "dialog")
+        page.button("Create a key", "dialog")
         secrets["a key"] = page.one("dialog .secret-text").text
         assert not page.all("dialog form"), "a browser remembers what is in a form"
         page.button("Copy", "dialog")
-        page.button("I have kept it", "dialog")
+        page.button("I have saved it", "dialog")
         granted(page, server, "export", account, approver)
         page.button("Fetch it")
         page.until(lambda _: EXPORTED in page.one("dialog .secret-text").text, "the link")
@@ -235,9 +235,9 @@ def ends_everywhere(page, server):
     """What a dialog shows does not outlive the session that it was shown to."""
     page.enter(server, server.token)
     page.open("#/operations/keys")
-    page.button("Make a key")
+    page.button("Create a key")
     page.one("dialog input[name=name]").send_keys("shown-no-longer")
-    page.button("Make a key", "dialog")
+    page.button("Create a key", "dialog")
     key = page.one("dialog .secret-text").text
     cookie = next(each["value"] for each in page.browser.get_cookies() if each["name"] == "countersign_session")
     first = page.browser.current_window_handle
@@ -379,7 +379,7 @@ def pasted(page, server):
     assert there() == []
     page.script(paste, link)
     page.button("Add", "dialog")
-    page.says(".work", "It is added.")
+    page.says(".work", "Added.")
     assert there() == ["Pasted"]
 
 

@@ -351,6 +351,29 @@ async fn a_parameter_that_an_operation_does_not_have_is_refused() {
         }
     }
     assert!(seen > 15, "{seen}");
+    // What everyone may ask, and the page with its files, too.
+    let nobody = app.caller(None);
+    for path in [
+        "/",
+        "/login",
+        "/docs",
+        "/app.js",
+        "/healthz",
+        "/readyz",
+        "/api/openapi.json",
+        "/v1/sys/health",
+    ] {
+        assert_eq!(nobody.get(path).await.status, StatusCode::OK, "{path}");
+        let refused = nobody.get(&format!("{path}?nonsense=1")).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+        assert_eq!(refused.body["code"], "invalid-parameter", "{refused:?}");
+    }
+    let stranger = nobody.get("/api/accounts?nonsense=1").await;
+    assert_eq!(
+        stranger.status,
+        StatusCode::UNAUTHORIZED,
+        "who calls comes first"
+    );
     let changed = admin
         .delete(&format!("/api/accounts/{id}?forever=true"))
         .await;
@@ -504,7 +527,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
     assert_eq!(new.get(&path).await.status, StatusCode::OK);
     // A key that was replaced renews nothing: anyone it leaked to would have the only one.
     let refused = old.post("/api/keys/ci/rotate", &json!({})).await;
-    refused.assert_problem(400, "invalid-parameter");
+    refused.assert_problem(403, "key-not-presented");
     assert_eq!(new.get("/api/session").await.body["caller"], "ci");
     // Without one the key before ends at once.
     let renewed = new
@@ -528,7 +551,7 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
     // Someone else's is left alone: anyone who rotates a key sees it, and could use it.
     let boss = app.new_caller("boss", "admin");
     let refused = boss.post("/api/keys/ci/rotate", &json!({})).await;
-    refused.assert_problem(400, "invalid-parameter");
+    refused.assert_problem(403, "key-of-another");
     let own = app.command(&["key", "rotate", "ci", "--overlap", "0s"]);
     assert!(own.status.success(), "{own:?}");
     let shown = String::from_utf8(own.stdout).unwrap();

@@ -419,3 +419,196 @@ async fn an_account_is_granted_by_its_name_at_the_server_of_the_folder() {
     assert!(said(&unreachable).contains("no server"), "{unreachable:?}");
     out(&app.command(&["grant", "add", "bot", &gitlab]));
 }
+
+#[tokio::test]
+async fn a_lease_that_gives_no_more_is_named_as_such() {
+    let app = App::start().await;
+    let [octo, octocat, gitlab] = three(&app).await;
+    let admin = app.admin();
+    let body = json!({ "name": "bot", "role": "reader", "grantedOnly": true });
+    let made = admin.post("/api/keys", &body).await;
+    let key = made.body["key"].as_str().unwrap();
+    let bot = app.caller(Some(key));
+    let soon = chrono::Utc::now() + chrono::TimeDelta::seconds(2);
+    for lease in [
+        json!({ "caller": "bot", "account": octo, "reads": 1 }),
+        json!({ "caller": "bot", "account": octocat, "until": soon }),
+        json!({ "caller": "bot", "account": gitlab, "reads": 3 }),
+    ] {
+        let granted = admin.post("/api/grants", &lease).await;
+        assert_eq!(granted.status, StatusCode::CREATED, "{granted:?}");
+    }
+    let read = |name: &str| app.command(&["token", name, "--token", key]);
+    out(&read("GitHub: octo"));
+    let states = async || {
+        let mine = bot.get("/api/grants/mine").await.body;
+        let grants = mine["grants"].as_array().unwrap().clone();
+        let state = |id: &str| {
+            let mut all = grants.iter();
+            let grant = all.find(|grant| grant["account"] == id).unwrap();
+            (grant["state"].clone(), grant["readsLeft"].clone())
+        };
+        [state(&octo), state(&octocat), state(&gitlab)]
+    };
+    let begun = std::time::Instant::now();
+    while states().await[1].0 != "over" {
+        assert!(
+            begun.elapsed() < crate::support::PATIENCE,
+            "the lease does not end"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(
+        states().await,
+        [
+            (json!("used-up"), json!(0)),
+            (json!("over"), Value::Null),
+            (json!("active"), json!(3)),
+        ]
+    );
+    for (name, words) in [
+        ("GitHub: octo", "read all the codes"),
+        ("octocat", "has expired"),
+        (octo.as_str(), "read all the codes"),
+    ] {
+        let refused = read(name);
+        assert_eq!(code(&refused), 5, "{refused:?}");
+        assert!(said(&refused).contains(words), "{name}: {refused:?}");
+    }
+    let unknown = read("GitHub: octopus");
+    assert!(
+        said(&unknown).contains("there is no account"),
+        "{unknown:?}"
+    );
+    // What others were granted is nobody else's business.
+    let other = app.new_caller("other", "reader");
+    let none = other.get("/api/grants/mine").await;
+    assert_eq!(none.body["grants"], json!([]));
+}
+
+#[tokio::test]
+async fn of_several_matters_those_that_are_open_are_meant() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let enroll = async |approval: bool| admin.enroll(&uri("Shop", "till"), approval).await;
+    let done = enroll(false).await;
+    admin.ended(&done).await;
+    // One that has ended is the only one, and is meant.
+    let shown = app.command(&["status", "Shop", "--json"]);
+    let shown: Value = serde_json::from_str(&out(&shown)).unwrap();
+    assert_eq!(shown["id"], json!(done));
+    let open = enroll(true).await;
+    admin.until_stage(&open, "AwaitingApproval").await;
+    let shown = app.command(&["status", "Shop", "--json"]);
+    assert_eq!(code(&shown), 4, "{shown:?}");
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["id"], json!(open));
+    let second = enroll(true).await;
+    admin.until_stage(&second, "AwaitingApproval").await;
+    let several = app.command(&["cancel", "Shop"]);
+    assert_eq!(code(&several), 12, "{several:?}");
+    let choices = said(&several);
+    assert!(
+        choices.contains(&open) && choices.contains(&second),
+        "{choices}"
+    );
+    assert!(!choices.contains(&done), "{choices}");
+    out(&app.command(&["cancel", &second]));
+    out(&app.command(&["cancel", "Shop: till"]));
+    assert_eq!(admin.ended(&open).await.body["stage"], "Terminated");
+    let none = app.command(&["cancel", "Shop"]);
+    assert_eq!(code(&none), 1, "{none:?}");
+    assert!(said(&none).contains("has finished"), "{none:?}");
+    admin.ended(&enroll(false).await).await;
+    let none = app.command(&["cancel", "Shop"]);
+    assert_eq!(code(&none), 5, "{none:?}");
+    assert!(said(&none).contains("none of the 2"), "{none:?}");
+}
+
+#[tokio::test]
+async fn who_enrolls_and_reads_nothing_proves_by_name() {
+    let app = App::start().await;
+    let body = json!({ "name": "onboarding", "role": "enroller" });
+    let made = app.admin().post("/api/keys", &body).await;
+    let key = made.body["key"].as_str().unwrap();
+    let enroller = app.caller(Some(key));
+    let quick = format!("{}&period=1", uri("Shop", "till"));
+    let asked = json!({ "uri": quick });
+    let started = enroller.post("/api/accounts?proof=required", &asked).await;
+    assert_eq!(started.status, StatusCode::CREATED, "{started:?}");
+    let shown = out(&app.command(&["prove", "Shop", "--token", key]));
+    let codes: Vec<&str> = shown
+        .lines()
+        .filter_map(|line| line.split("  ").next())
+        .collect();
+    assert_eq!(codes.len(), 2, "{shown}");
+    let words = [
+        "prove",
+        "Shop: till",
+        "--token",
+        key,
+        "--accepted",
+        codes[0],
+        codes[1],
+    ];
+    // The second code is valid a second later.
+    let begun = std::time::Instant::now();
+    loop {
+        let proved = app.command(&words);
+        if code(&proved) != 13 || begun.elapsed() > crate::support::PATIENCE {
+            out(&proved);
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let nobody = app.command(&["prove", "Shed", "--token", key]);
+    assert_eq!(code(&nobody), 5, "{nobody:?}");
+}
+
+#[tokio::test]
+async fn what_is_typed_wrong_ends_with_two_and_names_commands() {
+    let app = App::start().await;
+    let [octo, ..] = three(&app).await;
+    for wrong in [
+        &["token", "octocat", "--min-validity", "61"][..],
+        &["token", "octocat", "--min-validity", "31"],
+        &["request", "read", "octocat", "--reads", "99"],
+        &["request", "read", "octocat", "--reads", "0"],
+        &["rename", "octocat", ""],
+        &["rename", "octocat", "--issuer", ""],
+        &["rename", "octocat", "  "],
+        &["list", "--enrollments", "--stage", "Bogus"],
+        &["grant", "add", "bot", "octocat", "--reads", "0"],
+        &["mcp", "--json"],
+    ] {
+        let output = app.command(wrong);
+        assert_eq!(code(&output), 2, "{wrong:?}: {output:?}");
+        assert!(!said(&output).contains("/api/"), "{output:?}");
+    }
+    let listed = out(&app.command(&["list"]));
+    assert!(
+        listed.contains("GitHub: octocat"),
+        "nothing was renamed: {listed}"
+    );
+
+    out(&app.command(&["guard", &octo]));
+    let guarded = app.command(&["token", &octo]);
+    assert_eq!(code(&guarded), 6, "{guarded:?}");
+    assert!(
+        said(&guarded).contains("`countersign request read ACCOUNT`"),
+        "{guarded:?}"
+    );
+    assert!(!said(&guarded).contains("/api/"), "{guarded:?}");
+
+    let body = json!({ "name": "bot", "role": "reader", "grantedOnly": true });
+    app.admin().post("/api/keys", &body).await;
+    let nowhere = "totp-00000000-0000-4000-8000-000000000000";
+    let granted = app.command(&["grant", "add", "bot", nowhere]);
+    assert_eq!(code(&granted), 5, "{granted:?}");
+    out(&app.command(&["remove", &octo]));
+    let granted = app.command(&["grant", "add", "bot", &octo]);
+    assert_eq!(code(&granted), 5, "{granted:?}");
+    assert!(said(&granted).contains("was removed"), "{granted:?}");
+    let none = out(&app.command(&["grant", "list", "--json"]));
+    assert!(!none.contains("bot"), "{none}");
+}

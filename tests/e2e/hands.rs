@@ -163,7 +163,7 @@ async fn renewing_a_key_gives_nobody_another_hand_or_name() {
         let refused = caller
             .post(&rotate("on-the-command-line"), &json!({}))
             .await;
-        refused.assert_problem(400, "invalid-parameter");
+        refused.assert_problem(403, "key-of-another");
     }
     let asked = admin
         .post(
@@ -195,7 +195,7 @@ async fn renewing_a_key_gives_nobody_another_hand_or_name() {
         nobody.send(request).await
     };
     let renewed = by_session(reqwest::Method::POST, &rotate("on-the-command-line")).await;
-    renewed.assert_problem(400, "invalid-parameter");
+    renewed.assert_problem(403, "key-not-presented");
     let present = by_session(reqwest::Method::GET, "/api/accounts").await;
     assert_eq!(present.status, StatusCode::OK, "{present:?}");
     let renewed = own

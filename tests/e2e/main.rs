@@ -54,6 +54,7 @@ mod relay;
 mod reload;
 mod request_commands;
 mod requests;
+mod settings;
 mod shapes;
 mod stands;
 mod strangers;

@@ -139,14 +139,15 @@ const TABLE: &[Row] = &[
     row("GET /api/keys", "/api/keys",                                     [403, 403, 403, 200, 403]),
     send("POST /api/keys", "/api/keys", r#"{"name": "made", "role": "reader"}"#,
                                                                           [403, 403, 403, 201, 403]),
-    send("POST /api/keys/{name}/rotate", "/api/keys/{key}/rotate", "{}",
-                                                                          [404, 404, 404, 400, 404]),
+    send("POST /api/keys/{name}/rotate", "/api/keys/nobody/rotate", "{}",
+                                                                          [404, 404, 404, 404, 404]),
     row("DELETE /api/keys/{name}", "/api/keys/{key}",                     [403, 403, 403, 200, 403]),
     row("GET /api/grants", "/api/grants",                                 [403, 403, 403, 200, 403]),
     send("POST /api/grants", "/api/grants", r#"{"group": "readers", "account": "{kept}"}"#,
                                                                           [403, 403, 403, 201, 403]),
     send("PUT /api/grants", "/api/grants", r#"{"group": "readers", "account": "{kept}"}"#,
                                                                           [403, 403, 403, 200, 403]),
+    row("GET /api/grants/mine", "/api/grants/mine",                       [403, 403, 200, 200, 200]),
     row("DELETE /api/grants", "/api/grants?group=readers&account={kept}", [403, 403, 403, 204, 403]),
 ];
 

@@ -460,6 +460,14 @@ async fn a_lease_counts_codes_and_its_end_is_reported() {
     assert_eq!(over.body["grant"], "used-up", "{over:?}");
     let spent = call(&told, "get_code", json!({ "account": id })).await;
     assert!(refused(&spent).contains("used all the reads"), "{spent:?}");
+    // By its name as well, which the list of accounts no longer has.
+    let by_name = call(&told, "get_code", json!({ "account": "GitHub: octo" })).await;
+    assert_eq!(refused(&by_name), refused(&spent));
+    let misnamed = call(&told, "get_code", json!({ "account": "GitHub: octopus" })).await;
+    assert!(
+        refused(&misnamed).contains("There is no account"),
+        "{misnamed:?}"
+    );
     let nowhere = "totp-00000000-0000-4000-8000-000000000000";
     let unknown = call(&told, "get_code", json!({ "account": nowhere })).await;
     assert!(

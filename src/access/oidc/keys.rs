@@ -43,6 +43,11 @@ pub(super) struct KeySet {
 }
 
 impl KeySet {
+    /// How many can check signatures.
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The keys that may have signed a token with this header.
     pub(super) fn fitting(&self, header: &Header) -> impl Iterator<Item = &Key> {
         let algorithm = format!("{:?}", header.alg);

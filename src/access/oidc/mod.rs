@@ -185,6 +185,11 @@ impl Oidc {
         self.keys.refresh_until(clock, stop).await;
     }
 
+    /// Asks the issuer for its keys, and says how many can check signatures.
+    pub(crate) async fn try_issuer(&self, now: DateTime<Utc>) -> Result<usize, IssuerError> {
+        Ok(self.keys.at(now).await?.len())
+    }
+
     /// Whether `token` was accepted before, with the current keys.
     pub(crate) fn has_accepted(&self, token: &str, now: DateTime<Utc>) -> bool {
         let digest = secret::hash(token);

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use countersign_activities::vault::{AccountRecord, Change, VaultError};
-use countersign_enrollment::account::Labels;
+use countersign_enrollment::account::{Labels, one_line};
 use countersign_enrollment::filing::Filing;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -88,6 +88,13 @@ pub(super) async fn change(
             return Err(ApiError::AccountUnknown);
         }
         let mut change = Change::default();
+        let is_blank = |text: &String| one_line(text).is_empty();
+        if body.account_name.as_ref().is_some_and(is_blank) {
+            return Err(ApiError::InvalidParameter {
+                name: "accountName",
+                detail: "a name that is not blank".to_owned(),
+            });
+        }
         if body.issuer.is_some() || body.account_name.is_some() {
             let issuer = match &body.issuer {
                 Some(issuer) => issuer.as_deref(),

@@ -263,7 +263,10 @@ const OVERLAP: (u32, u32) = (3_600, 2_592_000);
     extensions(
         ("x-audit" = json!(Action::RotateKey)),
         ("x-roles" = json!(Known::ROLES)),
-        ("x-problems" = json!([ProblemCode::InvalidParameter, ProblemCode::KeyUnknown])),
+        ("x-problems" = json!([
+            ProblemCode::InvalidParameter, ProblemCode::KeyNotPresented, ProblemCode::KeyOfAnother,
+            ProblemCode::KeyUnknown,
+        ])),
     ),
 )]
 pub(super) async fn rotate(

@@ -16,6 +16,7 @@ mod ids;
 mod imports;
 mod inbox;
 mod keys;
+mod own_grants;
 mod permit;
 mod proof;
 mod recovery;
@@ -96,6 +97,7 @@ pub(super) fn add_to(api: OpenApiRouter<Arc<FrontDoor>>) -> OpenApiRouter<Arc<Fr
             grants::put,
             grants::remove
         ))
+        .routes(routes!(own_grants::mine))
         .routes(routes!(system::system))
         .routes(routes!(dashboard::open))
 }

@@ -63,7 +63,7 @@ pub(super) async fn receive(
         let wrong = || ApiError::InvalidParameter {
             name: "package",
             detail:
-                "it is not sealed for this installation; its key is `sealKey` in GET /api/system"
+                "it is not sealed for this installation, whose key `countersign seal-key` prints"
                     .to_owned(),
         };
         let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;

@@ -7,12 +7,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::account_changes::verdict;
 use super::ids::AccountPath;
@@ -25,6 +26,7 @@ use crate::http::edge::body::{UntypedJsonBody, Wiped};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::observe;
+use crate::http::edge::parameters::parameters;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
@@ -137,17 +139,43 @@ struct Health {
     version: &'static str,
 }
 
+/// What Vault's clients add to the question. There is no standby and nothing uninitialized here,
+/// so none of it changes the answer.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "accepted, and about what there is not here")]
+pub(super) struct HealthParameters {
+    /// Changes nothing: there is no standby.
+    standbyok: Option<String>,
+    /// Changes nothing: there is no standby.
+    perfstandbyok: Option<String>,
+    /// Changes nothing: there is no standby.
+    standbycode: Option<String>,
+    /// Changes nothing: there is no standby.
+    performancestandbycode: Option<String>,
+    /// Changes nothing: there is no second site.
+    drsecondarycode: Option<String>,
+    /// Changes nothing: it is always initialized.
+    uninitcode: Option<String>,
+}
+
 /// Reports whether the server is ready, for clients of HashiCorp Vault
 ///
 /// It needs no caller.
 #[utoipa::path(
     get, path = "/v1/sys/health", tag = "vault", operation_id = "vaultHealth",
+    params(HealthParameters),
     responses(
         (status = OK, description = "It is ready", body = Health),
         (status = SERVICE_UNAVAILABLE, description = "Task hub or vault is unreachable", body = Health),
     ),
 )]
-pub(super) async fn health(State(door): State<Arc<FrontDoor>>) -> Response {
+pub(super) async fn health(
+    State(door): State<Arc<FrontDoor>>,
+    query: Result<Query<HealthParameters>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    parameters(query)?;
     let sealed = door.lacks().await.is_some();
     let status = match sealed {
         true => StatusCode::SERVICE_UNAVAILABLE,
@@ -160,7 +188,7 @@ pub(super) async fn health(State(door): State<Arc<FrontDoor>>) -> Response {
         server_time_utc: door.clock.now().timestamp(),
         version: env!("CARGO_PKG_VERSION"),
     };
-    no_store((status, Json(view)).into_response())
+    Ok(no_store((status, Json(view)).into_response()))
 }
 
 /// Whether the server must be unsealed, which is never the case.

@@ -17,7 +17,7 @@ use super::facts::Facts;
 use super::mandate_problem;
 use super::observe::{self, Shape};
 use super::problem_code::ProblemCode;
-use crate::access::{AuthError, IssuerError, KeyError, OidcError, Spent, TokenProblem};
+use crate::access::{IssuerError, Spent, TokenProblem};
 use crate::hub::{HubError, Stage};
 use crate::intake::IntakeError;
 use crate::tokens::TokenError;
@@ -89,6 +89,10 @@ pub(crate) enum ApiError {
     KeyUnknown,
     #[error("the key reads every account")]
     KeyNotLimited,
+    #[error("another administrator created the key")]
+    KeyOfAnother,
+    #[error("the key itself was not presented")]
+    KeyNotPresented,
     #[error("no such grant")]
     GrantUnknown,
     #[error("no dashboard runs")]
@@ -364,6 +368,17 @@ impl ApiError {
                 ProblemCode::KeyNotLimited,
                 "Accounts can only be granted to keys created with `grantedOnly`.",
             ),
+            Self::KeyOfAnother => row(
+                ProblemCode::KeyOfAnother,
+                "Another administrator created this key. Its creator or its holder can rotate it; \
+                 an operator can with `countersign key rotate` on the server.",
+            ),
+            Self::KeyNotPresented => row(
+                ProblemCode::KeyNotPresented,
+                "Your own key can be rotated only with that key itself, not in a browser session \
+                 and not with a key that it has replaced. Send the current key as \
+                 `Authorization: Bearer`.",
+            ),
             Self::GrantUnknown => row(
                 ProblemCode::GrantUnknown,
                 "This account is not granted to this caller or group. See /api/grants.",
@@ -617,48 +632,6 @@ fn log(error: &ApiError, code: &str) {
 impl From<HubError> for ApiError {
     fn from(error: HubError) -> Self {
         Self::Enrollment(error)
-    }
-}
-
-impl From<KeyError> for ApiError {
-    fn from(error: KeyError) -> Self {
-        let parameter = |name, error: KeyError| Self::InvalidParameter {
-            name,
-            detail: error.to_string(),
-        };
-        match error {
-            KeyError::Taken(_) => Self::KeyNameTaken,
-            KeyError::Unknown(_) => Self::KeyUnknown,
-            error @ (KeyError::OtherHand(_) | KeyError::NotCurrent) => Self::InvalidParameter {
-                name: "name",
-                detail: error.to_string(),
-            },
-            KeyError::NotLimited(_) => Self::KeyNotLimited,
-            KeyError::BadName => parameter("name", error),
-            KeyError::ReadersOnly => parameter("grantedOnly", error),
-            KeyError::TooManyGroups => parameter("groups", error),
-            KeyError::Store(_)
-            | KeyError::Open(_)
-            | KeyError::File(_)
-            | KeyError::Newer(_)
-            | KeyError::Random(_)
-            | KeyError::Database(_)
-            | KeyError::Unproven
-            | KeyError::Malformed => Self::Internal(Box::new(error)),
-        }
-    }
-}
-
-impl From<AuthError> for ApiError {
-    fn from(error: AuthError) -> Self {
-        match error {
-            AuthError::Keys(error) => error.into(),
-            AuthError::Oidc(OidcError::Token(problem)) => {
-                tracing::debug!(%problem, "a token was refused");
-                Self::Token(problem)
-            }
-            AuthError::Oidc(OidcError::Issuer(error)) => Self::IssuerUnavailable(error),
-        }
     }
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod error;
 pub(crate) mod facts;
 pub(crate) mod form;
 pub(crate) mod idempotency;
+mod key_problem;
 pub(crate) mod limits;
 pub(crate) mod mandate_problem;
 pub(crate) mod names;

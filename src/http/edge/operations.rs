@@ -3,17 +3,20 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use axum::extract::MatchedPath;
-use axum::http::Method;
+use axum::extract::{MatchedPath, Request};
 use axum::http::request::Parts;
+use axum::http::{Extensions, Method, Uri};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::error::ApiError;
 use crate::audit::Action;
+use crate::local_proof;
 
 /// The extension with a handler's audit action, if it is recorded.
 pub(crate) const AUDIT: &str = "x-audit";
+/// What the description has where an operation does not answer everyone.
+const SECURITY: &str = "security";
 /// The key in an address, for callers that cannot send a header; accepted by every operation.
 const CREDENTIAL: &str = "code";
 
@@ -24,6 +27,8 @@ pub(crate) struct Operation {
     parameters: BTreeSet<String>,
     /// The action under which it is recorded.
     action: Option<Action>,
+    /// Whether it answers everyone.
+    open: bool,
 }
 
 impl Operation {
@@ -35,6 +40,7 @@ impl Operation {
                 .filter_map(|parameter| Some(parameter["name"].as_str()?.to_owned()))
                 .collect(),
             action: action_of(description),
+            open: description.get(SECURITY).is_none(),
         }
     }
 
@@ -89,34 +95,63 @@ impl Operations {
         self.0.get(route)?.get(method)
     }
 
-    /// Refuses a request with a parameter that its operation does not have: a misspelt one
-    /// would be ignored unnoticed. Paths outside the description
-    /// accept any.
+    /// Refuses a request of a known caller with a parameter that its operation does not have: a
+    /// misspelt one would be as none, and nobody would notice.
     pub(crate) fn check_parameters(&self, parts: &Parts) -> Result<(), ApiError> {
-        let Some(query) = parts.uri.query().filter(|query| !query.is_empty()) else {
-            return Ok(());
-        };
-        let route = parts.extensions.get::<MatchedPath>();
-        let operation = route.and_then(|route| self.get(&parts.method, route.as_str()));
-        let Some(operation) = operation else {
-            return Ok(());
-        };
-        for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
-            if name != CREDENTIAL && !operation.has(&name) {
-                return Err(ApiError::InvalidParameter {
-                    name: "query",
-                    detail: unknown(&name, &operation.parameters),
-                });
-            }
+        match self.matched(&parts.method, &parts.extensions) {
+            Some(Matched::Operation(operation)) => check(&operation.parameters, &parts.uri),
+            _ => Ok(()),
         }
-        Ok(())
     }
+
+    /// The same for what needs no caller: open operations and what the description leaves out.
+    /// Where a caller is needed, that is said first.
+    pub(crate) fn check_open(&self, request: &Request) -> Result<(), ApiError> {
+        match self.matched(request.method(), request.extensions()) {
+            Some(Matched::Operation(operation)) if operation.open => {
+                check(&operation.parameters, request.uri())
+            }
+            Some(Matched::Undescribed) => check(&BTreeSet::new(), request.uri()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a request is for; nothing where there is no such path or method.
+    fn matched(&self, method: &Method, extensions: &Extensions) -> Option<Matched<'_>> {
+        let route = extensions.get::<MatchedPath>()?.as_str();
+        if self.0.contains_key(route) {
+            return self.get(method, route).map(Matched::Operation);
+        }
+        // Beside the description, this alone has a parameter, and checks it itself.
+        (route != local_proof::PATH).then_some(Matched::Undescribed)
+    }
+}
+
+/// What a request is for.
+enum Matched<'a> {
+    Operation(&'a Operation),
+    /// A file of the page or of the reference, or the endpoint of another protocol: the
+    /// description leaves them out.
+    Undescribed,
+}
+
+fn check(known: &BTreeSet<String>, uri: &Uri) -> Result<(), ApiError> {
+    let query = uri.query().unwrap_or_default();
+    for (name, _) in url::form_urlencoded::parse(query.as_bytes()) {
+        if name != CREDENTIAL && !known.contains(name.as_ref()) {
+            return Err(ApiError::InvalidParameter {
+                name: "query",
+                detail: unknown(&name, known),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The text that was sent is not repeated; the valid names are.
 fn unknown(name: &str, names: &BTreeSet<String>) -> String {
     if names.is_empty() {
-        return "this operation has no parameters after `?`".to_owned();
+        return "this address takes no parameters after `?`".to_owned();
     }
     let meant = names.iter().find(|known| known.eq_ignore_ascii_case(name));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));

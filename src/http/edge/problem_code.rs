@@ -74,6 +74,8 @@ codes! {
     KeyNameTaken: CONFLICT, "key-name-taken", "A key with this name exists";
     KeyUnknown: NOT_FOUND, "key-unknown", "No such key";
     KeyNotLimited: CONFLICT, "key-not-limited", "The key reads every account";
+    KeyOfAnother: FORBIDDEN, "key-of-another", "Another administrator's key";
+    KeyNotPresented: FORBIDDEN, "key-not-presented", "The key itself is needed";
     NoDashboard: NOT_FOUND, "no-dashboard", "No dashboard is running";
     GrantUnknown: NOT_FOUND, "grant-unknown", "No such grant";
     ApprovalNeeded: FORBIDDEN, "approval-needed", "An approval is needed";

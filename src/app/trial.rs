@@ -1,0 +1,142 @@
+//! What a start would open of the settings, opened on trial: nothing is created and nothing runs.
+
+use std::net::SocketAddr;
+
+use chrono::Utc;
+use countersign_activities::webhook::Webhook;
+use zeroize::Zeroizing;
+
+use super::listen::Certificate;
+use super::parts::{self, bind};
+use super::{AppError, Parts};
+use crate::access::Oidc;
+use crate::config::Config;
+use crate::data_dir::DataDir;
+use crate::telemetry;
+
+/// One thing that was tried, and what it is or why it cannot be used.
+pub(crate) struct Trial {
+    pub(crate) name: &'static str,
+    pub(crate) outcome: Result<String, AppError>,
+}
+
+/// Opens what the settings name, besides task hub and vault.
+pub(crate) async fn try_settings(config: &Config) -> Vec<Trial> {
+    let mut trials = vec![
+        Trial {
+            name: "data folder",
+            outcome: data_folder(config),
+        },
+        Trial {
+            name: "addresses",
+            outcome: addresses(config).await,
+        },
+        Trial {
+            name: "front door",
+            outcome: Ok(front_door(config)),
+        },
+    ];
+    let mut add = |name, outcome: Option<Result<String, AppError>>| {
+        trials.extend(outcome.map(|outcome| Trial { name, outcome }));
+    };
+    add("TLS", certificate(config).await);
+    add("issuer", issuer(config).await);
+    add("webhook", webhook(config));
+    add("OpenTelemetry", collector(config));
+    trials
+}
+
+fn data_folder(config: &Config) -> Result<String, AppError> {
+    let folder = &config.data_dir;
+    // One that cannot be looked at is opened, which says why not.
+    if let Ok(false) = folder.try_exists() {
+        return Ok(format!(
+            "{} does not exist; it is created at the first start",
+            folder.display()
+        ));
+    }
+    DataDir::open(folder)?;
+    Ok(format!("{} can be used", folder.display()))
+}
+
+/// Listens at each address for a moment. One that is in use may be that of a server which runs
+/// with these settings.
+async fn addresses(config: &Config) -> Result<String, AppError> {
+    let embedded = config.connection_string.is_none();
+    let wanted: [(&str, Option<SocketAddr>); 4] = [
+        ("--listen", Some(config.listen)),
+        (
+            "--scheduler-listen",
+            embedded.then_some(config.scheduler_listen),
+        ),
+        (
+            "--dashboard-listen",
+            config.dashboard_listen.filter(|_| embedded),
+        ),
+        ("--metrics-listen", config.metrics_listen),
+    ];
+    let mut taken = Vec::new();
+    for (flag, address) in wanted {
+        let Some(address) = address else { continue };
+        match bind(flag, address).await {
+            Ok(_) => {}
+            Err(AppError::AddressInUse { .. }) => taken.push(address.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(match taken.as_slice() {
+        [] => "can be listened on".to_owned(),
+        taken => format!(
+            "{} in use, by a running server or another program",
+            taken.join(", ")
+        ),
+    })
+}
+
+/// Whether a front door would start with these settings; a worker may have the same ones.
+fn front_door(config: &Config) -> String {
+    let parts = match config.connection_string {
+        Some(_) => Parts::FrontDoor,
+        None => Parts::Everything,
+    };
+    match parts::refuse_half(config, parts) {
+        Ok(()) => "would start".to_owned(),
+        Err(error) => format!("would not start: {error}"),
+    }
+}
+
+async fn certificate(config: &Config) -> Option<Result<String, AppError>> {
+    let opened = Certificate::open(config.tls.clone()?).await;
+    Some(opened.map(|_| "certificate and key can be used".to_owned()))
+}
+
+async fn issuer(config: &Config) -> Option<Result<String, AppError>> {
+    let settings = config.oidc.clone()?;
+    let tried = async {
+        let keys = Oidc::new(settings)?.try_issuer(Utc::now()).await?;
+        Ok(format!("answers, with {keys} usable signing keys"))
+    };
+    Some(tried.await)
+}
+
+/// Sends nothing: people would read it.
+fn webhook(config: &Config) -> Option<Result<String, AppError>> {
+    let settings = config.webhook.as_ref()?;
+    let data = DataDir::at(&config.data_dir);
+    let key = match &settings.secret_file {
+        Some(file) => parts::webhook_secret(&data, file),
+        // The worker's own, which it makes itself.
+        None => Ok(Zeroizing::new("0".repeat(32))),
+    };
+    let made = key.and_then(|key| Ok(Webhook::new(&settings.url, key)?));
+    Some(made.map(|_| "address and key can be used; nothing was sent".to_owned()))
+}
+
+fn collector(config: &Config) -> Option<Result<String, AppError>> {
+    let endpoint = config.otlp.traces.as_ref().or(config.otlp.logs.as_ref())?;
+    let made = telemetry::otlp::log_exporter(endpoint);
+    Some(match made {
+        Ok(_) => Ok(format!("{endpoint} can be used; it was not contacted")),
+        Err(error) => Err(error.into()),
+    })
+}
