@@ -10,7 +10,8 @@ use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::Act;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::Digest;
-use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::package::Package;
+use countersign_enrollment::recovery::{MovedCodes, RecoveryCodes};
 use countersign_enrollment::sealed::{
     Kept, OpenError, OpenKeyring, OtpauthText, Scope, SealError, SealKey, Sealable, Sealed,
 };
@@ -73,6 +74,14 @@ impl PermittedVault {
         permit: &Permit<Seal>,
     ) -> Result<TotpAccount, VaultError> {
         self.0.read(account(permit)?).await
+    }
+
+    /// The recovery codes of the mandate's account, to seal them for another installation.
+    pub(crate) async fn recovery_to_seal(
+        &self,
+        permit: &Permit<Seal>,
+    ) -> Result<RecoveryCodes, VaultError> {
+        self.0.recovery(account(permit)?).await
     }
 
     /// Keeps the recovery codes that came with an account. It replaces none that someone has
@@ -202,11 +211,12 @@ impl PermittedKeys {
     }
 }
 
-/// Seals an account for the installation that the mandate names.
+/// Seals an account with its recovery codes for the installation that the mandate names.
 pub(crate) fn seal_for(
     permit: &Permit<Seal>,
     account: &TotpAccount,
-) -> Result<Sealed<OtpauthText>, Failure> {
+    recovery: Option<&MovedCodes>,
+) -> Result<Package, Failure> {
     let MandatedAct::Request {
         account: id,
         act: Act::Transfer { to },
@@ -218,5 +228,8 @@ pub(crate) fn seal_for(
         );
     };
     let key = SealKey::from_text(to).map_err(|error| Failure::from(error).permanent())?;
-    Ok(key.seal(id, &OtpauthText::new(account.to_uri()))?)
+    Ok(Package {
+        account: key.seal(id, &OtpauthText::new(account.to_uri()))?,
+        recovery: recovery.map(|codes| key.seal(id, codes)).transpose()?,
+    })
 }

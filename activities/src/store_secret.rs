@@ -6,6 +6,7 @@ use countersign_authority::{DeedName, MandatedAct, Open, Permit, Status, Store, 
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{SecretStored, StoreSecret};
 use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::request::RecoverySource;
 use countersign_enrollment::sealed::OpenError;
 use durabletask_core::Failure;
 
@@ -46,11 +47,18 @@ impl Activities {
         if started.done_before().is_some() {
             return Ok(self.is_stored(&permit, input, &account).await);
         }
+        if let Some(recovery) = &recovery {
+            // What was given out elsewhere is never to be given, not even for a moment.
+            let marks = self.recovery_marks(&input.enrollment, &recovery.given)?;
+            self.authority
+                .give_recovery(&permit, &input.enrollment, &marks)
+                .await?;
+        }
         let stored = match self.vault.store(&permit, &account).await {
             Ok(stored) => match &recovery {
-                Some(codes) => self
+                Some(recovery) => self
                     .vault
-                    .set_recovery(&permit, codes)
+                    .set_recovery(&permit, &recovery.codes)
                     .await
                     .map(|()| stored),
                 None => Ok(stored),
@@ -100,7 +108,7 @@ impl Activities {
         &self,
         standing: &Standing<'_>,
         input: &StoreSecret,
-    ) -> Result<Option<RecoveryCodes>, Failure> {
+    ) -> Result<Option<Recovery>, Failure> {
         let named = match &standing.mandate().act {
             MandatedAct::Enroll { recovery, .. } => recovery.clone(),
             MandatedAct::Import { .. } | MandatedAct::Request { .. } => None,
@@ -113,10 +121,31 @@ impl Activities {
             (Some(sealed), Some(digest)) => {
                 let source = Some(digest);
                 let permit = standing.permit(ACTION, &[], Open { source }).await?;
-                let codes = self.keys.open(&permit, &input.enrollment, sealed);
-                codes.map(Some).map_err(closed)
+                let scope = &input.enrollment;
+                let opened = match sealed {
+                    RecoverySource::Sent(codes) => {
+                        self.keys.open(&permit, scope, codes).map(|codes| Recovery {
+                            codes,
+                            given: RecoveryCodes::default(),
+                        })
+                    }
+                    RecoverySource::Moved(codes) => {
+                        self.keys.open(&permit, scope, codes).map(|moved| Recovery {
+                            codes: moved.codes().clone(),
+                            given: moved.given(),
+                        })
+                    }
+                };
+                opened.map(Some).map_err(closed)
             }
             (Some(_), None) | (None, Some(_)) => Err(closed(OpenError::DoesNotOpen)),
         }
     }
+}
+
+/// The recovery codes that came with an account.
+struct Recovery {
+    codes: RecoveryCodes,
+    /// Those that were given out where the account comes from.
+    given: RecoveryCodes,
 }

@@ -11,7 +11,7 @@ use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::progress::Progress;
-use countersign_enrollment::request::{EnrollmentRequest, Source};
+use countersign_enrollment::request::{EnrollmentRequest, RecoverySource, Source};
 use countersign_enrollment::sealed::Kept;
 use durabletask_core::{Activity, Failure, OrchestrationContext};
 use serde::Serialize;
@@ -66,6 +66,10 @@ pub async fn enroll(
         mandate: mandate.clone(),
         enrollment: enrollment.clone(),
         uri,
+        moved: match &recovery {
+            Some(RecoverySource::Moved(codes)) => Some(codes.clone()),
+            Some(RecoverySource::Sent(_)) | None => None,
+        },
     };
     let validated = ctx.call_activity_with(&VALIDATE_URI, &input, retried(policy::READ));
     let (preview, warnings, account, fingerprint) = match validated.await? {
