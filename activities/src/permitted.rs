@@ -17,7 +17,7 @@ use countersign_enrollment::sealed::{
 };
 use durabletask_core::Failure;
 
-use crate::vault::{AccountRecord, SecretVault, Stored, VaultError};
+use crate::vault::{AccountRecord, SecretVault, StoredUnlessThere, VaultError};
 
 /// The vault, behind permits.
 #[derive(Clone)]
@@ -29,20 +29,32 @@ impl PermittedVault {
     }
 
     /// Stores an account under the id that the permit names, to be proved by the requester
-    /// where the mandate says so.
+    /// where the mandate says so; unless it is there, where the mandate says that.
     pub(crate) async fn store(
         &self,
         permit: &Permit<Store>,
         account: &TotpAccount,
-    ) -> Result<Stored, VaultError> {
+    ) -> Result<StoredUnlessThere, VaultError> {
         let mandate = permit.mandate();
         let pending_for = match mandate.act {
             MandatedAct::Enroll { prove: true, .. } => Some(&mandate.requested_by),
             _ => None,
         };
-        self.0
-            .store_for(&permit.deed().account, account, pending_for)
-            .await
+        let id = &permit.deed().account;
+        let unless_there = matches!(
+            mandate.act,
+            MandatedAct::Enroll {
+                unless_there: true,
+                ..
+            }
+        );
+        match unless_there {
+            true => self.0.store_unless_there(id, account, pending_for).await,
+            false => {
+                let stored = self.0.store_for(id, account, pending_for).await?;
+                Ok(StoredUnlessThere::Stored(stored))
+            }
+        }
     }
 
     /// What is known of an account that an import would enroll.

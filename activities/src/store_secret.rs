@@ -12,6 +12,8 @@ use durabletask_core::Failure;
 
 use crate::Activities;
 use crate::authority::Standing;
+use crate::validate_otpauth::MAX_TOLD;
+use crate::vault::{StoredUnlessThere, VaultError};
 
 /// What it is called where it is refused and noted.
 const ACTION: &str = "store";
@@ -54,19 +56,26 @@ impl Activities {
                 .give_recovery(&permit, &input.enrollment, &marks)
                 .await?;
         }
-        let stored = match self.vault.store(&permit, &account).await {
-            Ok(stored) => match &recovery {
-                Some(recovery) => self
-                    .vault
-                    .set_recovery(&permit, &recovery.codes)
-                    .await
-                    .map(|()| stored),
-                None => Ok(stored),
-            },
-            Err(error) => Err(error),
+        let stored = async {
+            let stored = match self.vault.store(&permit, &account).await? {
+                StoredUnlessThere::Stored(stored) => stored,
+                there @ StoredUnlessThere::There(_) => return Ok::<_, VaultError>(there),
+            };
+            if let Some(recovery) = &recovery {
+                self.vault.set_recovery(&permit, &recovery.codes).await?;
+            }
+            Ok(StoredUnlessThere::Stored(stored))
         };
-        match stored {
-            Ok(stored) => {
+        match stored.await {
+            Ok(StoredUnlessThere::There(there)) => {
+                started.end().await?;
+                Ok(SecretStored {
+                    id: input.enrollment.clone(),
+                    same: Vec::new(),
+                    there: there.into_iter().take(MAX_TOLD).collect(),
+                })
+            }
+            Ok(StoredUnlessThere::Stored(stored)) => {
                 started.finish(None, Some(Status::Done)).await?;
                 tracing::info!(instance_id = %input.enrollment, ?stored, "secret stored");
                 Ok(self.is_stored(&permit, input, &account).await)
@@ -99,7 +108,11 @@ impl Activities {
     ) -> SecretStored {
         let id = input.enrollment.clone();
         let same = self.same_as_far_as_known(permit, &id, account).await;
-        SecretStored { id, same }
+        SecretStored {
+            id,
+            same,
+            there: Vec::new(),
+        }
     }
 
     /// The recovery codes that the mandate says came with the account: not fewer, if a task hub

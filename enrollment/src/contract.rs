@@ -220,7 +220,8 @@ pub struct StoreSecret {
     pub decisions: Vec<SignedDecision>,
 }
 
-/// The output of [`STORE_SECRET`]: the secret is in the vault under this name.
+/// The output of [`STORE_SECRET`]: the secret is in the vault under this name, or others have
+/// kept it out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretStored {
@@ -230,6 +231,10 @@ pub struct SecretStored {
     /// those that are enrolled at the same moment, validation sees none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub same: Vec<EnrollmentId>,
+    /// The accounts in use with the same secret and codes that have kept it out, where it was
+    /// not to be stored beside such. It is not in the vault then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub there: Vec<EnrollmentId>,
 }
 
 /// The input of [`READ_CODES`].
