@@ -48,7 +48,7 @@ const SYNONYMS: [(&str, Parameter); 29] = [
     ("iss", Parameter::Issuer),
 ];
 /// What others call them by words that say something else in another address, such as the
-/// size of a picture: a number has to follow.
+/// size of an image: a number has to follow.
 const NUMBERED: [(&str, Parameter); 6] = [
     ("len", Parameter::Digits),
     ("size", Parameter::Digits),
