@@ -1,4 +1,4 @@
-//! Checking codes that someone else was given: each is accepted once, and guessing
+//! Checks codes that someone presents: each is accepted once, and guessing
 //! is slowed down (RFC 6238 section 5.2, RFC 4226 section 7.3).
 
 use std::collections::VecDeque;
@@ -23,13 +23,13 @@ pub(crate) const VERIFY_DATABASE: &str = "verify.sqlite3";
 
 /// How many time steps a code may be early or late. RFC 6238 recommends at most one.
 const WINDOW: [i64; 3] = [0, -1, 1];
-/// How many wrong codes an account takes from one caller within [`MEMORY`].
+/// How many wrong codes of an account one caller may try within [`MEMORY`].
 const MOST_WRONG: usize = 5;
-/// How many it takes from all callers together until each of them has one try instead.
+/// How many all callers together may try before each of them has only one try.
 ///
-/// Several keys of one hand would otherwise have as many guesses more. Only someone who was
-/// wrong is kept waiting, so that nobody can lock others out; what that leaves to many keys
-/// is one guess for each within [`MEMORY`].
+/// Several keys of one person would otherwise multiply the guesses. Only a caller that was
+/// wrong has to wait, so that no one can lock others out; that leaves many keys
+/// one guess each within [`MEMORY`].
 const MOST_WRONG_OF_ALL: usize = 10;
 /// How long a wrong code counts.
 const MEMORY: TimeDelta = TimeDelta::minutes(5);
@@ -53,18 +53,18 @@ pub(crate) enum VerifyError {
     Lost,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Right, and never accepted before. `drift` is in time steps.
     Valid { drift: i64 },
-    /// Not this account's code now.
+    /// Not this account's current code.
     Wrong,
     /// Right, but it or a later one was accepted already.
     Used,
 }
 
-/// An account and who tries codes of it.
+/// An account and the caller that tries codes of it.
 type Pair = (EnrollmentId, String);
 
 /// Checks codes and remembers, for each account, the last time step it has accepted.
@@ -76,7 +76,7 @@ pub(crate) struct Verifier {
 /// When wrong codes were tried.
 struct Wrong {
     by_caller: LruCache<Pair, VecDeque<DateTime<Utc>>>,
-    /// The last ones, from any caller.
+    /// The most recent ones, from any caller.
     by_account: LruCache<EnrollmentId, VecDeque<DateTime<Utc>>>,
 }
 
@@ -92,7 +92,7 @@ impl Wrong {
         of_caller.push_back(now);
     }
 
-    /// How many codes a caller may get wrong now.
+    /// How many wrong codes a caller has left.
     fn most(&mut self, account: &EnrollmentId, now: DateTime<Utc>) -> usize {
         let Some(times) = self.by_account.get_mut(account) else {
             return MOST_WRONG;
@@ -107,12 +107,12 @@ impl Wrong {
 }
 
 impl Verifier {
-    /// Opens what was accepted before at `path`. Blocks.
+    /// Opens the database of accepted codes at `path`. Blocks.
     pub(crate) fn open(path: &Path) -> Result<Self, VerifyError> {
         private_file::ensure(path).map_err(VerifyError::File)?;
         let connection = Database::open(path)?;
         connection.write_ahead()?;
-        // A code that was accepted may not be accepted again after a power cut.
+        // An accepted code must not be accepted again after a power failure.
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.execute_batch(
             "CREATE TABLE IF NOT EXISTS accepted (
@@ -135,7 +135,7 @@ impl Verifier {
         })
     }
 
-    /// Whether `code` is the account's at `now`, as far as `caller` may still try.
+    /// Whether `code` is the account's at `now`, if `caller` may still try.
     pub(crate) async fn check(
         &self,
         id: &EnrollmentId,
@@ -167,7 +167,7 @@ impl Verifier {
         Ok(verdict)
     }
 
-    /// Seconds until the next try, if there were too many.
+    /// Seconds until the next try, if there were too many wrong codes.
     fn locked_out(&self, pair: &Pair, now: DateTime<Utc>) -> Option<u64> {
         let mut wrong = guard(&self.wrong);
         let most = wrong.most(&pair.0, now);
@@ -180,7 +180,7 @@ impl Verifier {
         Some(u64::try_from((free_at - now).num_seconds()).unwrap_or(0) + 1)
     }
 
-    /// Accepts no code that could have been accepted before `now`: which ones were is not known
+    /// Refuses every code that could have been accepted before `now`: which ones were is unknown
     /// after a restore. Blocks.
     pub(crate) fn restart(&self, now: DateTime<Utc>) -> Result<(), VerifyError> {
         guard(&self.accepted).execute(
@@ -191,7 +191,7 @@ impl Verifier {
         Ok(())
     }
 
-    /// Takes a time step, unless it or a later one was taken before.
+    /// Marks a time step as used, unless it or a later one was used before.
     async fn accept(
         &self,
         id: &EnrollmentId,
@@ -200,7 +200,7 @@ impl Verifier {
     ) -> Result<bool, VerifyError> {
         let accepted = Arc::clone(&self.accepted);
         let period = i64::from(account.parameters().period());
-        // One step early was accepted too.
+        // A code one step early was accepted too.
         let earliest = step.saturating_sub(1).saturating_mul(period);
         let account = id.to_string();
         let changed = tokio::task::spawn_blocking(move || {
@@ -218,7 +218,7 @@ impl Verifier {
     }
 }
 
-/// The time step that `code` is the code of, and how far it is from now.
+/// The time step of `code`, and its distance from now.
 fn matching_step(
     account: &TotpAccount,
     code: &str,

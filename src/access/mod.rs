@@ -26,7 +26,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use admin::AdminToken;
-pub use grants::{Grant, Granted, Grantee, Spent};
+pub use grants::{Grant, Granted, Grantee, Reads, Spent};
 pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Caller, Group, Identity, NotAGroup};
 pub use key_error::KeyError;
@@ -392,7 +392,7 @@ impl Access {
         self.keys.grants()
     }
 
-    /// Grants an account unless it is granted like this; see [`KeyStore::grant_once`].
+    /// Grants an account unless it is granted on these terms; see [`KeyStore::grant_once`].
     pub(crate) fn grant_once(&self, grant: &Grant) -> Result<Granted, KeyError> {
         self.keys.grant_once(grant)
     }

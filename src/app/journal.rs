@@ -5,18 +5,18 @@ use tokio::runtime::Handle;
 
 use crate::audit::{Journal, JournalEntry, JournalError, JournalOutcome};
 
-/// Who writes the journal.
+/// The caller in the journal's entries.
 const WORKER: &str = "worker";
 
 /// The journal of a ledger.
 pub(super) struct LedgerJournal {
     ledger: SqliteLedger,
-    /// Where the ledger's calls run: the copying has a thread of its own.
+    /// The runtime for the ledger's calls: copying has a thread of its own.
     runtime: Handle,
 }
 
 impl LedgerJournal {
-    /// To be called on the runtime.
+    /// Must be called on the runtime.
     pub(super) fn new(ledger: SqliteLedger) -> Self {
         Self {
             ledger,

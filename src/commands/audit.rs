@@ -1,4 +1,4 @@
-//! `countersign audit`: the record of who did what, read from the data folder.
+//! `countersign audit`: the audit log in the data folder.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ use crate::duration;
 /// How many entries are read at a time.
 const PAGE: usize = 1_000;
 
-/// Who does what commands on the data folder do.
+/// The caller of commands on the data folder.
 pub(super) const LOCAL: &str = "local";
 
 pub(super) fn run(command: AuditCommand) -> Outcome {
@@ -147,7 +147,7 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
             )
         })?;
     let (path, key) = existing(place)?;
-    // Nothing is moved that does not hold, and nothing that a collector has not got yet.
+    // Only intact entries are moved, and only those that a collector has received.
     let mut store = AuditStore::open(&path, &key).map_err(fault)?;
     match store.verify(None).map_err(fault)? {
         Verdict::Intact(_) => {}
@@ -155,7 +155,7 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
             return Err(Fault::new(
                 Exit::Failed,
                 format!(
-                    "the audit log does not hold from entry {sequence} on: nothing was archived; \
+                    "the audit log is not intact from entry {sequence} on: nothing was archived; \
                      see `countersign audit verify`"
                 ),
             ));
@@ -216,8 +216,8 @@ fn export(store: &AuditStore, mut query: AuditQuery, format: AuditFormat) -> Out
     }
 }
 
-/// The record for a command that changes something in the data folder. It is opened before
-/// that, so that what could not be recorded is not done.
+/// The audit log for a command that changes the data folder. It is opened before
+/// the change, so that nothing is done that could not be recorded.
 pub(super) struct Recorder(AuditStore);
 
 impl Recorder {
@@ -225,7 +225,7 @@ impl Recorder {
         Self::of(&existing_folder(place.data_dir.as_deref())?)
     }
 
-    /// The record in a data folder, if there is one or should be.
+    /// A data folder's audit log, if there is one or should be.
     pub(super) fn beside(data: &DataDir) -> Result<Option<Self>, Fault> {
         let mut files = [AUDIT_DATABASE, AUDIT_HEAD].iter();
         let there = files.any(|file| data.path().join(file).exists());
@@ -245,18 +245,18 @@ impl Recorder {
     }
 }
 
-/// Something that a command does now.
+/// An event of a command, now.
 pub(super) fn local(action: Action, subject: &str) -> Event {
     Event::new(action, LOCAL, Utc::now()).to(subject)
 }
 
-/// The record to be read. Makes nothing.
+/// The audit log for reading. Creates nothing.
 fn open(place: &KeyPlace) -> Result<AuditStore, Fault> {
     let (path, key) = existing(place)?;
     AuditStore::open_existing(&path, &key).map_err(fault)
 }
 
-/// Where the record is or was, and the server's key. Makes nothing.
+/// Where the audit log is or was, and the server's key. Creates nothing.
 fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let path = folder.join(AUDIT_DATABASE);

@@ -16,7 +16,7 @@ use crate::cli::{BackupCommand, KeyPlace};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
 
-/// What the audit log calls it.
+/// Its name in the audit log.
 const SUBJECT: &str = "installation";
 
 pub(super) async fn run(command: BackupCommand) -> Outcome {
@@ -68,7 +68,7 @@ fn create(
         return Err(fault(BackupError::Nothing(folder)));
     }
     let data = DataDir::open(&folder).map_err(folder_fault)?;
-    // Before it is made, so that it is in the backup, and that none is made unnoticed.
+    // Recorded first, so that the entry is in the backup and no backup goes unrecorded.
     if let Some(recorder) = Recorder::beside(&data)? {
         let recipients = match protection {
             Protection::None => "nobody: in clear".to_owned(),

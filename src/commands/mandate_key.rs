@@ -57,7 +57,7 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
     }
 }
 
-/// Records what was done, unless the audit log is in another data folder.
+/// Records the change, unless the audit log is in another data folder.
 fn record(recorder: Option<Recorder>, action: Action, key: &str) -> Outcome {
     match recorder {
         Some(recorder) => recorder.record(&audit::local(action, key)),

@@ -19,17 +19,17 @@ use crate::http::edge::reply::no_store;
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// For how long an answer is cached, so that frequent checks do not ask the parts more often.
+/// For how long an answer is cached, so that frequent checks do not query the parts more often.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Which parts answered when they were last asked.
+/// Which parts answered the last check.
 #[derive(Default)]
 pub(crate) struct LastAnswers {
     last: Mutex<Option<(Instant, bool, bool)>>,
 }
 
 impl LastAnswers {
-    /// Whether the task hub and the vault answer. A check that arrives while they are being asked
+    /// Whether the task hub and the vault answer. A check that arrives during another
     /// gets the same answer.
     async fn now(&self, door: &FrontDoor) -> (bool, bool) {
         let mut last = self.last.lock().await;
@@ -48,7 +48,7 @@ impl LastAnswers {
 }
 
 impl FrontDoor {
-    /// What does not answer that this front door needs, in words; nothing once it is ready.
+    /// The parts that do not answer, in words; none once it is ready.
     pub(crate) async fn lacks(&self) -> Option<&'static str> {
         match self.last_answers.now(self).await {
             (true, true) => None,
@@ -59,7 +59,7 @@ impl FrontDoor {
     }
 }
 
-/// Whether something answers.
+/// The result of one check.
 #[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Answering {
@@ -73,7 +73,7 @@ impl From<bool> for Answering {
     }
 }
 
-/// That the process answers.
+/// The process answers.
 #[derive(Serialize, ToSchema)]
 struct Alive {
     status: Answering,
@@ -82,14 +82,14 @@ struct Alive {
 /// Which parts answer.
 #[derive(Serialize, ToSchema)]
 struct Readiness {
-    /// Whether all of them do.
+    /// Whether all of them answer.
     status: Answering,
     /// The task hub.
     hub: Answering,
     vault: Answering,
 }
 
-/// Tells that the process answers
+/// Reports that the process answers
 ///
 /// It needs no caller.
 #[utoipa::path(
@@ -105,7 +105,7 @@ pub(super) async fn live() -> Response {
     )
 }
 
-/// Tells whether it can do its work
+/// Reports whether the server is ready
 ///
 /// It needs no caller.
 #[utoipa::path(

@@ -1,4 +1,4 @@
-//! Which accounts a caller may read, asked before the vault is.
+//! Which accounts a caller may read, checked before the vault is read.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::ids::EnrollmentId;
@@ -31,8 +31,8 @@ pub(super) fn readable(
     }
 }
 
-/// That a caller may be given a code of an account without anyone's approval. Giving it one
-/// takes this, with what the caller was granted.
+/// A caller's permission to get an account's code without an approval. Giving out a code
+/// consumes it, and a read of the caller's grant.
 #[must_use]
 pub(super) struct ReadPermit<'a> {
     door: &'a FrontDoor,
@@ -41,7 +41,7 @@ pub(super) struct ReadPermit<'a> {
 }
 
 impl<'a> ReadPermit<'a> {
-    /// The permit for the account with this id, or why there is none.
+    /// The permit for the account with this id, or why the caller has none.
     pub(super) fn of(
         door: &'a FrontDoor,
         caller: &'a Caller<Read>,
@@ -56,13 +56,13 @@ impl<'a> ReadPermit<'a> {
         Ok(permit)
     }
 
-    /// Whose codes may be read.
+    /// The account whose codes may be read.
     pub(super) fn account(&self) -> &EnrollmentId {
         &self.account
     }
 
-    /// Refuses to continue if the account's codes are read with an approval only by now: to be
-    /// asked after every wait.
+    /// Refuses to continue if the account was guarded in the meantime: to be
+    /// called after every wait.
     pub(super) fn check_guard(&self) -> Result<(), ApiError> {
         match self.door.access.is_guarded(self.account.as_str())? {
             true => Err(ApiError::ApprovalNeeded),
@@ -70,7 +70,7 @@ impl<'a> ReadPermit<'a> {
         }
     }
 
-    /// Takes the read that an answer with this code is, and says whether the code is all that
+    /// Counts the read of this code, and says whether the code is all that
     /// the caller may be given.
     pub(super) fn take_code(self, token: &Token, facts: &mut Facts) -> Result<Alone, ApiError> {
         self.check_guard()?;
@@ -83,7 +83,7 @@ impl<'a> ReadPermit<'a> {
             return Ok(Alone::Yes);
         }
         let now = door.clock.now();
-        // A code whose time has not begun is read when it begins: what has ended by then gives
+        // A code that is not valid yet is read when it becomes valid: a grant that has ended by then gives
         // nothing.
         let at = now.max(token.valid_from);
         match self.taken(at)? {
@@ -112,7 +112,7 @@ impl<'a> ReadPermit<'a> {
         }
     }
 
-    /// Gives this very code once more where it was counted as a read already.
+    /// Gives the same code once more if it was already counted as a read.
     pub(super) fn repeat_code(self, token: &Token, facts: &mut Facts) -> Result<Alone, ApiError> {
         let Self {
             door,
@@ -126,7 +126,7 @@ impl<'a> ReadPermit<'a> {
         self.take_code(token, facts)
     }
 
-    /// Takes the read that giving out a recovery code is.
+    /// Counts the read of a recovery code.
     pub(super) fn take_recovery_code(self) -> Result<(), ApiError> {
         self.check_guard()?;
         take_plainly(self.door, self.caller, &self.account)
@@ -142,8 +142,8 @@ impl<'a> ReadPermit<'a> {
     }
 }
 
-/// Takes a read from what the caller was granted, for something that nobody had to agree to.
-/// Where a request asked for it, it may be an account that is read with an approval only.
+/// Counts a read of the caller's grant, for something that needed no approval.
+/// With a request, the account may be a guarded one.
 pub(super) fn take_plainly(
     door: &FrontDoor,
     caller: &Caller<Read>,

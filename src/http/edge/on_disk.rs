@@ -1,4 +1,4 @@
-//! Access control's work that waits for the disk.
+//! Access control's work that blocks on the disk.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::error::ApiError;
 use crate::access::{Access, KeyError};
 use crate::http::FrontDoor;
 
-/// Does what waits for the disk on a thread for such work.
+/// Runs work that blocks on the disk on a thread for blocking work.
 pub(crate) async fn on_disk<T: Send + 'static>(
     door: &Arc<FrontDoor>,
     work: impl FnOnce(&Access) -> Result<T, KeyError> + Send + 'static,
