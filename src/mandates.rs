@@ -356,6 +356,18 @@ impl Mandates {
         Ok(self.ledger.give_recovery(account, &marks, now).await?)
     }
 
+    /// Writes down that all of an account's recovery codes are given out, and says which of
+    /// them were not before.
+    pub(crate) async fn give_all_recovery(
+        &self,
+        account: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<Vec<bool>, MandateError> {
+        let marks = self.recovery_marks(account, codes)?;
+        let now = self.clock.now();
+        Ok(self.ledger.give_all_recovery(account, &marks, now).await?)
+    }
+
     fn recovery_marks(
         &self,
         account: &EnrollmentId,

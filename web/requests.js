@@ -76,12 +76,13 @@ export function requests(body, { session, refresh }) {
     void refresh();
   }
 
-  function exported({ uri, qrSvg }) {
+  function exported({ uri, qrSvg, recoveryCodes = [] }) {
     const address = URL.createObjectURL(new Blob([qrSvg], { type: "image/svg+xml" }));
     const revoke = () => URL.revokeObjectURL(address);
     return [
       h("p", {}, words.onlyNow), covered(h("img", { class: "code-picture", src: address, alt: words.image, load: revoke, error: revoke })),
       copyable(uri, { label: words.uri, done: words.copied }),
+      recoveryCodes.length > 0 && copyable(recoveryCodes.join("\n"), { label: words.recoveryCodes, done: words.recoveryCodesCopied }),
     ];
   }
 

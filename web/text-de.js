@@ -383,6 +383,8 @@ export const german = {
     use: { read: "Code lesen", export: "Abholen" },
     codeUntil: (when) => `Er endet ${when}.`,
     onlyNow: "Bewahren Sie es jetzt auf: Es wird nur dieses eine Mal gezeigt.",
+    recoveryCodes: "Notfallcodes, die nicht noch einmal ausgegeben werden",
+    recoveryCodesCopied: "Die Notfallcodes sind kopiert.",
     image: "QR-Code des Kontos",
     uri: "Link",
     copied: "Der Link ist kopiert.",

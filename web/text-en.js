@@ -384,6 +384,8 @@ export const english = {
     use: { read: "Read a code", export: "Fetch it" },
     codeUntil: (when) => `It ends ${when}.`,
     onlyNow: "Copy it now: it is shown only once.",
+    recoveryCodes: "Recovery codes, which are not given out again",
+    recoveryCodesCopied: "The recovery codes are copied.",
     image: "QR code of the account",
     uri: "Link",
     copied: "The link is copied.",

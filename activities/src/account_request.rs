@@ -12,7 +12,10 @@ use countersign_enrollment::contract::{
     AccountRef, AccountState, DescribedAccount, SealedAccount, SetRecoveryCodes,
 };
 use countersign_enrollment::ids::RequestId;
-use countersign_enrollment::sealed::{OpenError, Sealed};
+use countersign_enrollment::package::Package;
+use countersign_enrollment::recovery::MovedCodes;
+use countersign_enrollment::sealed::OpenError;
+use countersign_ledger::Gives;
 use durabletask_core::Failure;
 
 use crate::Activities;
@@ -57,12 +60,16 @@ impl Activities {
         let standing = self.standing("seal", input).await?;
         let (permit, started) = standing.begin("seal", &input.decisions, Seal).await?;
         if let Some(Some(package)) = started.done_before() {
-            let package = Sealed::from_text(package.to_owned())
-                .map_err(|error| Failure::from(error).permanent())?;
+            let package =
+                Package::from_text(package).map_err(|error| Failure::from(error).permanent())?;
             return Ok(SealedAccount::Sealed { package });
         }
-        let account = match self.vault.read_to_seal(&permit).await {
-            Ok(account) => account,
+        let read = async {
+            let account = self.vault.read_to_seal(&permit).await?;
+            Ok((account, self.vault.recovery_to_seal(&permit).await?))
+        };
+        let (account, codes) = match read.await {
+            Ok(read) => read,
             Err(VaultError::NotFound | VaultError::Deleted) => {
                 started.end().await?;
                 return Ok(SealedAccount::Unknown);
@@ -74,9 +81,23 @@ impl Activities {
             let error = VaultError::Conflict;
             return Err(failure(&input.request, "seal", error));
         }
-        let package = seal_for(&permit, &account)?;
+        let MandatedAct::Request { account: id, .. } = &permit.mandate().act else {
+            return Err(closed(OpenError::DoesNotOpen));
+        };
+        let marks = self.recovery_marks(id, &codes)?;
+        let given = self.authority.recovery_given(id, &marks).await?;
+        let moved = (!codes.is_empty()).then(|| MovedCodes::new(codes, given.clone()));
+        let package = seal_for(&permit, &account, moved.as_ref())?;
+        // What is in the package is given out, so that nobody takes it here any more.
+        let gives = moved.is_some().then_some(Gives {
+            account: id,
+            marks: &marks,
+            given: &given,
+        });
         // Kept, so that it is handed out as it was made, whatever a task hub says it was.
-        started.finish(Some(package.as_text()), None).await?;
+        started
+            .finish_giving(Some(&package.to_text()), None, gives)
+            .await?;
         Ok(SealedAccount::Sealed { package })
     }
 
@@ -130,7 +151,6 @@ impl Activities {
         if standing.has_done(DeedName::SetRecovery) {
             return Ok(AccountState::InUse);
         }
-        let closed = |error: OpenError| Failure::from(error).permanent();
         let MandatedAct::Request { account, act, .. } = &standing.mandate().act else {
             return Err(closed(OpenError::DoesNotOpen));
         };
@@ -233,6 +253,10 @@ impl Activities {
             .look(action, &input.mandate, input.request.as_str())
             .await
     }
+}
+
+fn closed(error: OpenError) -> Failure {
+    Failure::from(error).permanent()
 }
 
 /// What tells the secret that was approved from any other.

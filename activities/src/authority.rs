@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use countersign_authority::{
     Case, CheckingKeys, Counted, Decision, Deed, DeedName, Holdings, Mandate, MandatedAct, Matter,
-    Permit, Plan, Refusal, Status, examine, judge,
+    Permit, Plan, Refusal, Status, Store, examine, judge,
 };
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
-use countersign_ledger::{Begun, Finished, Ledger, LedgerError, NewEntry, Outcome};
+use countersign_ledger::{Begun, Finished, Gives, Ledger, LedgerError, NewEntry, Outcome};
 use durabletask_core::Failure;
 
 /// How often a deed is judged again because something was written in the meantime.
@@ -141,6 +141,36 @@ impl Authority {
             mandate,
             holdings,
         })
+    }
+
+    /// Which of an account's recovery codes were given out, by their marks.
+    ///
+    /// # Errors
+    ///
+    /// Retriable while the ledger does not answer.
+    pub(crate) async fn recovery_given(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+    ) -> Result<Vec<bool>, Failure> {
+        let given = self.ledger.recovery_given(account, marks).await;
+        given.map_err(ledger_failure)
+    }
+
+    /// Writes down that recovery codes that come with an account were given out where it comes
+    /// from.
+    ///
+    /// # Errors
+    ///
+    /// Retriable while the ledger does not answer.
+    pub(crate) async fn give_recovery(
+        &self,
+        _permit: &Permit<Store>,
+        account: &EnrollmentId,
+        marks: &[String],
+    ) -> Result<(), Failure> {
+        let given = self.ledger.give_all_recovery(account, marks, Utc::now());
+        given.await.map(drop).map_err(ledger_failure)
     }
 
     /// A refusal as the failure of an activity, noted where operators and auditors look.
@@ -353,6 +383,22 @@ impl Started {
         result: Option<&str>,
         status: Option<Status>,
     ) -> Result<(), Failure> {
+        self.finish_giving(result, status, None).await
+    }
+
+    /// Writes down that it is done, and which recovery codes are given out by it.
+    ///
+    /// # Errors
+    ///
+    /// Retriable while the ledger does not answer, and when a code was given out in the
+    /// meantime.
+    pub(crate) async fn finish_giving(
+        self,
+        result: Option<&str>,
+        status: Option<Status>,
+        gives: Option<Gives<'_>>,
+    ) -> Result<(), Failure> {
+        let left = gives.map(|gives| gives.given.iter().filter(|given| !**given).count());
         let now = Utc::now();
         let about = self.counted.matter().about.clone();
         let finished = Finished {
@@ -365,8 +411,9 @@ impl Started {
                 about,
                 action: self.action.to_owned(),
                 outcome: Outcome::Done,
-                reason: None,
+                reason: left.map(|left| format!("with {left} recovery codes")),
             }),
+            gives,
         };
         self.ledger
             .finish(&self.counted, finished)

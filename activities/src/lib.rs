@@ -26,7 +26,9 @@ use countersign_enrollment::contract::{
     VERIFY_DECISION, VERIFY_REQUEST_DECISION,
 };
 use countersign_enrollment::fingerprint::FingerprintKey;
+use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedMandate};
+use countersign_enrollment::recovery::RecoveryCodes;
 use durabletask_core::{Failure, Registry};
 use tokio::sync::Semaphore;
 
@@ -115,6 +117,17 @@ impl Activities {
                 let activities = plan.clone();
                 async move { activities.plan_import(&input).await }
             })
+    }
+
+    /// By what the ledger knows an account's recovery codes, in their order.
+    fn recovery_marks(
+        &self,
+        account: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<Vec<String>, Failure> {
+        let codes = codes.expose();
+        let marks = codes.map(|code| self.fingerprints.of_recovery_code(account, code));
+        Ok(marks.collect::<Result<_, _>>()?)
     }
 
     /// The permit to open what was sealed, or kept by a worker if there is no `source`.

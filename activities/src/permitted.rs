@@ -10,13 +10,14 @@ use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::Act;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::Digest;
-use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::package::Package;
+use countersign_enrollment::recovery::{MovedCodes, RecoveryCodes};
 use countersign_enrollment::sealed::{
     Kept, OpenError, OpenKeyring, OtpauthText, Scope, SealError, SealKey, Sealable, Sealed,
 };
 use durabletask_core::Failure;
 
-use crate::vault::{AccountRecord, SecretVault, Stored, VaultError};
+use crate::vault::{AccountRecord, SecretVault, StoredUnlessThere, VaultError};
 
 /// The vault, behind permits.
 #[derive(Clone)]
@@ -28,20 +29,32 @@ impl PermittedVault {
     }
 
     /// Stores an account under the id that the permit names, to be proved by the requester
-    /// where the mandate says so.
+    /// where the mandate says so; unless it is there, where the mandate says that.
     pub(crate) async fn store(
         &self,
         permit: &Permit<Store>,
         account: &TotpAccount,
-    ) -> Result<Stored, VaultError> {
+    ) -> Result<StoredUnlessThere, VaultError> {
         let mandate = permit.mandate();
         let pending_for = match mandate.act {
             MandatedAct::Enroll { prove: true, .. } => Some(&mandate.requested_by),
             _ => None,
         };
-        self.0
-            .store_for(&permit.deed().account, account, pending_for)
-            .await
+        let id = &permit.deed().account;
+        let unless_there = matches!(
+            mandate.act,
+            MandatedAct::Enroll {
+                unless_there: true,
+                ..
+            }
+        );
+        match unless_there {
+            true => self.0.store_unless_there(id, account, pending_for).await,
+            false => {
+                let stored = self.0.store_for(id, account, pending_for).await?;
+                Ok(StoredUnlessThere::Stored(stored))
+            }
+        }
     }
 
     /// What is known of an account that an import would enroll.
@@ -73,6 +86,14 @@ impl PermittedVault {
         permit: &Permit<Seal>,
     ) -> Result<TotpAccount, VaultError> {
         self.0.read(account(permit)?).await
+    }
+
+    /// The recovery codes of the mandate's account, to seal them for another installation.
+    pub(crate) async fn recovery_to_seal(
+        &self,
+        permit: &Permit<Seal>,
+    ) -> Result<RecoveryCodes, VaultError> {
+        self.0.recovery(account(permit)?).await
     }
 
     /// Keeps the recovery codes that came with an account. It replaces none that someone has
@@ -202,11 +223,12 @@ impl PermittedKeys {
     }
 }
 
-/// Seals an account for the installation that the mandate names.
+/// Seals an account with its recovery codes for the installation that the mandate names.
 pub(crate) fn seal_for(
     permit: &Permit<Seal>,
     account: &TotpAccount,
-) -> Result<Sealed<OtpauthText>, Failure> {
+    recovery: Option<&MovedCodes>,
+) -> Result<Package, Failure> {
     let MandatedAct::Request {
         account: id,
         act: Act::Transfer { to },
@@ -218,5 +240,8 @@ pub(crate) fn seal_for(
         );
     };
     let key = SealKey::from_text(to).map_err(|error| Failure::from(error).permanent())?;
-    Ok(key.seal(id, &OtpauthText::new(account.to_uri()))?)
+    Ok(Package {
+        account: key.seal(id, &OtpauthText::new(account.to_uri()))?,
+        recovery: recovery.map(|codes| key.seal(id, codes)).transpose()?,
+    })
 }

@@ -6,11 +6,14 @@ use countersign_authority::{DeedName, MandatedAct, Open, Permit, Status, Store, 
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{SecretStored, StoreSecret};
 use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::request::RecoverySource;
 use countersign_enrollment::sealed::OpenError;
 use durabletask_core::Failure;
 
 use crate::Activities;
 use crate::authority::Standing;
+use crate::validate_otpauth::MAX_TOLD;
+use crate::vault::{StoredUnlessThere, VaultError};
 
 /// What it is called where it is refused and noted.
 const ACTION: &str = "store";
@@ -46,19 +49,33 @@ impl Activities {
         if started.done_before().is_some() {
             return Ok(self.is_stored(&permit, input, &account).await);
         }
-        let stored = match self.vault.store(&permit, &account).await {
-            Ok(stored) => match &recovery {
-                Some(codes) => self
-                    .vault
-                    .set_recovery(&permit, codes)
-                    .await
-                    .map(|()| stored),
-                None => Ok(stored),
-            },
-            Err(error) => Err(error),
+        if let Some(recovery) = &recovery {
+            // What was given out elsewhere is never to be given, not even for a moment.
+            let marks = self.recovery_marks(&input.enrollment, &recovery.given)?;
+            self.authority
+                .give_recovery(&permit, &input.enrollment, &marks)
+                .await?;
+        }
+        let stored = async {
+            let stored = match self.vault.store(&permit, &account).await? {
+                StoredUnlessThere::Stored(stored) => stored,
+                there @ StoredUnlessThere::There(_) => return Ok::<_, VaultError>(there),
+            };
+            if let Some(recovery) = &recovery {
+                self.vault.set_recovery(&permit, &recovery.codes).await?;
+            }
+            Ok(StoredUnlessThere::Stored(stored))
         };
-        match stored {
-            Ok(stored) => {
+        match stored.await {
+            Ok(StoredUnlessThere::There(there)) => {
+                started.end().await?;
+                Ok(SecretStored {
+                    id: input.enrollment.clone(),
+                    same: Vec::new(),
+                    there: there.into_iter().take(MAX_TOLD).collect(),
+                })
+            }
+            Ok(StoredUnlessThere::Stored(stored)) => {
                 started.finish(None, Some(Status::Done)).await?;
                 tracing::info!(instance_id = %input.enrollment, ?stored, "secret stored");
                 Ok(self.is_stored(&permit, input, &account).await)
@@ -91,7 +108,11 @@ impl Activities {
     ) -> SecretStored {
         let id = input.enrollment.clone();
         let same = self.same_as_far_as_known(permit, &id, account).await;
-        SecretStored { id, same }
+        SecretStored {
+            id,
+            same,
+            there: Vec::new(),
+        }
     }
 
     /// The recovery codes that the mandate says came with the account: not fewer, if a task hub
@@ -100,7 +121,7 @@ impl Activities {
         &self,
         standing: &Standing<'_>,
         input: &StoreSecret,
-    ) -> Result<Option<RecoveryCodes>, Failure> {
+    ) -> Result<Option<Recovery>, Failure> {
         let named = match &standing.mandate().act {
             MandatedAct::Enroll { recovery, .. } => recovery.clone(),
             MandatedAct::Import { .. } | MandatedAct::Request { .. } => None,
@@ -113,10 +134,31 @@ impl Activities {
             (Some(sealed), Some(digest)) => {
                 let source = Some(digest);
                 let permit = standing.permit(ACTION, &[], Open { source }).await?;
-                let codes = self.keys.open(&permit, &input.enrollment, sealed);
-                codes.map(Some).map_err(closed)
+                let scope = &input.enrollment;
+                let opened = match sealed {
+                    RecoverySource::Sent(codes) => {
+                        self.keys.open(&permit, scope, codes).map(|codes| Recovery {
+                            codes,
+                            given: RecoveryCodes::default(),
+                        })
+                    }
+                    RecoverySource::Moved(codes) => {
+                        self.keys.open(&permit, scope, codes).map(|moved| Recovery {
+                            codes: moved.codes().clone(),
+                            given: moved.given(),
+                        })
+                    }
+                };
+                opened.map(Some).map_err(closed)
             }
             (Some(_), None) | (None, Some(_)) => Err(closed(OpenError::DoesNotOpen)),
         }
     }
+}
+
+/// The recovery codes that came with an account.
+struct Recovery {
+    codes: RecoveryCodes,
+    /// Those that were given out where the account comes from.
+    given: RecoveryCodes,
 }

@@ -55,6 +55,10 @@ impl Activities {
             }
             Err(error) => return Err(Failure::from(error).permanent()),
         };
+        if received && !self.opens_moved(input).await? {
+            let problem = InputProblem::PackageUnreadable;
+            return Ok(ValidatedUri::Invalid { problem });
+        }
         let steam = matches!(
             permit.mandate().act,
             MandatedAct::Enroll { steam: true, .. }
@@ -101,6 +105,22 @@ impl Activities {
                 .keys
                 .keep(&mandate, &input.enrollment, &parsed.account)?,
         })
+    }
+
+    /// Whether the recovery codes that came with an account of another installation open: they
+    /// are stored later, and what cannot be is said now.
+    async fn opens_moved(&self, input: &ValidateUri) -> Result<bool, Failure> {
+        let Some(moved) = &input.moved else {
+            return Ok(true);
+        };
+        let about = input.enrollment.as_str();
+        let source = Some(moved.digest());
+        let permit = self.permit_open(&input.mandate, about, source).await?;
+        match self.keys.open(&permit, &input.enrollment, moved) {
+            Ok(_) => Ok(true),
+            Err(OpenError::DoesNotOpen) => Ok(false),
+            Err(error) => Err(Failure::from(error).permanent()),
+        }
     }
 
     /// The other accounts in use with the content of this one, however they came in.

@@ -14,7 +14,7 @@ use countersign_activities::database_stamp::NOTICED_WITHIN;
 use countersign_activities::totp;
 use countersign_activities::vault::{
     AccountPage, AccountRecord, CacheSettings, CachedVault, Change, EmbeddedVault, Filter, Reading,
-    SecretVault, Stored, VaultError,
+    SecretVault, Stored, StoredUnlessThere, VaultError,
 };
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
@@ -46,6 +46,15 @@ impl SecretVault for Slow {
         _: Option<&CallerId>,
     ) -> Result<Stored, VaultError> {
         Ok(Stored::Created)
+    }
+
+    async fn store_unless_there(
+        &self,
+        _: &EnrollmentId,
+        _: &TotpAccount,
+        _: Option<&CallerId>,
+    ) -> Result<StoredUnlessThere, VaultError> {
+        Ok(StoredUnlessThere::Stored(Stored::Created))
     }
 
     async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {

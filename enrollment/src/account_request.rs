@@ -8,9 +8,10 @@ use crate::account::AccountPreview;
 use crate::decision::ApprovalDecision;
 use crate::ids::{CallerId, EnrollmentId};
 use crate::mandate::{Digest, SignedMandate};
+use crate::package::Package;
 use crate::recovery::RecoveryCodes;
 use crate::request::Approval;
-use crate::sealed::{OtpauthText, Sealed};
+use crate::sealed::Sealed;
 
 /// The longest reason for a request, in characters.
 pub const MAX_REASON_CHARS: usize = 500;
@@ -203,7 +204,7 @@ pub enum RequestOutcome {
         claims: Vec<String>,
         /// The account, sealed for the installation that it was handed to.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        package: Option<Sealed<OtpauthText>>,
+        package: Option<Package>,
     },
     /// It was granted, and nobody made use of it in time.
     Lapsed {

@@ -13,9 +13,10 @@ use crate::mandate::{SignedDecision, SignedMandate};
 use crate::notice::{NoticeEvent, NoticeSent};
 use crate::otpauth::Warning;
 use crate::outcome::EnrollmentOutcome;
+use crate::package::Package;
 use crate::problem::InputProblem;
-use crate::recovery::RecoveryCodes;
-use crate::request::EnrollmentRequest;
+use crate::recovery::{MovedCodes, RecoveryCodes};
+use crate::request::{EnrollmentRequest, RecoverySource};
 use crate::sealed::{ImageBytes, ImportKey, Kept, OtpauthText, Sealed};
 
 /// One enrollment from upload to stored secret. Its instance id is the enrollment id.
@@ -129,6 +130,10 @@ pub struct ValidateUri {
     pub enrollment: EnrollmentId,
     /// The URI.
     pub uri: UriSource,
+    /// The recovery codes that another installation has sealed with it, to see whether they
+    /// open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved: Option<Sealed<MovedCodes>>,
 }
 
 /// Where a URI comes from.
@@ -209,13 +214,14 @@ pub struct StoreSecret {
     pub account: Kept<TotpAccount>,
     /// Its recovery codes, if some came with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery: Option<Sealed<RecoveryCodes>>,
+    pub recovery: Option<RecoverySource>,
     /// Who has agreed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<SignedDecision>,
 }
 
-/// The output of [`STORE_SECRET`]: the secret is in the vault under this name.
+/// The output of [`STORE_SECRET`]: the secret is in the vault under this name, or others have
+/// kept it out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretStored {
@@ -225,6 +231,10 @@ pub struct SecretStored {
     /// those that are enrolled at the same moment, validation sees none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub same: Vec<EnrollmentId>,
+    /// The accounts in use with the same secret and codes that have kept it out, where it was
+    /// not to be stored beside such. It is not in the vault then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub there: Vec<EnrollmentId>,
 }
 
 /// The input of [`READ_CODES`].
@@ -345,8 +355,8 @@ pub enum DescribedAccount {
 pub enum SealedAccount {
     /// Only the other installation can open it, and only for the account's id.
     Sealed {
-        /// The account's URI.
-        package: Sealed<OtpauthText>,
+        /// The account, with its recovery codes.
+        package: Package,
     },
     /// There is no such account in use.
     Unknown,

@@ -19,6 +19,7 @@ pub mod mandate;
 pub mod notice;
 pub mod otpauth;
 pub mod outcome;
+pub mod package;
 pub mod problem;
 pub mod progress;
 pub mod recovery;

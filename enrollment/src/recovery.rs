@@ -106,6 +106,83 @@ impl RecoveryCodes {
     }
 }
 
+/// An account's recovery codes on their way to another installation, with which of them were
+/// given out: they stay given out there.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MovedCodes {
+    codes: RecoveryCodes,
+    given: Vec<bool>,
+}
+
+impl MovedCodes {
+    /// How a line of one that was not given out begins.
+    const LEFT: char = '+';
+    /// How a line of one that was given out begins.
+    const GIVEN: char = '-';
+
+    /// The codes, and for each whether it was given out. One that `given` does not reach was
+    /// not.
+    #[must_use]
+    pub fn new(codes: RecoveryCodes, mut given: Vec<bool>) -> Self {
+        given.resize(codes.len(), false);
+        Self { codes, given }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub const fn codes(&self) -> &RecoveryCodes {
+        &self.codes
+    }
+
+    /// Those that were given out.
+    #[must_use]
+    pub fn given(&self) -> RecoveryCodes {
+        let codes = self.codes.0.iter().zip(&self.given);
+        let given = codes.filter(|(_, given)| **given);
+        RecoveryCodes(given.map(|(code, _)| code.clone()).collect())
+    }
+}
+
+impl fmt::Debug for MovedCodes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MovedCodes({})", self.codes.len())
+    }
+}
+
+impl Sealable for MovedCodes {
+    const PURPOSE: &'static str = "moved-recovery-codes";
+
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
+        let size = self.codes.0.iter().map(|code| code.len() + 2).sum();
+        let mut bytes = Zeroizing::new(Vec::with_capacity(size));
+        for (code, given) in self.codes.0.iter().zip(&self.given) {
+            let mark = if *given { Self::GIVEN } else { Self::LEFT };
+            bytes.push(mark as u8);
+            bytes.extend_from_slice(code.as_bytes());
+            bytes.push(b'\n');
+        }
+        bytes
+    }
+
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let mut codes = Vec::new();
+        let mut given = Vec::new();
+        for line in std::str::from_utf8(&bytes).ok()?.lines() {
+            let (is_given, code) = match line.strip_prefix(Self::GIVEN) {
+                Some(code) => (true, code),
+                None => (false, line.strip_prefix(Self::LEFT)?),
+            };
+            codes.push(code);
+            given.push(is_given);
+        }
+        let kept = RecoveryCodes::new(codes.iter().copied()).ok()?;
+        // One that is repeated or empty would give another one its mark.
+        kept.expose()
+            .eq(codes)
+            .then_some(Self { codes: kept, given })
+    }
+}
+
 impl fmt::Debug for RecoveryCodes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RecoveryCodes({})", self.0.len())
@@ -127,6 +204,21 @@ impl Sealable for RecoveryCodes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_moved_says_of_each_code_whether_it_was_given_out() {
+        let codes = RecoveryCodes::new(["a", "-b", "+c"]).unwrap();
+        let moved = MovedCodes::new(codes.clone(), vec![false, true]);
+        let bytes = moved.to_plaintext();
+        assert_eq!(bytes.as_slice(), b"+a\n--b\n++c\n");
+        assert_eq!(MovedCodes::from_plaintext(bytes), Some(moved.clone()));
+        assert_eq!(moved.codes(), &codes);
+        assert_eq!(moved.given(), RecoveryCodes::new(["-b"]).unwrap());
+        for wrong in [&b"a\n"[..], b"+a\n-a\n", b"+a\n+\n", b"+\xff\n"] {
+            let wrong = Zeroizing::new(wrong.to_vec());
+            assert_eq!(MovedCodes::from_plaintext(wrong), None);
+        }
+    }
 
     #[test]
     fn each_code_is_kept_once_in_order_and_without_what_surrounds_it() {

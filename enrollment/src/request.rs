@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::CallerId;
-use crate::mandate::SignedMandate;
-use crate::recovery::RecoveryCodes;
+use crate::mandate::{Digest, SignedMandate};
+use crate::recovery::{MovedCodes, RecoveryCodes};
 use crate::sealed::{ImageBytes, Kept, OtpauthText, Sealed};
 
 /// One request to enroll an account.
@@ -32,7 +32,7 @@ pub struct EnrollmentRequest {
     pub received: bool,
     /// The account's recovery codes, if some came with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recovery: Option<Sealed<RecoveryCodes>>,
+    pub recovery: Option<RecoverySource>,
     /// A keyed hash of what was uploaded, made by the front door. It tells a repeated
     /// request from another one under the same idempotency key.
     pub fingerprint: String,
@@ -48,6 +48,28 @@ pub enum Source {
     Uri(Sealed<OtpauthText>),
     /// The URI of an account that a worker has found in an import.
     Planned(Kept<OtpauthText>),
+}
+
+/// Where the recovery codes come from that are kept with an account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RecoverySource {
+    /// Another installation has sealed them with the account.
+    Moved(Sealed<MovedCodes>),
+    /// They were sent with the account. The only ones that earlier releases knew.
+    #[serde(untagged)]
+    Sent(Sealed<RecoveryCodes>),
+}
+
+impl RecoverySource {
+    /// The digest of what was sealed.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        match self {
+            Self::Moved(codes) => codes.digest(),
+            Self::Sent(codes) => codes.digest(),
+        }
+    }
 }
 
 /// Whether someone else has to agree before the secret is stored.

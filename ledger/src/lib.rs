@@ -151,6 +151,20 @@ pub trait Ledger: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<Option<Given>, LedgerError>;
 
+    /// Writes down that all of these recovery codes of an account are given out, and says of
+    /// each whether it is given out by this: of those that were given out before, it is not.
+    /// It promises what [`Ledger::give_recovery`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn give_all_recovery(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<bool>, LedgerError>;
+
     /// Which of `marks` of an account were given out, in their order.
     ///
     /// # Errors
@@ -193,4 +207,18 @@ pub struct Finished<'a> {
     pub status: Option<Status>,
     /// The entry for the journal.
     pub entry: Option<NewEntry>,
+    /// The recovery codes that it gives out.
+    pub gives: Option<Gives<'a>>,
+}
+
+/// The recovery codes that a deed gives out, all together.
+#[derive(Clone, Copy, Debug)]
+pub struct Gives<'a> {
+    /// The account.
+    pub account: &'a EnrollmentId,
+    /// The marks of all of its codes.
+    pub marks: &'a [String],
+    /// Which of them had been given out when the deed was done. If another one was given out
+    /// since, finishing it is [`LedgerError::Stale`].
+    pub given: &'a [bool],
 }

@@ -15,6 +15,7 @@ use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use futures_util::FutureExt as _;
 
 use crate::journal::{JournalEntry, NewEntry, Outcome};
+use crate::recovery::Giving;
 use crate::sqlite::{millis, moment, random_id};
 use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered};
 
@@ -251,9 +252,11 @@ impl Ledger for PostgresLedger {
         let counted = counted.clone();
         let (at, status, entry) = (finished.at, finished.status, finished.entry);
         let result = finished.result.map(str::to_owned);
+        let giving = finished.gives.map(Giving::of);
         self.database
             .write(move |transaction| {
                 let (counted, result, entry) = (counted.clone(), result.clone(), entry.clone());
+                let giving = giving.clone();
                 async move {
                     if counted.deed() == DeedName::Store {
                         lock_plan(transaction, counted.matter().run.as_str()).await?;
@@ -281,6 +284,12 @@ impl Ledger for PostgresLedger {
                     if done == 0 {
                         return Ok(());
                     }
+                    if let Some(giving) = giving {
+                        let Giving { account, marks, .. } = &giving;
+                        let new = give_all(transaction, account, marks, at).await?;
+                        let given: Vec<bool> = new.into_iter().map(|new| !new).collect();
+                        giving.check(&given)?;
+                    }
                     changed(transaction, number, status).await?;
                     if counted.deed() == DeedName::Store {
                         close_plan(transaction, counted.matter().run.as_str()).await?;
@@ -307,6 +316,21 @@ impl Ledger for PostgresLedger {
             .write(move |transaction| {
                 let (account, marks) = (account.clone(), marks.clone());
                 async move { give(transaction, &account, &marks, now).await }.boxed()
+            })
+            .await
+    }
+
+    async fn give_all_recovery(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<bool>, LedgerError> {
+        let (account, marks) = (account.clone(), marks.to_vec());
+        self.database
+            .write(move |transaction| {
+                let (account, marks) = (account.clone(), marks.clone());
+                async move { give_all(transaction, &account, &marks, now).await }.boxed()
             })
             .await
     }
@@ -592,6 +616,26 @@ async fn give(
     )
     .await?;
     Ok(Some(Given { index, left }))
+}
+
+/// Writes down that all of these are given out now, and says which of them were not before.
+async fn give_all(
+    transaction: &Transaction<'_>,
+    account: &EnrollmentId,
+    marks: &[String],
+    now: DateTime<Utc>,
+) -> Result<Vec<bool>, LedgerError> {
+    one_at_a_time(transaction, "recovery", account.as_str()).await?;
+    let given = given(transaction, account, marks).await?;
+    execute(
+        transaction,
+        "INSERT INTO ledger_recovery_given (account, mark, given_at)
+         SELECT DISTINCT $1::text, mark, $3::bigint FROM unnest($2::text[]) AS asked (mark)
+         ON CONFLICT DO NOTHING",
+        &[&account.as_str(), &marks, &millis(now)],
+    )
+    .await?;
+    Ok(given.into_iter().map(|given| !given).collect())
 }
 
 /// Adds an entry at the journal's end, which is locked until the commit: numbers are given in

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use countersign_enrollment::ids::EnrollmentId;
 use rusqlite::{Connection, params};
 
-use crate::LedgerError;
+use crate::{Gives, LedgerError};
 
 /// The table, which ledgers of earlier releases get when they are opened.
 pub(crate) const TABLE: &str = "
@@ -65,4 +65,58 @@ pub(crate) fn give(
         index,
         left: left.count(),
     }))
+}
+
+/// Writes down that all of these are given out now, and says which of them were not before.
+pub(crate) fn give_all(
+    connection: &Connection,
+    account: &EnrollmentId,
+    marks: &[String],
+    now: DateTime<Utc>,
+) -> Result<Vec<bool>, LedgerError> {
+    let mut statement = connection.prepare_cached(
+        "INSERT OR IGNORE INTO recovery_given (account, mark, given_at) VALUES (?1, ?2, ?3)",
+    )?;
+    let mut new = Vec::with_capacity(marks.len());
+    for mark in marks {
+        let added = statement.execute(params![account.as_str(), mark, now.timestamp_millis()])?;
+        new.push(added > 0);
+    }
+    Ok(new)
+}
+
+/// What a deed gives out, as the ledger's thread has it.
+#[derive(Clone)]
+pub(crate) struct Giving {
+    pub(crate) account: EnrollmentId,
+    pub(crate) marks: Vec<String>,
+    given: Vec<bool>,
+}
+
+impl Giving {
+    pub(crate) fn of(gives: Gives<'_>) -> Self {
+        Self {
+            account: gives.account.clone(),
+            marks: gives.marks.to_vec(),
+            given: gives.given.to_vec(),
+        }
+    }
+
+    /// That of all of them the same are given out now as when the deed was done.
+    pub(crate) fn check(&self, given: &[bool]) -> Result<(), LedgerError> {
+        match given == self.given {
+            true => Ok(()),
+            false => Err(LedgerError::Stale),
+        }
+    }
+
+    /// Writes them down as given out, if the same were given out when the deed was done.
+    pub(crate) fn give(
+        &self,
+        connection: &Connection,
+        now: DateTime<Utc>,
+    ) -> Result<(), LedgerError> {
+        self.check(&given(connection, &self.account, &self.marks)?)?;
+        give_all(connection, &self.account, &self.marks, now).map(drop)
+    }
 }

@@ -255,28 +255,32 @@ impl Ledger for SqliteLedger {
             result,
             status,
             entry,
+            gives,
         } = finished;
         let result = result.map(str::to_owned);
+        let giving = gives.map(recovery::Giving::of);
         self.run(needs(counted.deed()), move |connection| {
             let (number, _) = find(connection, counted.matter())?.ok_or(LedgerError::Malformed)?;
             // The earliest that is not done yet: which of several it is does not matter.
-            let done = connection
+            let undone: Option<i64> = connection
                 .prepare_cached(
-                    "UPDATE uses SET done_at = ?4, result = ?5 WHERE number = (
-                         SELECT min(number) FROM uses
-                         WHERE matter = ?1 AND deed = ?2 AND name = ?3 AND done_at IS NULL
-                     )",
+                    "SELECT min(number) FROM uses
+                     WHERE matter = ?1 AND deed = ?2 AND name = ?3 AND done_at IS NULL",
                 )?
-                .execute(params![
-                    number,
-                    counted.deed().as_str(),
-                    counted.name(),
-                    millis(at),
-                    result,
-                ])?;
-            if done == 0 {
+                .query_row(
+                    params![number, counted.deed().as_str(), counted.name()],
+                    |row| row.get(0),
+                )?;
+            let Some(undone) = undone else {
                 return Ok(());
+            };
+            // Before anything is written.
+            if let Some(giving) = giving {
+                giving.give(connection, at)?;
             }
+            connection
+                .prepare_cached("UPDATE uses SET done_at = ?2, result = ?3 WHERE number = ?1")?
+                .execute(params![undone, millis(at), result])?;
             if let Some(entry) = entry {
                 add_entry(connection, entry)?;
             }
@@ -297,6 +301,19 @@ impl Ledger for SqliteLedger {
         let (account, marks) = (account.clone(), marks.to_vec());
         self.run(Needs::Firm, move |connection| {
             recovery::give(connection, &account, &marks, now)
+        })
+        .await
+    }
+
+    async fn give_all_recovery(
+        &self,
+        account: &EnrollmentId,
+        marks: &[String],
+        now: DateTime<Utc>,
+    ) -> Result<Vec<bool>, LedgerError> {
+        let (account, marks) = (account.clone(), marks.to_vec());
+        self.run(Needs::Firm, move |connection| {
+            recovery::give_all(connection, &account, &marks, now)
         })
         .await
     }

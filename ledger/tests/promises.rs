@@ -21,7 +21,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use countersign_authority::{DeedName, Plan, Refusal, Seal, Status};
 use countersign_ledger::{Begun, Finished, LedgerError, NewEntry, Outcome};
-use recovery::each_recovery_code_is_given_once;
+use recovery::{all_recovery_codes_are_given_with_a_deed, each_recovery_code_is_given_once};
 use world::{
     ACCOUNTS, ENROLLMENT, Home, IMPORT, REQUEST, World, entry, matter, read, release, start, store,
     transfer,
@@ -149,6 +149,7 @@ async fn a_deed_is_begun_and_done_once<H: Home>() {
         result: Some(result),
         status: Some(Status::Done),
         entry: Some(entry("seal", REQUEST)),
+        gives: None,
     };
     world
         .ledger
@@ -278,6 +279,7 @@ async fn an_import_has_the_accounts_that_were_planned<H: Home>() {
         result: None,
         status: Some(Status::Done),
         entry: None,
+        gives: None,
     };
     world.ledger.finish(&counted, finished).await.unwrap();
     let done = world.held(&mandate, ACCOUNTS[0]).await;
@@ -404,6 +406,7 @@ async fn everything_is_there_after_it_was_opened_again<H: Home>() {
         result: Some("s1.x"),
         status: None,
         entry: Some(entry("seal", REQUEST)),
+        gives: None,
     };
     world.ledger.finish(&counted, finished).await.unwrap();
     let (import, _) = world.registered(world.import(2)).await;
@@ -494,5 +497,6 @@ promises!(
     the_journal_is_kept_in_order_and_within_bounds,
     everything_is_there_after_it_was_opened_again,
     two_handles_see_what_the_other_writes,
+    all_recovery_codes_are_given_with_a_deed,
     each_recovery_code_is_given_once,
 );

@@ -10,8 +10,9 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::outcome::EnrollmentOutcome;
+use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::progress::Progress;
-use countersign_enrollment::request::{EnrollmentRequest, Source};
+use countersign_enrollment::request::{EnrollmentRequest, RecoverySource, Source};
 use countersign_enrollment::sealed::Kept;
 use durabletask_core::{Activity, Failure, OrchestrationContext};
 use serde::Serialize;
@@ -66,6 +67,10 @@ pub async fn enroll(
         mandate: mandate.clone(),
         enrollment: enrollment.clone(),
         uri,
+        moved: match &recovery {
+            Some(RecoverySource::Moved(codes)) => Some(codes.clone()),
+            Some(RecoverySource::Sent(_)) | None => None,
+        },
     };
     let validated = ctx.call_activity_with(&VALIDATE_URI, &input, retried(policy::READ));
     let (preview, warnings, account, fingerprint) = match validated.await? {
@@ -112,6 +117,11 @@ pub async fn enroll(
     let stored = ctx
         .call_activity_with(&STORE_SECRET, &input, retried(policy::STORE))
         .await?;
+    if !stored.there.is_empty() {
+        let accounts = stored.there;
+        let problem = InputProblem::AccountThere { accounts };
+        return Ok(EnrollmentOutcome::Invalid { problem });
+    }
     let mut warnings = warnings;
     let is_duplicate = |warning: &Warning| matches!(warning, Warning::Duplicate { .. });
     if !stored.same.is_empty() && !warnings.iter().any(is_duplicate) {

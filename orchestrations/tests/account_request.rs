@@ -236,7 +236,7 @@ fn a_transfer_seals_first_and_then_takes_out_of_use() {
     else {
         panic!("it is sealed: {run:?}");
     };
-    assert_eq!(package.as_text(), PACKAGE);
+    assert_eq!(package.to_text(), PACKAGE);
     assert_eq!(calls(&run)[2..], ["seal-account", "disable-account"]);
     assert_golden(ID, "request-transfer", &run);
 }

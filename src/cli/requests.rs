@@ -90,7 +90,8 @@ pub struct ExportArgs {
     /// The form in which an account is printed [default: uri]
     #[arg(long, value_enum)]
     pub format: Option<ExportFormat>,
-    /// New file that only its owner can read, instead of standard output
+    /// New file that only its owner can read, instead of standard output; recovery codes are
+    /// written to FILE.recovery-codes
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Which server, and as whom.

@@ -49,7 +49,10 @@ pub(super) async fn check(config: Config, json: bool) -> Outcome {
 }
 
 fn told_of(trial: Trial) -> (&'static str, Tried) {
-    (trial.name, trial.outcome.map_err(|error| in_one_line(&error)))
+    (
+        trial.name,
+        trial.outcome.map_err(|error| in_one_line(&error)),
+    )
 }
 
 fn document(config: &Config, identity: Option<&str>, tried: &[(&str, Tried)]) -> Value {

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
@@ -21,6 +21,9 @@ use super::stages::exit;
 use super::{Exit, Fault, Outcome};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::{hardening, private_file};
+
+/// What is added to a file's name for that of the recovery codes.
+const RECOVERY_CODES: &str = ".recovery-codes";
 
 pub(super) async fn run(args: ExportArgs) -> Outcome {
     // A secret passes through this process.
@@ -57,6 +60,9 @@ pub(super) async fn run(args: ExportArgs) -> Outcome {
 struct Handed {
     uri: Zeroizing<String>,
     qr_svg: Zeroizing<String>,
+    /// The recovery codes that were left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recovery_codes: Vec<Zeroizing<String>>,
     /// The account's id and labels, for --json.
     #[serde(flatten)]
     more: Map<String, Value>,
@@ -65,6 +71,10 @@ struct Handed {
 async fn hand_out(api: &Api, args: &ExportArgs, request: &Value) -> Outcome {
     let format = args.format.unwrap_or(ExportFormat::Uri);
     // It is given only once, so the file is created first.
+    let beside = args.output.as_deref().map(beside);
+    if let Some(taken) = beside.as_deref().filter(|path| path.exists()) {
+        return Err(in_the_way(taken));
+    }
     let target = Target::open(args.output.as_deref())?;
     let path = format!("{}/export", path_of(&text(request, "id")));
     let handed: Handed = match api.send_as(api.request(Method::POST, &path)?).await {
@@ -74,15 +84,22 @@ async fn hand_out(api: &Api, args: &ExportArgs, request: &Value) -> Outcome {
             return Err(fault);
         }
     };
-    let document = match (format, &target) {
-        (_, Target::Screen) if args.server.json => {
+    let as_json = args.server.json && matches!(target, Target::Screen);
+    let document = match format {
+        _ if as_json => {
             Zeroizing::new(serde_json::to_string_pretty(&handed).map_err(Fault::failed)?)
         }
-        (ExportFormat::Uri, _) => handed.uri,
-        (ExportFormat::Svg, _) => handed.qr_svg,
-        (ExportFormat::Qr, _) => drawn(&handed.uri)?,
+        ExportFormat::Uri => handed.uri,
+        ExportFormat::Svg => handed.qr_svg,
+        ExportFormat::Qr => drawn(&handed.uri)?,
     };
-    target.write(&document).map_err(|error| {
+    let written = target.write(&document);
+    // They are given out once, like the account: written even where that was not.
+    let codes = match as_json {
+        true => Ok(()),
+        false => write_codes(beside.as_deref(), format, &handed.recovery_codes),
+    };
+    written.and(codes).map_err(|error| {
         Fault::new(
             Exit::Failed,
             format!(
@@ -91,6 +108,48 @@ async fn hand_out(api: &Api, args: &ExportArgs, request: &Value) -> Outcome {
         )
     })?;
     tell(args, request)
+}
+
+/// Where an account's recovery codes are written beside it.
+fn beside(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(RECOVERY_CODES);
+    PathBuf::from(name)
+}
+
+fn in_the_way(path: &Path) -> Fault {
+    let message = format!(
+        "--output: {} exists already: name a new file",
+        path.display()
+    );
+    Fault::new(Exit::Usage, message)
+}
+
+/// Writes recovery codes, one a line: into a file beside the account's, or to standard output,
+/// which they would spoil where it is an image.
+fn write_codes(
+    beside: Option<&Path>,
+    format: ExportFormat,
+    codes: &[Zeroizing<String>],
+) -> io::Result<()> {
+    if codes.is_empty() {
+        return Ok(());
+    }
+    let size = codes.iter().map(|code| code.len() + 1).sum();
+    let mut lines = Zeroizing::new(String::with_capacity(size));
+    for code in codes {
+        lines.push_str(code);
+        lines.push('\n');
+    }
+    match beside {
+        Some(path) => {
+            let mut file = private_file::create(path)?;
+            file.write_all(lines.as_bytes())?;
+            file.sync_all()
+        }
+        None if format == ExportFormat::Svg => io::stderr().lock().write_all(lines.as_bytes()),
+        None => io::stdout().lock().write_all(lines.as_bytes()),
+    }
 }
 
 fn hand_over(args: &ExportArgs, request: &Value) -> Outcome {
@@ -151,13 +210,7 @@ impl<'a> Target<'a> {
         };
         match private_file::create(path) {
             Ok(file) => Ok(Self::New { file, path }),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Fault::new(
-                Exit::Usage,
-                format!(
-                    "--output: {} exists already: name a new file",
-                    path.display()
-                ),
-            )),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(in_the_way(path)),
             Err(error) => Err(Fault::new(
                 Exit::Failed,
                 format!("cannot create {}: {error}", path.display()),

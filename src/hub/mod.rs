@@ -22,9 +22,10 @@ use countersign_authority::{MandatedAct, Refusal, Terms};
 use countersign_enrollment::contract::ENROLL;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, uuid_of};
 use countersign_enrollment::mandate::SignedMandate;
+use countersign_enrollment::package::Package;
 use countersign_enrollment::recovery::RecoveryCodes;
-use countersign_enrollment::request::{Approval, EnrollmentRequest, Source};
-use countersign_enrollment::sealed::{ImageBytes, OtpauthText, Sealed};
+use countersign_enrollment::request::{Approval, EnrollmentRequest, RecoverySource, Source};
+use countersign_enrollment::sealed::{ImageBytes, OtpauthText};
 use data_encoding::HEXLOWER;
 use durabletask::client::{IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status};
 use durabletask::{Client, ClientError};
@@ -121,7 +122,7 @@ struct Draft {
     prove: bool,
     received: bool,
     wishes: Wishes,
-    recovery: Option<Sealed<RecoveryCodes>>,
+    recovery: Option<RecoverySource>,
     /// The keyed hash of what was requested.
     fingerprint: String,
 }
@@ -195,7 +196,10 @@ impl Hub {
         let asked = format!("{asked}{}", new.wishes.asked());
         let recovery = match new.recovery.is_empty() {
             true => None,
-            false => Some(self.seal.seal(&id, &new.recovery).map_err(internal)?),
+            false => {
+                let sealed = self.seal.seal(&id, &new.recovery).map_err(internal)?;
+                Some(RecoverySource::Sent(sealed))
+            }
         };
         let codes = new.recovery.to_bytes();
         let mut asked = Zeroizing::new(asked.into_bytes());
@@ -238,17 +242,17 @@ impl Hub {
     pub(crate) async fn receive(
         &self,
         id: EnrollmentId,
-        package: Sealed<OtpauthText>,
+        package: Package,
         caller: Requester<'_>,
     ) -> Result<Snapshot, HubError> {
         let draft = Draft {
-            fingerprint: self.fingerprint(&[b"transfer", package.as_text().as_bytes()]),
-            source: Source::Uri(package),
+            fingerprint: self.fingerprint(&[b"transfer", package.to_text().as_bytes()]),
+            source: Source::Uri(package.account),
             approval: self.approval(false),
             prove: self.prove_all,
             received: true,
             wishes: Wishes::default(),
-            recovery: None,
+            recovery: package.recovery.map(RecoverySource::Moved),
         };
         let by: CallerId = caller.id.parse().map_err(internal)?;
         let earlier = match self.begin(&id, &draft, caller, IdReuse::Never).await {
@@ -277,8 +281,10 @@ impl Hub {
     }
 
     /// Whether this installation's worker can open a package.
-    pub(crate) fn is_for_us(&self, package: &Sealed<OtpauthText>) -> bool {
-        self.seal.opens(package.key_id())
+    pub(crate) fn is_for_us(&self, package: &Package) -> bool {
+        let recovery = package.recovery.as_ref();
+        self.seal.opens(package.account.key_id())
+            && recovery.is_none_or(|codes| self.seal.opens(codes.key_id()))
     }
 
     /// The public key with which others seal packages for this installation.
@@ -306,7 +312,7 @@ impl Hub {
             received: draft.received,
             steam: draft.wishes.steam,
             unless_there: draft.wishes.unless_there,
-            recovery: draft.recovery.as_ref().map(Sealed::digest),
+            recovery: draft.recovery.as_ref().map(RecoverySource::digest),
         };
         let mandate = self
             .accept(id.as_str(), act, &draft.approval, caller, None)

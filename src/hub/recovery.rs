@@ -80,4 +80,20 @@ impl Hub {
     ) -> Result<Option<(&'a str, usize)>, HubError> {
         self.take_recovery(account, codes).await
     }
+
+    /// Takes all that are left, with an account that is exported: when this returns, it is
+    /// written down that they were given out.
+    pub(crate) async fn take_all_recovery<'a>(
+        &self,
+        _permit: &Permit<Release>,
+        account: &EnrollmentId,
+        codes: &'a RecoveryCodes,
+    ) -> Result<Vec<&'a str>, HubError> {
+        if codes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let new = self.mandates.give_all_recovery(account, codes).await?;
+        let taken = codes.expose().zip(new).filter(|(_, new)| *new);
+        Ok(taken.map(|(code, _)| code).collect())
+    }
 }

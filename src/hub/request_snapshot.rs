@@ -6,7 +6,7 @@ use countersign_enrollment::account_request::{
 };
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
-use countersign_enrollment::sealed::{OtpauthText, Sealed};
+use countersign_enrollment::package::Package;
 use durabletask::client::{InstanceState, Status};
 use serde::Serialize;
 
@@ -121,7 +121,7 @@ pub(crate) struct RequestSnapshot {
     /// When the account is destroyed.
     pub(crate) removal_at: Option<DateTime<Utc>>,
     /// The account, sealed for the installation that it is transferred to.
-    pub(crate) package: Option<Sealed<OtpauthText>>,
+    pub(crate) package: Option<Package>,
     /// How many times it was used, if the ledger was asked.
     pub(super) used: Option<usize>,
     pub(super) claims: Vec<String>,

@@ -9,6 +9,7 @@ use countersign_enrollment::account_request::{AccountRequest, Act, Claim, Reques
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, CLAIM};
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::mandate::SignedMandate;
+use countersign_enrollment::package::Package;
 use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::sealed::Sealed;
 use durabletask::client::IdReuse;
@@ -147,7 +148,7 @@ impl Hub {
         snapshot.persons = standing.persons();
         snapshot.in_ledger = true;
         let package = standing.package;
-        snapshot.package = package.and_then(|text| Sealed::from_text(text).ok());
+        snapshot.package = package.and_then(|text| Package::from_text(&text).ok());
         let mandate = standing.mandate;
         let MandatedAct::Request {
             account,

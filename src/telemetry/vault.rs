@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use countersign_activities::vault::{
-    AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, VaultError,
+    AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, StoredUnlessThere,
+    VaultError,
 };
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
@@ -63,6 +64,16 @@ impl SecretVault for TracedVault {
         pending_for: Option<&CallerId>,
     ) -> Result<Stored, VaultError> {
         let call = self.vault.store_for(id, account, pending_for);
+        traced("store", Some(id), call).await
+    }
+
+    async fn store_unless_there(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<StoredUnlessThere, VaultError> {
+        let call = self.vault.store_unless_there(id, account, pending_for);
         traced("store", Some(id), call).await
     }
 

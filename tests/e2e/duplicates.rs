@@ -137,6 +137,39 @@ async fn adding_an_account_again_warns_and_leaves_the_choice() {
 }
 
 #[tokio::test]
+async fn of_many_at_the_same_moment_one_is_kept() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let sending = (0..16).map(|number| {
+        let uri = format!("otpauth://totp/ACME:{number}?secret=NBSWY3DPFQQHO33SNRSCCII");
+        let admin = admin.clone();
+        async move {
+            let body = json!({ "uri": uri });
+            let started = admin
+                .post("/api/enrollments?duplicates=refuse", &body)
+                .await;
+            assert_eq!(started.status, StatusCode::ACCEPTED, "{started:?}");
+            admin.ended(&started.id()).await
+        }
+    });
+    let ended = futures_util::future::join_all(sending).await;
+    let kept: Vec<_> = ended
+        .iter()
+        .filter(|answer| answer.body["stage"] == "Enrolled")
+        .collect();
+    assert_eq!(kept.len(), 1, "{ended:?}");
+    let kept = kept[0].id();
+    let others = ended.iter().filter(|answer| answer.id() != kept);
+    for refused in others {
+        assert_eq!(refused.body["stage"], "Invalid", "{refused:?}");
+        let problem = &refused.body["problem"];
+        assert_eq!(problem["code"], "account-there", "{refused:?}");
+        assert_eq!(problem["accounts"], json!([kept]), "{refused:?}");
+    }
+    assert_eq!(count(&admin).await, 1);
+}
+
+#[tokio::test]
 async fn an_archive_adds_nothing_that_is_there_however_it_came_in() {
     let app = App::start().await;
     let admin = app.admin();

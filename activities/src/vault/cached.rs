@@ -21,7 +21,10 @@ use lru::LruCache;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::{AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, VaultError};
+use super::{
+    AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, StoredUnlessThere,
+    VaultError,
+};
 
 /// How long the vault is waited for where what was read before would do.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -321,6 +324,16 @@ impl SecretVault for CachedVault {
     ) -> Result<Stored, VaultError> {
         self.changing(id, self.vault.store_for(id, account, pending_for))
             .await
+    }
+
+    async fn store_unless_there(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<StoredUnlessThere, VaultError> {
+        let storing = self.vault.store_unless_there(id, account, pending_for);
+        self.changing(id, storing).await
     }
 
     async fn read(&self, id: &EnrollmentId) -> Result<TotpAccount, VaultError> {

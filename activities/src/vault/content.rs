@@ -1,15 +1,18 @@
 //! Accounts of the embedded vault by what they hold: the same secret, and codes that are made
 //! in the same way, whatever an account is called.
 
+use std::sync::Arc;
+
 use countersign_enrollment::account::TotpAccount;
-use countersign_enrollment::ids::EnrollmentId;
-use rusqlite::{Connection, params};
+use countersign_enrollment::ids::{CallerId, EnrollmentId};
+use rusqlite::{Connection, Transaction, params};
 
 use super::crypter::Crypter;
 use super::embedded::{
-    AccountRow, COLUMNS, find, from_crypter, from_sqlite, read_row, spoilt_column,
+    AccountRow, COLUMNS, EmbeddedVault, find, from_crypter, from_sqlite, insert, is_purged,
+    read_row, spoilt_column,
 };
-use super::{AccountRecord, MAX_SAME, VaultError, order, schema};
+use super::{AccountRecord, MAX_SAME, Stored, StoredUnlessThere, VaultError, order, schema};
 
 /// What is kept to find an account by its content.
 pub(super) fn mark(
@@ -38,6 +41,61 @@ pub(super) fn marks(
             ],
         )
         .map_err(from_crypter)
+}
+
+impl EmbeddedVault {
+    /// Keeps an account; unless one with its content is there, where that is wanted.
+    pub(super) async fn keep(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+        unless_there: bool,
+    ) -> Result<StoredUnlessThere, VaultError> {
+        let (id, account, crypter) = (id.clone(), account.clone(), Arc::clone(&self.crypter));
+        let pending_for = pending_for.cloned();
+        self.write(move |transaction| {
+            let new = (&id, &account);
+            store(
+                transaction,
+                new,
+                pending_for.as_ref(),
+                unless_there,
+                &crypter,
+            )
+        })
+        .await
+    }
+}
+
+fn store(
+    transaction: &Transaction<'_>,
+    (id, account): (&EnrollmentId, &TotpAccount),
+    pending_for: Option<&CallerId>,
+    unless_there: bool,
+    crypter: &Crypter,
+) -> Result<StoredUnlessThere, VaultError> {
+    if let Some(row) = find(transaction, id)? {
+        if row.record.deleted_at.is_some() {
+            return Err(VaultError::Deleted);
+        }
+        return match row.account(crypter)?.same_content(account) {
+            true => Ok(StoredUnlessThere::Stored(Stored::AlreadyThere)),
+            false => Err(VaultError::Conflict),
+        };
+    }
+    if is_purged(transaction, id)? {
+        return Err(VaultError::Deleted);
+    }
+    if unless_there {
+        let same = same(transaction, account, crypter)?;
+        if !same.is_empty() {
+            let there = same.into_iter().map(|record| record.id);
+            return Ok(StoredUnlessThere::There(there.collect()));
+        }
+    }
+    insert(transaction, id, account, pending_for, crypter)?;
+    Ok(StoredUnlessThere::Stored(Stored::Created))
 }
 
 /// The accounts in use with the content of `account`, those of the same name first.

@@ -34,7 +34,8 @@ use super::order::{self, Place};
 use super::recovery;
 use super::schema::{self, Opened};
 use super::{
-    AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored, VaultError,
+    AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored,
+    StoredUnlessThere, VaultError,
 };
 
 pub(super) const DATABASE: &str = "vault.sqlite3";
@@ -94,7 +95,7 @@ pub enum OpenError {
 /// A vault in a folder on this machine. Clones use the same connections.
 #[derive(Clone)]
 pub struct EmbeddedVault {
-    crypter: Arc<Crypter>,
+    pub(super) crypter: Arc<Crypter>,
     // Each is used by one blocking task at a time. Reading does not wait for writing.
     writer: Arc<Mutex<SqliteDatabase>>,
     reader: Arc<Mutex<SqliteDatabase>>,
@@ -194,7 +195,7 @@ impl EmbeddedVault {
     }
 
     /// Runs `work` in a transaction that is durable once this returns `Ok`.
-    async fn write<T, F>(&self, work: F) -> Result<T, VaultError>
+    pub(super) async fn write<T, F>(&self, work: F) -> Result<T, VaultError>
     where
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, VaultError> + Send + 'static,
@@ -229,29 +230,19 @@ impl SecretVault for EmbeddedVault {
         account: &TotpAccount,
         pending_for: Option<&CallerId>,
     ) -> Result<Stored, VaultError> {
-        let (id, account, crypter) = (id.clone(), account.clone(), Arc::clone(&self.crypter));
-        let pending_for = pending_for.cloned();
-        self.write(move |transaction| {
-            if let Some(row) = find(transaction, &id)? {
-                if row.record.deleted_at.is_some() {
-                    return Err(VaultError::Deleted);
-                }
-                let kept = row.account(&crypter)?;
-                let same =
-                    kept.secret() == account.secret() && kept.parameters() == account.parameters();
-                return if same {
-                    Ok(Stored::AlreadyThere)
-                } else {
-                    Err(VaultError::Conflict)
-                };
-            }
-            if is_purged(transaction, &id)? {
-                return Err(VaultError::Deleted);
-            }
-            insert(transaction, &id, &account, pending_for.as_ref(), &crypter)?;
-            Ok(Stored::Created)
-        })
-        .await
+        match self.keep(id, account, pending_for, false).await? {
+            StoredUnlessThere::Stored(stored) => Ok(stored),
+            StoredUnlessThere::There(_) => Err(VaultError::Conflict),
+        }
+    }
+
+    async fn store_unless_there(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<StoredUnlessThere, VaultError> {
+        self.keep(id, account, pending_for, true).await
     }
 
     async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
@@ -439,7 +430,7 @@ pub(super) fn place(id: &EnrollmentId, parameters: CodeParameters) -> String {
     )
 }
 
-fn insert(
+pub(super) fn insert(
     transaction: &Transaction<'_>,
     id: &EnrollmentId,
     account: &TotpAccount,
@@ -567,7 +558,7 @@ fn set_deleted(
     Ok(find(transaction, id)?.ok_or(VaultError::NotFound)?.record)
 }
 
-fn is_purged(connection: &Connection, id: &EnrollmentId) -> Result<bool, VaultError> {
+pub(super) fn is_purged(connection: &Connection, id: &EnrollmentId) -> Result<bool, VaultError> {
     connection
         .query_row(
             "SELECT EXISTS (SELECT 1 FROM purged WHERE id = ?1)",

@@ -65,6 +65,20 @@ pub trait SecretVault: Send + Sync {
         pending_for: Option<&CallerId>,
     ) -> Result<Stored, VaultError>;
 
+    /// As [`SecretVault::store_for`], unless another account in use has the same secret and
+    /// codes that are made in the same way: of several that are stored like this at once, one
+    /// is kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`SecretVault::store_for`].
+    async fn store_unless_there(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<StoredUnlessThere, VaultError>;
+
     /// As [`SecretVault::store_for`], for an account that is in use at once.
     ///
     /// # Errors
@@ -307,6 +321,15 @@ pub enum Stored {
     Created,
     /// It was; nothing has changed.
     AlreadyThere,
+}
+
+/// What storing has changed, where nothing was to be stored twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredUnlessThere {
+    /// It is stored.
+    Stored(Stored),
+    /// It is not, since these accounts are there, [`MAX_SAME`] at most.
+    There(Vec<EnrollmentId>),
 }
 
 /// What is known of an account without its secret.

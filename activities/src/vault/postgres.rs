@@ -27,9 +27,13 @@ use super::key_file::{self, KeyFileError};
 use super::order::{self, Place};
 use super::recovery;
 use super::{
-    AccountPage, AccountRecord, Change, Filter, MAX_PAGE, MAX_SAME, Reading, SecretVault, Stored,
-    VaultError,
+    AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored,
+    StoredUnlessThere, VaultError,
 };
+
+mod storing;
+
+use storing::Content;
 
 /// What changes of it are told as.
 const TOPIC: &str = "vault";
@@ -194,31 +198,19 @@ impl SecretVault for PostgresVault {
         account: &TotpAccount,
         pending_for: Option<&CallerId>,
     ) -> Result<Stored, VaultError> {
-        let (account, pending_for) = (account.clone(), pending_for.cloned());
-        self.on(id, move |transaction, id, crypter| {
-            let (account, pending_for) = (account.clone(), pending_for.clone());
-            async move {
-                if let Some(row) = find(transaction, &id).await? {
-                    if row.record.deleted_at.is_some() {
-                        return Err(VaultError::Deleted);
-                    }
-                    let kept = row.account(&crypter)?;
-                    let same = kept.secret() == account.secret()
-                        && kept.parameters() == account.parameters();
-                    return match same {
-                        true => Ok(Stored::AlreadyThere),
-                        false => Err(VaultError::Conflict),
-                    };
-                }
-                if is_purged(transaction, &id).await? {
-                    return Err(VaultError::Deleted);
-                }
-                insert(transaction, &id, &account, pending_for.as_ref(), &crypter).await?;
-                Ok(Stored::Created)
-            }
-            .boxed()
-        })
-        .await
+        match self.keep(id, account, pending_for, false).await? {
+            StoredUnlessThere::Stored(stored) => Ok(stored),
+            StoredUnlessThere::There(_) => Err(VaultError::Conflict),
+        }
+    }
+
+    async fn store_unless_there(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<StoredUnlessThere, VaultError> {
+        self.keep(id, account, pending_for, true).await
     }
 
     async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {
@@ -260,23 +252,11 @@ impl SecretVault for PostgresVault {
     }
 
     async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
-        let marks = content::marks(account, None, &self.crypter)?;
-        let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
+        let content = Content::of(account, &self.crypter)?;
         self.database
             .read(move |transaction| {
-                let (marks, issuer, name) = (marks.clone(), issuer_key.clone(), name_key.clone());
-                async move {
-                    let sql = format!(
-                        "SELECT {COLUMNS} FROM vault_accounts
-                         WHERE content = ANY($1::bytea[]) AND deleted_at IS NULL
-                         ORDER BY NOT (issuer_key = $2 AND name_key = $3), created_at, id
-                         LIMIT $4"
-                    );
-                    let limit = i64::try_from(MAX_SAME).unwrap_or(i64::MAX);
-                    let rows = all(transaction, &sql, &[&marks, &issuer, &name, &limit]).await?;
-                    rows.iter().map(|row| Ok(read_row(row)?.record)).collect()
-                }
-                .boxed()
+                let content = content.clone();
+                async move { storing::same(transaction, &content).await }.boxed()
             })
             .await
     }

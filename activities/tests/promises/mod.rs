@@ -3,7 +3,9 @@
 
 #![allow(dead_code, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use countersign_activities::vault::{Change, Filter, SecretVault, Stored, VaultError};
+use countersign_activities::vault::{
+    Change, Filter, SecretVault, Stored, StoredUnlessThere, VaultError,
+};
 use countersign_enrollment::account::{Labels, TotpAccount};
 use countersign_enrollment::filing::Filing;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
@@ -30,8 +32,44 @@ pub(crate) async fn keeps(vault: &dyn SecretVault) {
     accounts_are_filed_and_found_by_group_and_tag(vault).await;
     an_account_is_pending_until_it_is_proved(vault).await;
     accounts_are_found_by_their_content(vault).await;
+    of_many_at_once_one_is_stored_unless_it_is_there(vault).await;
     recovery_codes_stay_beside_the_account(vault).await;
     vault.check().await.unwrap();
+}
+
+async fn of_many_at_once_one_is_stored_unless_it_is_there(vault: &dyn SecretVault) {
+    let ids: Vec<EnrollmentId> = (0..12).map(|_| EnrollmentId::random()).collect();
+    let secret = "NBSWY3DPFQQHO33SNRSCCII";
+    let storing = ids.iter().enumerate().map(async |(number, id)| {
+        let new = account("ACME", &format!("once-{number}"), secret);
+        vault.store_unless_there(id, &new, None).await.unwrap()
+    });
+    let outcomes = futures_util::future::join_all(storing).await;
+    let stored = StoredUnlessThere::Stored(Stored::Created);
+    let kept: Vec<&EnrollmentId> = ids
+        .iter()
+        .zip(&outcomes)
+        .filter(|(_, outcome)| **outcome == stored)
+        .map(|(id, _)| id)
+        .collect();
+    assert_eq!(kept.len(), 1, "{outcomes:?}");
+    let there = StoredUnlessThere::There(vec![kept[0].clone()]);
+    assert_eq!(outcomes.iter().filter(|it| **it == there).count(), 11);
+    // The one that is there is found by its id, as after an answer that was lost.
+    let same = account("ACME", "again", secret);
+    let again = vault.store_unless_there(kept[0], &same, None).await;
+    let already = StoredUnlessThere::Stored(Stored::AlreadyThere);
+    assert_eq!(again.unwrap(), already);
+    // Other codes of the same secret are another account.
+    let uri = format!("otpauth://totp/ACME:other?secret={secret}&digits=8");
+    let other = otpauth::parse(&uri).unwrap().account;
+    let id = EnrollmentId::random();
+    let other = vault.store_unless_there(&id, &other, None).await;
+    assert_eq!(other.unwrap(), stored);
+    vault.delete(kept[0]).await.unwrap();
+    let id = EnrollmentId::random();
+    let back = vault.store_unless_there(&id, &same, None).await;
+    assert_eq!(back.unwrap(), stored);
 }
 
 async fn recovery_codes_stay_beside_the_account(vault: &dyn SecretVault) {

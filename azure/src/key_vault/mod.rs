@@ -21,7 +21,8 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use countersign_activities::vault::{
-    AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, VaultError, order,
+    AccountPage, AccountRecord, Change, Filter, Reading, SecretVault, Stored, StoredUnlessThere,
+    VaultError, order,
 };
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::fingerprint::FingerprintKey;
@@ -53,6 +54,8 @@ pub struct KeyVault {
     /// Held while recovery codes are compared and set: the service sets a secret whatever its
     /// latest version is.
     setting_recovery: Arc<Mutex<()>>,
+    /// Held while an account is stored that is not to be there twice.
+    storing_once: Arc<Mutex<()>>,
 }
 
 /// How often something happened since the process started.
@@ -78,6 +81,7 @@ impl KeyVault {
             directory: Arc::new(Directory::new(settings.limits.list_age)),
             fingerprints: Arc::default(),
             setting_recovery: Arc::default(),
+            storing_once: Arc::default(),
         })
     }
 
@@ -252,6 +256,28 @@ impl SecretVault for KeyVault {
             tokio::time::sleep(wait).await;
             tries += 1;
         }
+    }
+
+    async fn store_unless_there(
+        &self,
+        id: &EnrollmentId,
+        account: &TotpAccount,
+        pending_for: Option<&CallerId>,
+    ) -> Result<StoredUnlessThere, VaultError> {
+        // The service has no condition for that. What this process stores is in its list at
+        // once.
+        let _one_at_a_time = self.storing_once.lock().await;
+        let same = self.find_same(account).await?;
+        let there: Vec<EnrollmentId> = same
+            .into_iter()
+            .map(|record| record.id)
+            .filter(|there| there != id)
+            .collect();
+        if !there.is_empty() {
+            return Ok(StoredUnlessThere::There(there));
+        }
+        let stored = self.store_for(id, account, pending_for).await?;
+        Ok(StoredUnlessThere::Stored(stored))
     }
 
     async fn read_for_code(&self, id: &EnrollmentId) -> Result<Arc<Reading>, VaultError> {

@@ -14,6 +14,7 @@ use super::item::Item;
 use super::opening::{Key, Opening, base64, cbc, malformed, wrong};
 use super::shapes::{Member, SecretText};
 use super::{ImportEntry, damaged, parse};
+use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::Bitwarden;
@@ -29,6 +30,16 @@ struct Export {
 struct Entry {
     name: Option<String>,
     login: Option<Login>,
+    #[serde(default)]
+    notes: SecretText,
+    fields: Option<Vec<Member<Field>>>,
+}
+
+/// A field that the person has added.
+#[derive(Deserialize)]
+struct Field {
+    #[serde(default)]
+    value: SecretText,
 }
 
 #[derive(Deserialize)]
@@ -87,20 +98,41 @@ pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>
 
 fn plain(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    Ok(export.items.iter().filter_map(entry).collect())
+    Ok(export.items.iter().flat_map(entries).collect())
 }
 
-fn entry(member: &Member<Entry>) -> Option<ImportEntry> {
+/// An item has one code of its own; people keep further ones as URIs in fields and notes.
+fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
     let Member::Read(entry) = member else {
-        return Some(damaged(FORMAT));
+        return vec![damaged(FORMAT)];
     };
-    let login = entry.login.as_ref()?;
-    let item = Item {
+    let login = entry.login.as_ref();
+    let item = |code| Item {
         title: entry.name.as_deref().unwrap_or_default(),
-        account_name: login.username.as_deref().unwrap_or_default(),
-        code: login.totp.expose(),
+        account_name: login
+            .and_then(|login| login.username.as_deref())
+            .unwrap_or_default(),
+        code,
     };
-    item.entry()
+    let own = login.map(|login| login.totp.expose()).unwrap_or_default();
+    let fields = entry
+        .fields
+        .iter()
+        .flatten()
+        .filter_map(|field| match field {
+            Member::Read(field) => Some(field.value.expose()),
+            Member::Damaged(_) => None,
+        });
+    let notes = entry.notes.expose().lines();
+    let notes = notes.filter(|line| line.to_ascii_lowercase().contains("otpauth"));
+    let kept = fields
+        .chain(notes)
+        .filter(|text| otpauth::is_meant(text) && crate::text::trim(text) != own);
+    item(own)
+        .entry()
+        .into_iter()
+        .chain(kept.filter_map(|code| item(code).entry()))
+        .collect()
 }
 
 fn derive(

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::opening::{Opening, base64, gcm, malformed, wrong};
 use super::shapes::{Member, Number, SecretText};
 use super::{ImportEntry, damaged, joined_name, parse};
-use crate::account::after_issuer;
-use crate::otpauth::Fields;
+use crate::account::{after_issuer, display_name};
+use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::TwoFas;
@@ -44,6 +44,9 @@ struct Otp {
     #[serde(default)]
     period: Number,
     token_type: Option<String>,
+    /// The URI that it was scanned from. Earlier releases of the app kept nothing else of it.
+    #[serde(default)]
+    link: SecretText,
 }
 
 pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>, InputProblem> {
@@ -102,14 +105,43 @@ fn entry(member: &Member<Service>) -> ImportEntry {
     });
     let account_name = said(&otp.account).or(label).unwrap_or_default();
     let kind = otp.token_type.as_deref().unwrap_or_default();
+    let name = joined_name(&issuer, &account_name);
+    // What the app does not say in fields of its own is as the link says.
+    let silent = otp.algorithm.is_none() || otp.digits.0.is_none() || otp.period.0.is_none();
+    let linked = match otpauth::is_meant(otp.link.expose()) && silent {
+        true => match otpauth::parse(otp.link.expose()) {
+            Ok(parsed) => Some(parsed.account.parameters()),
+            Err(problem) => {
+                return ImportEntry {
+                    name: display_name(&name),
+                    content: Err(problem),
+                };
+            }
+        },
+        false => None,
+    };
+    let as_linked = linked.filter(|linked| !linked.is_steam());
     let fields = Fields {
-        kind,
+        kind: match linked {
+            Some(linked) if linked.is_steam() && kind.is_empty() => "steam",
+            _ => kind,
+        },
         issuer: &issuer,
         account_name: &account_name,
         secret: service.secret.expose(),
-        algorithm: otp.algorithm.as_deref().unwrap_or_default(),
-        digits: otp.digits.0,
-        period: otp.period.0,
+        algorithm: otp
+            .algorithm
+            .as_deref()
+            .or(as_linked.map(|linked| linked.algorithm().as_str()))
+            .unwrap_or_default(),
+        digits: otp
+            .digits
+            .0
+            .or(as_linked.map(|linked| u64::from(linked.digits()))),
+        period: otp
+            .period
+            .0
+            .or(as_linked.map(|linked| u64::from(linked.period()))),
     };
-    ImportEntry::fields(&joined_name(&issuer, &account_name), &fields)
+    ImportEntry::fields(&name, &fields)
 }

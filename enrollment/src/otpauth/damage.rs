@@ -16,7 +16,7 @@ const NAMES: [(&str, Parameter); 6] = [
     ("issuer", Parameter::Issuer),
 ];
 /// What others call them.
-const SYNONYMS: [(&str, Parameter); 27] = [
+const SYNONYMS: [(&str, Parameter); 29] = [
     ("algo", Parameter::Algorithm),
     ("alg", Parameter::Algorithm),
     ("hash", Parameter::Algorithm),
@@ -29,6 +29,8 @@ const SYNONYMS: [(&str, Parameter); 27] = [
     ("d", Parameter::Digits),
     ("digit", Parameter::Digits),
     ("length", Parameter::Digits),
+    ("codesize", Parameter::Digits),
+    ("otplen", Parameter::Digits),
     ("otplength", Parameter::Digits),
     ("codelength", Parameter::Digits),
     ("p", Parameter::Period),
@@ -44,6 +46,16 @@ const SYNONYMS: [(&str, Parameter); 27] = [
     ("key", Parameter::Secret),
     ("seed", Parameter::Secret),
     ("iss", Parameter::Issuer),
+];
+/// What others call them by words that say something else in another address, such as the
+/// size of an image: a number has to follow.
+const NUMBERED: [(&str, Parameter); 6] = [
+    ("len", Parameter::Digits),
+    ("size", Parameter::Digits),
+    ("time", Parameter::Period),
+    ("ttl", Parameter::Period),
+    ("timeout", Parameter::Period),
+    ("frequency", Parameter::Period),
 ];
 /// Names that other programs write, which decide nothing here.
 const HARMLESS: [&str; 5] = ["issuerint", "issuerext", "issueralt", "labelalt", "creator"];
@@ -73,9 +85,17 @@ fn meant_folded(folded: &str) -> Option<Parameter> {
         .map(|(_, meant)| *meant)
 }
 
-/// Which parameter a value means whose name says nothing: that of a hash function.
-pub(super) fn meant_by_value(value: &str) -> Option<Parameter> {
+/// Which parameter a value means whose name alone says nothing: that of a hash function, or a
+/// number after a word that fits it.
+pub(super) fn meant_by_value(name: &str, value: &str) -> Option<Parameter> {
     let folded = folded_value(value);
+    let mut numbered = NUMBERED.iter().filter(|(known, _)| name == *known);
+    if let Some((_, parameter)) = numbered.next()
+        && !folded.is_empty()
+        && folded.bytes().all(|byte| byte.is_ascii_digit())
+    {
+        return Some(*parameter);
+    }
     let name = folded.strip_prefix("hmac").unwrap_or(&folded);
     matches!(name, "sha1" | "sha256" | "sha512").then_some(Parameter::Algorithm)
 }

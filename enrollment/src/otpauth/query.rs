@@ -185,7 +185,7 @@ impl Query {
             _ => {}
         }
         let meant = match value {
-            Some(_) => damage::meant(folded).or_else(|| damage::meant_by_value(&said())),
+            Some(_) => damage::meant(folded).or_else(|| damage::meant_by_value(folded, &said())),
             None => damage::meant_alone(visible, last),
         };
         meant.map_or(Ok(()), |parameter| Err(damaged(parameter)))

@@ -184,6 +184,7 @@ async fn withdrawing_a_run_while_its_accounts_are_stored_ends_both() {
             result: None,
             status: Some(Status::Done),
             entry: Some(entry("store", ACCOUNTS[0])),
+            gives: None,
         };
         let run = matter(&mandate, IMPORT);
         let begun = Instant::now();

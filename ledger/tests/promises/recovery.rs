@@ -3,9 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use countersign_authority::{Seal, Status};
 use countersign_enrollment::ids::EnrollmentId;
+use countersign_ledger::{Finished, Gives, LedgerError};
 
-use crate::world::{ACCOUNTS, Home, World, start};
+use crate::transfer;
+use crate::world::{ACCOUNTS, Home, REQUEST, World, start};
 
 fn marks(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -57,4 +60,56 @@ pub(crate) async fn each_recovery_code_is_given_once<H: Home>() {
     assert_eq!(none.unwrap(), None, "after it was opened again");
     let none = again.ledger.give_recovery(&first, &[], start()).await;
     assert_eq!(none.unwrap(), None);
+}
+
+pub(crate) async fn all_recovery_codes_are_given_with_a_deed<H: Home>() {
+    let home = H::new();
+    let world = World::on(&home);
+    let account: EnrollmentId = ACCOUNTS[0].parse().unwrap();
+    let all = marks(&["a", "b", "c"]);
+    let (mandate, signed) = world.registered(world.request(1, 0, transfer())).await;
+    let permit = world.permit(&signed, REQUEST, Seal).await.unwrap();
+    let counted = permit.counted().unwrap();
+    world.ledger.begin(&counted, start()).await.unwrap();
+    let before = world.ledger.recovery_given(&account, &all).await.unwrap();
+    // Someone takes one in between: the deed is not done, and gives none of them.
+    world
+        .ledger
+        .give_recovery(&account, &all, start())
+        .await
+        .unwrap();
+    let finish = async |given: &[bool]| {
+        let finished = Finished {
+            at: start(),
+            result: Some("s1.x"),
+            status: Some(Status::Done),
+            entry: None,
+            gives: Some(Gives {
+                account: &account,
+                marks: &all,
+                given,
+            }),
+        };
+        world.ledger.finish(&counted, finished).await
+    };
+    let stale = finish(&before).await;
+    assert!(matches!(stale, Err(LedgerError::Stale)), "{stale:?}");
+    let given = world.ledger.recovery_given(&account, &all).await.unwrap();
+    assert_eq!(given, [true, false, false]);
+    let held = world.held(&mandate, REQUEST).await;
+    assert_eq!(held.uses[0].done_at, None);
+    // Done again, it gives all that are left. Once it is done, it stays done.
+    for _ in 0..2 {
+        finish(&given).await.unwrap();
+    }
+    let given = world.ledger.recovery_given(&account, &all).await.unwrap();
+    assert_eq!(given, [true; 3]);
+    let none = world.ledger.give_recovery(&account, &all, start()).await;
+    assert_eq!(none.unwrap(), None);
+
+    let more = marks(&["b", "d", "d"]);
+    let new = world.ledger.give_all_recovery(&account, &more, start());
+    assert_eq!(new.await.unwrap()[..2], [false, true]);
+    let given = world.ledger.recovery_given(&account, &more).await.unwrap();
+    assert_eq!(given, [true; 3]);
 }

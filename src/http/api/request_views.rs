@@ -6,6 +6,7 @@ use countersign_enrollment::account::{AccountPreview, Algorithm, TotpAccount};
 use countersign_enrollment::account_request::Act;
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::CallerId;
+use countersign_enrollment::package::Package;
 use qrcode::QrCode;
 use qrcode::render::svg;
 use qrcode::types::QrError;
@@ -146,7 +147,7 @@ impl RequestView {
             until: snapshot.until,
             reads_left: snapshot.reads_left(),
             removal_at: snapshot.removal_at,
-            package: snapshot.package.as_ref().map(|it| it.as_text().to_owned()),
+            package: snapshot.package.as_ref().map(Package::to_text),
             use_post_uri: action.map(|action| format!("{path}/{action}")),
             approval_post_uri: format!("{path}/approval"),
             status_query_get_uri: path,
@@ -181,6 +182,10 @@ pub(super) struct ExportView {
     /// The same as a QR code, an SVG image.
     #[schema(value_type = String)]
     qr_svg: Zeroizing<String>,
+    /// The recovery codes that were left, which are not given out again.
+    #[schema(value_type = Vec<String>, required = false)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recovery_codes: Vec<Zeroizing<String>>,
 }
 
 impl ExportView {
@@ -189,6 +194,7 @@ impl ExportView {
         _permit: &Permit<Release>,
         request: &Mandated,
         account: &TotpAccount,
+        recovery: &[&str],
     ) -> Result<Self, QrError> {
         let uri = account.to_uri();
         let code = QrCode::new(uri.as_bytes())?;
@@ -201,6 +207,10 @@ impl ExportView {
             preview: account.preview(),
             qr_svg: Zeroizing::new(picture),
             uri,
+            recovery_codes: recovery
+                .iter()
+                .map(|code| Zeroizing::new((*code).to_owned()))
+                .collect(),
         })
     }
 }

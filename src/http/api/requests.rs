@@ -457,7 +457,7 @@ pub(super) async fn code(
 
 /// Reads the URI that a request has granted
 ///
-/// The account's URI and QR code, once.
+/// The account's URI, QR code and recovery codes, once. Those count as given out from then on.
 #[utoipa::path(
     post, path = "/api/requests/{id}/export", tag = "requests", operation_id = "export",
     params(RequestPath),
@@ -481,9 +481,19 @@ pub(super) async fn export(
             .read(&request.account)
             .await
             .map_err(from_vault)?;
+        let codes = door.vault.recovery(&request.account).await;
+        let codes = codes.map_err(from_vault)?;
         caller.again().await?;
         let permit = door.hub.claim(&request, "export", &account).await?;
-        let view = ExportView::new(&permit, &request, &account)
+        let taken = door
+            .hub
+            .take_all_recovery(&permit, &request.account, &codes);
+        let taken = taken.await?;
+        if !taken.is_empty() {
+            let reason = facts.reason.take().unwrap_or_default();
+            facts.reason = Some(format!("{reason}, with {} recovery codes", taken.len()));
+        }
+        let view = ExportView::new(&permit, &request, &account, &taken)
             .map_err(|e| ApiError::Internal(Box::new(e)))?;
         Ok(no_store(Json(view).into_response()))
     })

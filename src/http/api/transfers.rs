@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use countersign_enrollment::ids::EnrollmentId;
-use countersign_enrollment::sealed::{OtpauthText, Sealed};
+use countersign_enrollment::package::Package;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -66,7 +66,7 @@ pub(super) async fn receive(
                 "it is not sealed for this installation, whose key `countersign seal-key` prints"
                     .to_owned(),
         };
-        let package = Sealed::<OtpauthText>::from_text(body.package).map_err(|_| wrong())?;
+        let package = Package::from_text(&body.package).map_err(|_| wrong())?;
         if !door.hub.is_for_us(&package) {
             return Err(wrong());
         }
