@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, AdminToken, KeyStore, LoginCodes, Oidc, secret};
+use crate::access::{Access, AdminToken, FolderAccess, KeyStore, Oidc, secret};
 use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
@@ -100,7 +100,7 @@ pub struct Running {
     /// The administrator's token.
     pub admin_token: Option<Zeroizing<String>>,
     /// What makes links that log in; none where nobody has to.
-    login: Option<(Arc<LoginCodes>, Arc<dyn Clock>)>,
+    login: Option<(Arc<Access>, Arc<dyn Clock>)>,
     /// The last one stops first.
     parts: Vec<Part>,
     failed: CancellationToken,
@@ -399,11 +399,14 @@ impl Running {
         self.follow("mandate key", |stop| keys.mandates.until(stop));
         let checks = keys.checks.clone();
         self.follow("checking keys", |stop| checks.until(stop));
+        let store = Arc::new(FolderAccess::new(store));
         let mut access = Access::new(admin, store, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
-        } else {
-            self.login = Some((access.login_codes(), Arc::clone(&clock)));
+        }
+        let access = Arc::new(access);
+        if config.auth != AuthMode::None {
+            self.login = Some((Arc::clone(&access), Arc::clone(&clock)));
         }
         let hub = Hub::new(
             Client::new(connection)?,
@@ -576,10 +579,10 @@ impl Running {
     /// A link that logs one browser in as the administrator, once and soon; none while access
     /// control is off, and without a front door.
     #[must_use]
-    pub fn login_link(&self) -> Option<Zeroizing<String>> {
-        let (codes, clock) = self.login.as_ref()?;
-        // Without random numbers there is none; `countersign login-link` says why.
-        let code = codes.for_administrator(clock.now()).ok()?;
+    pub async fn login_link(&self) -> Option<Zeroizing<String>> {
+        let (access, clock) = self.login.as_ref()?;
+        // Where it cannot be made there is none; `countersign login-link` says why.
+        let code = access.admin_login_code(clock.now()).await.ok()??;
         let link = format!("{}{}", self.server_url()?, http::login_link(&code));
         Some(Zeroizing::new(link))
     }

@@ -57,7 +57,7 @@ const STRANGERS_TIME: Duration = Duration::from_secs(5);
 
 /// What handlers work with.
 pub struct FrontDoor {
-    access: Access,
+    access: Arc<Access>,
     hub: Hub,
     intake: Intake,
     inbox: Inbox,
@@ -79,7 +79,7 @@ pub struct FrontDoor {
 
 /// The services that a front door asks, and its own settings.
 pub(crate) struct Services {
-    pub(crate) access: Access,
+    pub(crate) access: Arc<Access>,
     pub(crate) hub: Hub,
     pub(crate) vault: Arc<dyn SecretVault>,
     pub(crate) verifier: Verifier,

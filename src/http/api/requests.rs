@@ -199,7 +199,7 @@ pub(super) async fn start(
             Act::RecoveryCodes { .. } => Action::RequestRecoveryCodes,
         });
         facts.reason.clone_from(&reason);
-        let account = readable(&door, &caller, &id)?;
+        let account = readable(&door, &caller, &id).await?;
         if !matches!(act, Act::Read { .. }) && !caller.roles().contains(Role::Admin) {
             return Err(ApiError::Forbidden {
                 needs: Administer::NEEDS,
@@ -468,7 +468,7 @@ pub(super) async fn code(
         door.hub.claim(&request, "read", &account).await?;
         // What nobody had to agree to is a plain reading: it is taken from what is granted.
         if request.approvals_needed == 0 {
-            take_plainly(&door, &caller, &request.account)?;
+            take_plainly(&door, &caller, &request.account).await?;
         }
         // One code: the next one would be another use.
         Ok(no_store(
@@ -548,7 +548,8 @@ pub(super) async fn granted<P>(
     // Someone may have lost the account in the meantime.
     let now = door.clock.now();
     let account = request.account.as_str();
-    if !door.access.may_read(caller.identity(), account, now)? {
+    let may_read = door.access.may_read(caller.identity(), account, now);
+    if !may_read.await? {
         return Err(ApiError::AccountUnknown);
     }
     Ok(request)

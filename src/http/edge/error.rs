@@ -644,6 +644,7 @@ impl From<KeyError> for ApiError {
             | KeyError::Random(_)
             | KeyError::Database(_)
             | KeyError::Unproven
+            | KeyError::Unfinished
             | KeyError::Malformed => Self::Internal(Box::new(error)),
         }
     }

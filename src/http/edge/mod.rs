@@ -18,7 +18,6 @@ pub(crate) mod limits;
 pub(crate) mod mandate_problem;
 pub(crate) mod names;
 pub(crate) mod observe;
-pub(crate) mod on_disk;
 pub(crate) mod operations;
 pub(crate) mod parameters;
 pub(crate) mod path;
