@@ -36,7 +36,7 @@ use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
-use crate::verify::{VERIFY_DATABASE, Verifier};
+use crate::verify::{FolderChecks, VERIFY_DATABASE, Verifier};
 
 pub use error::AppError;
 use journal::LedgerJournal;
@@ -369,8 +369,9 @@ impl Running {
             }
         };
         let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
-        let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
+        let checks = FolderChecks::open(&self.data.path().join(VERIFY_DATABASE))
             .map_err(|error| AppError::Verify(error.to_string()))?;
+        let verifier = Verifier::new(Arc::new(checks));
         let folder_key = self.data.secret_key(SERVER_KEY)?;
         let (audit, audit_writer) = Audit::open(
             self.data.path().join(AUDIT_DATABASE),

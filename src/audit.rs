@@ -15,6 +15,7 @@ mod export;
 mod head;
 mod journal;
 mod postgres;
+mod record;
 mod repeats;
 mod ship;
 mod store;

@@ -12,12 +12,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::change::misleads;
 use super::entry::{Action, Event, Outcome, without_secrets};
 use super::error::AuditError;
+use super::postgres::PostgresAudit;
+use super::record::Record;
 use super::store::{AuditStore, place};
 
 /// How often the journal is checked without a notification, and how long after a failure.
@@ -131,23 +134,18 @@ fn is_code(text: &str) -> bool {
 
 impl AuditStore {
     /// Up to which place the journal `id` was copied.
-    fn mark(&self, id: &str) -> Result<u64, AuditError> {
+    pub(super) fn mark(&self, id: &str) -> Result<u64, AuditError> {
         Ok(mark(self.connection(), id)?)
     }
 
-    /// Appends entries of the journal `id` that come after `mark`.
-    fn copy(&mut self, id: &str, from: u64, entries: &[JournalEntry]) -> Result<(), AuditError> {
-        let mut last = from;
-        for entry in entries {
-            if entry.seq <= last {
-                let place = entry.seq;
-                return Err(AuditError::Journal(format!(
-                    "its entry {place} comes after entry {last}"
-                )));
-            }
-            last = entry.seq;
-        }
-        let events: Vec<Event> = entries.iter().map(JournalEntry::event).collect();
+    /// Appends entries of the journal `id` that come after `from`.
+    pub(super) fn copy(
+        &mut self,
+        id: &str,
+        from: u64,
+        entries: &[JournalEntry],
+    ) -> Result<(), AuditError> {
+        let (events, last) = events(from, entries)?;
         self.append_with(&events, |transaction| {
             if mark(transaction, id)? != from {
                 // Nothing is appended, and the next look begins after what was copied.
@@ -162,6 +160,21 @@ impl AuditStore {
             Ok(())
         })
     }
+}
+
+/// Entries that come after `from` as events of the record, and the place of the last one.
+pub(super) fn events(from: u64, entries: &[JournalEntry]) -> Result<(Vec<Event>, u64), AuditError> {
+    let mut last = from;
+    for entry in entries {
+        if entry.seq <= last {
+            let place = entry.seq;
+            return Err(AuditError::Journal(format!(
+                "its entry {place} comes after entry {last}"
+            )));
+        }
+        last = entry.seq;
+    }
+    Ok((entries.iter().map(JournalEntry::event).collect(), last))
 }
 
 fn mark(connection: &Connection, id: &str) -> rusqlite::Result<u64> {
@@ -182,7 +195,7 @@ pub struct Ingester {
 }
 
 struct Inside {
-    store: AuditStore,
+    record: Record,
     journal: Arc<dyn Journal>,
     id: String,
     /// Whether the last entry that was copied was seen to be there still.
@@ -202,16 +215,29 @@ impl Ingester {
         journal: Arc<dyn Journal>,
         wake: Arc<Notify>,
     ) -> Result<Self, AuditError> {
+        let record = Record::Folder(AuditStore::open(path, server_key)?);
+        Ok(Self::into_record(record, journal, wake))
+    }
+
+    /// Will copy `journal` into a record that other front doors copy it into as well. To be
+    /// called on the runtime.
+    #[must_use]
+    pub fn shared(audit: PostgresAudit, journal: Arc<dyn Journal>, wake: Arc<Notify>) -> Self {
+        let record = Record::Shared(audit, Handle::current());
+        Self::into_record(record, journal, wake)
+    }
+
+    fn into_record(record: Record, journal: Arc<dyn Journal>, wake: Arc<Notify>) -> Self {
         let inside = Inside {
-            store: AuditStore::open(path, server_key)?,
+            record,
             id: journal.id(),
             journal,
             checked: false,
         };
-        Ok(Self {
+        Self {
             inside: Arc::new(Mutex::new(inside)),
             wake,
-        })
+        }
     }
 
     /// Copies what exists and what arrives, until asked to stop; then what exists by then.
@@ -259,7 +285,7 @@ impl Inside {
             let entries = journal.after(after, limit);
             entries.map_err(|error| AuditError::Journal(error.to_string()))
         };
-        let mut mark = self.store.mark(&self.id)?;
+        let mut mark = self.record.mark(&self.id)?;
         if !self.checked && mark > 0 {
             let last = read(&*self.journal, mark - 1, 1)?;
             if last.first().is_none_or(|entry| entry.seq != mark) {
@@ -273,13 +299,17 @@ impl Inside {
         for _ in 0..BATCHES {
             let entries = read(&*self.journal, mark, BATCH)?;
             let Some(last) = entries.last() else { break };
-            self.store.copy(&self.id, mark, &entries)?;
+            if !self.record.copy(&self.id, mark, &entries)? {
+                // Another front door was faster; it goes on from where that one is.
+                mark = self.record.mark(&self.id)?;
+                continue;
+            }
             mark = last.seq;
             if entries.len() < BATCH {
                 break;
             }
         }
-        self.store.flush()
+        self.record.flush()
     }
 }
 
@@ -349,7 +379,7 @@ mod tests {
 
     fn inside(folder: &Path, journal: &Arc<InMemory>) -> Inside {
         Inside {
-            store: store(folder),
+            record: Record::Folder(store(folder)),
             journal: Arc::clone(journal) as Arc<dyn Journal>,
             id: journal.id(),
             checked: false,
@@ -368,12 +398,12 @@ mod tests {
         first.copy().unwrap();
         // One that had read the same entries before the other wrote them.
         let entries = journal.after(0, 10).unwrap();
-        assert!(second.store.copy("journal-1", 0, &entries).is_err());
+        assert!(second.record.copy("journal-1", 0, &entries).is_err());
         journal.add("notify", JournalOutcome::Done, None);
         second.copy().unwrap();
         first.copy().unwrap();
         assert_eq!(
-            told(&first.store),
+            told(&store(folder.path())),
             [
                 "1 worker store done |",
                 "2 worker seal refused mandate-unknown|",
@@ -382,7 +412,7 @@ mod tests {
             ]
         );
         assert!(matches!(
-            first.store.verify(None).unwrap(),
+            store(folder.path()).verify(None).unwrap(),
             Verdict::Intact(head) if head.sequence == 4
         ));
     }
