@@ -4,6 +4,7 @@ mod error;
 mod journal;
 mod listen;
 mod parts;
+mod truth;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,33 +16,31 @@ use countersign_activities::webhook::Webhook;
 use countersign_activities::{Activities, Authority};
 use countersign_azure::Identity;
 use countersign_enrollment::fingerprint::FingerprintKey;
-use countersign_ledger::SqliteLedger;
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, AdminToken, FolderAccess, KeyStore, Oidc, secret};
-use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
+use crate::access::{Access, AdminToken, Oidc, secret};
+use crate::audit::{AUDIT_SENT, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirError, DataDirLock};
 use crate::http::{self, FrontDoor, Guard, OwnNames, ServerInfo, Services};
 use crate::hub::{ApprovalPolicy, Hub};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
-use crate::ledger;
 use crate::local_hub::{self, Dashboard};
 use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
-use crate::verify::{FolderChecks, VERIFY_DATABASE, Verifier};
+use crate::verify::Verifier;
 
 pub use error::AppError;
-use journal::LedgerJournal;
 use listen::{Certificate, Listen};
 use parts::{Part, Vault, bind};
+use truth::Truth;
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
@@ -182,16 +181,24 @@ impl Running {
             let identity = Identity::new(&config.azure.identity);
             let connection = self.connection(config)?.with_credential(identity.clone());
             let place = Place::new(&self.data, &config.azure, &identity)?;
+            let truth = Truth::open(&self.data, config.database.as_ref(), &identity).await?;
+            if parts.front_door() {
+                truth.refuse_other_keys(&place, &keys::DOOR_FILES).await?;
+            }
+            if parts.worker() {
+                truth.refuse_other_keys(&place, &keys::WORKER_FILES).await?;
+            }
+            let installation = truth.installation();
             // A front door waits for its worker before it makes anything.
             let waited = match parts.worker() {
                 true => None,
-                false => Some(DoorKeys::open(&place, &self.data, config.worker_wait).await?),
+                false => Some(DoorKeys::open(&place, installation, config.worker_wait).await?),
             };
             let Vault {
                 vault,
                 counts,
                 embedded,
-            } = Vault::open(&self.data, &config.azure, identity).await?;
+            } = Vault::open(&truth, &config.azure, identity).await?;
             if let Some(embedded) = embedded.filter(|_| parts.front_door()) {
                 keys::check_embedded(&self.data, &embedded).await?;
             }
@@ -200,8 +207,6 @@ impl Running {
             } else {
                 vault
             };
-            let data = self.data.clone();
-            let ledger = parts::blocking(move || ledger::open(&data)).await??;
             let cache = Arc::clone(&counts.cache);
             let remote = counts.remote.clone();
             let metrics = Arc::new(Metrics::new(counts));
@@ -216,8 +221,8 @@ impl Running {
             ));
             if parts.worker() {
                 let keys = WorkerKeys::open(&place).await?;
-                let authority =
-                    Authority::new(Arc::new(ledger.clone()), Arc::new(keys.checks.clone()));
+                truth.check_keys(&place, None, &keys.fingerprint).await?;
+                let authority = Authority::new(truth.ledger(), Arc::new(keys.checks.clone()));
                 self.follow("mandate keys", |stop| keys.checks.until(stop));
                 let ring = keys.ring.value();
                 self.follow("seal key", |stop| keys.ring.until(stop));
@@ -238,15 +243,19 @@ impl Running {
                 self.tls = tls.is_some();
                 let keys = match waited {
                     Some(keys) => keys,
-                    None => DoorKeys::open(&place, &self.data, config.worker_wait).await?,
+                    None => DoorKeys::open(&place, installation, config.worker_wait).await?,
                 };
+                truth
+                    .check_keys(&place, Some(&keys.server), &keys.fingerprint)
+                    .await?;
                 self.launch_front_door(
                     config,
                     &connection,
-                    (keys, vault, ledger),
+                    (keys, vault, &truth),
                     (listener, tls),
                     (clock, Arc::clone(&metrics)),
-                )?;
+                )
+                .await?;
             }
             if let Some(address) = config.metrics_listen {
                 self.launch_metrics(address, metrics).await?;
@@ -347,11 +356,11 @@ impl Running {
         Ok(())
     }
 
-    fn launch_front_door(
+    async fn launch_front_door(
         &mut self,
         config: &Config,
         connection: &Connection,
-        (keys, vault, ledger): (DoorKeys, Arc<dyn SecretVault>, SqliteLedger),
+        (keys, vault, truth): (DoorKeys, Arc<dyn SecretVault>, &Truth),
         (listener, tls): (TcpListener, Option<Certificate>),
         (clock, metrics): (Arc<dyn Clock>, Arc<Metrics>),
     ) -> Result<(), AppError> {
@@ -368,16 +377,14 @@ impl Running {
                 (token, admin)
             }
         };
-        let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
-        let checks = FolderChecks::open(&self.data.path().join(VERIFY_DATABASE))
-            .map_err(|error| AppError::Verify(error.to_string()))?;
-        let verifier = Verifier::new(Arc::new(checks));
+        let verifier = Verifier::new(truth.checks()?);
         let folder_key = self.data.secret_key(SERVER_KEY)?;
-        let (audit, audit_writer) = Audit::open(
-            self.data.path().join(AUDIT_DATABASE),
-            &folder_key,
-            Arc::clone(&clock),
-        )?;
+        // One chain for all front doors takes a key that all of them have.
+        let chained = match truth.database() {
+            Some(_) => &keys.server,
+            None => &folder_key,
+        };
+        let (audit, audit_writer, ingester) = truth.audit(chained, Arc::clone(&clock)).await?;
         if let Some(endpoint) = &config.otlp.logs {
             let mark = self.data.path().join(AUDIT_SENT);
             let shipper = Shipper::new(audit.reader(), mark, endpoint)?;
@@ -392,7 +399,7 @@ impl Running {
                 },
             ));
         }
-        self.launch_ingester(&folder_key, ledger.clone())?;
+        self.launch_ingester(ingester);
         let oidc = self.launch_oidc(config, &clock)?;
         let seal = keys.seal.value();
         self.follow("sealing key", |stop| keys.seal.until(stop));
@@ -400,8 +407,7 @@ impl Running {
         self.follow("mandate key", |stop| keys.mandates.until(stop));
         let checks = keys.checks.clone();
         self.follow("checking keys", |stop| checks.until(stop));
-        let store = Arc::new(FolderAccess::new(store));
-        let mut access = Access::new(admin, store, &keys.server).with_oidc(oidc);
+        let mut access = Access::new(admin, truth.access()?, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
         }
@@ -414,7 +420,7 @@ impl Running {
             seal,
             &keys.server,
             Mandates::new(
-                Arc::new(ledger),
+                truth.ledger(),
                 DoorMandateKeys {
                     signs,
                     checks: keys.checks.clone(),
@@ -454,6 +460,7 @@ impl Running {
             proxies: config.trusted_proxies.clone(),
             tls,
         };
+        let database = truth.database().cloned();
         let failed = self.failed.clone();
         let noted = Arc::clone(&self.door);
         self.parts.push(Part::spawn(
@@ -470,6 +477,7 @@ impl Running {
                     clock,
                     metrics,
                     server,
+                    database,
                     stop: stop.clone(),
                 })?;
                 let door = Arc::new(door);
@@ -509,14 +517,7 @@ impl Running {
     }
 
     /// The task that copies what workers did from the ledger's journal into the audit log.
-    fn launch_ingester(
-        &mut self,
-        folder_key: &[u8; 32],
-        ledger: SqliteLedger,
-    ) -> Result<(), AppError> {
-        let path = self.data.path().join(AUDIT_DATABASE);
-        let journal = Arc::new(LedgerJournal::new(ledger));
-        let ingester = Ingester::open(&path, folder_key, journal, Arc::default())?;
+    fn launch_ingester(&mut self, ingester: Ingester) {
         self.parts.push(Part::spawn(
             "journal",
             SHIPPING_DRAIN,
@@ -526,7 +527,6 @@ impl Running {
                 Ok(())
             },
         ));
-        Ok(())
     }
 
     /// What recognises callers by an issuer's tokens, and the task that fetches its keys.

@@ -109,6 +109,11 @@ impl Access {
         self
     }
 
+    /// Whether it is known what has been revoked: changes of the store are heard.
+    pub(crate) fn hears_changes(&self) -> bool {
+        self.store.stamp().is_ok()
+    }
+
     /// Who everyone is while access control is off.
     pub(crate) fn anonymous(&self) -> Option<Arc<Identity>> {
         self.anonymous.clone()

@@ -13,15 +13,16 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::truth::{OwnVault, Truth};
 use super::{AppError, Parts};
 use crate::config::{AzureConfig, Config};
-use crate::data_dir::DataDir;
 use crate::metrics::VaultCounts;
 
 /// Refuses a front door of which there could be several, each with keys, grants, counts and an
-/// audit log of its own, unless someone has said that it is the only one.
+/// audit log of its own, unless they share a database or someone has said that it is the only
+/// one.
 pub(super) fn refuse_half(config: &Config, parts: Parts) -> Result<(), AppError> {
-    if !parts.front_door() || config.single_front_door {
+    if !parts.front_door() || config.single_front_door || config.database.is_some() {
         return Ok(());
     }
     let connection = match (parts.scheduler(), &config.connection_string) {
@@ -100,7 +101,8 @@ impl Part {
     }
 }
 
-/// The vault with the accounts: in the data folder, or the Key Vault that the settings name.
+/// The vault with the accounts: in the data folder, in the shared database, or the Key Vault
+/// that the settings name.
 pub(super) struct Vault {
     pub(super) vault: Arc<dyn SecretVault>,
     /// The cache inside of `vault`, and what is behind it.
@@ -110,9 +112,9 @@ pub(super) struct Vault {
 }
 
 impl Vault {
-    /// Opens it, and makes one in the data folder if none is there yet.
+    /// Opens it, and makes one where none is there yet.
     pub(super) async fn open(
-        data: &DataDir,
+        truth: &Truth,
         azure: &AzureConfig,
         identity: Identity,
     ) -> Result<Self, AppError> {
@@ -123,10 +125,13 @@ impl Vault {
                 (cache, Some(vault), None)
             }
             None => {
-                let data = data.clone();
-                let vault = blocking(move || EmbeddedVault::open(data.path())).await??;
-                let cache = CachedVault::new(Arc::new(vault.clone()), azure.cache);
-                (cache, None, Some(vault))
+                let own = truth.vault().await?;
+                let cache = CachedVault::new(own.shared(), azure.cache);
+                let embedded = match own {
+                    OwnVault::Folder(vault) => Some(vault),
+                    OwnVault::Shared(_) => None,
+                };
+                (cache, None, embedded)
             }
         };
         let cache = Arc::new(cache);

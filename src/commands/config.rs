@@ -146,6 +146,11 @@ fn effective(config: &Config) -> Value {
         "token-max-stale": duration::text(azure.cache.stale),
         "worker-wait": duration::text(config.worker_wait),
         "single-front-door": config.single_front_door,
+        "database-url": config.database.as_ref().map_or_else(
+            || "none: the data folder".to_owned(),
+            |database| database.url.to_string(),
+        ),
+        "database-identity": config.database.as_ref().is_some_and(|database| database.tokens),
         "retention": config.retention.to_string(),
         "lock-memory": match config.lock_memory {
             LockMemory::Auto => "auto",

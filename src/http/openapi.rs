@@ -33,13 +33,14 @@ const ALWAYS: [ProblemCode; 4] = [
 ];
 /// What an operation answers that needs a caller. One without any role is known, and may
 /// nothing.
-const CALLER: [ProblemCode; 11] = [
+const CALLER: [ProblemCode; 12] = [
     ProblemCode::Unauthenticated,
     ProblemCode::TokenExpired,
     ProblemCode::TokenNotYetValid,
     ProblemCode::TokenAudience,
     ProblemCode::TokenInvalid,
     ProblemCode::IssuerUnavailable,
+    ProblemCode::DatabaseUnavailable,
     ProblemCode::CrossSite,
     ProblemCode::SessionAmbiguous,
     ProblemCode::SessionChanged,

@@ -35,6 +35,8 @@ pub(crate) enum ApiError {
     Token(TokenProblem),
     #[error("the issuer's signing keys could not be fetched")]
     IssuerUnavailable(#[source] IssuerError),
+    #[error("the shared database cannot be used")]
+    DatabaseUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the caller lacks a role")]
     Forbidden { needs: &'static str },
     #[error("a request from another site")]
@@ -240,6 +242,11 @@ impl ApiError {
                     | TokenProblem::Claim(_) => ProblemCode::TokenInvalid,
                 },
                 format!("The token was refused: {problem}. Get a new one and send it."),
+            ),
+            Self::DatabaseUnavailable(_) => row(
+                ProblemCode::DatabaseUnavailable,
+                "The shared database does not answer, or its changes cannot be followed, so it is \
+                 not known what has been revoked. Try again in a moment.",
             ),
             Self::IssuerUnavailable(_) => row(
                 ProblemCode::IssuerUnavailable,
@@ -642,10 +649,11 @@ impl From<KeyError> for ApiError {
             | KeyError::File(_)
             | KeyError::Newer(_)
             | KeyError::Random(_)
-            | KeyError::Database(_)
-            | KeyError::Unproven
             | KeyError::Unfinished
             | KeyError::Malformed => Self::Internal(Box::new(error)),
+            error @ (KeyError::Database(_) | KeyError::Unproven) => {
+                Self::DatabaseUnavailable(Box::new(error))
+            }
         }
     }
 }
@@ -678,6 +686,7 @@ impl From<VerifyError> for ApiError {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::TooManyWrong { retry_after } => Self::TooManyAttempts { retry_after },
+            error @ VerifyError::Database(_) => Self::DatabaseUnavailable(Box::new(error)),
             error => Self::Internal(Box::new(error)),
         }
     }
