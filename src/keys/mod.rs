@@ -184,6 +184,12 @@ impl Place {
         self.bytes(name, &text)
     }
 
+    /// The key that front doors share, if it was made.
+    pub(crate) async fn server_key(&self) -> Result<Option<Zeroizing<[u8; 32]>>, KeyMaterialError> {
+        let text = self.read(SERVER).await?;
+        text.map(|text| self.bytes(SERVER, &text)).transpose()
+    }
+
     fn bytes(&self, name: Name, text: &str) -> Result<Zeroizing<[u8; 32]>, KeyMaterialError> {
         secret::key_from_hex(text).ok_or_else(|| KeyMaterialError::NotHexadecimal(self.of(name)))
     }
