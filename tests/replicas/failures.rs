@@ -129,7 +129,7 @@ async fn what_does_not_belong_together_does_not_start() {
     settings.database = None;
     let running = Running::start(settings).await.unwrap();
     running.stop().await.unwrap();
-    let error = refused(config(&own, &at), Parts::Everything).await;
+    let error = refused(both.third("own", &at), Parts::FrontDoor).await;
     assert!(error.to_string().contains("of its own"), "{error}");
     both.stop().await;
 }
