@@ -139,7 +139,7 @@ impl Door {
             to: Grantee::Caller("granted".to_owned()),
             account: door.account.clone(),
             until: None,
-            reads_left: None,
+            reads: None,
         })
         .expect("a grant");
         door

@@ -46,14 +46,14 @@ use truth::Truth;
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
 /// The front door's own secret key, in the data folder.
 pub(crate) const SERVER_KEY: &str = keys::SERVER.file;
-/// How often is asked whether everything answers, until it does.
+/// How often readiness is checked until everything answers.
 const LOOK_WHETHER_READY: Duration = Duration::from_millis(250);
 
 /// How long requests may take to finish once a stop was requested.
 const HTTP_DRAIN: Duration = Duration::from_secs(10);
-/// How long the worker may take. Longer than the grace that it gives its own work.
+/// How long the worker may take. Longer than the worker's own grace period.
 const WORKER_DRAIN: Duration = Duration::from_secs(35);
-/// How long the shipping of audit entries may take: longer than it gives itself.
+/// How long the shipping of audit entries may take to stop: longer than its own limit.
 const SHIPPING_DRAIN: Duration = Duration::from_secs(15);
 /// How long the scheduler may take.
 const SCHEDULER_DRAIN: Duration = Duration::from_secs(15);
@@ -83,14 +83,14 @@ impl Parts {
     }
 }
 
-/// Parts that run, until [`Running::stop`]. Dropped without it, they are asked to stop
-/// and nobody waits for them.
+/// Running parts, until [`Running::stop`]. If this is dropped instead, they are asked to stop
+/// but not waited for.
 pub struct Running {
     /// Where the front door answers.
     pub http_addr: Option<SocketAddr>,
     /// Where the embedded scheduler answers.
     pub scheduler_addr: Option<SocketAddr>,
-    /// The file with the token that the embedded scheduler asks for.
+    /// The file with the token that the embedded scheduler requires.
     pub hub_token_file: Option<PathBuf>,
     /// Where the dashboard answers.
     pub dashboard_addr: Option<SocketAddr>,
@@ -106,7 +106,7 @@ pub struct Running {
     tls: bool,
     data: DataDir,
     wrote_addresses: bool,
-    /// The front door, once it is there; it ends with its part.
+    /// The front door, once it runs; it ends with its part.
     door: Arc<OnceLock<Weak<FrontDoor>>>,
     _locks: (Option<DataDirLock>, Option<DataDirLock>),
 }
@@ -122,7 +122,7 @@ impl Running {
     }
 
     /// Starts some parts, on a clock for the front door. When it returns, listeners
-    /// are bound and what was sent to them is answered.
+    /// are bound and requests are answered.
     ///
     /// # Errors
     ///
@@ -134,7 +134,7 @@ impl Running {
     ) -> Result<Self, AppError> {
         parts::refuse_half(&config, parts)?;
         let data = DataDir::create(&config.data_dir)?;
-        // Two schedulers on one database would hand out the same work twice.
+        // Two schedulers on one database would dispatch the same work twice.
         let lock = parts.scheduler().then(|| data.lock()).transpose()?;
         let front_door = parts.front_door().then(|| data.lock_front_door());
         let front_door = front_door.transpose()?;
@@ -169,7 +169,7 @@ impl Running {
         parts: Parts,
         clock: Arc<dyn Clock>,
     ) -> Result<(), AppError> {
-        // Bound first: a port that is taken should be known before anything runs.
+        // Bound first: a port that is in use should be reported before anything runs.
         let http = match parts.front_door() {
             true => Some(bind("--listen", config.listen).await?),
             false => None,
@@ -491,7 +491,7 @@ impl Running {
                     } => Ok(()),
                 };
                 drop(door);
-                // The door is gone with its queue, so the writer ends once it is empty.
+                // The front door is gone with its queue, so the writer ends once it is empty.
                 audit_writer
                     .await
                     .map_err(|_| AppError::Lost("audit log"))?;
@@ -588,9 +588,9 @@ impl Running {
         Some(Zeroizing::new(link))
     }
 
-    /// Tells programs beside this one where everything is, once it is there.
-    /// Returns once the front door can do its work, as `/readyz` says; at once where there is
-    /// none. `waits` is called once with what it has to wait for.
+    /// Publishes the addresses to other programs on this machine, once everything answers.
+    /// Returns once the front door is ready, as in `/readyz`; immediately if there is
+    /// none. `waits` is called once with what is being waited for.
     pub async fn ready(&self, waits: impl FnOnce(&str)) {
         if self.http_addr.is_none() {
             return;
@@ -644,7 +644,7 @@ impl Running {
     }
 
     /// Stops every part in turn: the front door first, so that nothing new comes in,
-    /// the scheduler last, so that the worker can hand in what it finished.
+    /// the scheduler last, so that the worker can report what it finished.
     ///
     /// # Errors
     ///

@@ -1,11 +1,11 @@
-//! Who did what, when and from where: an append-only record, each entry chained to the
-//! one before, that shows later whether anyone has changed it.
+//! Who did what, when and from where: an append-only log, each entry chained to the
+//! one before, so that later changes are detected.
 //!
-//! The record holds names, ids and reasons, never a code or a secret. It is a database
+//! The log holds names, ids and reasons, never a code or a secret. It is a database
 //! of its own in the data folder, written by one task that puts many entries into one
 //! transaction. The chain is keyed (HMAC-SHA256) with a key derived from the server's,
-//! so that nobody who can write the file but not read the key can make a chain that
-//! holds. Cutting entries off its end leaves a valid, shorter chain, so the end is noted a
+//! so that someone who can write the file but not read the key cannot make a valid
+//! chain. Truncating it leaves a valid, shorter chain, so the end is noted a
 //! second time, in a file beside the database.
 
 mod change;
@@ -36,5 +36,5 @@ pub(crate) use writer::Audit;
 
 /// The database's name in the data folder.
 pub const AUDIT_DATABASE: &str = "audit.sqlite3";
-/// The file there that says up to which entry a collector has the record.
+/// The file there that notes the last entry that a collector has received.
 pub(crate) const AUDIT_SENT: &str = "audit.sent";

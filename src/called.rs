@@ -1,18 +1,18 @@
-//! What people call things: an id, the beginning of one, or an account's name.
+//! How people refer to things: an id, its beginning, or an account's name.
 
 use serde_json::Value;
 
-/// The fewest characters of an id that are taken for its beginning.
+/// The shortest beginning of an id that is accepted, in characters.
 const SHORTEST: usize = 4;
 
-/// How well something fits what was said; a better fit hides the others.
+/// How well something matches; a better match hides the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fit {
     Beginning,
     Whole,
 }
 
-/// Those of `rows`, each with what names its account, that fit best.
+/// The `rows` that match best, each with the value that names its account.
 pub(crate) fn fitting<'a>(
     wanted: &str,
     rows: impl Iterator<Item = (&'a Value, &'a Value)>,
@@ -28,8 +28,8 @@ pub(crate) fn fitting<'a>(
         .collect()
 }
 
-/// What to look for in names on the server's side: a word of it, which is in the service's
-/// name or in the account's; nothing for what begins like an id.
+/// The text to search names for on the server: a word of it, which is in the service's
+/// name or in the account's; empty for the beginning of an id.
 pub(crate) fn sought(wanted: &str) -> &str {
     if wanted.starts_with("totp-") {
         return "";
@@ -62,8 +62,8 @@ fn fit(wanted: &str, row: &Value, account: &Value) -> Option<Fit> {
     if called.contains(&wanted) {
         return Some(Fit::Whole);
     }
-    // Who names service and account means this very account: if it is gone, no other that
-    // happens to begin with the same letters is meant.
+    // Someone who names service and account means exactly this account: if it is gone, no other that
+    // begins with the same letters is meant.
     if wanted.contains(": ") {
         return None;
     }

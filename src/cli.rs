@@ -63,8 +63,8 @@ impl Cli {
     ///
     /// # Errors
     ///
-    /// How the process ends: help was requested, or the command line is wrong, which is said
-    /// without repeating what looks like a secret.
+    /// The exit code: help was requested, or the command line is wrong, which is reported
+    /// without repeating anything that looks like a secret.
     pub fn from_arguments() -> Result<Self, ExitCode> {
         let parsed = command().try_get_matches();
         parsed
@@ -190,7 +190,7 @@ pub struct SchedulerArgs {
     pub command: Option<durabletask_scheduler_cli::Command>,
 }
 
-/// Which server a command talks to, and as whom.
+/// Which server a command talks to, and with which credential.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
     /// Base URL of the front door [env: COUNTERSIGN_SERVER] [default: the server that runs on the data folder]
@@ -263,7 +263,7 @@ pub struct EnrollArgs {
     /// Makes retrying safe: the same key never enrolls twice
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
-    /// Which server, and as whom.
+    /// Which server, and with which credential.
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -297,7 +297,7 @@ pub struct ImportArgs {
     /// Makes retrying safe: the same key never starts a second import
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
-    /// Which server, and as whom.
+    /// Which server, and with which credential.
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -313,7 +313,7 @@ pub struct StatusArgs {
     /// Also wait for people and dates: until it has finished, or the request is granted
     #[arg(long)]
     pub follow: bool,
-    /// Which server, and as whom.
+    /// Which server, and with which credential.
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -326,17 +326,17 @@ pub struct DecideArgs {
     /// The reason; kept with the enrollment or request
     #[arg(long, value_name = "TEXT")]
     pub comment: Option<String>,
-    /// Which server, and as whom.
+    /// Which server, and with which credential.
     #[command(flatten)]
     pub server: ServerArgs,
 }
 
-/// Commands on one thing.
+/// Commands on one account, enrollment or request.
 #[derive(Debug, Args)]
 pub struct OneArgs {
     /// Its id, the beginning of it, or its name
     pub id: String,
-    /// Which server, and as whom.
+    /// Which server, and with which credential.
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -350,7 +350,7 @@ pub struct DashboardArgs {
     /// Task hub to show, if no front door runs on the data folder
     #[arg(long, value_name = "NAME", default_value = "default")]
     pub task_hub: String,
-    /// Which server, and as whom.
+    /// Which server, and with which credential.
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -358,7 +358,7 @@ pub struct DashboardArgs {
 /// `mcp`.
 #[derive(Debug, Args)]
 pub struct McpArgs {
-    /// Which server, and as whom.
+    /// Which server, and with which credential.
     #[command(flatten)]
     pub server: ServerArgs,
 }

@@ -1,11 +1,11 @@
-//! The time of day, as something that can be given in.
+//! The time of day, as a value that tests can set.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-/// Tells the time. Everything in the front door that depends on the time of day
-/// asks one of these, so that a test can decide what time it is.
+/// Tells the time. Everything in the front door that depends on the time
+/// uses one of these, so that a test can decide what time it is.
 pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> DateTime<Utc>;

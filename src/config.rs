@@ -34,7 +34,7 @@ pub use otlp::OtlpConfig;
 pub(crate) use reload::{Changes, Written};
 pub use settings::Settings;
 
-/// Where the front door listens unless told otherwise. The port is the one of a
+/// Where the front door listens by default. The port is that of a
 /// local Azure Functions host.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7071";
 /// Where the embedded scheduler listens: the port of the Durable Task Scheduler emulator.
@@ -43,10 +43,10 @@ pub const DEFAULT_SCHEDULER_LISTEN: &str = "127.0.0.1:8080";
 pub const DEFAULT_DASHBOARD_LISTEN: &str = "127.0.0.1:8082";
 /// Where the data is kept.
 pub const DEFAULT_DATA_DIR: &str = "./.countersign";
-/// How long the embedded task hub keeps what has ended.
+/// How long the embedded task hub keeps finished instances.
 const DEFAULT_RETENTION: Duration = Duration::from_secs(30 * 86_400);
 
-/// Whether callers have to say who they are.
+/// Whether callers must authenticate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {
     /// Every request carries a token, a key or a session cookie.
@@ -58,9 +58,9 @@ pub enum AuthMode {
 /// Whether the process keeps its memory out of swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockMemory {
-    /// Where the system lets it for as much as it will ever need.
+    /// If the system allows that for as much as it will ever need.
     Auto,
-    /// It does, or does not start.
+    /// It does, or it does not start.
     On,
     /// It does not.
     Off,
@@ -80,7 +80,7 @@ pub enum LogFormat {
 pub struct WebhookConfig {
     /// The address; it may hold a key.
     pub url: Zeroizing<String>,
-    /// The file with the key that notices are signed with; one in the data folder if none.
+    /// The file with the key that notices are signed with; one in the data folder by default.
     pub secret_file: Option<PathBuf>,
 }
 
@@ -98,11 +98,11 @@ pub struct DatabaseConfig {
 pub struct LogConfig {
     /// How lines look.
     pub format: LogFormat,
-    /// Which lines appear, in the syntax of `tracing_subscriber::EnvFilter`.
+    /// The filter for lines, in the syntax of `tracing_subscriber::EnvFilter`.
     pub filter: String,
 }
 
-/// Everything that the parts of the product need to know, checked.
+/// Every setting, checked.
 #[derive(Clone)]
 pub struct Config {
     /// The folder for everything that is kept.
@@ -111,55 +111,55 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where the embedded scheduler listens; always a loopback address.
     pub scheduler_listen: SocketAddr,
-    /// Where the dashboard listens, if at all; always a loopback address.
+    /// Where the dashboard listens, if anywhere; always a loopback address.
     pub dashboard_listen: Option<SocketAddr>,
     /// The address that serves metrics, if any. Anyone who reaches it may read them.
     pub metrics_listen: Option<SocketAddr>,
     /// Where the task hub's dashboard shows an instance, with `{id}` in place of its
-    /// id; none means the dashboard of this process, if it has one.
+    /// id; none means this process's dashboard, if it has one.
     pub instance_link: Option<String>,
     /// How long an enrollment waits for a decision.
     pub approval_timeout: Duration,
-    /// Whether every enrollment needs a decision, asked for or not.
+    /// Whether every enrollment needs a decision, requested or not.
     pub require_approval: bool,
-    /// Whether every new account must be proved before it is in use, asked for
+    /// Whether every new account must be proved before it is in use, requested
     /// or not. Imported accounts are in use already.
     pub require_proof: bool,
-    /// How many people have to agree where approval is needed: 1 to 10.
+    /// How many people must approve where approval is needed: 1 to 10.
     pub approvals: u8,
-    /// How many people have to agree to a request on an account: 0 to 10.
+    /// How many people must approve a request on an account: 0 to 10.
     pub request_approvals: u8,
-    /// The groups whose members have to agree; everyone who may decide if none.
+    /// The groups whose members must approve; any approver if there are none.
     pub approvers: Vec<String>,
-    /// When to remind of a decision that is waited for, counted from its request.
+    /// When to send reminders of a pending decision, counted from its request.
     pub approval_reminders: Vec<Duration>,
     /// The webhook for pending decisions and their outcome, if any.
     pub webhook: Option<WebhookConfig>,
-    /// Whether callers have to say who they are.
+    /// Whether callers must authenticate.
     pub auth: AuthMode,
-    /// How much is taken from one caller, one address and all of them.
+    /// Limits per caller, per address and in total.
     pub limits: Limits,
     /// Certificate and key of the front door; without, it speaks plain HTTP.
     pub tls: Option<TlsFiles>,
-    /// Proxies that are believed who they speak for.
+    /// Proxies whose forwarding headers are trusted.
     pub trusted_proxies: Networks,
     /// Origins whose pages may call the API in browsers.
     pub cors_origins: Vec<String>,
-    /// Addresses that browsers reach the front door by, besides this machine's.
+    /// Addresses under which browsers reach the front door, besides this machine's.
     pub public_urls: Vec<url::Url>,
-    /// Whose tokens are taken besides our own keys, and what their claims mean.
+    /// The OpenID Connect issuer whose tokens are accepted, and what their claims mean.
     pub oidc: Option<OidcSettings>,
     /// The task hub's name.
     pub task_hub: String,
-    /// The task hub to connect to, for parts that do not bring their own.
+    /// The task hub to connect to, for parts without an embedded one.
     pub connection_string: Option<String>,
-    /// Key Vault, and who this process is to Azure.
+    /// Key Vault, and this process's identity for Azure.
     pub azure: AzureConfig,
-    /// The administrator's token, if it is given instead of made.
+    /// The administrator's token, if it is given rather than generated.
     pub admin_token: Option<Zeroizing<String>>,
-    /// How long a front door waits when it starts for a worker to make the keys that it needs.
+    /// How long a starting front door waits for a worker to create the keys that it needs.
     pub worker_wait: Duration,
-    /// Whether someone has said that no other front door serves this installation.
+    /// Whether the operator has confirmed that no other front door serves this installation.
     pub single_front_door: bool,
     /// The database that front doors and workers share, if any.
     pub database: Option<DatabaseConfig>,
@@ -169,11 +169,11 @@ pub struct Config {
     pub lock_memory: LockMemory,
     /// What is logged and how.
     pub log: LogConfig,
-    /// Where traces and logs are sent, if anywhere.
+    /// Where traces and logs are sent, if configured.
     pub otlp: OtlpConfig,
 }
 
-// Written by hand because a token and a connection string may not be shown.
+// Written by hand because tokens and connection strings must not be shown.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
@@ -211,7 +211,7 @@ impl fmt::Debug for Config {
 }
 
 impl Config {
-    /// The defaults on the data folder `data_dir`, with every port chosen by the system.
+    /// The defaults on the data folder `data_dir`, with every port chosen by the operating system.
     /// For tests and for programs that embed the product.
     #[must_use]
     pub fn embedded(data_dir: &Path) -> Self {
@@ -255,7 +255,7 @@ impl Config {
         }
     }
 
-    /// Checks what flags, the process's environment and the file named by either say.
+    /// Checks the settings from flags, the process's environment and the file that either names.
     ///
     /// # Errors
     ///
@@ -273,7 +273,7 @@ impl Config {
         }
     }
 
-    /// As [`Config::load`] with an environment given in.
+    /// As [`Config::load`], with the given environment.
     ///
     /// # Errors
     ///
@@ -298,7 +298,7 @@ impl Config {
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("{}", problems.join("\n"))]
 pub struct ConfigError {
-    /// What is wrong and what to write instead, one sentence each.
+    /// Each problem, with what to write instead.
     pub problems: Vec<String>,
 }
 

@@ -17,37 +17,37 @@ use zeroize::Zeroizing;
 use crate::access::secret;
 use crate::private_file;
 
-/// How long another process that holds the folder may take to end.
+/// How long to wait for another process that holds the folder to end.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// Where a running server says at which addresses it listens.
+/// The file in which a running server publishes its addresses.
 const ADDRESSES: &str = "serve.json";
-/// Held for as long as a process owns the folder's task hub.
+/// The lock of the process that owns the folder's task hub.
 const LOCK: &str = "serve.lock";
-/// How old a temporary file is that no process can still be writing.
+/// The age from which no process can still be writing a temporary file.
 const ABANDONED: Duration = Duration::from_secs(3_600);
 /// The token that the administrator logs in with.
 const ADMIN_TOKEN: &str = "admin-token";
 
 /// In a folder into which a backup is being restored. Nothing starts on it.
 pub(crate) const UNFINISHED: &str = "restore-unfinished";
-/// What the name of the file ends with that holds what a secret was before.
+/// The suffix of the file with a secret's previous value.
 const BEFORE: &str = ".before";
 
-/// What a secret was before, and until when that counts.
+/// A secret's previous value, and until when that is valid.
 pub(crate) type Before = (Zeroizing<String>, DateTime<Utc>);
 
 /// Why the data folder cannot be used.
 #[derive(Debug, Error)]
 pub enum DataDirError {
-    /// The operating system refused.
+    /// A file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// A file with a secret can be read by others.
@@ -56,7 +56,7 @@ pub enum DataDirError {
     /// Another process runs on this folder.
     #[error("another countersign already runs on {}: stop it, or choose another folder with --data-dir", .0.display())]
     InUse(PathBuf),
-    /// Others can write the folder, or a file in it.
+    /// Other users can write the folder, or a file in it.
     #[error("other users can write {}: run `chmod go-w '{}'` and check the folder first if they might have changed it", .0.display(), .0.display())]
     Writable(PathBuf),
     /// The folder, or a file in it, belongs to another user.
@@ -64,12 +64,12 @@ pub enum DataDirError {
     Foreign {
         /// The folder or file.
         path: PathBuf,
-        /// Whose it is.
+        /// The user that it belongs to.
         owner: u32,
-        /// As whom this process runs.
+        /// The user that this process runs as.
         own: u32,
     },
-    /// A file does not hold what it should.
+    /// A file's content is not valid.
     #[error("the content of {} is not valid: {reason}", path.display())]
     Malformed {
         /// The file.
@@ -77,10 +77,10 @@ pub enum DataDirError {
         /// What is wrong with it, without its content.
         reason: &'static str,
     },
-    /// A restore into the folder has not come to its end.
+    /// A restore into the folder was interrupted.
     #[error(
-        "a backup was being restored into {} when that was cut off: run `countersign backup restore` \
-         again, which begins from the start", .0.display()
+        "restoring a backup into {} was interrupted: run `countersign backup restore` \
+         again, which starts over", .0.display()
     )]
     Unfinished(PathBuf),
     /// The system has no random numbers to give.
@@ -119,12 +119,12 @@ pub struct Addresses {
 }
 
 impl DataDir {
-    /// The folder at `path`, made with mode 0700 if it is not there, and without what
-    /// processes that were killed while they wrote a file have left behind.
+    /// The folder at `path`, created with mode 0700 if it does not exist, and without what
+    /// processes that were killed while writing a file have left behind.
     ///
     /// # Errors
     ///
-    /// [`DataDirError::Io`] when it cannot be made, and as [`DataDir::open`].
+    /// [`DataDirError::Io`] when it cannot be created, and as [`DataDir::open`].
     pub fn create(path: &Path) -> Result<Self, DataDirError> {
         fs::DirBuilder::new()
             .recursive(true)
@@ -140,8 +140,8 @@ impl DataDir {
         Ok(data)
     }
 
-    /// The folder at `path`, which is there, and in which nobody else can change anything:
-    /// who can write a database or put another one into its place decides who may do what.
+    /// The existing folder at `path`, in which no one else can change anything:
+    /// anyone who can write or replace a database decides who may do what.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl DataDir {
         refuse_shared(path, &fs::metadata(path).map_err(failed)?)?;
         for file in fs::read_dir(path).map_err(failed)? {
             let file = file.map_err(failed)?.path();
-            // Where a link leads to counts. What has gone in the meantime can no longer be used.
+            // A link's target is checked. A file that has disappeared in the meantime needs no check.
             match fs::metadata(&file) {
                 Ok(about) => refuse_shared(&file, &about)?,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -186,7 +186,7 @@ impl DataDir {
         Ok(Self::at(path))
     }
 
-    /// Removes temporary files that nobody writes any more: there may be a key in them. One
+    /// Removes abandoned temporary files: there may be a key in them. One
     /// that cannot be removed now is left to the next start.
     fn sweep(&self) {
         let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
@@ -201,7 +201,7 @@ impl DataDir {
         }
     }
 
-    /// The folder at `path`, whether or not it exists and unchecked: for reading what is no
+    /// The folder at `path`, whether or not it exists and unchecked: for reading what is not a
     /// secret.
     #[must_use]
     pub fn at(path: &Path) -> Self {
@@ -216,7 +216,7 @@ impl DataDir {
         &self.path
     }
 
-    /// Where the administrator's token is kept.
+    /// The path of the administrator's token.
     #[must_use]
     pub fn admin_token_path(&self) -> PathBuf {
         self.path.join(ADMIN_TOKEN)
@@ -226,16 +226,16 @@ impl DataDir {
     ///
     /// # Errors
     ///
-    /// [`DataDirError::InUse`] when another process has it.
+    /// [`DataDirError::InUse`] when another process holds it.
     pub fn lock(&self) -> Result<DataDirLock, DataDirError> {
         let path = self.path.join(LOCK);
         let file = private_file::open(&path);
         self.locked(file, path)
     }
 
-    /// Makes this process the folder's front door: a second one would take its address away,
-    /// and count uses and guesses on its own. It is the folder that is locked: a front door that
-    /// waits for its worker makes no file.
+    /// Makes this process the folder's front door: a second one would take over its address file,
+    /// and count uses and guesses on its own. The folder itself is locked: a front door that
+    /// waits for its worker creates no file.
     ///
     /// # Errors
     ///
@@ -244,7 +244,7 @@ impl DataDir {
         let begun = Instant::now();
         loop {
             match self.locked(File::open(&self.path), self.path.clone()) {
-                // One that was just told to end, or killed, holds it for a moment more.
+                // One that was just asked to stop, or killed, holds it for another moment.
                 Err(DataDirError::InUse(_)) if begun.elapsed() < ENDING => {
                     std::thread::sleep(ENDING / 20);
                 }
@@ -270,7 +270,7 @@ impl DataDir {
         }
     }
 
-    /// The administrator's token, made on first use.
+    /// The administrator's token, created on first use.
     ///
     /// # Errors
     ///
@@ -288,7 +288,7 @@ impl DataDir {
         self.read_secret(ADMIN_TOKEN)
     }
 
-    /// The administrator's token before the present one, and until when it counts.
+    /// The administrator's previous token, and until when it is valid.
     ///
     /// # Errors
     ///
@@ -297,7 +297,7 @@ impl DataDir {
         self.secret_before(ADMIN_TOKEN)
     }
 
-    /// Gives the administrator another token; the one before counts `until` then, if at all.
+    /// Replaces the administrator's token; the previous one stays valid `until` then, if at all.
     ///
     /// # Errors
     ///
@@ -311,8 +311,8 @@ impl DataDir {
         Ok(token)
     }
 
-    /// Puts `text` into the secret file `name`, and what it held into one beside it, with the
-    /// time until which that counts.
+    /// Writes `text` to the secret file `name`, and its previous content to one beside it, with the
+    /// time until which that is valid.
     pub(crate) fn rotate_secret(
         &self,
         name: &str,
@@ -342,7 +342,7 @@ impl DataDir {
         self.replace_secret_file(name, text)
     }
 
-    /// What the secret file `name` held before, and until when that counts.
+    /// The previous content of the secret file `name`, and until when it is valid.
     pub(crate) fn secret_before(&self, name: &str) -> Result<Option<Before>, DataDirError> {
         let beside = format!("{name}{BEFORE}");
         let Some(line) = self.read_secret(&beside)? else {
@@ -350,7 +350,7 @@ impl DataDir {
         };
         let malformed = || DataDirError::Malformed {
             path: self.path.join(&beside),
-            reason: "expected a time in seconds and what counts until then",
+            reason: "expected a time in seconds and the value that is valid until then",
         };
         let (until, text) = line.split_once(' ').ok_or_else(malformed)?;
         let until = until
@@ -380,8 +380,8 @@ impl DataDir {
         })
     }
 
-    /// The text of the secret file `name`, which `make` writes if there is none. Of
-    /// several processes that start at once exactly one makes it and all read the same.
+    /// The text of the secret file `name`, which `make` provides if there is none. Of
+    /// several processes that start at once exactly one creates it and all read the same.
     ///
     /// # Errors
     ///
@@ -404,8 +404,8 @@ impl DataDir {
             })
     }
 
-    /// Writes the secret file `name`, in place of what it held. Others see the whole of the one
-    /// or of the other.
+    /// Replaces the secret file `name`. Other processes see either the old or the
+    /// new content as a whole.
     ///
     /// # Errors
     ///
@@ -435,7 +435,7 @@ impl DataDir {
         self.key(name, &text)
     }
 
-    /// Writes down where the server listens.
+    /// Publishes the server's addresses.
     ///
     /// # Errors
     ///
@@ -444,7 +444,7 @@ impl DataDir {
         self.replace(ADDRESSES, addresses)
     }
 
-    /// Writes down what the file `name` says from now on, as JSON.
+    /// Writes the file `name` as JSON.
     ///
     /// # Errors
     ///
@@ -469,7 +469,7 @@ impl DataDir {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Forgets where the server listened.
+    /// Removes the server's published addresses.
     pub fn remove_addresses(&self) {
         let path = self.path.join(ADDRESSES);
         if let Err(error) = fs::remove_file(&path)
@@ -479,8 +479,8 @@ impl DataDir {
         }
     }
 
-    /// The text of the secret file `name`, or of one elsewhere if that is a whole path;
-    /// none if it is not there or empty.
+    /// The text of the secret file `name`, or of one elsewhere if it is an absolute path;
+    /// none if it does not exist or is empty.
     ///
     /// # Errors
     ///
@@ -511,8 +511,8 @@ impl DataDir {
         Ok((!trimmed.is_empty()).then(|| Zeroizing::new(trimmed.to_owned())))
     }
 
-    /// Makes the file appear with its full content or not at all, and never
-    /// replaces one that another process made first.
+    /// Makes the file appear with its full content or not at all, and does not
+    /// replace one that another process created first.
     fn publish(&self, name: &str, content: &[u8]) -> Result<(), DataDirError> {
         let path = self.path.join(name);
         let failed = |source| DataDirError::Io {
@@ -532,14 +532,14 @@ impl DataDir {
         }
     }
 
-    /// A name for something that is being written, which the next start removes if it stays.
+    /// A temporary name for a file that is being written; the next start removes leftovers.
     pub(crate) fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
         let tag = secret::random_hex().map_err(|_| DataDirError::Random)?;
         Ok(self.path.join(format!(".{name}.{}.tmp", &tag[..16])))
     }
 }
 
-/// Removes a file, or a folder with what is in it.
+/// Removes a file, or a folder with its content.
 fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path)?.is_dir() {
         true => fs::remove_dir_all(path),
@@ -547,7 +547,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses what someone other than this process's user, and root, can change.
+/// Refuses a file that anyone other than this process's user and root can change.
 fn refuse_shared(path: &Path, about: &fs::Metadata) -> Result<(), DataDirError> {
     let own = rustix::process::geteuid().as_raw();
     if about.uid() != own && about.uid() != 0 {
@@ -557,7 +557,7 @@ fn refuse_shared(path: &Path, about: &fs::Metadata) -> Result<(), DataDirError> 
             own,
         });
     }
-    // Devices are in no one's way, and sockets are asked whom they let in.
+    // Devices are harmless, and sockets decide themselves whom they accept.
     let counts = about.is_dir() || about.is_file();
     if counts && about.permissions().mode() & 0o022 != 0 {
         return Err(DataDirError::Writable(path.to_owned()));
@@ -565,7 +565,7 @@ fn refuse_shared(path: &Path, about: &fs::Metadata) -> Result<(), DataDirError> 
     Ok(())
 }
 
-/// Whether a file has a name as [`DataDir::temporary`] and the vault make them:
+/// Whether a file's name is one that [`DataDir::temporary`] or the vault creates:
 /// `.NAME.TAG.tmp`, with a tag of hexadecimal digits.
 fn is_temporary(name: &OsStr) -> bool {
     let tag = name

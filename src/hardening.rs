@@ -1,12 +1,12 @@
-//! What a process that holds secrets asks of the operating system.
+//! Operating system protections for a process that holds secrets.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 
-/// Forbids core dumps and reading the process's memory by others of the same user, and
-/// takes as many file descriptors as it may. Where the system does not let it, that is
+/// Forbids core dumps and keeps other processes of the same user from reading the memory, and
+/// raises the limit on file descriptors. Where the system does not allow it, that is
 /// logged, and the process continues.
 pub fn harden() {
     let none = Rlimit {
@@ -35,7 +35,7 @@ pub fn harden() {
 /// Why memory is not kept out of swap.
 #[derive(Debug, Error)]
 pub enum NotLocked {
-    /// The process may lock a part of its memory only, and would fail for lack of memory once
+    /// The process may lock only part of its memory, and allocations would fail once
     /// it needs more.
     #[error(
         "this process may lock only {bytes} bytes of memory; remove the limit (systemd: \
@@ -45,14 +45,14 @@ pub enum NotLocked {
         /// How much it may lock.
         bytes: u64,
     },
-    /// The system does not do it.
-    #[error("the system does not lock memory: {0}")]
+    /// The system refused.
+    #[error("the system refused to lock memory: {0}")]
     System(#[from] io::Error),
 }
 
 /// Keeps all memory of this process, present and future, out of swap: each page from the
-/// moment that it is used. Only where the process may lock as much as it will ever need;
-/// under a limit, whatever asks for memory beyond it would fail.
+/// moment that it is used. Only where the process may lock without a limit;
+/// under a limit, allocations beyond it would fail.
 ///
 /// # Errors
 ///
@@ -72,8 +72,8 @@ pub fn lock_memory() -> Result<(), NotLocked> {
         limit(None)?;
         return Ok(mlockall(all).map_err(io::Error::from)?);
     };
-    // Whom no limit holds (CAP_IPC_LOCK) may lock under a limit of nothing too, and nobody
-    // else may: the one way to tell that is also right inside of user namespaces.
+    // A process without a limit (CAP_IPC_LOCK) may lock even under a limit of zero, and no other
+    // may: the only test that also works inside user namespaces.
     limit(Some(0))?;
     let locked = mlockall(all);
     limit(before.current)?;

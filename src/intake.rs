@@ -1,5 +1,5 @@
-//! From what someone uploaded to what may enter the system: checked at once,
-//! scaled down to fit one message.
+//! Checks uploads before they enter the system: immediately,
+//! and scaled down to fit one message.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -21,11 +21,11 @@ use zeroize::Zeroizing;
 
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
-/// How many images are worked on at once: decoded, each can take tens of megabytes.
+/// How many images are processed at once: decoded, each can take tens of megabytes.
 const PICTURES_AT_ONCE: usize = 4;
 /// How many of them may be one caller's.
 const PICTURES_OF_ONE_CALLER: usize = 2;
-/// From how many callers on those are forgotten who have nothing in progress.
+/// The number of callers from which idle ones are removed.
 const REMEMBERED_CALLERS: usize = 1_000;
 /// How long making an image fit may take, in the reading deadlines of [`ReadLimits`]: it is
 /// read again for every size that is tried.
@@ -33,13 +33,13 @@ const SHRINKING: u32 = 5;
 /// How long an upload waits for its turn.
 const TURN: Duration = Duration::from_secs(10);
 
-/// What someone uploaded, unchecked and in clear. Wiped when dropped.
+/// An upload, unchecked and in plaintext. Wiped when dropped.
 pub(crate) enum Upload {
     /// A text that should be an otpauth URI.
     Uri(Zeroizing<String>),
     /// Bytes that should be an image.
     Image(Zeroizing<Vec<u8>>),
-    /// Bytes of a type that was not told: an image, or a text.
+    /// Bytes of an undeclared type: an image, or a text.
     Bytes(Zeroizing<Vec<u8>>),
 }
 
@@ -56,7 +56,7 @@ impl Upload {
         Self::Bytes(Zeroizing::new(bytes.to_vec()))
     }
 
-    /// The same, as a text where bytes of no told type plainly are one, otherwise as an image.
+    /// The same, as a text if bytes of an undeclared type clearly are one, otherwise as an image.
     fn sorted(self) -> Self {
         let Self::Bytes(bytes) = self else {
             return self;
@@ -74,8 +74,8 @@ impl Upload {
         }
     }
 
-    /// The same account with the codes of Steam, whatever its URI says; a bare secret is
-    /// one, too. An image stays as it is: it has yet to be read.
+    /// The same account with Steam codes, whatever its URI says; a bare secret is
+    /// accepted too. An image is unchanged: it has yet to be read.
     ///
     /// # Errors
     ///
@@ -98,20 +98,20 @@ impl Upload {
     }
 }
 
-/// Whether a text is one that is enrolled, or was meant to be.
+/// Whether a text can be enrolled, or was meant to be.
 fn is_for_enrolling(text: &str) -> bool {
     otpauth::is_meant(text) || matches!(ForeignKind::of(text), ForeignKind::BareSecret)
 }
 
-/// Files to import, unchecked and in clear. Wiped when dropped.
+/// Files to import, unchecked and in plaintext. Wiped when dropped.
 #[derive(Default)]
 pub(crate) struct ImportUpload {
     pub(crate) files: Vec<Zeroizing<Vec<u8>>>,
-    /// What opens an encrypted one.
+    /// The password of an encrypted one.
     pub(crate) password: Option<Zeroizing<String>>,
 }
 
-/// A file to import that passed the door, small enough to fit one message with the others.
+/// An accepted file to import, small enough to fit one message with the others.
 pub(crate) enum ImportMaterial {
     /// An image of a known kind.
     Image {
@@ -119,7 +119,7 @@ pub(crate) enum ImportMaterial {
         original: Zeroizing<Vec<u8>>,
         origin: Origin,
     },
-    /// What a file was read as.
+    /// A file's accounts.
     List {
         list: ImportList,
         original: Zeroizing<Vec<u8>>,
@@ -143,8 +143,8 @@ impl ImportMaterial {
     }
 }
 
-/// Refuses to pick positions that no account has, where that is known: what is in a
-/// image a worker reads.
+/// Refuses to pick positions without an account, where that is known: what is in an
+/// image is known only to a worker.
 fn check_pick(material: &[ImportMaterial], pick: &[u32]) -> Result<(), IntakeError> {
     let lists: Option<Vec<&ImportList>> = material
         .iter()
@@ -163,32 +163,32 @@ fn check_pick(material: &[ImportMaterial], pick: &[u32]) -> Result<(), IntakeErr
     }
 }
 
-/// An upload that passed the door: worth an enrollment, and small enough for one message.
+/// An accepted upload: worth an enrollment, and small enough for one message.
 pub(crate) enum Accepted {
     /// An otpauth URI that parses.
     Uri(Zeroizing<String>),
     /// An image of a known kind.
     Image {
-        /// What is sealed and sent: the image or a smaller one of the same.
+        /// The image to seal and send, perhaps scaled down.
         bytes: Zeroizing<Vec<u8>>,
-        /// What was uploaded, for telling a repeated request from another one.
+        /// The original upload, for recognizing repeated requests.
         original: Zeroizing<Vec<u8>>,
     },
 }
 
-/// Why an upload is refused at the door.
+/// Why an upload is refused.
 #[derive(Debug, Error)]
 pub(crate) enum IntakeError {
     /// It cannot be enrolled.
     #[error("input refused: {}", .0.code())]
     Problem(InputProblem),
-    /// It is an image of a kind that is not read, or no image.
+    /// It is an image in an unsupported format, or not an image.
     #[error("unsupported image format")]
     UnsupportedPicture(InputProblem),
     /// It is an image with too many pixels.
     #[error("image too large")]
     PictureTooLarge(InputProblem),
-    /// Too many images are being worked on.
+    /// Too many images are being processed.
     #[error("too many images at once")]
     Busy,
     /// The server failed.
@@ -216,7 +216,7 @@ impl Intake {
         }
     }
 
-    /// Refuses what can be seen at once to be of no use, and makes the rest fit.
+    /// Refuses what is clearly unusable, and makes the rest fit.
     pub(crate) async fn accept(
         &self,
         caller: &str,
@@ -234,7 +234,7 @@ impl Intake {
     }
 
     /// Reads files and makes images fit, all of them into one message together. Refuses a
-    /// `pick` of what is not in them. The work ends with the one who waits for it.
+    /// `pick` of what is not in them. The work is canceled if nobody waits for it.
     pub(crate) async fn accept_import(
         &self,
         caller: &str,
@@ -272,8 +272,8 @@ impl Intake {
         work.await.map_err(|e| IntakeError::Internal(Box::new(e)))?
     }
 
-    /// A place to work, first among the caller's own and then among all, so that nobody who
-    /// sends much keeps others waiting.
+    /// A place to work, first among the caller's own and then among all, so that no caller that
+    /// sends a lot keeps others waiting.
     async fn turn(&self, caller: &str) -> Result<Turn, IntakeError> {
         let of_caller = self.of_caller(caller).acquire_owned();
         let of_all = Arc::clone(&self.pictures).acquire_owned();
@@ -290,7 +290,7 @@ impl Intake {
     fn of_caller(&self, caller: &str) -> Arc<Semaphore> {
         let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
         if callers.len() >= REMEMBERED_CALLERS {
-            // Permits and those who wait for one keep their semaphore.
+            // Permits and waiters keep their semaphore alive.
             callers.retain(|_, places| Arc::strong_count(places) > 1);
         }
         let places = callers.entry(caller.to_owned());
@@ -336,7 +336,7 @@ fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, Intak
         ..limits
     };
     shrink::shrink_within(original, cap, &patient).map_err(|problem| {
-        // Short of time, an image fails for another reason than its own.
+        // Running out of time is not the image's fault.
         match budget.check() {
             Ok(()) => refuse(&problem),
             Err(over) => IntakeError::Problem(over),
@@ -344,7 +344,7 @@ fn shrink(original: &[u8], cap: usize, budget: &Budget) -> Result<Vec<u8>, Intak
     })
 }
 
-/// What one file of an import is: an image by its first bytes, otherwise a text or an
+/// The kind of one file of an import: an image by its first bytes, otherwise a text or an
 /// archive, which can hold images.
 fn sort(
     number: u32,
@@ -367,7 +367,7 @@ fn sort(
     }
     let file = match ImportFile::read_within(&original, password, budget) {
         Ok(file) => file,
-        // What is no text is more likely meant as an image.
+        // A file that is not text is more likely meant as an image.
         Err(InputProblem::TextUndecodable { .. }) if !is_nearly_text(&original) => {
             return Err(refuse(&problem));
         }
@@ -390,8 +390,8 @@ fn sort(
     Ok(material)
 }
 
-/// Files and images of an import that cannot be read: each is named in the report, and takes
-/// no other with it.
+/// Files and images of an import that cannot be read: each is named in the report, and does not
+/// affect the others.
 #[derive(Default)]
 struct Failures {
     count: usize,
@@ -399,7 +399,7 @@ struct Failures {
 }
 
 impl Failures {
-    /// What stands for the file in the import. A problem of the import as a whole is returned.
+    /// The file's entry in the import. A problem of the import as a whole is returned.
     fn keep(
         &mut self,
         error: IntakeError,
@@ -445,8 +445,8 @@ impl Failures {
     }
 }
 
-/// Whether bytes are a text in an older encoding: few of them are not ASCII, and none begins
-/// a kind of file that is known.
+/// Whether bytes are a text in an older encoding: few of them are not ASCII, and they do not begin like
+/// a known kind of file.
 fn is_nearly_text(bytes: &[u8]) -> bool {
     let control = |byte: &u8| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r');
     !bytes.iter().any(control) && !bytes.starts_with(b"%PDF")

@@ -1,10 +1,10 @@
-//! Which ledger a data folder has, and that it is still that one.
+//! A data folder's ledger, and the check that it is still the same one.
 //!
-//! A ledger that is missing would be made again, empty: objections and uses would be
-//! forgotten, recovery codes given out again, and what is in progress refused. So the folder notes the id of its ledger once
-//! there is one, and where another or none is found nothing starts until someone has brought
-//! it back or accepted the loss. A folder without that note never had a ledger: it is new, or
-//! an earlier release wrote it.
+//! A missing ledger would be created again, empty: rejections and uses would be
+//! forgotten, recovery codes given out again, and what is in progress refused. So the folder notes
+//! the id of its ledger once there is one, and if another or none is found, nothing starts until an
+//! operator has restored it or accepted the loss. A folder without that note never had a ledger: it
+//! is new, or an earlier release wrote it.
 
 use std::io;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ pub enum LedgerOpenError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// There was a ledger, and it is not there.
+    /// The folder's ledger is missing.
     #[error(
         "the ledger {} is missing. It records what was accepted, decided and used: restore it \
          from a backup, with its -wal file if there is one. If it is lost permanently, run \
@@ -77,7 +77,7 @@ pub enum LedgerOpenError {
         path: PathBuf,
         /// Its id.
         found: String,
-        /// The id of the folder's own.
+        /// The expected id.
         noted: String,
     },
 }
@@ -143,7 +143,7 @@ pub(crate) fn open(data: &DataDir) -> Result<SqliteLedger, LedgerOpenError> {
     Ok(ledger)
 }
 
-/// What is wrong with the ledger of a folder, if the loss of the one before can be accepted.
+/// The problem with a folder's ledger, if its loss can be accepted.
 ///
 /// # Errors
 ///
@@ -159,7 +159,7 @@ pub(crate) fn loss(data: &DataDir) -> Result<Option<LedgerOpenError>, LedgerOpen
     }
 }
 
-/// Lets the folder start with the ledger that it has, or with a new one.
+/// Lets the parts start with the folder's present ledger, or with a new one.
 ///
 /// # Errors
 ///
@@ -175,7 +175,7 @@ pub(crate) fn accept_loss(data: &DataDir) -> Result<(), LedgerOpenError> {
     })
 }
 
-/// Whether nothing is there, or an empty file: that would become a new ledger too.
+/// Whether there is no file, or an empty one, which would become a new ledger too.
 fn is_missing(path: &std::path::Path) -> Result<bool, LedgerOpenError> {
     match std::fs::metadata(path) {
         Ok(about) => Ok(about.is_file() && about.len() == 0),

@@ -1,7 +1,7 @@
-//! The task hub of a data folder: the token that it asks for, where it answers, and the
+//! The task hub of a data folder: the token that it requires, its address, and the
 //! one-time links to its dashboard.
 //!
-//! Whichever process starts first on a folder makes the token; scheduler, worker, front
+//! The first process that starts on a folder creates the token; scheduler, worker, front
 //! door and commands on the same folder find it on their own.
 
 use std::fs;
@@ -20,9 +20,9 @@ use url::Url;
 use crate::access::secret;
 use crate::data_dir::{DataDir, DataDirError};
 
-/// The token that the task hub of the folder asks for, in the data folder.
+/// The file in the data folder with the token that its task hub requires.
 pub const HUB_TOKEN: &str = "hub-token";
-/// Where `countersign scheduler` says at which addresses it listens.
+/// The file in which `countersign scheduler` publishes its addresses.
 const ADDRESSES: &str = "hub.json";
 
 /// The answer to callers of the task hub without a valid token.
@@ -35,7 +35,7 @@ pub(crate) const HOW: &str = "Open the dashboard from Countersign's page, as an 
      send the header \"authorization: Bearer TOKEN\" with the token in the file hub-token of the \
      data folder.";
 
-/// Where a scheduler that runs on its own on a folder answers, as written to `hub.json`.
+/// The addresses of a separate scheduler on a folder, as written to `hub.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Addresses {
@@ -44,19 +44,19 @@ struct Addresses {
     pid: u32,
 }
 
-/// The file with the token of the folder's hub, which is made if there is none.
+/// The file with the token of the folder's hub, which is created if there is none.
 ///
 /// # Errors
 ///
-/// [`DataDirError`] when it cannot be made, or others can read it.
+/// [`DataDirError`] when it cannot be created, or others can read it.
 pub(crate) fn token_file(data: &DataDir) -> Result<PathBuf, DataDirError> {
     data.secret_file(HUB_TOKEN, || secret::random_token("cs_hub_"))?;
     let path = data.path().join(HUB_TOKEN);
-    // As seen from anywhere: it goes into connection strings.
+    // An absolute path: it goes into connection strings.
     Ok(std::path::absolute(&path).unwrap_or(path))
 }
 
-/// What the folder's hub and its dashboard ask callers for.
+/// The access control of the folder's hub and its dashboard.
 ///
 /// # Errors
 ///
@@ -66,12 +66,12 @@ pub(crate) fn access(token_file: &std::path::Path) -> Result<Access, AccessError
     Ok(access.found_at(PLACE).with_tickets(HOW))
 }
 
-/// The connection, with the folder's token where that may be asked for: at a hub on this
-/// machine for which the settings name no other credential. It goes to no other machine.
+/// The connection, with the folder's token if that applies: for a hub on this
+/// machine for which the settings name no other credential. The token is sent to no other machine.
 ///
 /// # Errors
 ///
-/// [`DataDirError`] when there is no token and none can be made, or others can read it.
+/// [`DataDirError`] when there is no token and none can be created, or others can read it.
 pub(crate) fn presenting(
     data: &DataDir,
     connection: Connection,
@@ -86,7 +86,7 @@ pub(crate) fn presenting(
         .unwrap_or(connection))
 }
 
-/// The dashboard of a data folder, for those who make links to it.
+/// The dashboard of a data folder, for creating links to it.
 #[derive(Clone, Debug)]
 pub(crate) struct Dashboard {
     data: DataDir,
@@ -104,19 +104,19 @@ impl Dashboard {
         }
     }
 
-    /// Where it is: in this process, or in one that runs on the same folder.
+    /// Its address: in this process, or in another on the same folder.
     pub(crate) fn base(&self) -> Option<String> {
         self.own.clone().or_else(|| dashboard(&self.data))
     }
 
-    /// Where it shows an instance, with `{id}` in place of the id.
+    /// The address of an instance, with `{id}` in place of the id.
     pub(crate) fn instance_link(&self) -> Option<String> {
         self.base()
             .map(|base| format!("{base}/#/hubs/{}/instances/{{id}}", self.task_hub))
     }
 
     /// A link that opens it once, within a minute; at an instance, or at the list of them.
-    /// None where there is no dashboard.
+    /// None if there is no dashboard.
     ///
     /// # Errors
     ///
@@ -139,7 +139,7 @@ impl Dashboard {
     }
 }
 
-/// The first token of a file: another one may stay good for a while.
+/// The first token of a file: another one may stay valid for a while.
 fn first(text: &str) -> &str {
     text.lines()
         .map(str::trim)
@@ -147,14 +147,14 @@ fn first(text: &str) -> &str {
         .unwrap_or_default()
 }
 
-/// Where the dashboard of a scheduler on its own on this folder is, if one says so.
+/// The dashboard's address of a separate scheduler on this folder, if one published it.
 fn dashboard(data: &DataDir) -> Option<String> {
     let text = fs::read(data.path().join(ADDRESSES)).ok()?;
     let addresses: Addresses = serde_json::from_slice(&text).ok()?;
     addresses.dashboard
 }
 
-/// Writes down where a scheduler on its own on this folder answers.
+/// Publishes the addresses of a separate scheduler on this folder.
 ///
 /// # Errors
 ///
@@ -170,7 +170,7 @@ pub(crate) fn write_addresses(data: &DataDir, at: &Listening) -> Result<(), Data
     )
 }
 
-/// Forgets them.
+/// Removes the published addresses.
 pub(crate) fn remove_addresses(data: &DataDir) {
     let path = data.path().join(ADDRESSES);
     if let Err(error) = fs::remove_file(&path)
@@ -180,7 +180,7 @@ pub(crate) fn remove_addresses(data: &DataDir) {
     }
 }
 
-/// An address for links: one that stands for all of this machine's leads nowhere.
+/// An address for links: an unspecified address cannot be opened.
 fn reachable(base: &str) -> String {
     let everywhere = |url: &Url| {
         let ip = url
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn links_lead_to_where_a_browser_on_this_machine_gets() {
+    fn links_lead_to_an_address_that_a_browser_on_this_machine_can_open() {
         for (base, link) in [
             ("http://0.0.0.0:8082", "http://127.0.0.1:8082"),
             ("https://[::]:8082", "https://127.0.0.1:8082"),

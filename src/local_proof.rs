@@ -1,13 +1,13 @@
 //! How the server of a data folder proves to commands on the same folder that it is that
-//! server, before one shows it a token.
+//! server, before a command sends it a token.
 //!
 //! Ports above 1024 are anyone's: while the server is down, another user's program may
 //! listen where it did. So a command first asks what listens there for a proof: a MAC, under
 //! a key that is derived from the folder's `server.key`, over a number that the command has
-//! just drawn and over the address of the connection as the server's end has it. The command
+//! just drawn and the address of the server's end of the connection. The command
 //! compares that address with the one that it has connected to, so a program elsewhere that
-//! passes the question on to the real server gets an answer that is worth nothing to it. The
-//! key serves for nothing else.
+//! relays the question to the real server gets an answer that it cannot use. The
+//! key is used for nothing else.
 
 use std::net::SocketAddr;
 
@@ -16,10 +16,10 @@ use zeroize::Zeroizing;
 
 use crate::access::secret::{self, RandomUnavailable};
 
-/// Where the server answers the question, which is in the query.
+/// The path at which the server answers the question, which is in the query.
 pub(crate) const PATH: &str = "/api/hello";
 const KEY_LABEL: &[u8] = b"countersign local proof v1";
-/// What the proof is for.
+/// The purpose of the proof.
 const PURPOSE: &[u8] = b"this is the server of the data folder";
 
 /// What a command draws for each question.
@@ -39,13 +39,13 @@ impl Nonce {
         HEXLOWER.encode(&self.0)
     }
 
-    /// Where the server answers this question.
+    /// The path and query of this question.
     pub(crate) fn address(&self) -> String {
         format!("{PATH}?nonce={}", self.to_text())
     }
 }
 
-/// What server and command share.
+/// The key that server and command share.
 pub(crate) struct LocalProof {
     key: Zeroizing<[u8; 32]>,
 }
@@ -62,7 +62,7 @@ impl LocalProof {
         HEXLOWER.encode(&self.mac(tls, address, nonce))
     }
 
-    /// Whether a text is that.
+    /// Whether a text is the proof.
     pub(crate) fn holds(&self, tls: bool, address: SocketAddr, nonce: &Nonce, text: &str) -> bool {
         let proof = HEXLOWER.decode(text.as_bytes()).unwrap_or_default();
         secret::same(&proof, &self.mac(tls, address, nonce))
@@ -70,7 +70,7 @@ impl LocalProof {
 
     fn mac(&self, tls: bool, address: SocketAddr, nonce: &Nonce) -> [u8; 32] {
         let scheme: &[u8] = if tls { b"https" } else { b"http" };
-        // Without what only one end knows of an address (scope and flow of IPv6).
+        // Without IPv6 scope and flow, which only one end knows.
         let place = SocketAddr::new(address.ip().to_canonical(), address.port()).to_string();
         secret::mac(&self.key, &[PURPOSE, scheme, place.as_bytes(), &nonce.0])
     }

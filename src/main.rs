@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// Requests allocate much and briefly, in which it is far ahead of the system's.
+/// Requests make many short-lived allocations, for which it is much faster than the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,5 +1,5 @@
-//! What the front door accepts, signs and writes down before anything is started, and what it
-//! looks up before it gives anything out: the task hub is believed in neither.
+//! Signs and records what the front door accepts before anything is started, and
+//! looks it up before anything is given out: the task hub is trusted in neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,9 +26,9 @@ use crate::access::secret;
 use crate::clock::Clock;
 use crate::keys::{MandateChecks, MandateKeys};
 
-/// How often something is judged again because the ledger was written in the meantime.
+/// How often a check is repeated because the ledger was written in the meantime.
 const MAX_TRIES: usize = 8;
-/// How many bytes of a hand's name are kept.
+/// How many bytes of a person's pseudonym are kept.
 const HAND_BYTES: usize = 16;
 
 /// The keys of a front door, which are replaced and retired while it runs.
@@ -49,7 +49,7 @@ impl DoorMandateKeys {
     }
 }
 
-/// Why something is not signed, or not given out.
+/// Why something is not signed or not given out.
 #[derive(Debug, Error)]
 pub(crate) enum MandateError {
     /// It is not permitted.
@@ -69,17 +69,17 @@ pub(crate) enum MandateError {
     Random,
 }
 
-/// What is to be accepted.
+/// What to accept.
 pub(crate) struct Accepted {
     /// The enrollment, import or request.
     pub(crate) id: String,
     pub(crate) act: MandatedAct,
     pub(crate) terms: Terms,
     pub(crate) requested_by: CallerId,
-    /// From whose hand, by [`Mandates::hand`].
+    /// The person behind the requester, by [`Mandates::hand`].
     pub(crate) hand: String,
     pub(crate) reason: Option<String>,
-    /// The rules that are in force, in words.
+    /// The rules in force, in words.
     pub(crate) policy: String,
     pub(crate) at: DateTime<Utc>,
 }
@@ -91,14 +91,14 @@ pub(crate) struct Verdict {
     pub(crate) hand: String,
     pub(crate) groups: Vec<String>,
     pub(crate) comment: Option<String>,
-    /// What was shown, by [`countersign_authority::shown`].
+    /// The digest of what was shown, by [`countersign_authority::shown`].
     pub(crate) shown: Digest,
 }
 
 /// What the ledger says of an enrollment or request.
 pub(crate) struct Standing {
     pub(crate) mandate: Mandate,
-    /// How often it was made use of.
+    /// How often it was used.
     pub(crate) releases: usize,
     /// The package that a worker has sealed by it for another installation.
     pub(crate) package: Option<String>,
@@ -106,7 +106,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Leaves of what the task hub shows what someone has decided.
+    /// Keeps of the approvals that the task hub shows those that someone has signed.
     pub(crate) fn correct(
         &self,
         approved_by: &mut Vec<CallerId>,
@@ -120,7 +120,7 @@ impl Standing {
         decision.take_if(|it| !decided(&it.by, it.approved));
     }
 
-    /// The hands of those who asked and agreed, by [`Mandates::hand`]: none of them counts
+    /// The people behind requester and approvers, by [`Mandates::hand`]: none of them counts
     /// again.
     pub(crate) fn hands(&self) -> Vec<String> {
         let agreed = self.decisions.iter().filter(|decision| decision.approved);
@@ -136,13 +136,13 @@ pub(crate) struct Mandates {
     fingerprints: FingerprintKey,
     hands: Zeroizing<[u8; 32]>,
     clock: Arc<dyn Clock>,
-    /// Held while a use is judged and written down, so that many uses of one request at once
-    /// wait for each other rather than judge again until they give up.
+    /// Held while a use is checked and recorded, so that concurrent uses of one request
+    /// wait for each other rather than retry until they give up.
     releasing: Mutex<()>,
 }
 
 impl Mandates {
-    /// `server_key` is the front door's own key: the names of hands are derived from it.
+    /// `server_key` is the front door's own key: people's pseudonyms are derived from it.
     pub(crate) fn new(
         ledger: Arc<dyn Ledger>,
         keys: DoorMandateKeys,
@@ -161,18 +161,18 @@ impl Mandates {
         }
     }
 
-    /// The name under which a hand is signed: equal for equal hands, and without a meaning to
-    /// those who read it in a history.
+    /// The pseudonym under which a person is signed: equal for the same person, and meaningless to
+    /// readers of a history.
     pub(crate) fn hand(&self, hand: &str) -> String {
         HEXLOWER.encode(&secret::mac(&self.hands, &[hand.as_bytes()])[..HAND_BYTES])
     }
 
-    /// What tells an account's secret from any other.
+    /// The fingerprint of an account's secret.
     pub(crate) fn fingerprint(&self, account: &TotpAccount) -> Result<String, MandateError> {
         Ok(self.fingerprints.fingerprint(account)?)
     }
 
-    /// Signs what is accepted, and writes it down. When this returns, it is on disk.
+    /// Signs what is accepted, and records it. When this returns, it is on disk.
     pub(crate) async fn accept(&self, new: Accepted) -> Result<SignedMandate, MandateError> {
         let mandate = Mandate {
             v: VERSION,
@@ -192,7 +192,7 @@ impl Mandates {
         Ok(signed)
     }
 
-    /// Takes back a mandate that nothing was started under.
+    /// Removes a mandate under which nothing was started.
     pub(crate) async fn never_began(&self, signed: &SignedMandate) -> Result<(), MandateError> {
         let mandate = self.keys.checking().read_mandate(signed)?;
         let (run, about) = (mandate.run, mandate.id);
@@ -211,7 +211,7 @@ impl Mandates {
         Ok(self.ledger.withdraw(permit.matter()).await?)
     }
 
-    /// The mandate that a request has, from the ledger.
+    /// The mandate of a request, from the ledger.
     pub(crate) async fn latest(
         &self,
         about: &str,
@@ -223,7 +223,7 @@ impl Mandates {
         Ok(Some((registered.mandate, mandate)))
     }
 
-    /// Signs and records a decision that counts. One that the same caller has made before in
+    /// Signs and records a valid decision. One that the same caller has made before in
     /// the same way, and that may not have arrived, is returned as it was signed.
     pub(crate) async fn decide(
         &self,
@@ -271,7 +271,7 @@ impl Mandates {
         Err(LedgerError::Stale.into())
     }
 
-    /// Whether enough people have agreed to what was shown to all of them, by the ledger.
+    /// Whether, according to the ledger, enough people have approved the same thing.
     pub(crate) async fn agreed(
         &self,
         signed: &SignedMandate,
@@ -293,8 +293,8 @@ impl Mandates {
         Ok(needed > 0 && hands.values().any(|hands| hands.len() >= needed))
     }
 
-    /// Takes one use of what a mandate grants to `caller`: when this returns, it is written
-    /// down, and the code or URI of `account` may be given out once.
+    /// Takes one use of what a mandate grants to `caller`: when this returns, the use is
+    /// recorded, and the code or URI of `account` may be given out once.
     pub(crate) async fn release(
         &self,
         signed: &SignedMandate,
@@ -312,7 +312,7 @@ impl Mandates {
                 kind,
                 fingerprint: fingerprint.clone(),
             };
-            // What was decided is in the ledger; the task hub need not hand it over.
+            // Decisions are in the ledger; the task hub need not provide them.
             let evidence = &holdings.decisions;
             let permit = judge(
                 self.case(signed, &mandate.id, evidence, &holdings, &keys),
@@ -334,7 +334,7 @@ impl Mandates {
         Err(LedgerError::Stale.into())
     }
 
-    /// How many of an account's recovery codes were not given out yet.
+    /// How many of an account's recovery codes are unused.
     pub(crate) async fn recovery_left(
         &self,
         account: &EnrollmentId,
@@ -345,7 +345,7 @@ impl Mandates {
         Ok(given.into_iter().filter(|given| !given).count())
     }
 
-    /// Writes down that one of an account's recovery codes is given out, and says which.
+    /// Records that one of an account's recovery codes is given out, and returns which.
     pub(crate) async fn give_recovery(
         &self,
         account: &EnrollmentId,
@@ -367,8 +367,8 @@ impl Mandates {
         Ok(marks.collect::<Result<_, _>>()?)
     }
 
-    /// Whether a caller asked for an enrollment, import or request, by the ledger; of what it
-    /// does not know, the task hub is believed.
+    /// Whether a caller started an enrollment, import or request, by the ledger; for what it
+    /// does not know, the task hub is trusted.
     pub(crate) async fn asked_by(&self, about: &str, caller: &str) -> Result<bool, MandateError> {
         match self.latest(about).await {
             Ok(Some((_, mandate))) => Ok(mandate.requested_by.as_str() == caller),
@@ -378,7 +378,7 @@ impl Mandates {
     }
 
     /// What the ledger says of an enrollment or request, whatever the task hub shows;
-    /// nothing if there is no mandate for it that counts.
+    /// none if there is no valid mandate for it.
     pub(crate) async fn standing(&self, about: &str) -> Result<Option<Standing>, MandateError> {
         let (signed, mandate) = match self.latest(about).await {
             Ok(Some(found)) => found,
@@ -392,7 +392,7 @@ impl Mandates {
                 .filter_map(|signed| keys.read_decision(signed).ok())
                 .collect(),
             releases: holdings.count(DeedName::Release),
-            // Handed over once the account is disabled here, and not before.
+            // Given out only once the account is disabled here.
             package: holdings
                 .done(DeedName::Disable)
                 .and_then(|_| holdings.done(DeedName::Seal))

@@ -36,7 +36,7 @@ const CONTENT_TYPE: HeaderValue =
 type Labels<const N: usize> = [(&'static str, Word); N];
 type Times = Family<Labels<2>, Histogram, fn() -> Histogram>;
 
-/// What a label says. Made without copying, since it is made for every request.
+/// A label's value. Created without copying, since every request creates some.
 #[derive(Clone, Debug)]
 enum Word {
     Name(&'static str),
@@ -86,7 +86,7 @@ pub(crate) struct Metrics {
     activity_times: Times,
 }
 
-/// What is counted of the vault: the cache in front of it and, where it is far away, the
+/// Counters of the vault: the cache in front of it and, if it is remote, the
 /// calls.
 #[derive(Clone)]
 pub(crate) struct VaultCounts {
@@ -156,7 +156,7 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    /// A caller did something, or was not let.
+    /// A caller did something, or was refused.
     pub(crate) fn acted(&self, action: Action, outcome: Outcome) {
         let labels = [
             ("action", Word::Name(action.as_str())),
@@ -165,7 +165,7 @@ impl Metrics {
         self.actions.get_or_create(&labels).inc();
     }
 
-    /// Has the runs of all activities of `handlers` counted.
+    /// Counts the runs of all activities of `handlers`.
     pub(crate) fn watch(self: &Arc<Self>, handlers: Handlers) -> Handlers {
         let metrics = Arc::clone(self);
         handlers.activity_middleware(move |ctx, next| {

@@ -5,12 +5,12 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Opens the file for writing and makes it, empty and for its owner only, if it is not
-/// there. What is in it stays.
+/// Opens the file for writing and creates it, empty and for its owner only, if it does not
+/// exist. Its content is kept.
 ///
 /// # Errors
 ///
-/// What the operating system says.
+/// The operating system's error.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create(true)
@@ -20,16 +20,16 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Makes the file, empty and for its owner only, if it is not there. One that is there is not
+/// Creates the file, empty and for its owner only, if it does not exist. An existing one is not
 /// opened.
 ///
-/// Databases are made this way first, because SQLite would let others read them if the umask
-/// does. To open one here and close it would end every lock that SQLite has on it in this
-/// process: another process would take itself for the last one that uses it, and delete its log.
+/// Databases are created this way first, because SQLite would let others read them if the umask
+/// does. Opening and closing one here would release every lock that SQLite holds on it in this
+/// process: another process would believe to be its last user, and delete its log.
 ///
 /// # Errors
 ///
-/// What the operating system says.
+/// The operating system's error.
 pub(crate) fn ensure(path: &Path) -> io::Result<()> {
     match create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -37,11 +37,11 @@ pub(crate) fn ensure(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a new file for its owner only, to be written.
+/// Creates a new file for its owner only, for writing.
 ///
 /// # Errors
 ///
-/// What the operating system says; [`io::ErrorKind::AlreadyExists`] where there is one.
+/// The operating system's error; [`io::ErrorKind::AlreadyExists`] if there is one.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .create_new(true)

@@ -1,8 +1,8 @@
-//! Problem documents (RFC 9457) in words.
+//! Problem documents (RFC 9457) as text.
 
 use serde_json::Value;
 
-/// What a problem document says, as sentences; none if it says nothing.
+/// A problem document as sentences; none if it has neither title nor detail.
 pub(crate) fn sentence(problem: &Value) -> Option<String> {
     let said: Vec<String> = ["title", "detail", "nextStep"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! What signals ask of the process: one stop for all of its loops, and a reload.
+//! Signals: one stop for all loops of the process, and a reload.
 
 use tokio_util::sync::CancellationToken;
 
@@ -6,8 +6,8 @@ use crate::config::{Changes, ConfigError, Written};
 use crate::telemetry::LogFilter;
 
 /// A token that is canceled when the process is asked to stop (SIGINT or
-/// SIGTERM). A second signal ends the process at once with exit code 1, for when
-/// draining takes longer than someone is willing to wait.
+/// SIGTERM). A second signal ends the process at once with exit code 1, in case
+/// draining takes too long.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub fn on_signal() -> std::io::Result<CancellationToken> {
 }
 
 /// Reads the settings file again on each SIGHUP, which would otherwise end the process: applies
-/// what can change while it runs, and names in the log what cannot. `follows` says whether the
+/// what can change while it runs, and names in the log what cannot. `follows` is whether the
 /// log's filter is that of the file.
 ///
 /// # Errors
@@ -51,7 +51,7 @@ pub(crate) fn reload_on_hangup(
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut hangup = signal(SignalKind::hangup())?;
-    // Ends with the process: there is no moment at which a SIGHUP should end it.
+    // Runs until the process ends: a SIGHUP must never end it.
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             let reread = written.reread();
@@ -64,7 +64,7 @@ pub(crate) fn reload_on_hangup(
     Ok(())
 }
 
-/// What a reload came to.
+/// Logs the result of a reload.
 fn tell(file: Option<&str>, reread: Result<Changes, ConfigError>) {
     let Some(file) = file else {
         tracing::info!(

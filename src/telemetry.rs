@@ -21,15 +21,15 @@ use crate::config::{Config, LogConfig, LogFormat};
 
 pub(crate) use vault::TracedVault;
 
-/// Whose log lines a collector gets: those of our own crates. What the libraries
-/// underneath say about sending would itself be sent, and so on forever.
+/// The crates whose log lines a collector gets: our own. What the libraries
+/// underneath log about sending would itself be sent, in an endless loop.
 const OURS: [&str; 2] = ["countersign", "durabletask"];
-/// Lines that never appear: a library that prints whole messages, in which codes are.
+/// Lines that never appear: of a library that prints whole messages, which contain codes.
 const NEVER: &str = "rmcp=off";
 /// Which fields of the surrounding spans a log record carries.
 const SPAN_FIELDS: [&str; 3] = ["instance_id", "request_id", "caller"];
 
-/// What sends traces and logs; the process should end by [`Telemetry::stop`].
+/// What sends traces and logs; the process should call [`Telemetry::stop`] before it ends.
 #[must_use = "unsent telemetry is lost unless this is shut down"]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
@@ -37,28 +37,28 @@ pub struct Telemetry {
     filter: LogFilter,
 }
 
-/// Which log lines appear, while the process runs.
+/// Changes the log filter while the process runs.
 #[derive(Clone)]
 pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
 
 impl LogFilter {
-    /// Lets other lines appear from now on.
+    /// Replaces the filter.
     pub(crate) fn set(&self, filter: &str) {
-        // Gone together with the subscriber, where another one was installed before it.
+        // Missing, like the subscriber, if another one was installed before.
         if self.0.reload(parsed(filter)).is_err() {
-            tracing::warn!("which log lines appear cannot be changed in this process");
+            tracing::warn!("the log filter cannot be changed in this process");
         }
     }
 }
 
 impl Telemetry {
-    /// As [`init`] and, where a collector is set, what sends traces and logs to it. Has to be
-    /// called inside a runtime.
+    /// As [`init`] and, where a collector is set, what sends traces and logs to it. Must be
+    /// called on a runtime.
     ///
     /// # Errors
     ///
     /// [`ExporterBuildError`] when a variable of OpenTelemetry cannot be used. Whether
-    /// the collector answers is not asked.
+    /// the collector answers is not checked.
     pub fn start(config: &Config) -> Result<Self, ExporterBuildError> {
         let traces = config
             .otlp
@@ -79,7 +79,7 @@ impl Telemetry {
         })
     }
 
-    /// What changes which log lines appear.
+    /// The handle that changes the log filter.
     pub(crate) fn filter(&self) -> LogFilter {
         self.filter.clone()
     }
@@ -108,8 +108,8 @@ pub fn init(config: &LogConfig) -> LogFilter {
     subscribe(config, None)
 }
 
-/// Config has already checked the filter, so the fallback is never taken in practice; it keeps
-/// a mistake here from costing the logs altogether.
+/// Config has already checked the filter, so the fallback is not used in practice; it prevents
+/// a mistake here from disabling logs entirely.
 fn parsed(filter: &str) -> EnvFilter {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     match NEVER.parse() {
@@ -159,8 +159,8 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
         .any(|package| metadata.target().starts_with(package))
 }
 
-/// Names the enrollment or import that the present span is about, for every log line in it.
-/// A span without an `instance_id` field stays as it is.
+/// Adds the id of an enrollment or import to the current span, for every log line in it.
+/// A span without an `instance_id` field is unchanged.
 pub(crate) fn about(id: &impl std::fmt::Display) {
     tracing::Span::current().record("instance_id", tracing::field::display(id));
 }

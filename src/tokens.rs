@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::access::secret;
 use crate::clock::Clock;
 
-/// For how many steps two codes count as a proof, from when the second one began: long
+/// How many steps two codes are valid as a proof, from the beginning of the second: long
 /// enough for a person with the other service's page open beside this one.
 const PROOF_STEPS: u64 = 20;
 
@@ -35,33 +35,33 @@ pub(crate) enum TokenError {
 pub(crate) struct Token {
     /// The digits, leading zeros kept.
     pub(crate) token: String,
-    /// Seconds until it is shown no more: 1 to `period`, or more for a later code.
+    /// Seconds until the next code replaces it: 1 to `period`, or more for a later code.
     pub(crate) time_remaining: u32,
-    /// Seconds that a code is shown for.
+    /// The length of a time step, in seconds.
     pub(crate) period: u32,
-    /// When this code's time began.
+    /// When this code becomes valid.
     pub(crate) valid_from: DateTime<Utc>,
-    /// When it ends.
+    /// When it stops being valid.
     pub(crate) valid_until: DateTime<Utc>,
-    /// The moment that all this is about.
+    /// The moment for which all this was computed.
     pub(crate) server_time: DateTime<Utc>,
-    /// How long ago the vault was asked for the account, if it does not answer now.
+    /// How long ago the vault last answered for the account, if it is unreachable now.
     pub(crate) vault_stale: Option<Duration>,
     reading: Arc<Reading>,
-    /// When this code's time ends, as Unix time.
+    /// When this code stops being valid, as Unix time.
     next_at: u64,
 }
 
 impl Token {
-    /// The code that is shown after this one; none after the last moment that there is a
-    /// code for.
+    /// The code after this one; none after the last moment that has
+    /// a code.
     pub(crate) fn next_token(&self) -> Option<String> {
         let next = totp::code_at(&self.reading.account, self.next_at).ok()?;
         Some(next.token)
     }
 }
 
-/// Makes codes.
+/// Computes codes.
 pub(crate) struct Tokens {
     vault: Arc<dyn SecretVault>,
     clock: Arc<dyn Clock>,
@@ -72,9 +72,9 @@ impl Tokens {
         Self { vault, clock }
     }
 
-    /// The code of the account `id` that is shown for at least `validity` from now on:
-    /// the present one if that is long enough, else the one after it, whose time may
-    /// not have begun.
+    /// The code of the account `id` that stays valid for at least `validity` from now on:
+    /// the current one if that is long enough, otherwise the one after it, which may
+    /// not be valid yet.
     pub(crate) async fn lasting(
         &self,
         id: &EnrollmentId,
@@ -94,7 +94,7 @@ impl Tokens {
         shown_at(&reading, present.valid_until, now)
     }
 
-    /// The account `id`, which has to be proved, if it still has to.
+    /// The account `id`, if it still has to be proved.
     pub(crate) async fn pending(&self, id: &EnrollmentId) -> Result<Option<Pending>, TokenError> {
         let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
         let now = self.clock.now();
@@ -105,16 +105,16 @@ impl Tokens {
     }
 }
 
-/// An account that is not proved yet, at one moment.
+/// An account that is not proved yet, with its codes at one moment.
 pub(crate) struct Pending {
-    /// Who has to prove it.
+    /// Who must prove it.
     pub(crate) by: CallerId,
     reading: Arc<Reading>,
     now: DateTime<Utc>,
 }
 
 impl Pending {
-    /// The present code with the one after it, to be given to the other service.
+    /// The current code and the one after it, to be entered at the other service.
     pub(crate) fn code(&self) -> Result<Token, TokenError> {
         shown_at(&self.reading, self.now, self.now)
     }
@@ -178,13 +178,13 @@ fn shown_at(
     })
 }
 
-/// Whole seconds from `now` until a code is shown no more, at least one.
+/// Whole seconds from `now` until a code stops being valid, at least one.
 fn remaining(valid_until: u64, now: DateTime<Utc>) -> u32 {
     let now = u64::try_from(now.timestamp()).unwrap_or(0);
     u32::try_from(valid_until.saturating_sub(now)).unwrap_or(u32::MAX)
 }
 
-/// What a vault's error means to someone who reads.
+/// A vault's error as a reader's.
 pub(crate) fn from_vault(error: VaultError) -> TokenError {
     match error {
         VaultError::NotFound | VaultError::Deleted => TokenError::Unknown,

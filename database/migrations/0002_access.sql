@@ -26,6 +26,8 @@ CREATE TABLE access_grants (
     grantee text NOT NULL,
     account text NOT NULL,
     until bigint,
+    -- Both or neither.
+    reads_granted bigint CHECK ((reads_granted IS NULL) = (reads_left IS NULL)),
     reads_left bigint CHECK (reads_left >= 0),
     UNIQUE (kind, grantee, account)
 );

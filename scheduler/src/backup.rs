@@ -9,48 +9,48 @@ use rusqlite::{Connection, OpenFlags};
 use crate::private;
 use crate::store::DATABASE;
 
-/// What a backup has written.
+/// A finished backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupReport {
     /// The size of the file, in bytes.
     pub bytes: u64,
 }
 
-/// Why a backup was not made. Nothing is left at the place of the copy then.
+/// Why a backup was not made. Then there is no file at the copy's path.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The folder holds no scheduler's database.
     #[error("there is no scheduler database at {path}; name the scheduler's data folder")]
     NoDatabase {
-        /// Where it was looked for.
+        /// The path that was tried.
         path: PathBuf,
     },
-    /// Something is at the place of the copy.
+    /// The copy's path exists already.
     #[error("{path} exists already; choose another name, since a backup does not overwrite files")]
     Exists {
-        /// The place.
+        /// The path.
         path: PathBuf,
     },
     /// The copy cannot be written.
     #[error("cannot write the backup {path}: {source}")]
     File {
-        /// The place.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The database could not be read or copied.
     #[error("the backup failed: {0}")]
     Database(#[from] rusqlite::Error),
-    /// The copy was read back and is not sound.
+    /// The copy was read back and is damaged.
     #[error("the copy is damaged: {0}; check the disk and the original before you trust either")]
     Damaged(String),
 }
 
-/// Copies the database of the data folder `folder` to the new file `to`, also while a
-/// scheduler works on it: the copy is the state of one moment, with everything that was
+/// Copies the database of the data folder `folder` to the new file `to`, even while a
+/// scheduler uses it: the copy is the state of one moment, with everything that was
 /// acknowledged before the call. The copy is checked and flushed before this returns.
-/// To go back to it, put it as `scheduler.sqlite3` into an empty data folder.
+/// To restore it, put it as `scheduler.sqlite3` into an empty data folder.
 ///
 /// Blocks for as long as the copying takes.
 ///
@@ -70,7 +70,7 @@ pub fn backup(folder: &Path, to: &Path) -> Result<BackupReport, BackupError> {
             source,
         },
     };
-    // Takes the name first, so that nothing can appear there in the meantime.
+    // Creates the file first, so that no other can appear there in the meantime.
     private::create(to).map_err(failed)?;
     let mut name = to.as_os_str().to_owned();
     name.push(".partial");
@@ -93,11 +93,11 @@ pub fn backup(folder: &Path, to: &Path) -> Result<BackupReport, BackupError> {
     outcome
 }
 
-/// How many instances the database at `file` holds: a copy, which nobody changes meanwhile.
+/// How many instances the database at `file` holds: a copy that nobody changes in the meantime.
 ///
 /// # Errors
 ///
-/// What SQLite says when it cannot be read, or is no scheduler's database.
+/// SQLite's error when it cannot be read, or is not a scheduler's database.
 pub fn count_instances(file: &Path) -> Result<u64, rusqlite::Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
@@ -111,7 +111,7 @@ fn copy(from: &Path, to: &Path) -> Result<(), BackupError> {
         path: to.to_owned(),
         source,
     };
-    // Left over from a backup that was cut off.
+    // Left over from an interrupted backup.
     match std::fs::remove_file(to) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}

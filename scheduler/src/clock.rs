@@ -15,7 +15,7 @@ pub trait Clock: Send + Sync + 'static {
     fn sleep_until(&self, at: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// How long a sleep lasts at most: so late is what becomes due because the machine's
+/// The longest sleep: the delay of what becomes due because the machine's
 /// clock was set forward.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 

@@ -15,9 +15,9 @@ use crate::tls::Tls;
 /// The longest name of a task hub, in bytes.
 pub(crate) const MAX_HUB_NAME: usize = 100;
 
-/// The largest message that gRPC clients take by default in most languages.
+/// The default limit of gRPC clients in most languages, in bytes.
 const COMMON_MESSAGE: usize = 4 * 1024 * 1024;
-/// The most that `max_message_bytes` can be of use for.
+/// The largest useful value of `max_message_bytes`.
 const MESSAGE_RANGE: std::ops::RangeInclusive<usize> = 64 * 1024..=MAX_MESSAGE;
 
 /// Where a scheduler keeps its task hubs.
@@ -37,42 +37,42 @@ pub struct SchedulerConfig {
     pub storage: Storage,
     /// The task hub of a call without a `taskhub` header.
     pub default_hub: String,
-    /// Task hubs that are there from the start, besides the default one.
+    /// Task hubs that exist from the start, besides the default one.
     pub task_hubs: Vec<String>,
-    /// Whether a task hub is made when its name is first used. Default true; otherwise a
+    /// Whether a task hub is created when its name is first used. Default true; otherwise a
     /// call that names an unknown one is refused.
     pub dynamic_task_hubs: bool,
     /// The largest single payload (input, output, event, custom status), in bytes. Default
     /// 4 MiB less 128 KiB, which leaves room for what stands around it in a message.
     pub max_payload_bytes: usize,
-    /// The largest message that a client or worker takes that does not say what it takes,
-    /// in bytes. Default 4 MiB, as gRPC clients have it in most languages.
+    /// The largest message for a client or worker that does not declare its limit,
+    /// in bytes. Default 4 MiB, the default of gRPC clients in most languages.
     pub max_message_bytes: usize,
     /// How large an orchestration's history may become, in bytes; one that would outgrow
     /// this fails. Default 64 MiB, which is also the largest message: a worker that does
     /// not stream gets the whole history in one.
     pub max_history_bytes: u64,
-    /// The most task hubs there may be at once; a call that would make one more is refused. Default 1,000.
+    /// The most task hubs; a call that would create one more is refused. Default 1,000.
     pub max_task_hubs: usize,
-    /// How long a connection may be silent before it is asked whether anyone is there,
-    /// and how long the answer may take. Default 5 seconds: what a frozen worker holds
-    /// goes to others within 10.
+    /// How long a connection may be silent before it is pinged,
+    /// and how long the answer may take. Default 5 seconds: work items of a frozen worker
+    /// go to others within 10.
     pub keepalive: Duration,
     /// How often each worker stream gets a `HealthPing`. Default 30 seconds.
     pub health_ping_interval: Duration,
-    /// How many work items of a kind a worker stream holds at once when it names no number. Default 100.
+    /// How many work items of a kind a worker stream holds at once if it names no number. Default 100.
     pub default_window: usize,
     /// The longest that one `WaitForInstance*` call is held open. Default 10 minutes.
     pub max_wait: Duration,
     /// How long a stop waits for outstanding work items and open connections. Default 10 seconds.
     pub drain_timeout: Duration,
-    /// How activities are handed out, by their name. Names that are not here go as soon
+    /// How activities are dispatched, by name. Others are dispatched as soon
     /// as a worker has room.
     pub activities: HashMap<String, ActivityPolicy>,
-    /// How long ended instances are kept. Default: until someone purges them.
+    /// How long finished instances are kept. Default: until they are purged.
     pub retention: Retention,
     /// Host names under which browsers may open the dashboard, besides IP addresses and
-    /// `localhost`: another name in a request may be a foreign page's way in.
+    /// `localhost`: a request under another name may come from an attacker's page.
     pub dashboard_hosts: Vec<String>,
     /// Who may call, over gRPC and on the dashboard. Default: anyone.
     pub access: Access,
@@ -94,7 +94,7 @@ impl SchedulerConfig {
         }
     }
 
-    /// Says what is wrong with the settings, if something is.
+    /// Checks the settings.
     ///
     /// # Errors
     /// One sentence for people.
@@ -121,7 +121,7 @@ impl SchedulerConfig {
         Ok(())
     }
 
-    /// The default hub and the others that are there from the start.
+    /// The default hub and the others that exist from the start.
     pub(crate) fn hub_names(&self) -> Vec<String> {
         std::iter::once(&self.default_hub)
             .chain(&self.task_hubs)

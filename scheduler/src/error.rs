@@ -12,7 +12,7 @@ pub enum OpenError {
     Directory {
         /// The folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The database could not be opened or prepared.
@@ -76,7 +76,7 @@ pub enum ServeError {
     /// The gRPC server failed.
     #[error("the scheduler's gRPC server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
-    /// The writer thread is gone, so nothing can be made durable any more.
+    /// The writer thread has ended, so nothing can be made durable any more.
     #[error("the scheduler's writer has stopped: {0}; see the log for the first failure")]
     Writer(String),
 }

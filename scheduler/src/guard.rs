@@ -1,10 +1,10 @@
-//! Keeps foreign pages out: a browser that may use the dashboard, because nobody is asked
-//! or because its user has answered, must not be talked into using it for someone else.
+//! Keeps other sites' pages out: a browser that may use the dashboard, because it needs no credential
+//! or because its user has logged in, must not be tricked into using it for an attacker.
 //!
 //! - *DNS rebinding*: a page whose name was pointed at our address sends that name as the
 //!   host. Only IP addresses, `localhost` and names from the configuration are answered.
-//! - *Cross-site requests*: what changes something is a POST with a JSON body from our own
-//!   origin. A browser tells the origin of each such request, and no form can send JSON.
+//! - *Cross-site requests*: every change is a POST with a JSON body from our own
+//!   origin. A browser sends the origin of each such request, and no form can send JSON.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ fn may_be_ours(host: &str, hosts: &[String]) -> bool {
             .find(':')
             .map_or((host, ""), |colon| host.split_at(colon)),
     };
-    // Nothing else may stand behind the name: a user's name before an @ looks like one.
+    // Nothing else may follow the name: a user's name before an @ looks like one.
     let port = port.strip_prefix(':').unwrap_or(port);
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return false;

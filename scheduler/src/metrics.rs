@@ -1,7 +1,7 @@
 //! Metrics for Prometheus.
 //!
-//! Counters live with whatever they count (the dispatcher, the writer); names of task
-//! hubs are looked up when someone asks, so nothing here costs a turn more than an
+//! Counters live with what they count (the dispatcher, the writer); names of task
+//! hubs are looked up on each scrape, so nothing here costs a turn more than an
 //! addition.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
-/// What `Content-Type` the text of [`render`] has.
+/// The `Content-Type` of the text of [`render`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The kinds of work items.
@@ -79,7 +79,7 @@ impl Meter {
         self.ran.observe(ran.as_secs_f64());
     }
 
-    /// An item came back uncompleted.
+    /// An item was returned uncompleted.
     pub(crate) fn returned(&self) {
         self.returned.inc();
     }
@@ -94,7 +94,7 @@ pub(crate) struct Commits {
     disk: AtomicU8,
 }
 
-/// What the disk did to the last write.
+/// The state of the disk after the last write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disk {
     Works,
@@ -129,7 +129,7 @@ impl Default for Commits {
 }
 
 impl Commits {
-    /// What the disk did to the last write.
+    /// The state of the disk after the last write.
     pub(crate) fn disk(&self) -> Disk {
         match self.disk.load(Ordering::Relaxed) {
             0 => Disk::Works,
@@ -138,7 +138,7 @@ impl Commits {
         }
     }
 
-    /// A write failed, perhaps for the disk's sake.
+    /// A write failed, perhaps because of the disk.
     pub(crate) fn failed(&self, error: &rusqlite::Error) {
         use rusqlite::ErrorCode as Code;
         let disk = match error.sqlite_error_code() {
@@ -149,7 +149,7 @@ impl Commits {
         self.disk.store(disk, Ordering::Relaxed);
     }
 
-    /// A transaction of so many commands is on disk.
+    /// A transaction of this many commands is on disk.
     pub(crate) fn committed(&self, commands: usize, took: Duration) {
         self.disk.store(0, Ordering::Relaxed);
         self.batch
@@ -170,7 +170,7 @@ pub(crate) struct Load {
     pub(crate) kind: Kind,
     /// Items that wait for a worker.
     pub(crate) queued: usize,
-    /// Items of these that no connected worker takes.
+    /// Those of them that no connected worker accepts.
     pub(crate) untaken: usize,
     /// Items that workers hold.
     pub(crate) held: usize,

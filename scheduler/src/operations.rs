@@ -1,4 +1,4 @@
-//! What a supervisor and a monitoring system ask: alive, and how busy.
+//! Health checks and metrics, for supervisors and monitoring systems.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
 use crate::status::status_name;
 use crate::store::{Store, StoreError, hub_names, status_counts};
 
-/// How long a write may take before the scheduler counts as ill.
+/// How long a write may take before the scheduler counts as unhealthy.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
@@ -71,7 +71,7 @@ async fn health(State(operations): State<Operations>) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-/// Ready means healthy, and not about to stop.
+/// Ready means healthy and not stopping.
 async fn ready(operations: State<Operations>) -> Response {
     if operations.dispatch.ended.is_cancelled() {
         let text = "the scheduler is shutting down and hands out no more work\n";

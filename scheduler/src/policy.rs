@@ -1,27 +1,27 @@
-//! How activities of a name are handed out: how urgently, how often, how many at once.
+//! How activities are dispatched, by name: priority, rate and concurrency.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-/// At most so many in each period.
+/// A rate: at most this many per period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// How many, at least 1.
     pub count: u32,
-    /// In how long, longer than nothing.
+    /// The period, longer than zero.
     pub period: Duration,
 }
 
-/// How activities of a name are handed out. The default is as soon as a worker has room.
+/// How activities of a name are dispatched. The default is as soon as a worker has room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActivityPolicy {
-    /// Activities with a higher number go first; those of the same one in order of
+    /// Activities with a higher number go first; equal ones in order of
     /// arrival. Default 0.
     pub priority: i32,
-    /// How often one may be handed out in a task hub, evenly over time: never ahead of
+    /// How often one may be dispatched in a task hub, evenly over time: never ahead of
     /// the rate by more than what it allows in a tenth of a second (at least one).
     pub rate: Option<Rate>,
-    /// How many workers of a task hub may run at once, all together; at least 1.
+    /// How many may run at once on all workers of a task hub; at least 1.
     pub concurrency: Option<usize>,
 }
 

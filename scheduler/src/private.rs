@@ -1,10 +1,10 @@
-//! Files and folders for their owner only, because payloads are in them.
+//! Files and folders for their owner only, because they contain payloads.
 
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::path::Path;
 
-/// Makes a new file, whatever the umask and the folder allow.
+/// Creates a new file, whatever the umask and the folder allow.
 pub(crate) fn create(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -13,7 +13,7 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Opens a file for writing, and makes it if it is not there. What is in it stays.
+/// Opens a file for writing, and creates it if it does not exist. Its content is kept.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create(true).truncate(false);
@@ -22,7 +22,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Makes a folder and those that it is in, where they are missing.
+/// Creates a folder and its parents if they are missing.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);

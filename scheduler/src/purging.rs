@@ -1,4 +1,4 @@
-//! The loop that purges ended instances once they are old enough.
+//! The loop that purges finished instances once they are old enough.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::dispatch::Dispatch;
 use crate::retention::Retention;
 use crate::store::{Store, StoreError, Tx, first_end};
 
-/// How many instances one transaction lets go.
+/// How many instances one transaction purges.
 const STEP: u32 = 200;
-/// How many pages one transaction gives back to the disk, and how many are kept for what comes
-/// next.
+/// How many pages one transaction frees, and how many are kept for
+/// reuse.
 const PAGES: u32 = 500;
 const SPARE_PAGES: u32 = 256;
-/// How long the loop leaves changes alone before it looks again.
+/// How long the loop waits after a change before it checks again.
 const PACE: Duration = Duration::from_secs(1);
 /// How long to wait after a failed write.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Lets ended instances go as soon as they are old enough.
+/// Purges finished instances as soon as they are old enough.
 pub(crate) async fn run(
     store: Store,
     dispatch: Arc<Dispatch>,
@@ -60,7 +60,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Purges what is old enough now and tells when the next one is.
+/// Purges what is old enough now, and returns when the next instance is.
 async fn purge(
     store: &Store,
     retention: Retention,
@@ -101,7 +101,7 @@ async fn purge(
     Ok(next)
 }
 
-/// Lets the file shrink by what was purged, a little at a time so that others can write in
+/// Shrinks the file by what was purged, a little at a time so that others can write in
 /// between.
 async fn give_back(store: &Store) -> Result<(), StoreError> {
     let shrink = |tx: &mut Tx<'_>| Ok(durabletask_sqlite::shrink(tx.conn, PAGES, SPARE_PAGES)?);
@@ -114,7 +114,7 @@ async fn give_back(store: &Store) -> Result<(), StoreError> {
         }
     }
     if given_back > 0 {
-        // The file takes its size by that.
+        // That gives the file its final size.
         store.write_back().await?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Values made of files, and made again when the files have changed.
+//! Values that are read from files, and reloaded when the files change.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
@@ -6,25 +6,25 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
-/// How often the files are looked at, at most: when someone asks for the value.
+/// The least time between two checks of the files, which happen when the value is used.
 const PAUSE: Duration = Duration::from_secs(1);
-/// The same where the previous value was not accepted. The caller may be a stranger, so
-/// this is bounded too.
+/// The same if the caller was refused with the current value. The caller may be a stranger, so
+/// this is limited too.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
-/// What can be said of files that cannot be used.
+/// An error type for files that cannot be used.
 pub(crate) trait FileError: std::error::Error {
-    /// The system did not hand over a file, the n-th of several from 0.
+    /// A file could not be read: the n-th, counted from 0.
     fn unreadable(at: usize, path: &Path, source: std::io::Error) -> Self;
 }
 
 type Make<T, E> = dyn Fn(&[Vec<u8>]) -> Result<T, E> + Send + Sync;
 
-/// A value made of the contents of files.
+/// A value that is read from files.
 ///
-/// Contents are compared, not times: those are too coarse to tell a file that was written
-/// twice, and the files are small. What cannot be used changes nothing: what was read
-/// last stays, and the log says why.
+/// Contents are compared, not times: those are too coarse to detect a file that was written
+/// twice, and the files are small. Files that cannot be used are ignored: the value
+/// is kept, and the log says why.
 pub(crate) struct FromFiles<T, E> {
     paths: Vec<PathBuf>,
     make: Box<Make<T, E>>,
@@ -34,9 +34,9 @@ pub(crate) struct FromFiles<T, E> {
 
 struct Looked {
     at: Instant,
-    /// Of the contents that the value was made of.
+    /// The digest of the contents behind the value.
     digest: [u8; 32],
-    /// Why the contents of now are not in use; told once.
+    /// Why the current contents are not in use; logged once.
     problem: Option<String>,
 }
 
@@ -68,20 +68,20 @@ impl<T, E: FileError> FromFiles<T, E> {
         })
     }
 
-    /// The value of now. Looks at the files where that was not done just before; they are
-    /// small and on a local disk, so that this is no matter for another thread.
+    /// The current value. Checks the files unless that was done just before; they are
+    /// small and on a local disk, so this needs no other thread.
     pub(crate) fn current(&self) -> Arc<T> {
         self.after(PAUSE)
     }
 
-    /// The same for whom [`FromFiles::current`] did not do: the files may have changed
-    /// since they were looked at.
+    /// The same for a caller that [`FromFiles::current`] did not satisfy: the files may have changed
+    /// since they were checked.
     pub(crate) fn newest(&self) -> Arc<T> {
         self.after(SHORT_PAUSE)
     }
 
     fn after(&self, pause: Duration) -> Arc<T> {
-        // Whoever comes while another one looks takes what is there.
+        // Callers that arrive during a check use the current value.
         if let Some(mut looked) = free(&self.looked)
             && looked.at.elapsed() >= pause
         {
@@ -141,7 +141,7 @@ fn contents<E: FileError>(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, E> {
 fn digest(contents: &[Vec<u8>]) -> [u8; 32] {
     let mut all = Sha256::new();
     for content in contents {
-        // With the lengths, so that what moves from one file to the next is seen.
+        // With the lengths, so that content that moves between files is detected.
         all.update(content.len().to_be_bytes());
         all.update(content);
     }
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// Both files must say the same.
+    /// Both files must have the same content.
     fn open(paths: &[PathBuf]) -> Result<FromFiles<String, Problem>, Problem> {
         FromFiles::read(paths.to_vec(), |contents| {
             if contents[0] != contents[1] {
@@ -177,7 +177,7 @@ mod tests {
         })
     }
 
-    /// Looks at once.
+    /// Checks immediately.
     fn look(value: &FromFiles<String, Problem>) -> (String, Option<String>) {
         let mut looked = value.looked.lock().unwrap();
         value.look(&mut looked);

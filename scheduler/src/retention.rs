@@ -1,4 +1,4 @@
-//! How long ended instances are kept.
+//! How long finished instances are kept.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use durabletask_proto::OrchestrationStatus;
 
-/// How long instances are kept after they ended, by how they ended; `None` means until
-/// someone purges them. Each instance goes by its own end, whether its parent runs
-/// still or not.
+/// How long instances are kept after they finished, by status; `None` means until
+/// they are purged. Each instance is purged by its own end, whether or not its parent is
+/// still running.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retention {
     /// Those that completed.
@@ -29,7 +29,7 @@ pub struct Retention {
 pub struct RetentionError(String);
 
 impl Retention {
-    /// The same for all.
+    /// The same age for all.
     #[must_use]
     pub const fn all(age: Duration) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Retention {
         }
     }
 
-    /// Status numbers and ages of what goes by itself.
+    /// Status numbers and ages of what is purged automatically.
     pub(crate) fn ages(self) -> impl Iterator<Item = (i32, Duration)> {
         use OrchestrationStatus as S;
         [
@@ -55,7 +55,7 @@ impl Retention {
 }
 
 impl fmt::Display for Retention {
-    /// As it is read, or `none`.
+    /// In the form that is read, or `none`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let named = [
             ("completed", self.completed),

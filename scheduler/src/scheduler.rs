@@ -1,4 +1,4 @@
-//! The scheduler as one thing: open, serve, look at.
+//! The scheduler as a whole: open, serve, dashboard.
 
 use std::sync::Arc;
 
@@ -34,11 +34,11 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Opens the storage and queues again everything that was pending when it was last
-    /// closed, by whatever means.
+    /// Opens the storage and requeues everything that was pending when it was last
+    /// closed, however that happened.
     ///
     /// # Errors
-    /// [`OpenError`] where the folder or the database cannot be used: not writable, in
+    /// [`OpenError`] if the folder or the database cannot be used: not writable, in
     /// use by another process, or written by a newer version.
     pub fn open(config: SchedulerConfig) -> Result<Self, OpenError> {
         config.check().map_err(OpenError::Config)?;
@@ -56,12 +56,12 @@ impl Scheduler {
     }
 
     /// Answers the gRPC service (HTTP/2, in plaintext unless the settings have a
-    /// certificate) on `listener` until `stop`. Then it hands out no
-    /// more work, waits up to the drain timeout for what is out, ends its streams and returns.
+    /// certificate) on `listener` until `stop`. Then it dispatches no
+    /// more work, waits up to the drain timeout for outstanding items, ends its streams and returns.
     /// A scheduler is served once.
     ///
     /// # Errors
-    /// [`ServeError`] where the server or the storage's writer ends on its own.
+    /// [`ServeError`] if the server or the storage's writer ends by itself.
     pub async fn serve(
         &self,
         listener: TcpListener,
@@ -82,7 +82,7 @@ impl Scheduler {
             Arc::clone(&self.config.clock),
             ending.clone(),
         ));
-        // These two write what can be written again, so nobody waits for them to end.
+        // These two only write what can be repeated, so they are not waited for.
         tokio::spawn(pace::run(
             Arc::clone(&self.dispatch),
             Arc::clone(&self.config.clock),
@@ -105,7 +105,7 @@ impl Scheduler {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "the scheduler is ready");
         }
-        // Around everything on this port, so that no service and no path is forgotten.
+        // Around everything on this port, so that it covers every service and path.
         let asked = InterceptorLayer::new(AuthInterceptor(self.config.access.clone()));
         let router = Server::builder()
             .layer(asked)
@@ -158,8 +158,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The dashboard: pages over the task hubs with what an operator does to instances,
-    /// and `/healthz` and `/metrics` beside them. Callers are asked as the settings say;
+    /// The dashboard: pages on the task hubs with operations on instances,
+    /// and `/healthz` and `/metrics`. Callers are authenticated as configured;
     /// requests from other sites' pages are refused.
     pub fn dashboard(&self) -> axum::Router {
         let service = Service::new(
@@ -171,9 +171,9 @@ impl Scheduler {
         dashboard::router(service).merge(self.operations())
     }
 
-    /// `GET /healthz`, which answers 200 while writes get through, `GET /readyz`, which
+    /// `GET /healthz`, which answers 200 while writes succeed, `GET /readyz`, which
     /// does so until a stop, and `GET /metrics` for Prometheus (OpenMetrics text). Only
-    /// the last one asks who calls.
+    /// the last one authenticates callers.
     pub fn operations(&self) -> axum::Router {
         operations::router(
             self.store.clone(),

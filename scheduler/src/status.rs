@@ -1,4 +1,4 @@
-//! An instance's status in words.
+//! An instance's status as text.
 
 use durabletask_proto::OrchestrationStatus;
 

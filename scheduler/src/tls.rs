@@ -23,27 +23,27 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::reload::{FileError, FromFiles};
 
-/// How long a peer may take to agree on a connection.
+/// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How many peers may do so at once; further ones wait in the system's queue.
+/// The most concurrent handshakes; further peers wait in the system's queue.
 const HANDSHAKES: usize = 256;
-/// How many finished connections wait to be taken.
+/// How many finished connections wait to be accepted.
 const READY: usize = 64;
-/// How long to wait after the system could not hand over a connection.
+/// How long to wait after accepting a connection failed.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// What the two files hold, in words.
+/// The content of the two files, in words.
 const CERTIFICATE: &str = "a certificate";
 const KEY: &str = "a private key";
 
-/// A certificate chain with its key. Files that change are read again within a second of
+/// A certificate chain with its key. Changed files are read again within a second of
 /// the next connection, which gets the new certificate; open connections continue as they are.
-/// Where the changed files cannot be used (as while only one of the two is there), what was
-/// read before stays, and the log says why.
+/// If the changed files cannot be used (as while only one of the two exists), what was
+/// read before stays in use, and the log says why.
 #[derive(Clone)]
 pub struct Tls(Arc<FromFiles<Configs, TlsError>>);
 
-/// One chain and key, for what is spoken inside.
+/// One chain and key, with the protocol inside.
 struct Configs {
     grpc: Arc<ServerConfig>,
     http: Arc<ServerConfig>,
@@ -55,14 +55,14 @@ pub enum TlsError {
     /// A file holds no PEM of its kind, or cannot be read.
     #[error("cannot read {what} from {path}: {source}")]
     Pem {
-        /// What was looked for.
+        /// What was expected.
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What was wrong.
+        /// The error.
         source: pem::Error,
     },
-    /// The two do not fit each other, or are of a kind that is not supported.
+    /// The two do not match, or are of a kind that is not supported.
     #[error("the certificate and the key cannot be used: {0}")]
     Unusable(rustls::Error),
 }
@@ -77,7 +77,7 @@ impl FileError for TlsError {
     }
 }
 
-/// Which protocol is spoken inside.
+/// The protocol inside the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Inside {
     /// gRPC, which is HTTP/2.
@@ -96,7 +96,7 @@ impl Tls {
     /// Reads a certificate chain (the server's own first) and its private key, both PEM.
     ///
     /// # Errors
-    /// [`TlsError`] where a file cannot be read or the two do not fit.
+    /// [`TlsError`] if a file cannot be read or the two do not match.
     pub fn from_files(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let files = vec![certificate.to_owned(), key.to_owned()];
         let (certificate, key) = (certificate.to_owned(), key.to_owned());
@@ -109,7 +109,7 @@ impl Tls {
         .map(|configs| Self(Arc::new(configs)))
     }
 
-    /// Takes over a listener. Must be called inside a tokio runtime; the task that this
+    /// Takes over a listener. Must be called on a Tokio runtime; the task that this
     /// starts ends with the returned value.
     #[must_use]
     pub fn listen(&self, listener: TcpListener, inside: Inside) -> TlsListener {
@@ -204,7 +204,7 @@ async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor) -> io::Result<Co
     Ok(Connection { stream, info })
 }
 
-/// Hands out connections that have agreed on TLS.
+/// The stream of connections after their TLS handshake.
 pub struct TlsListener {
     ready: mpsc::Receiver<Connection>,
     address: io::Result<SocketAddr>,
@@ -232,7 +232,7 @@ impl axum::serve::Listener for TlsListener {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             let Some(connection) = self.ready.recv().await else {
-                // The task has ended, which it does only with this value or in a panic.
+                // The task has ended, which happens only with this value or in a panic.
                 return std::future::pending().await;
             };
             if let Some(peer) = connection.info.remote_addr {
@@ -249,7 +249,7 @@ impl axum::serve::Listener for TlsListener {
     }
 }
 
-/// A connection that has agreed on TLS.
+/// A connection after its TLS handshake.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     info: TcpConnectInfo,

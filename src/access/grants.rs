@@ -2,7 +2,7 @@
 //! how often.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -54,19 +54,57 @@ pub struct Grant {
     pub account: String,
     /// Until when; forever if none.
     pub until: Option<DateTime<Utc>>,
-    /// How many codes may still be read; as many as wanted if none.
-    pub reads_left: Option<u32>,
+    /// How many codes may be read; as many as wanted if none.
+    #[serde(flatten)]
+    pub reads: Option<Reads>,
+}
+
+/// How many codes a grant gives, and how many of them are left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Reads {
+    /// How many were granted.
+    #[serde(rename = "reads")]
+    granted: u32,
+    /// How many may still be read.
+    #[serde(rename = "readsLeft")]
+    left: u32,
+}
+
+impl Reads {
+    /// So many, none of them read yet.
+    #[must_use]
+    pub const fn new(granted: u32) -> Self {
+        Self {
+            granted,
+            left: granted,
+        }
+    }
+
+    /// As a store has them.
+    pub(super) const fn stored(granted: u32, left: u32) -> Self {
+        Self { granted, left }
+    }
+
+    /// How many were granted.
+    #[must_use]
+    pub const fn granted(self) -> u32 {
+        self.granted
+    }
+
+    /// How many may still be read.
+    #[must_use]
+    pub const fn left(self) -> u32 {
+        self.left
+    }
 }
 
 impl Grant {
-    /// Whether this gives `other` and no more: as `other` was, with what was read of it.
-    pub(super) fn says_as_much_as(&self, other: &Self) -> bool {
-        let fits = match (self.reads_left, other.reads_left) {
-            (None, None) => true,
-            (Some(left), Some(wanted)) => left <= wanted,
-            _ => false,
-        };
-        self.to == other.to && self.account == other.account && self.until == other.until && fits
+    /// Whether this was granted on the same terms as `other`, however much was read of either.
+    pub(super) fn has_the_terms_of(&self, other: &Self) -> bool {
+        self.to == other.to
+            && self.account == other.account
+            && self.until == other.until
+            && self.reads.map(Reads::granted) == other.reads.map(Reads::granted)
     }
 }
 
@@ -138,21 +176,23 @@ impl KeyStore {
         let before = find(&connection, &grant.to, &grant.account)?;
         if let Some(same) = before
             .as_ref()
-            .filter(|it| keep && it.says_as_much_as(grant))
+            .filter(|it| keep && it.has_the_terms_of(grant))
         {
             return Ok(Granted::Before(same.clone()));
         }
         connection.execute(
-            "INSERT INTO grants (kind, grantee, account, until, reads_left)
-             VALUES (?1, ?2, ?3, ?4, ?5)
+            "INSERT INTO grants (kind, grantee, account, until, reads_left, reads_granted)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (kind, grantee, account) DO UPDATE
-             SET until = excluded.until, reads_left = excluded.reads_left",
+             SET until = excluded.until, reads_left = excluded.reads_left,
+                 reads_granted = excluded.reads_granted",
             params![
                 kind,
                 grantee,
                 grant.account,
                 grant.until.map(|time| time.timestamp()),
-                grant.reads_left
+                grant.reads.map(Reads::left),
+                grant.reads.map(Reads::granted),
             ],
         )?;
         connection.commit()?;
@@ -201,7 +241,7 @@ impl KeyStore {
     pub fn grants(&self) -> Result<Vec<Grant>, KeyError> {
         let connection = self.lock();
         let mut statement = connection.prepare_cached(
-            "SELECT kind, grantee, account, until, reads_left FROM grants
+            "SELECT kind, grantee, account, until, reads_left, reads_granted FROM grants
              ORDER BY kind, grantee COLLATE NOCASE, account",
         )?;
         let rows = statement.query_map([], |row| {
@@ -221,7 +261,7 @@ impl KeyStore {
                 },
                 account: row.get(2)?,
                 until: until.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-                reads_left: row.get(4)?,
+                reads: reads(row, 4)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -339,7 +379,7 @@ fn find(connection: &Connection, to: &Grantee, account: &str) -> rusqlite::Resul
     let (kind, grantee) = to.columns();
     connection
         .query_row(
-            "SELECT until, reads_left FROM grants
+            "SELECT until, reads_left, reads_granted FROM grants
              WHERE kind = ?1 AND grantee = ?2 AND account = ?3",
             [kind, grantee, account],
             |row| {
@@ -348,11 +388,19 @@ fn find(connection: &Connection, to: &Grantee, account: &str) -> rusqlite::Resul
                     to: to.clone(),
                     account: account.to_owned(),
                     until: until.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
-                    reads_left: row.get(1)?,
+                    reads: reads(row, 1)?,
                 })
             },
         )
         .optional()
+}
+
+/// The reads of a grant whose number left is in the column `left`, and that granted in the next.
+fn reads(row: &Row<'_>, left: usize) -> rusqlite::Result<Option<Reads>> {
+    let (left, granted): (Option<u32>, Option<u32>) = (row.get(left)?, row.get(left + 1)?);
+    Ok(granted
+        .zip(left)
+        .map(|(granted, left)| Reads::stored(granted, left)))
 }
 
 /// What became of a grant, for the audit log.
@@ -365,8 +413,8 @@ pub(crate) fn grant_change(before: Option<&Grant>, after: Option<&Grant>) -> Vec
             Some(at) => format!("until {}", at.to_rfc3339_opts(SecondsFormat::Secs, true)),
             None => "no end".to_owned(),
         };
-        match grant.reads_left {
-            Some(reads) => format!("{until}, {reads} reads"),
+        match grant.reads {
+            Some(reads) => format!("{until}, {} reads", reads.left),
             None => until,
         }
     };
@@ -435,7 +483,7 @@ mod tests {
             to,
             account: account.to_owned(),
             until,
-            reads_left: reads,
+            reads: reads.map(Reads::new),
         }
     }
 
@@ -508,7 +556,7 @@ mod tests {
             .grants()
             .unwrap()
             .iter()
-            .map(|g| g.reads_left)
+            .map(|g| g.reads.map(Reads::left))
             .collect();
         assert_eq!(left, [Some(1), None], "what costs nothing goes first");
         assert_eq!(store.granted(&one, now).unwrap(), ["both"]);

@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 
 pub use admin::AdminToken;
 pub use folder::FolderAccess;
-pub use grants::{Grant, Granted, Grantee, Spent};
+pub use grants::{Grant, Granted, Grantee, Reads, Spent};
 pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Caller, Group, Identity, NotAGroup};
 pub use key_error::KeyError;

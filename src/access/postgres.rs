@@ -244,7 +244,7 @@ impl AccessStore for PostgresAccess {
                 let row = one(
                     transaction,
                     "DELETE FROM access_grants WHERE kind = $1 AND grantee = $2 AND account = $3
-                     RETURNING until, reads_left",
+                     RETURNING until, reads_left, reads_granted",
                     &[&kind, &grantee, &account],
                 )
                 .await?;
@@ -263,20 +263,21 @@ impl AccessStore for PostgresAccess {
                 async move {
                     let rows = all(
                         transaction,
-                        "SELECT until, reads_left, kind, grantee, account FROM access_grants
+                        "SELECT until, reads_left, reads_granted, kind, grantee, account
+                         FROM access_grants
                          ORDER BY kind, lower(grantee), grantee, account",
                         &[],
                     )
                     .await?;
                     rows.iter()
                         .map(|row| {
-                            let grantee: String = row.try_get(3)?;
-                            let kind: &str = row.try_get(2)?;
+                            let grantee: String = row.try_get(4)?;
+                            let kind: &str = row.try_get(3)?;
                             let to = match kind {
                                 "caller" => Grantee::Caller(grantee),
                                 _ => Grantee::Group(group(&grantee)?),
                             };
-                            granted(row, to, row.try_get(4)?)
+                            granted(row, to, row.try_get(5)?)
                         })
                         .collect()
                 }

@@ -5,8 +5,8 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::key_error::KeyError;
 
 /// Each step from one version, kept in the database itself, to the next.
-pub(super) const STEPS: [&str; 7] = [
-    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7,
+pub(super) const STEPS: [&str; 8] = [
+    VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
 ];
 
 const VERSION_1: &str = "
@@ -86,6 +86,13 @@ CREATE INDEX sessions_of ON sessions (subject, until);
 const VERSION_7: &str = "
 ALTER TABLE keys ADD COLUMN former_hash BLOB;
 ALTER TABLE keys ADD COLUMN former_until TEXT;
+";
+
+/// How many reads were granted, beside how many are left. Of grants that were made before,
+/// those that were left then.
+const VERSION_8: &str = "
+ALTER TABLE grants ADD COLUMN reads_granted INTEGER;
+UPDATE grants SET reads_granted = reads_left;
 ";
 
 /// Makes the tables, or brings those of an older release up to date.

@@ -98,8 +98,8 @@ pub trait AccessStore: Send + Sync {
     /// [`KeyError`].
     async fn hand(&self, caller: &str) -> Result<String, KeyError>;
 
-    /// Grants an account, in place of what was granted before. With `keep`, one that says as
-    /// much already stays as it is, with what was read of it.
+    /// Grants an account, in place of what was granted before. With `keep`, one on the same
+    /// terms stays as it is, with what was read of it.
     ///
     /// # Errors
     ///

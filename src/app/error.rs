@@ -1,4 +1,4 @@
-//! Why the product cannot start or ended on its own.
+//! Why the product could not start or stopped unexpectedly.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -18,10 +18,10 @@ use crate::http::Undescribed;
 use crate::keys::KeyMaterialError;
 use crate::ledger::LedgerOpenError;
 
-/// Why the product cannot start or ended on its own.
+/// Why the product could not start or stopped unexpectedly.
 #[derive(Debug, Error)]
 pub enum AppError {
-    /// There is no key for the webhook where the settings say.
+    /// The configured file has no key for the webhook.
     #[error(
         "{} contains no key: write a random text of 20 characters or more to it, readable only \
          by its owner", .0.display()
@@ -54,10 +54,10 @@ pub enum AppError {
     /// The API cannot be described.
     #[error(transparent)]
     Undescribed(#[from] Undescribed),
-    /// What was accepted when codes were checked cannot be read.
+    /// The database of accepted codes cannot be read.
     #[error("the database of accepted codes cannot be used: {0}")]
     Verify(String),
-    /// Someone else listens there.
+    /// Another program listens on this address.
     #[error(
         "{address} is in use by another program: stop it, or choose another address with {flag}"
     )]
@@ -67,22 +67,22 @@ pub enum AppError {
         /// The flag that sets it.
         flag: &'static str,
     },
-    /// The system does not let us listen there.
+    /// The operating system refused the address.
     #[error("cannot listen on {address} ({flag}): {source}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The flag that sets it.
         flag: &'static str,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A single part was started without saying where the task hub is.
+    /// A single part was started without a task hub.
     #[error(
         "name the task hub with --connection-string or COUNTERSIGN_CONNECTION_STRING, for example \"Endpoint=http://127.0.0.1:8080;TaskHub=default;Authentication=None\" for a scheduler on this machine"
     )]
     NoTaskHub,
-    /// Several front doors could serve one installation, and each would have rules of its own.
+    /// Several front doors could serve this installation, each with rules of its own.
     #[error(
         "this front door uses {0}, which others can use too, but it keeps API keys, grants, counted \
          reads and the audit log in its own data folder: what one front door decides, another would \
@@ -96,7 +96,7 @@ pub enum AppError {
     /// The worker failed.
     #[error("the worker failed: {0}")]
     Worker(#[from] WorkerError),
-    /// The token that the embedded scheduler asks for cannot be used.
+    /// The token that the embedded scheduler requires cannot be used.
     #[error("the task hub's token cannot be used: {0}")]
     HubToken(#[from] AccessError),
     /// The embedded scheduler's data cannot be opened.
@@ -130,7 +130,7 @@ pub enum AppError {
     /// The network failed underneath a listener.
     #[error("a listener failed: {0}")]
     Io(#[from] std::io::Error),
-    /// A part panicked or was lost.
-    #[error("the {0} ended unexpectedly; the log says more")]
+    /// A part panicked or was aborted.
+    #[error("the {0} ended unexpectedly; see the log")]
     Lost(&'static str),
 }

@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 
 use crate::audit::{Journal, JournalEntry, JournalError, JournalOutcome};
 
-/// Who writes the journal.
+/// The caller in the journal's entries.
 const WORKER: &str = "worker";
 
 /// The journal of a ledger.

@@ -1,4 +1,4 @@
-//! The front door's listener: how many may come in, how slow they may be, and TLS.
+//! The front door's listener: how many connections it accepts, how slow they may be, and TLS.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,17 +23,17 @@ use super::AppError;
 use crate::config::{Limits, Networks, TlsFiles};
 use crate::http::LocalEnd;
 
-/// How much of a request's headers is kept, in bytes; more is answered with 431.
+/// The largest headers of a request, in bytes; larger ones are answered with 431.
 const MAX_HEADERS: usize = 64 * 1024;
-/// How many requests a connection with HTTP/2 carries at once.
+/// How many requests an HTTP/2 connection carries at once.
 const MAX_STREAMS: u32 = 128;
-/// How often the files with certificate and key are looked at.
+/// How often the certificate and key files are checked for changes.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long requests may take to finish once a stop was requested, before their
 /// connections are cut: sooner than the part that they belong to.
 const LAST_ANSWERS: Duration = Duration::from_secs(9);
 
-/// What a listener lets in.
+/// A listener's limits.
 pub(super) struct Listen {
     pub(super) limits: Limits,
     pub(super) proxies: Networks,
@@ -137,8 +137,8 @@ impl Certificate {
         Ok((certificate, key.into()))
     }
 
-    /// Reloads files that have changed. Two that do not belong together, as while they
-    /// are being replaced, change nothing.
+    /// Reloads files that have changed. A certificate and key that do not match, as while they
+    /// are being replaced, are ignored.
     async fn watch(&self) {
         let mut known = self.read.clone();
         loop {
@@ -161,7 +161,7 @@ impl Certificate {
     }
 }
 
-/// Lets connections in until there are too many, at all or from one address.
+/// Accepts connections up to a total and a number per address.
 #[derive(Clone)]
 struct Gate(Arc<Inside>);
 
@@ -206,7 +206,7 @@ impl Gate {
     }
 }
 
-/// One connection that was let in, until it is dropped.
+/// An accepted connection's place, until it is dropped.
 struct Pass {
     inside: Arc<Inside>,
     address: IpAddr,
@@ -248,11 +248,11 @@ impl<S> Accept<TcpStream, S> for Gate {
     }
 }
 
-/// A connection whose other end may not keep an answer waiting forever.
+/// A connection that is closed if its peer does not read an answer in time.
 struct Guarded {
     stream: TcpStream,
     patience: Duration,
-    /// Ends the connection, while what is written is not taken.
+    /// Runs while written data is not read; then closes the connection.
     stuck: Option<Pin<Box<Sleep>>>,
     _pass: Pass,
 }

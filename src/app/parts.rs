@@ -59,7 +59,7 @@ impl Part {
         F: Future<Output = Result<(), AppError>> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        // Dropped when the task ends in any way, a panic too.
+        // Dropped however the task ends, including by a panic.
         let failed = failed.clone().drop_guard();
         let work = work(stop.clone());
         let task = tokio::spawn(async move {
@@ -81,7 +81,7 @@ impl Part {
         self.stop.cancel();
     }
 
-    /// Asks it to stop and waits for that, within its bound.
+    /// Asks it to stop and waits for it, up to its limit.
     pub(super) async fn stop(self) -> Result<(), AppError> {
         let early = self.task.is_finished();
         self.stop.cancel();
@@ -91,8 +91,8 @@ impl Part {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(AppError::Lost(self.name)),
             Err(_) => {
-                // What was acknowledged is durable and unfinished work is done again, so
-                // cutting it off is no failure.
+                // What was acknowledged is durable and unfinished work is retried, so
+                // aborting it is no failure.
                 abort.abort();
                 tracing::warn!(part = self.name, "did not stop in time; aborted");
                 Ok(())
@@ -105,9 +105,9 @@ impl Part {
 /// that the settings name.
 pub(super) struct Vault {
     pub(super) vault: Arc<dyn SecretVault>,
-    /// The cache inside of `vault`, and what is behind it.
+    /// The cache within `vault`, and the vault behind it.
     pub(super) counts: VaultCounts,
-    /// What is behind it, if that is in the data folder.
+    /// The vault behind it, if it is in the data folder.
     pub(super) embedded: Option<EmbeddedVault>,
 }
 
@@ -176,7 +176,7 @@ pub(super) async fn serve_http(
     Ok(())
 }
 
-/// Runs `work`, which blocks, on a thread for such work.
+/// Runs `work`, which blocks, on a thread for blocking work.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, AppError> {

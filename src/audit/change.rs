@@ -7,10 +7,10 @@ use super::entry::without_secrets;
 
 /// The longest value that is kept, in characters.
 const MAX_VALUE: usize = 512;
-/// How many changes one entry lists at most.
+/// The most changes in one entry.
 pub(super) const MAX_CHANGES: usize = 16;
 
-/// One thing that was changed. Values are labels and flags, never a secret.
+/// One changed field. Values are labels and flags, never a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldChange {
     /// What: a member's name in the API, such as `readApproval`.
@@ -24,8 +24,8 @@ pub struct FieldChange {
 }
 
 impl FieldChange {
-    /// A change of `field`. Values are cut to what is kept, and words in them that look
-    /// like a secret are left out.
+    /// A change of `field`. Values are cut to the longest that is kept, and words in them that look
+    /// like a secret are redacted.
     #[must_use]
     pub fn new(field: &str, from: Option<&str>, to: Option<&str>) -> Self {
         Self {
@@ -46,7 +46,7 @@ const fn word(flag: bool) -> &'static str {
     if flag { "true" } else { "false" }
 }
 
-/// Collects what really changed of what was requested.
+/// Collects the fields that really changed.
 #[derive(Debug, Default)]
 pub(crate) struct Changes(Vec<FieldChange>);
 
@@ -90,7 +90,7 @@ fn cleaned(text: &str) -> String {
     kept
 }
 
-/// Control characters, and marks that hide or change the direction of writing.
+/// Control characters, and marks that are invisible or change the direction of text.
 pub(super) fn misleads(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,4 +1,4 @@
-//! One line of the record.
+//! One entry of the audit log.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,13 +14,13 @@ use super::change::{FieldChange, MAX_CHANGES, misleads};
 /// The longest reason that is kept, in characters.
 const MAX_REASON: usize = 200;
 
-/// What stands in a reason in place of a word that looks like a secret.
+/// What replaces a word that looks like a secret.
 const WITHHELD: &str = "[withheld]";
 /// The least characters of base32 in a row that are taken for a secret: 80 bits.
 const SECRET_CHARS: usize = 16;
 
-/// Whether a word is an otpauth URI or has something in it like a secret in base32. An
-/// ordinary word that long in capitals is a price worth paying.
+/// Whether a word is an otpauth URI or contains what looks like a base32 secret. An
+/// ordinary word that long in capitals is redacted too, which is acceptable.
 fn like_secret(word: &str) -> bool {
     let mut run = 0;
     let base32 = word.bytes().any(|byte| {
@@ -34,7 +34,7 @@ fn like_secret(word: &str) -> bool {
     base32 || word.to_ascii_lowercase().contains("otpauth")
 }
 
-/// A text for people without the words in it that look like a secret.
+/// A text for people, with the words that look like a secret redacted.
 #[must_use]
 pub fn without_secrets(text: &str) -> String {
     text.split_inclusive(char::is_whitespace)
@@ -49,84 +49,84 @@ pub fn without_secrets(text: &str) -> String {
         .collect()
 }
 
-/// What someone did, or tried to.
+/// What someone did or tried to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 #[value(rename_all = "kebab-case")]
 pub enum Action {
-    /// Asked for an account to be enrolled.
+    /// Enrolled an account.
     Enroll,
-    /// Asked for many accounts to be enrolled, or what would be.
+    /// Imported accounts, or did a dry run.
     Import,
     /// Approved an enrollment or a request.
     Approve,
     /// Rejected an enrollment or a request.
     Reject,
-    /// Ended an enrollment or import that was running.
+    /// Canceled a running enrollment or import.
     Terminate,
     /// Read an account's code.
     ReadCode,
-    /// Was given one of an account's recovery codes.
+    /// Took one of an account's recovery codes.
     TakeRecoveryCode,
     /// Had a code checked.
     VerifyCode,
-    /// Called an account something else.
+    /// Renamed an account.
     Rename,
-    /// Put an account into another group, or under other tags.
+    /// Moved an account to another group, or changed its tags.
     File,
-    /// Said that another service accepts an account's codes.
+    /// Proved that the other service accepts an account's codes.
     Prove,
     /// Disabled an account.
     Delete,
-    /// Brought a deleted account back.
+    /// Restored a deleted account.
     Restore,
     /// Opened a browser session.
     LogIn,
-    /// Ended one's own browser session.
+    /// Logged out of a browser session.
     LogOut,
-    /// Made a link that logs a browser in.
+    /// Created a login link.
     MakeLoginLink,
-    /// Made an API key.
+    /// Created an API key.
     CreateKey,
     /// Revoked an API key.
     RevokeKey,
-    /// Made a key that mandates are signed with from then on.
+    /// Created a key that signs mandates from then on.
     RotateMandateKey,
-    /// Let nothing count any more that a key has signed.
+    /// Retired a key: nothing that it signed is valid any more.
     RetireMandateKey,
-    /// A key was renewed under the same name.
+    /// Rotated an API key.
     RotateKey,
-    /// Let a key read an account.
+    /// Granted an account to a key.
     Grant,
-    /// Took that back.
+    /// Removed a grant.
     Withdraw,
-    /// Asked to read an account's codes for a while.
+    /// Requested to read an account's codes.
     RequestRead,
-    /// Asked for an account's URI.
+    /// Requested an account's URI.
     RequestExport,
-    /// Asked to hand an account to another installation.
+    /// Requested to transfer an account to another installation.
     RequestTransfer,
-    /// Asked to destroy an account.
+    /// Requested to destroy an account.
     RequestDelete,
-    /// Asked for an account's recovery codes to be set.
+    /// Requested to set an account's recovery codes.
     RequestRecoveryCodes,
-    /// Took a request back, or stopped what it had started.
+    /// Withdrew a request, or stopped what it had started.
     CancelRequest,
-    /// Was given an account's URI.
+    /// Exported an account's URI.
     Export,
-    /// Set whether an account's codes are read with an approval only.
+    /// Guarded an account, or removed its guard.
     Guard,
-    /// Read this record.
+    /// Read the audit log.
     ReadAudit,
-    /// Was given a link that opens the task hub's dashboard.
+    /// Created a link that opens the task hub's dashboard.
     OpenDashboard,
-    /// Let the record continue although entries that it had are missing.
+    /// Accepted that entries of the audit log are missing.
     AcceptLoss,
-    /// Gave a secret of the installation another value.
+    /// Rotated a secret of the installation.
     RotateSecret,
-    /// Moved old entries of this record into an archive.
+    /// Moved old entries of the audit log into an archive.
     ArchiveAudit,
-    /// Made a backup of the installation.
+    /// Created a backup of the installation.
     Backup,
     /// Restored the installation from a backup.
     RestoreBackup,
@@ -142,7 +142,7 @@ pub enum Action {
     Purge,
     /// A worker sent a notice.
     Notify,
-    /// A worker did something else; the reason begins with what.
+    /// A worker did something else, named at the beginning of the reason.
     Work,
 }
 
@@ -215,15 +215,15 @@ impl fmt::Display for Action {
     }
 }
 
-/// Whether it was done.
+/// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It was, or was accepted.
+    /// It was done or accepted.
     Done,
-    /// The caller may not, or asked for something that cannot be.
+    /// The caller may not do this, or the request was invalid.
     Refused,
-    /// The server could not.
+    /// The server failed.
     Failed,
 }
 
@@ -239,19 +239,19 @@ impl Outcome {
     }
 }
 
-/// What it was done to.
+/// What an action was applied to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Subject(pub String);
 
-/// What is to be recorded: an entry without its place in the chain.
+/// An entry before it has a place in the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
     /// When, to the millisecond.
     #[serde(serialize_with = "millis")]
     pub at: DateTime<Utc>,
-    /// What.
+    /// The action.
     pub action: Action,
     /// Who: a caller's name; `local` for commands on the data folder, `worker` for a
     /// worker, `system` for the server itself.
@@ -260,32 +260,32 @@ pub struct Event {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub from: Option<IpAddr>,
-    /// To what: an enrollment's or account's id, or a key's name.
+    /// The subject: an enrollment's or account's id, or a key's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub subject: Option<Subject>,
-    /// Whether it was done.
+    /// How it ended.
     pub outcome: Outcome,
-    /// The code of the problem that it was answered with.
+    /// The code of the problem in the answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Why, as the caller said; at most 200 characters.
+    /// The caller's reason; at most 200 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The request, as in the log.
+    /// The HTTP request's id, as in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// For how many more readings of the same code this stands, the last of which was at
-    /// this time; none for the first one, which has an entry of its own.
+    /// How many more readings of the same code this entry counts, the last of which was at
+    /// this time; none for the first, which has an entry of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u64>,
-    /// What was changed, with the values before and after; at most 16.
+    /// The changed fields, with the values before and after; at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<FieldChange>,
     /// The enrollment or request for which a worker did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// The place in the workers' journal from which it was copied.
+    /// The entry's place in the workers' journal, if it was copied from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub journal: Option<u64>,
 }
@@ -326,8 +326,8 @@ impl Event {
         self
     }
 
-    /// The same with a reason, cut to what is kept. Words in it that look like a secret
-    /// are left out: this log may not contain one, even if it was put in the wrong place.
+    /// The same with a reason, cut to the longest that is kept. Words that look like a secret
+    /// are redacted: the log must not contain one, even if someone typed it in the wrong place.
     #[must_use]
     pub fn because(mut self, reason: &str) -> Self {
         let reason = without_secrets(&one_line(reason));
@@ -342,7 +342,7 @@ impl Event {
     }
 }
 
-/// Always three digits after the seconds, so that texts sort as times do.
+/// Always three digits after the seconds, so that times sort as text.
 pub(super) fn written(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -355,12 +355,12 @@ fn millis<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Its place in the record.
+    /// Its place in the audit log.
     pub sequence: u64,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
-    /// The chain up to here, in hexadecimal.
+    /// The chain's hash up to here, in hexadecimal.
     pub hash: String,
 }
 

@@ -1,4 +1,4 @@
-//! What can be wrong with the record.
+//! What can be wrong with the audit log.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use thiserror::Error;
 
 use super::head::Head;
 
-/// Why the record cannot be written or read.
+/// Why the audit log cannot be written or read.
 #[derive(Debug, Error)]
 pub enum AuditError {
-    /// The database refused.
+    /// The database failed.
     #[error("the audit log cannot be used: {0}")]
     Store(#[from] rusqlite::Error),
     /// It was copied while it was in use, without its log.
@@ -24,7 +24,7 @@ pub enum AuditError {
         "the audit log has version {0}, which is newer than this program: use the newer program"
     )]
     Newer(i64),
-    /// There never was a record in this folder.
+    /// This folder never had an audit log.
     #[error(
         "there is no audit log in {}: name the server's data folder with --data-dir", .0.display()
     )]
@@ -35,10 +35,10 @@ pub enum AuditError {
          --reason TEXT` to continue without it, which is recorded"
     )]
     Incomplete(#[from] Loss),
-    /// Nothing is missing that could be accepted.
+    /// No entries are missing, so there is no loss to accept.
     #[error("nothing is missing from the audit log: there is no loss to accept")]
     NothingLost,
-    /// An archive is no archive, or not whole.
+    /// A file is not an archive, or is incomplete.
     #[error("{}: {reason}", path.display())]
     Archive {
         /// The file.
@@ -46,16 +46,16 @@ pub enum AuditError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A head is of an entry that is in an archive.
+    /// The entry of a head was archived.
     #[error("entry {0} was archived: name the archives with --archive")]
     InArchive(u64),
-    /// Someone else archives at the same time.
+    /// Another process is archiving.
     #[error("the audit log is being archived by another process; look at its archive first")]
     ArchivedMeanwhile,
     /// The workers' journal cannot be read.
     #[error("the journal of what workers did cannot be read: {0}")]
     Journal(String),
-    /// An entry cannot be written as JSON, or what is there is none.
+    /// An entry cannot be written as JSON, or read from it.
     #[error("entry {sequence} of the audit log cannot be read; see `countersign audit verify`")]
     Unreadable {
         /// The entry's place.
@@ -64,7 +64,7 @@ pub enum AuditError {
     /// The shared database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// The writer is gone: the server is stopping.
+    /// The writer has stopped: the server is shutting down.
     #[error("the audit log is closed")]
     Closed,
 }
@@ -75,35 +75,35 @@ impl Failure for AuditError {
     }
 }
 
-/// What a record lacks, as far as its head tells.
+/// What the audit log lacks, according to its head.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Loss {
-    /// Entries were cut off its end.
+    /// Entries are missing from its end.
     #[error(
         "the audit log ends at entry {ends}, but entry {noted} had been written: it was truncated, or replaced by an older copy"
     )]
     Cut {
         /// Its last entry.
         ends: u64,
-        /// The last entry that is known of.
+        /// The last entry that was noted.
         noted: u64,
     },
     /// All of them: the database is gone or empty.
     #[error("the audit log is missing or empty, but {noted} entries had been written")]
     Emptied {
-        /// The last entry that is known of.
+        /// The last entry that was noted.
         noted: u64,
     },
-    /// It has another entry at a place than was noted.
+    /// The entry at a place is not the noted one.
     #[error("entry {sequence} of the audit log does not have the hash in audit-head")]
     Other {
         /// The place.
         sequence: u64,
     },
-    /// There are entries, but no head beside them.
+    /// There are entries, but no head.
     #[error("the audit log has no head (the file audit-head), so it may have been truncated")]
     HeadMissing,
-    /// What is there as the head was not written with this key.
+    /// The head was not written with this key.
     #[error(
         "the audit log's head (the file audit-head) was changed, or server.key is not the key that it was written with"
     )]
@@ -111,7 +111,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// What a record lacks that ends at `ends`, before what was noted.
+    /// What an audit log lacks that ends at `ends`, before the noted entry.
     pub(super) const fn of(ends: u64, noted: &Head) -> Self {
         let noted = noted.sequence;
         match ends {
@@ -133,16 +133,16 @@ impl Loss {
     }
 }
 
-/// What a check of the whole chain has found.
+/// The result of checking the whole chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Every entry is as it was written, up to this end.
     Intact(Head),
-    /// This entry, or one before it, was changed, removed or put in.
+    /// This entry, or one before it, was changed, removed or inserted.
     Broken {
-        /// The first place where the chain does not hold.
+        /// The first place where the chain is broken.
         sequence: u64,
     },
-    /// What is there is as it was written, but not all is there.
+    /// The entries are as they were written, but some are missing.
     Incomplete(Loss),
 }

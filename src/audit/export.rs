@@ -6,7 +6,7 @@ use super::entry::{Entry, Event, Outcome};
 ///
 /// # Errors
 ///
-/// Never for entries that were read from a record.
+/// Never for entries that were read from the audit log.
 pub fn json_line(entry: &Entry) -> Result<String, serde_json::Error> {
     serde_json::to_string(entry)
 }

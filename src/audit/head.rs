@@ -1,14 +1,14 @@
-//! Where the record's end is noted a second time: a file beside the database.
+//! The file beside the database that notes the audit log's end a second time.
 //!
-//! A chain whose end was cut off is whole, only shorter. So after each commit the last
+//! A truncated chain is valid, only shorter. So after each commit the last
 //! entry's place and hash are noted in a file of its own, under a key derived from the
-//! server's. The record may be ahead of that note, by what was committed after the note was
-//! last written; a record that is behind it has lost entries.
+//! server's. The log may be ahead of that note, by what was committed after the note was
+//! last written; a log that is behind it has lost entries.
 //!
-//! One loss is nobody's doing. Commits are not flushed to the disk one by one, so when the
-//! machine loses its power, the last moment's entries may go while the note stays. The note
-//! therefore also says which entry was flushed and in which run of the machine
-//! (`boot_id`): after a restart of the machine a record may end between that entry and the
+//! One kind of loss is not an attack. Commits are not flushed to the disk one by one, so when the
+//! machine loses power, the last moment's entries may be lost while the note stays. The note
+//! therefore also says which entry was flushed and in which boot of the machine
+//! (`boot_id`): after a restart of the machine the log may end between that entry and the
 //! noted one.
 
 use std::fs::{self, File, OpenOptions};
@@ -28,15 +28,15 @@ const LABEL: &[u8] = b"countersign audit head v1";
 const MAGIC: &str = "countersign-audit-head-1";
 /// The longest line that is read, in bytes.
 const MAX_LINE: u64 = 1024;
-/// Stands for the run of a machine that does not tell.
+/// Stands for the boot of a machine that has no boot id.
 const NO_BOOT: &str = "-";
 
-/// A place in the record, and its hash.
+/// A place in the audit log, and its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
     /// The entry's place; 0 before the first.
     pub sequence: u64,
-    /// The chain up to there.
+    /// The chain's hash up to there.
     pub hash: [u8; 32],
 }
 
@@ -58,16 +58,16 @@ impl std::fmt::Display for Head {
     }
 }
 
-/// What the file says.
+/// The file's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Note {
     /// The last entry.
     pub(super) head: Head,
-    /// How often someone has accepted that entries are missing.
+    /// How many losses were accepted.
     pub(super) losses: u64,
     /// The last entry that is known to be on the disk.
     pub(super) durable: u64,
-    /// The run of the machine in which this was noted.
+    /// The boot of the machine in which this was noted.
     pub(super) boot: String,
 }
 
@@ -77,8 +77,8 @@ impl Note {
         (self.losses, self.head.sequence) > (other.losses, other.head.sequence)
     }
 
-    /// Whether a record that ends at `ends`, before the noted place, may have lost the rest
-    /// to a restart of the machine.
+    /// Whether an audit log that ends at `ends`, before the noted place, may have lost the rest
+    /// in a restart of the machine.
     pub(super) fn lost_at_restart(&self, ends: u64, boot: &str) -> bool {
         ends >= self.durable && self.boot != boot && self.boot != NO_BOOT && boot != NO_BOOT
     }
@@ -130,12 +130,12 @@ impl Note {
     }
 }
 
-/// What is found where the file should be.
+/// What was found at the file's path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// No file.
     Nothing,
-    /// Something that this installation has not written, or not with this key.
+    /// Content that was not written by this installation or with this key.
     Garbage,
     /// A note.
     Note(Note),
@@ -159,19 +159,19 @@ impl HeadFile {
         }
     }
 
-    /// The same in another run of the machine.
+    /// The same in another boot of the machine.
     #[cfg(test)]
     pub(super) fn in_boot(mut self, boot: &str) -> Self {
         boot.clone_into(&mut self.boot);
         self
     }
 
-    /// In which run of the machine this is.
+    /// The current boot of the machine.
     pub(super) fn boot(&self) -> &str {
         &self.boot
     }
 
-    /// What is there.
+    /// Reads the file.
     pub(super) fn read(&self) -> io::Result<Found> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
@@ -189,8 +189,8 @@ impl HeadFile {
         Ok(Note::parse(&text, &self.key).map_or(Found::Garbage, Found::Note))
     }
 
-    /// Notes `head` after `losses` accepted losses, unless something newer is noted. What
-    /// is there survives this process; see [`HeadFile::flush`] for the machine.
+    /// Notes `head` after `losses` accepted losses, unless a newer one is noted. The
+    /// note survives this process; [`HeadFile::flush`] makes it survive the machine.
     pub(super) fn write(&self, head: &Head, losses: u64) -> io::Result<Note> {
         self.update(|found| {
             let durable = match found {
@@ -223,8 +223,8 @@ impl HeadFile {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Changes what is there while no other process does. The file's place never holds
-    /// half a note: it is made under another name, and a line is shorter than what a disk
+    /// Changes the file under a lock. Its path never holds
+    /// half a note: it is created under another name, and a line is shorter than what a disk
     /// writes at once.
     fn update(&self, change: impl FnOnce(&Found) -> Option<Note>) -> io::Result<Note> {
         let mut file = match OpenOptions::new().read(true).write(true).open(&self.path) {
@@ -241,7 +241,7 @@ impl HeadFile {
         match (change(&found), found) {
             (Some(note), _) => {
                 file.rewind()?;
-                // What a longer line leaves behind comes after this one's end.
+                // The rest of a longer line comes after this one's end.
                 file.write_all(note.line(&self.key).as_bytes())?;
                 Ok(note)
             }
@@ -261,7 +261,7 @@ impl HeadFile {
     }
 }
 
-/// What tells one run of this machine from another.
+/// Identifies the current boot of this machine.
 fn boot_id() -> String {
     let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let text = text.trim();
@@ -291,7 +291,7 @@ mod tests {
         let (folder, file) = file();
         assert_eq!(file.read().unwrap(), Found::Nothing);
         file.write(&head(3), 0).unwrap();
-        // A process that was overtaken comes late.
+        // A process with an older head writes late.
         let kept = file.write(&head(2), 0).unwrap();
         assert_eq!(kept.head, head(3));
         assert_eq!(file.read().unwrap(), Found::Note(kept));
@@ -333,7 +333,7 @@ mod tests {
                 boot: file.boot().to_owned(),
                 ..note.clone()
             };
-            // A machine that does not tell its runs apart excuses nothing.
+            // A machine without boot ids excuses nothing.
             let tells = file.boot() != NO_BOOT;
             assert_eq!(
                 note.lost_at_restart(ends, boot),

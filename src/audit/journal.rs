@@ -1,8 +1,8 @@
-//! What workers did, copied from their journal into the record: each entry once.
+//! Copies what workers did from their journal into the audit log: each entry once.
 //!
 //! A worker writes what it does to accounts, and what it refuses, into a journal that it
-//! shares with the front door. The front door copies that, so that one record tells all of
-//! it and its chain covers it. How far it has copied is kept in the record's database and
+//! shares with the front door. The front door copies that, so that one log holds all of
+//! it and its chain covers it. How far it has copied is kept in the log's database and
 //! changed in the transaction that appends the entries, so that a crash neither loses nor
 //! repeats one.
 
@@ -25,21 +25,21 @@ use super::store::{AuditStore, place};
 
 /// How often the journal is checked without a notification, and how long after a failure.
 const LOOK: Duration = Duration::from_secs(1);
-/// The longest pause after failures.
+/// The longest wait after failures.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How many entries are copied in one transaction.
 const BATCH: usize = 256;
-/// How many batches are copied before a stop is looked for.
+/// How many batches are copied before it checks whether to stop.
 const BATCHES: usize = 64;
 /// The longest id or name from the journal that is kept, in characters.
 const MAX_NAME: usize = 128;
 
-/// A failure of a journal, in words.
+/// Why a journal could not be read, as text.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The journal that workers append to.
 pub trait Journal: Send + Sync + 'static {
-    /// What tells this journal from every other one, also from one that replaces it.
+    /// Identifies this journal, also among journals that replace each other.
     fn id(&self) -> String;
 
     /// The entries after the place `seq`, in the order of their places, at most `limit`.
@@ -58,31 +58,31 @@ pub struct JournalEntry {
     pub seq: u64,
     /// When.
     pub at: DateTime<Utc>,
-    /// The enrollment or request for which it was.
+    /// The enrollment or request that it belonged to.
     pub instance: String,
     /// The account, where there is one.
     pub account: Option<String>,
-    /// What: `store`, `seal`, `disable`, `restore`, `purge`, `notify` or another code.
+    /// The action: `store`, `seal`, `disable`, `restore`, `purge`, `notify` or another code.
     pub action: String,
-    /// Whether it was done.
+    /// How it ended.
     pub outcome: JournalOutcome,
-    /// Why it was refused, as a code, or a word about what was done.
+    /// Why it was refused, as a code, or a detail of what was done.
     pub reason: Option<String>,
-    /// Who did it: `worker`.
+    /// The caller: `worker`.
     pub by: String,
 }
 
-/// Whether a worker did what it was asked to do.
+/// How a worker's action ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalOutcome {
-    /// It did.
+    /// It was done.
     Done,
-    /// It refused.
+    /// It was refused.
     Refused,
 }
 
 impl JournalEntry {
-    /// The same as an event of the record.
+    /// The entry as an event of the audit log.
     fn event(&self) -> Event {
         let action = match self.action.as_str() {
             "store" => Action::Store,
@@ -115,7 +115,7 @@ impl JournalEntry {
     }
 }
 
-/// A name as it is kept. That of an instance may be any text that someone gave to the hub.
+/// A name as it is kept. An instance's id may be any text that a client gave to the hub.
 fn name(text: &str) -> String {
     let text = without_secrets(text);
     let shown = text
@@ -124,7 +124,7 @@ fn name(text: &str) -> String {
     shown.take(MAX_NAME).collect()
 }
 
-/// Whether a text is a code and no sentence.
+/// Whether a text is a code rather than a sentence.
 fn is_code(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text
@@ -148,7 +148,7 @@ impl AuditStore {
         let (events, last) = events(from, entries)?;
         self.append_with(&events, |transaction| {
             if mark(transaction, id)? != from {
-                // Nothing is appended, and the next look begins after what was copied.
+                // Nothing is appended, and the next attempt begins after what was copied.
                 let both = "another process copies it too".to_owned();
                 return Err(AuditError::Journal(both));
             }
@@ -188,7 +188,7 @@ fn mark(connection: &Connection, id: &str) -> rusqlite::Result<u64> {
     Ok(mark.and_then(|mark| u64::try_from(mark).ok()).unwrap_or(0))
 }
 
-/// The task that copies.
+/// The task that copies the journal.
 pub struct Ingester {
     inside: Arc<Mutex<Inside>>,
     wake: Arc<Notify>,
@@ -198,13 +198,13 @@ struct Inside {
     record: Record,
     journal: Arc<dyn Journal>,
     id: String,
-    /// Whether the last entry that was copied was seen to be there still.
+    /// Whether the last copied entry was seen to still exist.
     checked: bool,
 }
 
 impl Ingester {
-    /// Will copy `journal` into the record at `path`. Every append to the journal in this
-    /// process may say so by `wake`. Blocks for the opening.
+    /// Prepares to copy `journal` into the audit log at `path`. Each append to the journal in this
+    /// process may announce itself through `wake`. Blocks while opening.
     ///
     /// # Errors
     ///
@@ -240,11 +240,11 @@ impl Ingester {
         }
     }
 
-    /// Copies what exists and what arrives, until asked to stop; then what exists by then.
+    /// Copies entries as they arrive until asked to stop, then those that exist by then.
     pub async fn run(self, stop: CancellationToken) {
         let mut wait = LOOK;
         loop {
-            // Looked at first, so that what came before the stop is copied after it.
+            // Checked first, so that what came before the stop is copied after it.
             let stopping = stop.is_cancelled();
             let inside = Arc::clone(&self.inside);
             let copied = tokio::task::spawn_blocking(move || {
@@ -266,7 +266,7 @@ impl Ingester {
             let told = async {
                 match wait {
                     LOOK => self.wake.notified().await,
-                    // After a failure, news is no reason to try again sooner.
+                    // After a failure, new entries do not shorten the wait.
                     _ => std::future::pending().await,
                 }
             };
@@ -396,7 +396,7 @@ mod tests {
         let mut first = inside(folder.path(), &journal);
         let mut second = inside(folder.path(), &journal);
         first.copy().unwrap();
-        // One that had read the same entries before the other wrote them.
+        // A task that read the same entries before the other wrote them.
         let entries = journal.after(0, 10).unwrap();
         assert!(second.record.copy("journal-1", 0, &entries).is_err());
         journal.add("notify", JournalOutcome::Done, None);

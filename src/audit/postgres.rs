@@ -1,8 +1,8 @@
-//! The record in the shared database: PostgreSQL, with one chain for all front doors.
+//! The audit log in the shared database: PostgreSQL, with one chain for all front doors.
 //!
 //! Each writer locks the chain's end and continues from there. Each front door also notes
-//! the end that it saw last, in its memory and in a file of its own machine, and appends
-//! nothing to a record that does not go as far: a database that was replaced by an older copy
+//! the end that it saw last, in memory and in a file on its own machine, and appends
+//! nothing to a log that ends before that: a database that was replaced by an older copy
 //! is noticed while the front door runs and when it starts.
 
 use std::path::Path;
@@ -20,10 +20,10 @@ use super::journal::{self, JournalEntry};
 use super::store::{AuditQuery, beginning, key_of, link, place};
 use crate::access::secret;
 
-/// How many entries are read at once while the chain is followed.
+/// How many entries are read at once while the chain is checked.
 const AT_ONCE: i64 = 1_000;
 
-/// The record of an installation, in its shared database. Clones are the same.
+/// An installation's audit log in its shared database. Clones share it.
 #[derive(Clone)]
 pub struct PostgresAudit {
     database: Database,
@@ -45,13 +45,13 @@ impl Inside {
 }
 
 impl PostgresAudit {
-    /// Opens the record in `database`, and begins it if there never was one. Its key is
+    /// Opens the audit log in `database`, and creates it if there never was one. Its key is
     /// derived from `server_key`, which all front doors share; the end is noted in `folder`.
     ///
     /// # Errors
     ///
     /// [`AuditError`], whose text says what to do; [`AuditError::Incomplete`] when entries
-    /// are missing that this machine knows of.
+    /// are missing that this machine has noted.
     pub async fn open(
         database: Database,
         folder: &Path,
@@ -95,13 +95,13 @@ impl PostgresAudit {
         Ok(opened)
     }
 
-    /// Appends events in their order, all or none. When it has returned, they are on the
-    /// database's disk. Answers the chain's new end.
+    /// Appends events in order, all or none. When this returns, they are on the
+    /// database's disk. Returns the chain's new end.
     ///
     /// # Errors
     ///
     /// [`AuditError`]; [`AuditError::Incomplete`] when entries are missing that this process
-    /// knows of.
+    /// has noted.
     pub async fn append(&self, events: &[Event]) -> Result<Head, AuditError> {
         let (events, inside) = (events.to_vec(), Arc::clone(&self.inside));
         let end = self
@@ -192,14 +192,14 @@ impl PostgresAudit {
             .await
     }
 
-    /// Follows the whole chain, and compares its end with the end that this machine has noted
+    /// Checks the whole chain, and compares its end with the end that this machine has noted
     /// and, if given, with one that was `kept` elsewhere.
     ///
     /// # Errors
     ///
     /// [`AuditError`] when it cannot be read.
     pub async fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
-        // Before the entries: those that are appended meanwhile are none too few.
+        // Before the entries: entries appended in the meantime are not counted as missing.
         let mut noted: Vec<Head> = kept.cloned().into_iter().collect();
         noted.push(self.inside.known().clone());
         noted.push(
@@ -250,7 +250,7 @@ impl PostgresAudit {
         })
     }
 
-    /// Notes the end, unless a further one is noted.
+    /// Notes the end, unless a later one is noted.
     async fn note(&self, end: Head) {
         {
             let mut known = self.inside.known();
@@ -260,7 +260,7 @@ impl PostgresAudit {
         }
         let inside = Arc::clone(&self.inside);
         let noted = tokio::task::spawn_blocking(move || inside.file.write(&end, 0)).await;
-        // The entries are there. A note that lags says less, and never anything wrong.
+        // The entries are written. A note that lags behind is incomplete, never wrong.
         match noted {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
@@ -271,7 +271,7 @@ impl PostgresAudit {
     }
 }
 
-/// What was noted and is another entry than the one at `at`.
+/// What was noted, if it differs from the entry at `at`.
 fn differing(noted: &[Head], at: &Head) -> Option<Loss> {
     let other = |head: &&Head| head.sequence == at.sequence && !secret::same(&head.hash, &at.hash);
     noted.iter().find(other).map(|head| Loss::Other {
@@ -318,7 +318,7 @@ async fn last(transaction: &Transaction<'_>) -> Result<Head, AuditError> {
 }
 
 fn head(row: Option<Row>) -> Result<Head, AuditError> {
-    // Someone has removed it, and with it who knows what.
+    // Someone has removed it, and perhaps more.
     let row = row.ok_or(Loss::HeadMissing)?;
     let sequence = unsigned(value(&row, 0)?);
     let hash: Vec<u8> = value(&row, 1)?;
@@ -330,7 +330,7 @@ fn head(row: Option<Row>) -> Result<Head, AuditError> {
     })
 }
 
-/// Checks that a record that ends at `end` has what is known of it.
+/// Checks that an audit log that ends at `end` has every noted entry.
 async fn check(transaction: &Transaction<'_>, end: &Head, known: &Head) -> Result<(), AuditError> {
     if known.sequence > end.sequence {
         return Err(Loss::of(end.sequence, known).into());
@@ -341,7 +341,7 @@ async fn check(transaction: &Transaction<'_>, end: &Head, known: &Head) -> Resul
     let there: Option<Vec<u8>> = if known.sequence == end.sequence {
         Some(end.hash.to_vec())
     } else if known.sequence == 0 {
-        // Every chain begins the same.
+        // Every chain begins with the same hash.
         return Ok(());
     } else {
         let sql = "SELECT hash FROM audit_entries WHERE sequence = $1";
@@ -383,7 +383,7 @@ async fn append(
     Ok(Head { sequence, hash })
 }
 
-/// What entries are asked for by.
+/// The parameters of a query.
 #[derive(PartialEq, Eq)]
 struct Asked {
     at: String,
@@ -405,14 +405,14 @@ impl Asked {
     }
 }
 
-/// The hash of the entry in `row`, if it is the one that follows in the chain: `next` has its
+/// The hash of the entry in `row`, if it is the next one in the chain: `next` has its
 /// place and the hash before it.
 fn follow(key: &[u8; 32], next: &Head, row: &Row) -> Result<Option<[u8; 32]>, AuditError> {
     let text: String = value(row, 1)?;
     let hash = link(key, &next.hash, next.sequence, &text);
     let kept: Vec<u8> = value(row, 2)?;
     let is_next = unsigned(value(row, 0)?) == next.sequence && secret::same(&hash, &kept);
-    // One that is found by another name than it says is as good as removed.
+    // An entry that its columns misrepresent could not be found; that counts as changed.
     let asked = Asked {
         at: value(row, 3)?,
         action: value(row, 4)?,
@@ -474,7 +474,7 @@ async fn select(
         .collect()
 }
 
-/// The value of a column, which has the type that it was made with.
+/// The value of a column, which has the type of its definition.
 fn value<T: for<'r> countersign_database::FromSql<'r>>(
     row: &Row,
     column: usize,

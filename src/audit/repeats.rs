@@ -1,11 +1,11 @@
-//! Readings that tell nothing new: counted, not written one by one.
+//! Repeated readings: counted, not written one by one.
 //!
 //! A page that someone leaves open reads the codes in view at every time step, and a script
 //! may ask for the same code many times a second. The first reading is an entry like any other
 //! and is there before the code is given out; those after it by the same caller, from the same
 //! address and for the same reason are counted, in one browser session or, with a key or a
-//! token, while it is the same code. One more entry tells how many they were and when the last
-//! was. A crash can lose that number, never that the caller has read the account.
+//! token, while it is the same code. One more entry says how many there were and when the last
+//! was. A crash can lose that number, but not the fact that the caller has read the account.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -15,26 +15,26 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::entry::Event;
 
-/// How many accounts of sessions are followed at a time. Of others every reading is written.
+/// How many accounts of sessions are followed at a time. Beyond that, every reading is written.
 const MOST: usize = 10_000;
-/// For how long readings are counted before an entry tells how many they were.
+/// For how long readings are counted before an entry says how many there were.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
 /// How long after the last reading that entry is written.
 const PAUSE: TimeDelta = TimeDelta::minutes(5);
 
-/// What tells one browser session from another, and nothing more about it.
+/// Distinguishes browser sessions, and reveals nothing more about them.
 pub(crate) type SessionMark = [u8; 16];
 
-/// Which readings are counted together.
+/// The readings that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Together {
     /// Those of one browser session.
     Session(SessionMark),
-    /// Those of the code that is shown until then.
+    /// Those of the code that is valid until then.
     Code(DateTime<Utc>),
 }
 
-/// Accounts that someone reads and whose first reading is recorded.
+/// Accounts whose first reading is recorded and whose further readings are counted.
 #[derive(Default)]
 pub(super) struct Repeats {
     open: Mutex<HashMap<u64, Open>>,
@@ -61,7 +61,7 @@ impl Open {
 
 impl Repeats {
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
-        // A count that a panic left out is one reading.
+        // A panic loses one reading at most.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -81,7 +81,7 @@ impl Repeats {
         let mut open = self.open();
         let Some(open) = open.get_mut(&key).filter(|open| {
             let known = &open.event;
-            // Two readings may have one hash, and neither may hide the other.
+            // Two readings may have the same hash, and neither may hide the other.
             open.together == together
                 && !open.is_over(event.at)
                 && known.caller == event.caller
@@ -118,7 +118,7 @@ impl Repeats {
         self.open().is_empty()
     }
 
-    /// The entries for what is over at `now`, or for everything without it.
+    /// The entries for the counts that ended by `now`, or for all of them without it.
     pub(super) fn take(&self, now: Option<DateTime<Utc>>) -> Vec<Event> {
         self.open()
             .extract_if(|_, open| now.is_none_or(|now| open.is_over(now)))

@@ -1,8 +1,8 @@
-//! Sends the record to a collector of OpenTelemetry: each entry at least once.
+//! Sends the audit log to an OpenTelemetry collector: each entry at least once.
 //!
-//! The record in the data folder stays the one that counts. How far it was sent is kept
-//! beside it, so a collector that is away for an hour gets that hour when it is back, and
-//! entries that commands on the data folder write go out too. An entry's sequence tells
+//! The log in the data folder remains authoritative. How far it was sent is kept
+//! beside it, so a collector that is down for an hour receives that hour when it is back, and
+//! entries that commands on the data folder write are sent too. An entry's sequence tells
 //! a collector whether one is missing or duplicated.
 
 use std::path::{Path, PathBuf};
@@ -27,18 +27,18 @@ use super::writer::AuditReader;
 use crate::private_file;
 use crate::telemetry::otlp;
 
-/// The name of every such log record, and of what makes them.
+/// The name of these log records and of their instrumentation scope.
 const EVENT: &str = "countersign.audit";
 /// How many entries are sent at a time.
 const BATCH: usize = 256;
-/// How often is looked for entries that other processes wrote.
+/// How often it checks for entries of other processes.
 const LOOK: Duration = Duration::from_secs(30);
-/// How long what is left may take to be sent when the process ends.
+/// How long sending the rest may take when the process ends.
 const LAST: Duration = Duration::from_secs(5);
-/// How long after a failure is tried again: at first, and at most.
+/// The wait after a failure: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// The task that sends.
+/// The task that sends entries.
 pub(crate) struct Shipper {
     audit: AuditReader,
     mark: Arc<Mark>,
@@ -52,19 +52,19 @@ enum Unsent {
     Record(AuditError),
     Collector(String),
     Mark(std::io::Error),
-    /// The process ends and will not wait any longer.
+    /// The process ends and does not wait any longer.
     Late,
 }
 
-/// Waits until a stop has been asked for and the time after it is over.
+/// Waits until a stop was requested and the time after it is over.
 async fn overdue(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(LAST).await;
 }
 
 impl Shipper {
-    /// Sends what `audit` holds to `endpoint`, from where the file `mark` says that it
-    /// was sent to. To be made inside a runtime.
+    /// Sends what `audit` holds to `endpoint`, starting where the file `mark` says that it
+    /// was sent to. Must be called on a runtime.
     pub(crate) fn new(
         audit: AuditReader,
         mark: PathBuf,
@@ -76,7 +76,7 @@ impl Shipper {
             audit,
             mark: Arc::new(Mark { path: mark }),
             exporter,
-            // Only makes the records; nothing is emitted through it.
+            // Only creates records; nothing is emitted through it.
             logger: SdkLoggerProvider::builder().build().logger(EVENT),
             scope: InstrumentationScope::builder(EVENT).build(),
         })
@@ -86,7 +86,7 @@ impl Shipper {
     pub(crate) async fn run(self, stop: CancellationToken) {
         let sent = AtomicU64::new(self.mark.read());
         let mut wait = RETRY.0;
-        // Begins once, so that trying again at the end does not make the end later.
+        // Begins once, so that retries at the end do not postpone it.
         let mut overdue = pin!(overdue(&stop));
         loop {
             let stopping = stop.is_cancelled();
@@ -111,7 +111,7 @@ impl Shipper {
                         () = stop.cancelled() => {}
                     }
                 }
-                // New entries are no reason to try again sooner.
+                // New entries do not shorten the wait.
                 Err(unsent) => {
                     unsent.log(wait);
                     tokio::select! {
@@ -124,7 +124,7 @@ impl Shipper {
         }
     }
 
-    /// Sends every entry after `sent`, which moves along.
+    /// Sends every entry after `sent`, and advances it.
     async fn send_all(&self, sent: &AtomicU64) -> Result<(), Unsent> {
         loop {
             let query = AuditQuery {
@@ -213,7 +213,7 @@ impl Unsent {
             Self::Record(error) => tracing::error!(%error, "sending the audit log failed"),
             Self::Collector(error) => tracing::warn!(
                 error,
-                "the collector accepted no audit entries; retrying in {seconds} s"
+                "the collector did not accept the audit entries; retrying in {seconds} s"
             ),
             Self::Late => tracing::warn!("audit entries were not sent in time"),
             Self::Mark(error) => tracing::error!(
@@ -224,12 +224,12 @@ impl Unsent {
     }
 }
 
-/// Up to which entry a collector has the record, by the file `mark`; none where there is no
-/// collector. What the file does not tell was not sent.
+/// The last entry that a collector has received, by the file `mark`; none where there is no
+/// collector. A missing or unreadable place means that nothing was sent.
 ///
 /// # Errors
 ///
-/// What the operating system says when the file cannot be read.
+/// The operating system's error when the file cannot be read.
 pub(crate) fn sent(mark: &Path) -> std::io::Result<Option<u64>> {
     match std::fs::read_to_string(mark) {
         Ok(text) => Ok(Some(text.trim().parse().unwrap_or(0))),
@@ -238,13 +238,13 @@ pub(crate) fn sent(mark: &Path) -> std::io::Result<Option<u64>> {
     }
 }
 
-/// The file that says how far the record was sent.
+/// The file that notes how far the audit log was sent.
 struct Mark {
     path: PathBuf,
 }
 
 impl Mark {
-    /// The last sequence that was sent. From the beginning if it is not known: sending
+    /// The last sequence that was sent. 0 if it is unknown: sending
     /// twice is better than never.
     fn read(&self) -> u64 {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();

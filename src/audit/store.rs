@@ -1,4 +1,4 @@
-//! The record's file: SQLite, appended to by transactions, never changed.
+//! The audit log's file: SQLite, appended to in transactions, never changed.
 
 use std::fs::File;
 use std::io;
@@ -22,7 +22,7 @@ pub use archive::Archived;
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
-/// Who does what a server does on its own.
+/// The caller of what a server does on its own.
 const SYSTEM: &str = "system";
 const LABEL: &[u8] = b"countersign audit v1";
 
@@ -55,7 +55,7 @@ CREATE TABLE marks (
 ) STRICT;
 ";
 
-/// Which entries are requested; nothing set but a limit means the first ones.
+/// Which entries to read; with only a limit, the first ones.
 #[derive(Clone, Debug, Default)]
 pub struct AuditQuery {
     /// By this caller only.
@@ -70,24 +70,24 @@ pub struct AuditQuery {
     pub until: Option<DateTime<Utc>>,
     /// The newest first instead of the oldest.
     pub newest_first: bool,
-    /// After this place, in the order asked for.
+    /// After this place, in the requested order.
     pub after: Option<u64>,
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
 }
 
-/// The record of one data folder.
+/// The audit log of one data folder.
 pub struct AuditStore {
     connection: Database,
     key: Zeroizing<[u8; 32]>,
     path: PathBuf,
     head: HeadFile,
-    /// What this process knows of the head on its own.
+    /// What this process remembers of the head.
     known: Option<Note>,
 }
 
 impl AuditStore {
-    /// Opens the record at `path` to be written, and makes it if there never was one. Its
+    /// Opens the audit log at `path` for writing, and creates it if there never was one. Its
     /// key is derived from `server_key`. Blocks.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl AuditStore {
         Ok(store)
     }
 
-    /// Opens the record at `path` to be read, and makes nothing.
+    /// Opens the audit log at `path` for reading, and creates nothing.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl AuditStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return lost(),
             Err(error) => return Err(AuditError::File(error)),
         }
-        // To be read only, but SQLite has to be able to put away what a process that was
+        // Only for reading, but SQLite must be able to clean up what a process that was
         // killed has left beside the database.
         let connection = Database::open(path)?;
         match version(&connection)? {
@@ -146,13 +146,13 @@ impl AuditStore {
         })
     }
 
-    /// Lets a record continue from where it ends now, although entries that it had are
-    /// missing, and records that with `reason`. Answers what was missing.
+    /// Lets the audit log continue from where it ends now, although entries are
+    /// missing, and records that with `reason`. Returns what was missing.
     ///
     /// # Errors
     ///
     /// [`AuditError::NothingLost`] when nothing is missing, [`AuditError::Nothing`] when
-    /// there never was a record.
+    /// there never was an audit log.
     pub fn accept_loss(
         path: &Path,
         server_key: &[u8; 32],
@@ -194,7 +194,7 @@ impl AuditStore {
         Ok(loss)
     }
 
-    /// The database, with neither tables nor any check.
+    /// The database, without tables or checks.
     fn make(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
         private_file::ensure(path).map_err(AuditError::File)?;
         let connection = Database::open(path)?;
@@ -214,8 +214,8 @@ impl AuditStore {
         })
     }
 
-    /// Makes what a new record needs, brings up one of an earlier release, and checks that
-    /// the record goes as far as its head says.
+    /// Creates what a new audit log needs, upgrades one of an earlier release, and checks that
+    /// it reaches its head.
     fn begin(&mut self) -> Result<(), AuditError> {
         let transaction = self
             .connection
@@ -277,7 +277,7 @@ impl AuditStore {
         Ok(())
     }
 
-    /// Appends events in their order, all or none.
+    /// Appends events in order, all or none.
     ///
     /// # Errors
     ///
@@ -289,7 +289,7 @@ impl AuditStore {
         self.append_with(events, |_| Ok(()))
     }
 
-    /// As [`AuditStore::append`], and does something else in the same transaction.
+    /// As [`AuditStore::append`], and runs something else in the same transaction.
     pub(super) fn append_with<'a>(
         &mut self,
         events: impl IntoIterator<Item = &'a Event>,
@@ -312,7 +312,7 @@ impl AuditStore {
         transaction.commit()?;
         match self.head.write(&end, losses) {
             Ok(note) => self.known = Some(note),
-            // The entries are there. A note that lags says less, and never anything wrong.
+            // The entries are written. A note that lags behind is incomplete, never wrong.
             Err(error) => {
                 tracing::error!(%error, "cannot write the audit log's head to {AUDIT_HEAD}");
             }
@@ -320,7 +320,7 @@ impl AuditStore {
         Ok(())
     }
 
-    /// Checks that the record goes as far as its head says.
+    /// Checks that the audit log reaches its head.
     ///
     /// # Errors
     ///
@@ -340,13 +340,13 @@ impl AuditStore {
         Ok(())
     }
 
-    /// What brings all that was appended so far to the disk; nothing if it is there.
+    /// What flushes all that was appended so far to the disk; none if it is there already.
     pub(super) fn unflushed(&self) -> Option<Syncing> {
         let note = self.known.as_ref()?;
         (note.durable < note.head.sequence).then(|| self.syncing(note.head.sequence))
     }
 
-    /// Notes that what [`Syncing`] said is on the disk.
+    /// Notes that what [`Syncing`] flushed is on the disk.
     pub(super) fn flushed(&mut self, sequence: u64) {
         if let Some(note) = &mut self.known {
             note.durable = note.durable.max(sequence);
@@ -378,7 +378,7 @@ impl AuditStore {
         }
     }
 
-    /// The entries that a query asks for, in its order.
+    /// The entries that match a query, in its order.
     ///
     /// # Errors
     ///
@@ -422,7 +422,7 @@ impl AuditStore {
         Ok(entries)
     }
 
-    /// Follows the whole chain, and compares its end with the head that is noted beside it
+    /// Checks the whole chain, and compares its end with the head that is noted beside it
     /// and, if given, with one that was `kept` elsewhere.
     ///
     /// # Errors
@@ -432,18 +432,18 @@ impl AuditStore {
         self.verify_with(kept, &[])
     }
 
-    /// As [`AuditStore::verify`], from the first entry on, with the archives that hold those
-    /// that are no more in the database.
+    /// As [`AuditStore::verify`], from the first entry on, with the archives that hold the entries
+    /// that are no longer in the database.
     ///
     /// # Errors
     ///
-    /// [`AuditError::Archive`] when one of them does not hold, or one is missing.
+    /// [`AuditError::Archive`] when one of them is invalid or missing.
     pub fn verify_with(
         &self,
         kept: Option<&Head>,
         archives: &[PathBuf],
     ) -> Result<Verdict, AuditError> {
-        // All of it as it is at one moment, also while it is archived.
+        // One consistent view, also while entries are being archived.
         let _reading = self.connection.unchecked_transaction()?;
         let start = archive::start(&self.connection, &self.key)?;
         if !archives.is_empty() {
@@ -469,7 +469,7 @@ impl AuditStore {
         if let Some(kept) = kept.filter(|it| archives.is_empty() && it.sequence < start.sequence) {
             return Err(AuditError::InArchive(kept.sequence));
         }
-        // Before the entries: those that are appended in the meantime are none too few.
+        // Before the entries: entries appended in the meantime are not counted as missing.
         let found = self.head.read().map_err(AuditError::File)?;
         let mut places: Vec<&Head> = kept.into_iter().collect();
         if let Found::Note(note) = &found {
@@ -518,7 +518,7 @@ impl AuditStore {
     }
 }
 
-/// Brings what was appended to the disk.
+/// Flushes what was appended to the disk.
 pub(super) struct Syncing {
     database: PathBuf,
     head: HeadFile,
@@ -526,17 +526,17 @@ pub(super) struct Syncing {
 }
 
 impl Syncing {
-    /// Does it. Blocks. Answers up to which entry it is there.
+    /// Flushes. Blocks. Returns the last entry that is on the disk.
     pub(super) fn run(self) -> io::Result<u64> {
         let mut log = self.database.clone().into_os_string();
         log.push("-wal");
         match File::open(&log) {
             Ok(file) => file.sync_data()?,
-            // All of it is in the database, and was brought there permanently.
+            // Everything is in the database file, where it is durable.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        // What is in the database itself, SQLite has brought to the disk before it let go of
+        // What is in the database itself, SQLite has flushed to the disk before it removed
         // the log. It is not opened here: closing it would end SQLite's own locks on it.
         self.head.flush(self.sequence)?;
         Ok(self.sequence)
@@ -547,7 +547,7 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// Brings tables of version 0, which were just made, or 1 up to what they are now.
+/// Upgrades tables of version 0, which were just created, or 1.
 fn upgrade(transaction: &Connection, before: i64) -> rusqlite::Result<()> {
     if before < SCHEMA_VERSION {
         transaction.execute_batch(MARKS)?;
@@ -579,8 +579,8 @@ fn append<'a>(
     Ok(end)
 }
 
-/// Checks that a record that ends at `end` goes as far as its head says; answers how many
-/// losses were accepted. What this process `known`s itself counts as the file does.
+/// Checks that an audit log that ends at `end` reaches its head; returns how many
+/// losses were accepted. The head that this process has `known` counts like the file's.
 fn check(
     transaction: &Connection,
     key: &[u8; 32],
@@ -591,7 +591,7 @@ fn check(
     let noted = match (file.read().map_err(AuditError::File)?, known) {
         (Found::Note(note), Some(known)) if known.is_newer(&note) => known.clone(),
         (Found::Note(note), _) => note,
-        // Someone took it away under this process, which writes it again.
+        // Someone removed it while this process runs, which writes it again.
         (Found::Nothing | Found::Garbage, Some(known)) => known.clone(),
         (Found::Nothing, None) => return Err(Loss::HeadMissing.into()),
         (Found::Garbage, None) => return Err(Loss::HeadUnreadable.into()),
@@ -602,7 +602,7 @@ fn check(
     }
 }
 
-/// What a record that ends at `end` lacks of what was noted.
+/// What an audit log that ends at `end` lacks.
 fn missing(
     transaction: &Connection,
     key: &[u8; 32],
@@ -615,7 +615,7 @@ fn missing(
     let there = if noted.sequence == end.sequence {
         Some(end.hash.to_vec())
     } else if noted.sequence == 0 || noted.sequence < archive::start(transaction, key)?.sequence {
-        // Every chain begins the same, and what is archived is proved by itself.
+        // Every chain begins with the same hash, and archives prove themselves.
         return Ok(None);
     } else {
         transaction

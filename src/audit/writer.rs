@@ -1,4 +1,4 @@
-//! The one task of a server that writes the record.
+//! A server's single task that writes the audit log.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use super::repeats::{Repeats, Together};
 use super::store::{AuditQuery, AuditStore};
 use crate::clock::Clock;
 
-/// How many events may wait to be written; callers with more wait too.
+/// How many events may wait to be written; further callers wait.
 const WAITING: usize = 1024;
 /// How many are written in one transaction.
 const BATCH: usize = 256;
@@ -31,23 +31,23 @@ const LOOK: Duration = Duration::from_secs(1);
 
 struct Waiting {
     event: Event,
-    /// With which readings like this one are counted from now on, if any.
+    /// The readings that further ones like this are counted with, if any.
     together: Option<Together>,
     done: oneshot::Sender<Result<(), Arc<AuditError>>>,
 }
 
-/// The record as a server uses it. Clones write to the same one; when the last is
-/// gone, what waits is written and the task ends.
+/// The audit log as a server uses it. Clones write to the same log; when the last one is
+/// dropped, waiting events are written and the task ends.
 #[derive(Clone)]
 pub(crate) struct Audit {
     queue: mpsc::Sender<Waiting>,
     repeats: Arc<Repeats>,
     reader: AuditReader,
-    /// Whether entries were found to be missing when the last ones were to be written.
+    /// Whether entries were found to be missing when the last ones were written.
     incomplete: Arc<AtomicBool>,
 }
 
-/// The record for those who only read it. Having one keeps nothing open.
+/// The audit log for readers. Holding it keeps nothing open.
 #[derive(Clone)]
 pub(crate) struct AuditReader {
     record: Reading,
@@ -102,13 +102,13 @@ impl Audit {
         (audit, task)
     }
 
-    /// Records an event. When it has returned, the entry survives this process.
+    /// Records an event. When this returns, the entry survives this process.
     pub(crate) async fn record(&self, event: Event) -> Result<(), Arc<AuditError>> {
         self.write(event, None).await
     }
 
-    /// Records that a code was read. When it has returned, the entry of this or of an earlier
-    /// reading that it is counted with survives this process; see [`Repeats`].
+    /// Records that a code was read. When this returns, the entry of this or of an earlier
+    /// reading with which it is counted survives this process; see [`Repeats`].
     pub(crate) async fn record_reading(
         &self,
         event: Event,
@@ -132,9 +132,9 @@ impl Audit {
         written.await.map_err(|_| closed())?
     }
 
-    /// Whether entries are missing, so that nothing more may be written: to be asked before
-    /// something is changed that has to be recorded. Only what was seen when the last
-    /// entries were to be written counts, so it costs nothing while all is well.
+    /// Whether entries are missing, so that nothing more may be written: to be checked before
+    /// a change that must be recorded. This reports what was found when the last
+    /// entries were written, so it costs nothing while all is well.
     pub(crate) async fn is_incomplete(&self) -> bool {
         if !self.incomplete.load(Ordering::Relaxed) {
             return false;
@@ -144,39 +144,39 @@ impl Audit {
         still
     }
 
-    /// The entries that a query asks for.
+    /// The entries that match a query.
     pub(crate) async fn query(&self, query: AuditQuery) -> Result<Vec<Entry>, AuditError> {
         self.reader.query(query).await
     }
 
-    /// The record for someone who only reads it.
+    /// The audit log for a reader.
     pub(crate) fn reader(&self) -> AuditReader {
         self.reader.clone()
     }
 }
 
 impl AuditReader {
-    /// The entries that a query asks for.
+    /// The entries that match a query.
     pub(crate) async fn query(&self, query: AuditQuery) -> Result<Vec<Entry>, AuditError> {
         self.record.query(query).await
     }
 
-    /// Waits until this process has appended something that nobody waited for yet.
+    /// Waits until this process has appended something.
     pub(crate) async fn appended(&self) {
         self.appended.notified().await;
     }
 }
 
-/// What the task that writes has.
+/// The state of the writing task.
 struct Writer {
     record: Record,
     repeats: Arc<Repeats>,
     clock: Arc<dyn Clock>,
     appended: Arc<Notify>,
     incomplete: Arc<AtomicBool>,
-    /// What brings entries to the disk, on a thread of its own: nobody waits for it.
+    /// Flushes entries to the disk, on a thread of its own: no caller waits for it.
     flushing: Option<JoinHandle<std::io::Result<u64>>>,
-    /// When that was last begun.
+    /// When the last flush began.
     flushed: Instant,
 }
 
@@ -214,7 +214,7 @@ impl Writer {
         }
     }
 
-    /// Begins to bring to the disk what is not there yet, at most once in [`LOOK`] and one
+    /// Begins to flush what is not on the disk yet, at most once per [`LOOK`] and one flush
     /// at a time.
     fn flush(&mut self, runtime: &Handle) {
         if self.flushed.elapsed() < LOOK {
@@ -247,13 +247,13 @@ impl Writer {
         match ended {
             Ok(Ok(sequence)) => self.record.flushed(sequence),
             Ok(Err(error)) => tracing::error!(%error, "the audit log cannot be flushed"),
-            // The runtime ends; the last flush does all.
+            // The runtime ends; the last flush covers everything.
             Err(_) => {}
         }
     }
 
-    /// Waits for the next event, but not for long while readings are counted or entries are
-    /// not on the disk. None if nobody is left who could send one.
+    /// Waits for the next event, but only briefly while readings are counted or entries are
+    /// not on the disk. None if there are no senders left.
     fn next(
         &self,
         waiting: &mut mpsc::Receiver<Waiting>,
@@ -297,7 +297,7 @@ impl Writer {
             if let (Ok(()), Some(together)) = (&written, together) {
                 self.repeats.follow(event, together);
             }
-            // Whoever gave up waiting has its entry all the same.
+            // A caller that gave up waiting still has its entry.
             let _ = done.send(written.clone());
         }
     }

@@ -1,4 +1,4 @@
-//! The file: a manifest, then each part that it names, and nothing else.
+//! The backup file: a manifest, then each part that it names, and nothing else.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -26,7 +26,7 @@ const MAX_MANIFEST: u64 = 256 * 1024;
 /// How much is read and written at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// What a backup says of itself.
+/// A backup's manifest.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -36,7 +36,7 @@ pub struct Manifest {
     pub created_at: DateTime<Utc>,
     /// The release that made it.
     pub release: String,
-    /// What was in it when it was made.
+    /// What was in it when it was created.
     pub contents: Contents,
     /// Its parts, in order.
     parts: Vec<Entry>,
@@ -52,8 +52,8 @@ struct Entry {
     digest: String,
 }
 
-/// An installation at one moment: databases as files, everything else in memory, so that no
-/// key is written anywhere but where it belongs.
+/// An installation at one moment: databases as files, everything else in memory, so that keys are
+/// written only where they belong.
 pub(super) struct Staged {
     pub(super) folder: PathBuf,
     pub(super) files: BTreeMap<&'static str, Zeroizing<Vec<u8>>>,
@@ -67,7 +67,7 @@ impl Staged {
         path.is_file().then_some(path)
     }
 
-    /// A small file as text, without the space around it.
+    /// A small file as text, trimmed.
     pub(super) fn text(&self, name: &'static str) -> Result<Option<&str>, BackupError> {
         self.files
             .get(name)
@@ -83,7 +83,7 @@ impl Staged {
     }
 }
 
-/// Writes an installation, with what was found in it.
+/// Writes an installation, with a summary of its contents.
 pub(super) fn write(
     staged: &Staged,
     contents: &Contents,
@@ -186,7 +186,7 @@ pub(super) fn read(
                 let failed = |source| BackupError::folder("write", &place, source);
                 let mut file = private_file::create(&place).map_err(failed)?;
                 let mut both = Digesting::new(&mut file);
-                // A full disk and a damaged file are different things.
+                // A full disk is not a damaged file.
                 copy(&mut entry, &mut both, |e| spoilt(&e), failed)?;
                 let digest = both.end();
                 file.sync_all().map_err(failed)?;
@@ -202,7 +202,7 @@ pub(super) fn read(
                 digest
             }
             _ => {
-                let reason = format!("{} is not a part that it can have", expected.name);
+                let reason = format!("{} is not a known part", expected.name);
                 return Err(spoilt(&reason));
             }
         };
@@ -211,7 +211,7 @@ pub(super) fn read(
         }
     }
     if next()?.is_some() {
-        return Err(spoilt(&"there is more in it than it says"));
+        return Err(spoilt(&"it contains more than its manifest names"));
     }
     let staged = Staged {
         folder: folder.to_owned(),
@@ -221,12 +221,12 @@ pub(super) fn read(
     Ok((manifest, staged))
 }
 
-/// Removes the parts of an installation from a folder, and what processes leave beside them.
+/// Removes an installation's parts from a folder, and the files that processes leave beside them.
 pub(super) fn remove_from(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         if name != UNFINISHED && name.to_str().is_some_and(is_known) {
-            // Best effort: the error that matters is the one that came before.
+            // Best effort: the earlier error matters more.
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -253,14 +253,14 @@ fn copy(
     }
 }
 
-/// How much there is, and its digest.
+/// The length so far, and the digest.
 pub(super) fn digest(content: &mut dyn Read) -> io::Result<(u64, String)> {
     let mut nowhere = Digesting::new(io::sink());
     let bytes = io::copy(content, &mut nowhere)?;
     Ok((bytes, nowhere.end()))
 }
 
-/// Writes on, and keeps the digest of what was written.
+/// Passes writes on, and computes their digest.
 pub(super) struct Digesting<W> {
     inner: W,
     hash: Sha256,

@@ -21,7 +21,7 @@ use crate::private_file;
 ///
 /// # Errors
 ///
-/// [`BackupError`]: the first thing that is wrong.
+/// [`BackupError`]: the first problem.
 pub(super) fn check(staged: &Staged, head: Option<&Head>) -> Result<Contents, BackupError> {
     for name in DATABASES {
         if let Some(path) = staged.database(name) {
@@ -90,7 +90,7 @@ fn ledger(staged: &Staged, contents: &mut Contents) -> Result<(), BackupError> {
     if noted.is_some_and(|noted| noted != found.id.as_str()) {
         return Err(BackupError::Mixed {
             part: LEDGER_DATABASE,
-            reason: "it is another ledger than the folder's own",
+            reason: "it is not this folder's ledger",
         });
     }
     contents.mandates = found.mandates;
@@ -113,7 +113,7 @@ fn audit(staged: &Staged, head: Option<&Head>, contents: &mut Contents) -> Resul
         reason: "expected 64 hexadecimal digits",
     })?;
     if let Some(note) = staged.files.get(AUDIT_HEAD) {
-        // It is looked for beside the database, where it may be already, and no secret.
+        // The audit log expects it beside the database. It may be there already, and is not a secret.
         let place = path.with_file_name(AUDIT_HEAD);
         let written = match private_file::create(&place) {
             Ok(mut file) => file.write_all(note),

@@ -1,4 +1,4 @@
-//! What a backup says is in it.
+//! A summary of what a backup contains.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Contents {
-    /// Whether its accounts are in it: with Key Vault they are there.
+    /// Whether its accounts are included; with Key Vault they are kept there.
     pub embedded_vault: bool,
-    /// Accounts in use, each of which opens and gives a code.
+    /// Accounts in use, each of which was decrypted and gives a code.
     pub accounts: u64,
     /// Accounts that were removed and can be restored.
     pub removed_accounts: u64,
@@ -18,9 +18,9 @@ pub struct Contents {
     pub grants: u64,
     /// Mandates in the ledger.
     pub mandates: u64,
-    /// Matters in the ledger that are open: what is under way or waits for a decision.
+    /// Open mandates in the ledger: in progress, or waiting for a decision.
     pub open_matters: u64,
-    /// Whether its task hub is in it.
+    /// Whether its task hub is included.
     pub embedded_hub: bool,
     /// Instances in its task hub.
     pub instances: u64,

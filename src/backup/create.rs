@@ -1,4 +1,4 @@
-//! Makes a backup.
+//! Creates a backup.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File};
@@ -24,37 +24,37 @@ use super::restore::verify;
 use crate::data_dir::DataDir;
 use crate::private_file;
 
-/// How long the right to write in some databases is held while it is waited for in others:
-/// less than those wait who want to write.
+/// How long write locks on some databases are held while waiting for others:
+/// less than writers wait.
 const HELD: Duration = Duration::from_secs(2);
-/// How long is tried to get it in all of them.
+/// How long it tries to lock all of them.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long to wait between two tries, and how often to ask within one.
+/// How long to wait between two attempts, and how often to retry within one.
 const PAUSE: Duration = Duration::from_millis(250);
 const ASK: Duration = Duration::from_millis(1);
 
-/// A backup that was made.
+/// A finished backup.
 #[derive(Clone, Debug)]
 pub struct Made {
-    /// What is in it.
+    /// Its contents.
     pub contents: Contents,
     /// Its size in bytes.
     pub bytes: u64,
-    /// For how long nobody could write.
+    /// For how long writes were blocked.
     pub paused: Duration,
-    /// What stands in the data folder and was left out.
+    /// Files in the data folder that were left out.
     pub left_out: Vec<String>,
-    /// Whether the file was opened and checked as a whole: with an identity only. Otherwise
-    /// what went into it was checked, and that it is on the disk as it was written.
+    /// Whether the whole file was opened and checked, which needs an identity. Otherwise
+    /// its contents were checked before encryption, and the file was read back.
     pub opened: bool,
 }
 
-/// Writes a backup of the installation in `data` to the new file `to`, while it runs. With
-/// identities that open it, it is opened again and checked. Blocks.
+/// Writes a backup of the installation in `data` to the new file `to`, while it runs. If there are
+/// identities that open it, the file is opened again and checked. Blocks.
 ///
 /// # Errors
 ///
-/// [`BackupError`]; the file `to` then does not exist, unless it did before.
+/// [`BackupError`]; then the file `to` does not exist, unless it did before.
 pub fn create(
     data: &DataDir,
     to: &Path,
@@ -62,7 +62,7 @@ pub fn create(
     identities: &[Box<dyn Identity>],
 ) -> Result<Made, BackupError> {
     let failed = |source| BackupError::folder("write", to, source);
-    // Takes the name first, so that nothing can appear there in the meantime.
+    // Creates the file first, so that no other can appear there in the meantime.
     private_file::create(to).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => BackupError::Exists(to.to_owned()),
         _ => failed(error),
@@ -99,7 +99,7 @@ fn fill(
     let paused = cut.paused;
     let staged = cut.copy_to(&staging.0)?;
     let contents = check(&staged, None)?;
-    // Left over from a backup that was cut off.
+    // Left over from an interrupted backup.
     match fs::remove_file(partial) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
@@ -129,7 +129,7 @@ fn fill(
     })
 }
 
-/// A folder in the data folder for the copies of databases, which goes with this.
+/// A folder in the data folder for the copies of databases, removed when this is dropped.
 struct Staging(PathBuf);
 
 impl Staging {
@@ -156,7 +156,7 @@ struct Cut {
     sources: Vec<(&'static str, Connection)>,
     staged: Staged,
     paused: Duration,
-    /// Keeps databases from being settled by others who close them.
+    /// Keeps other processes from checkpointing the databases when they close them.
     _open: Vec<Database>,
 }
 
@@ -193,7 +193,7 @@ fn cut(data: &DataDir) -> Result<Cut, BackupError> {
         .map(|(_, path)| Database::open(path))
         .collect::<Result<Vec<_>, _>>()?;
     let failed = |name: &'static str| move |source| BackupError::Database { name, source };
-    // Opened before anything is held: that takes longer than all the rest.
+    // Opened before anything is locked: that takes longer than all the rest.
     let writers = places
         .iter()
         .map(|(name, path)| writer(path).map_err(failed(name)))
@@ -238,13 +238,13 @@ fn writer(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     keep_log(&connection)?;
-    // Asked for again and again instead, more often than SQLite would.
+    // Retried here instead, more often than SQLite would.
     connection.busy_timeout(Duration::ZERO)?;
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
 }
 
-/// Takes the right to write in every database, in their order; whether that was possible in
+/// Takes the write lock of every database, in order; whether that succeeded in
 /// time.
 fn hold_all(
     places: &[(&'static str, PathBuf)],
@@ -271,8 +271,8 @@ fn hold_all(
 fn release(writers: &[Connection]) {
     for writer in writers.iter().filter(|writer| !writer.is_autocommit()) {
         if let Err(error) = writer.execute_batch("ROLLBACK") {
-            // The connection is closed soon, which ends it too.
-            tracing::debug!(%error, "a transaction that wrote nothing could not be ended");
+            // Closing the connection soon ends it too.
+            tracing::debug!(%error, "a transaction without writes could not be ended");
         }
     }
 }
@@ -287,7 +287,7 @@ fn small_files(data: &DataDir) -> Result<BTreeMap<&'static str, Zeroizing<Vec<u8
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(error)),
         };
-        // Room for all of it, so that no copy stays behind when it grows.
+        // Room for all of it, since growing would leave a copy of secrets behind.
         let size = file.metadata().map_err(failed)?.len();
         let room = usize::try_from(size.min(MAX_FILE)).unwrap_or(0) + 1;
         let mut content = Zeroizing::new(Vec::with_capacity(room));

@@ -1,4 +1,4 @@
-//! Why there is no backup, or it is not restored.
+//! Why a backup could not be created, checked or restored.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::access::KeyError;
 use crate::audit::{AuditError, Loss};
 use crate::data_dir::DataDirError;
 
-/// Why a backup was not made, is of no use, or was not restored.
+/// Why a backup could not be created, checked or restored.
 #[derive(Debug, Error)]
 pub enum BackupError {
     /// The data folder cannot be used.
@@ -20,11 +20,11 @@ pub enum BackupError {
     /// A file or folder cannot be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     File {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// There is nothing to back up.
@@ -32,7 +32,7 @@ pub enum BackupError {
         "there is no installation in {}: name the data folder of a server with --data-dir", .0.display()
     )]
     Nothing(PathBuf),
-    /// Something is at the place of the backup.
+    /// The file for the backup exists already.
     #[error("{} exists already; a backup overwrites nothing, choose another name", .0.display())]
     Exists(PathBuf),
     /// A recipient or identity cannot be read.
@@ -49,24 +49,24 @@ pub enum BackupError {
     Database {
         /// Its file.
         name: &'static str,
-        /// What SQLite said.
+        /// SQLite's error.
         source: rusqlite::Error,
     },
     /// A database was copied into the folder without its log, or is locked.
     #[error(transparent)]
     Open(#[from] durabletask_sqlite::OpenError),
-    /// The right to write in all databases was not to be got.
+    /// The write locks of all databases could not be taken.
     #[error(
-        "the databases were written without a pause for {0} s, so that no moment for a backup was \
-         found; try again when there is less to do"
+        "the databases were written continuously for {0} s, which left no moment for a \
+         backup; try again when there is less load"
     )]
     NoMoment(u64),
     /// A database or a file that belongs to the others is missing.
-    #[error("{there} is there, but {missing} is not: this is no whole installation")]
+    #[error("{there} exists, but {missing} does not: this installation is incomplete")]
     Missing {
-        /// What is there.
+        /// The file that exists.
         there: &'static str,
-        /// What is not.
+        /// The file that is missing.
         missing: &'static str,
     },
     /// A database is damaged.
@@ -74,21 +74,21 @@ pub enum BackupError {
     Damaged {
         /// Its file.
         name: &'static str,
-        /// What SQLite's own check found first.
+        /// The first problem that SQLite's own check found.
         verdict: String,
     },
-    /// A file does not hold what it should.
-    #[error("{name} does not hold what it should: {reason}")]
+    /// A file's content is not what it should be.
+    #[error("the content of {name} is not what it should be: {reason}")]
     Malformed {
         /// The file.
         name: &'static str,
         /// What is wrong with it, without its content.
         reason: &'static str,
     },
-    /// Accounts do not open.
-    #[error("the vault does not open: {0}")]
+    /// Accounts cannot be decrypted.
+    #[error("the vault cannot be opened: {0}")]
     Vault(#[from] vault::CheckError),
-    /// The ledger is no ledger.
+    /// The ledger cannot be read.
     #[error("the ledger cannot be read: {0}")]
     Ledger(#[from] LedgerError),
     /// The keys of callers cannot be read.
@@ -98,7 +98,7 @@ pub enum BackupError {
     #[error("{0}")]
     Audit(#[from] AuditError),
     /// The audit log was changed.
-    #[error("the audit log does not hold from entry {0} on: it was changed")]
+    #[error("the audit log is not intact from entry {0} on: it was changed")]
     AuditBroken(u64),
     /// The audit log lacks entries.
     #[error("{0}")]
@@ -112,33 +112,33 @@ pub enum BackupError {
         reason: &'static str,
     },
     /// The file is not a backup, was cut off, or was changed.
-    #[error("{} is no whole backup: {reason}", path.display())]
+    #[error("{} is not a complete backup: {reason}", path.display())]
     NotABackup {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// A later release has written it.
+    /// A later release wrote it.
     #[error(
-        "{} has format {format}, and this release understands {known}: restore it with the release \
-         that made it", path.display()
+        "{} has format {format}, and this release reads up to {known}: restore it with the release \
+         that created it", path.display()
     )]
     Newer {
         /// The file.
         path: PathBuf,
         /// Its format.
         format: u32,
-        /// The newest one that is understood.
+        /// The newest format that this release reads.
         known: u32,
     },
-    /// What was written is not what was to be written.
-    #[error("{} was written, but reads back differently: look at the disk; it was removed", .0.display())]
+    /// The file reads back differently.
+    #[error("{} was written, but reads back differently: it was removed; check the disk", .0.display())]
     ReadBack(PathBuf),
-    /// A backup is restored into an empty folder only.
+    /// The folder for the installation is not empty.
     #[error(
         "{} is not empty: it holds {found}. A backup is restored into an empty folder, so that \
-         nothing of two installations is mixed", folder.display()
+         two installations are never mixed", folder.display()
     )]
     Used {
         /// The folder.
@@ -146,8 +146,8 @@ pub enum BackupError {
         /// One of the things in it.
         found: String,
     },
-    /// What was accepted before cannot be noted.
-    #[error("the codes that were accepted cannot be noted: {0}")]
+    /// The codes accepted before cannot be noted.
+    #[error("the accepted codes cannot be noted: {0}")]
     Verify(String),
 }
 

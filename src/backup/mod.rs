@@ -1,17 +1,17 @@
-//! A whole installation in one file: made while it runs, checked, and restored into an empty
+//! A whole installation in one file: created while it runs, checked, and restored into an empty
 //! folder.
 //!
-//! A backup is the state of **one moment**. Every database is written by transactions of its
-//! own, so copies that are made one after the other would belong to different moments: a ledger
-//! that knows a decision of which the hub knows nothing, or the other way round. So for a few
-//! milliseconds a backup holds the right to write in all of them, in a fixed order, and begins
-//! to read each of them while nobody can write. What is copied after that is what the machine
-//! would have kept if it had lost its power at that moment, which every part is made to survive.
+//! A backup is the state of **one moment**. Every database has transactions of its
+//! own, so copies that were made one after the other would belong to different moments: a ledger
+//! with a decision that the hub does not have, or the other way round. So for a few
+//! milliseconds a backup holds the write locks of all of them, taken in a fixed order, and begins
+//! a read transaction in each. What is copied after that is the state that the machine
+//! would have after a power failure at that moment, which every part is made to survive.
 //!
 //! ```text
-//! take the right to write      vault, access, verify, ledger, audit, hub
-//! begin to read each of them   and read the small files: keys, tokens, ids, the audit log's head
-//! give the right back          a few milliseconds later; everyone goes on
+//! take the write locks         vault, access, verify, ledger, audit, hub
+//! open a read transaction in each   and read the small files: keys, tokens, ids, the audit log's head
+//! release the locks            a few milliseconds later; writers continue
 //! copy, check, encrypt, write, read back
 //! ```
 //!

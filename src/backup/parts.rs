@@ -1,4 +1,4 @@
-//! What belongs to an installation, and what of a data folder does not.
+//! Which files of a data folder belong to the installation.
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ pub(super) const LEDGER_NOTE: &str = "installation.ledger";
 /// The file with the folder's id.
 pub(super) const FOLDER_ID: &str = "installation.id";
 
-/// The databases, in the order in which the right to write is taken: those that are written
-/// most come last, and are kept from it for the shortest time.
+/// The databases, in the order in which their write locks are taken: those that are written
+/// most come last, and are locked for the shortest time.
 pub(super) const DATABASES: [&str; 6] = [
     VAULT_DATABASE,
     ACCESS_DATABASE,
@@ -32,7 +32,7 @@ pub(super) const DATABASES: [&str; 6] = [
     HUB_DATABASE,
 ];
 
-/// The small files: keys, tokens, ids, and what is noted beside a database.
+/// The small files: keys, tokens, ids, and notes beside a database.
 pub(super) const FILES: [&str; 16] = [
     VAULT_KEY,
     "seal.key",
@@ -52,13 +52,13 @@ pub(super) const FILES: [&str; 16] = [
     "webhook-secret.before",
 ];
 
-/// What a running process notes for others on the machine, or is just writing.
+/// Files that a running process publishes for others on the machine, or is just writing.
 const OF_A_PROCESS: [&str; 3] = ["serve.json", "hub.json", "audit.next"];
 
 /// The largest small file, in bytes. A seal key file holds a few keys.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;
 
-/// The names of what stands in a data folder and is no part of the installation: an operator's
+/// The names of files in a data folder that are not part of the installation: an operator's
 /// own files, which a backup leaves out and names.
 ///
 /// # Errors
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operators_own_files_are_told_from_the_installations() {
+    fn an_operators_own_files_are_distinguished_from_the_installations() {
         for known in [
             "vault.sqlite3",
             "vault.sqlite3-wal",

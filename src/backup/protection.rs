@@ -1,4 +1,4 @@
-//! For whom a backup is encrypted, and who opens it.
+//! Encryption of backups: recipients and identities.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -13,21 +13,21 @@ use super::BackupError;
 /// How an encrypted file begins.
 const ENCRYPTED: &[u8] = b"age-encryption.org/";
 
-/// How a backup is protected from those who come by the file.
+/// How a backup is protected from those who get hold of the file.
 #[derive(Clone, Debug)]
 pub enum Protection {
-    /// It opens for these only. Never empty.
+    /// Encrypted for these recipients. Never empty.
     For(Vec<Recipient>),
-    /// It is in plaintext: anyone who reads it has every secret.
+    /// Plaintext: anyone who reads it has every secret.
     None,
 }
 
 impl Protection {
-    /// For whom, as people write it: `age1…`.
+    /// Encryption for recipients as people write them: `age1…`.
     ///
     /// # Errors
     ///
-    /// [`BackupError::Recipient`] for what is no recipient.
+    /// [`BackupError::Recipient`] for what is not a recipient.
     pub fn recipients(texts: &[String]) -> Result<Self, BackupError> {
         let recipients = texts
             .iter()
@@ -35,8 +35,8 @@ impl Protection {
                 Recipient::from_str(text.trim()).map_err(|reason| {
                     // A secret key in its place is not repeated.
                     let what = match text.to_ascii_uppercase().contains("SECRET-KEY") {
-                        true => "what was given is a secret key",
-                        false => "what was given is no recipient",
+                        true => "this is a secret key",
+                        false => "this is not a recipient",
                     };
                     BackupError::Recipient(format!(
                         "{what} ({reason}): a recipient is the public key that `age-keygen` prints, \
@@ -48,7 +48,7 @@ impl Protection {
         Ok(Self::For(recipients))
     }
 
-    /// Whom it is for, as text.
+    /// The recipients, as text.
     #[must_use]
     pub fn named(&self) -> Vec<String> {
         match self {
@@ -57,7 +57,7 @@ impl Protection {
         }
     }
 
-    /// Runs `write` with what it writes being encrypted into `out`.
+    /// Runs `write`, and encrypts what it writes into `out`.
     pub(super) fn write_through<W: Write>(
         &self,
         mut out: W,
@@ -85,13 +85,13 @@ impl Protection {
 ///
 /// # Errors
 ///
-/// [`BackupError::File`] and [`BackupError::Recipient`], which repeats nothing of it.
+/// [`BackupError::File`] and [`BackupError::Recipient`], without any of its content.
 pub fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>, BackupError> {
     let failed = |source| BackupError::folder("read", path, source);
     let file = BufReader::new(File::open(path).map_err(failed)?);
     let unusable = || {
         BackupError::Recipient(format!(
-            "{} holds no identity as `age-keygen` writes it, AGE-SECRET-KEY-1…",
+            "{} contains no identity as `age-keygen` writes it, AGE-SECRET-KEY-1…",
             path.display()
         ))
     };
@@ -108,7 +108,7 @@ pub fn identities(path: &Path) -> Result<Vec<Box<dyn Identity>>, BackupError> {
     }
 }
 
-/// What is in the backup at `path`, and whether it was encrypted.
+/// The archive in the backup at `path`, and whether it was encrypted.
 pub(super) fn open(
     path: &Path,
     identities: &[Box<dyn Identity>],

@@ -1,4 +1,4 @@
-//! Opens a backup: to check it, or to bring the installation back.
+//! Opens a backup: to check it, or to restore the installation.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{ErrorKind, Write as _};
@@ -20,38 +20,38 @@ use crate::data_dir::{DataDir, DataDirLock, UNFINISHED};
 use crate::private_file;
 use crate::verify::{FolderChecks, VERIFY_DATABASE};
 
-/// A backup that was opened and is whole.
+/// A backup that was opened and is complete.
 #[derive(Clone, Debug)]
 pub struct Verified {
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: Manifest,
-    /// What was found in it, which is the same.
+    /// What was found in it, which matches the manifest.
     pub contents: Contents,
     /// Whether it was encrypted.
     pub encrypted: bool,
 }
 
-/// An installation that was brought back.
+/// A restored installation.
 #[derive(Clone, Debug)]
 pub struct Restored {
-    /// From what.
+    /// The backup that it was restored from.
     pub verified: Verified,
-    /// Requests that had been granted, and were withdrawn: how often they were used since is
+    /// Granted requests that were withdrawn, since how often they were used after the backup is
     /// not known.
     pub withdrawn: Vec<String>,
-    /// How many grants with a number of reads were taken back, for the same reason.
+    /// How many grants with a number of reads were removed, for the same reason.
     pub grants: usize,
     /// How many browser sessions were ended.
     pub sessions: usize,
 }
 
-/// Opens the backup at `path` with these identities and checks everything in it, also against a
+/// Opens the backup at `path` with these identities and checks everything in it, including a
 /// head of the audit log that was kept elsewhere. Leaves nothing behind: databases are in a
-/// folder for temporary files meanwhile, without the keys that open them. Blocks.
+/// temporary folder in the meantime, without the keys that open them. Blocks.
 ///
 /// # Errors
 ///
-/// [`BackupError`]: the first thing that is wrong.
+/// [`BackupError`]: the first problem.
 pub fn verify(
     path: &Path,
     identities: &[Box<dyn Identity>],
@@ -72,7 +72,7 @@ fn opened(
     let (manifest, staged) = archive::read(path, archive, folder)?;
     let contents = check(&staged, head)?;
     if contents != manifest.contents {
-        let reason = "what is in it is not what it says";
+        let reason = "its contents do not match its manifest";
         return Err(BackupError::spoilt(path, reason));
     }
     let verified = Verified {
@@ -83,12 +83,12 @@ fn opened(
     Ok((verified, staged))
 }
 
-/// Brings the installation in the backup at `path` back into the folder `to`, which is made or
-/// empty, and records that. It takes back what may have been used up since: see [`Restored`].
+/// Restores the installation in the backup at `path` into the folder `to`, which is new or
+/// empty, and records that. It revokes what may have been used up since: see [`Restored`].
 ///
 /// # Errors
 ///
-/// [`BackupError`]; nothing of it is left in the folder then.
+/// [`BackupError`]; then the folder is as it was.
 pub async fn restore(
     path: &Path,
     identities: &[Box<dyn Identity>],
@@ -114,8 +114,8 @@ pub async fn restore(
     restored
 }
 
-/// An empty folder, marked as one that nothing may start on; whether it was made, and what keeps
-/// other restores and front doors out of it.
+/// Prepares an empty folder, marked so that nothing starts on it; whether it was created, and the
+/// lock that keeps other restores and front doors out of it.
 fn make_empty(to: &Path) -> Result<(bool, DataDirLock), BackupError> {
     let failed = |source| BackupError::folder("make", to, source);
     let made = match DirBuilder::new().mode(0o700).create(to) {
@@ -125,12 +125,12 @@ fn make_empty(to: &Path) -> Result<(bool, DataDirLock), BackupError> {
     };
     let mark = to.join(UNFINISHED);
     if !mark.exists() {
-        // Said before the folder is found in use: a used one never takes a backup.
+        // Checked before the lock: a folder in use is never empty, and this message says more.
         refuse_used(to)?;
     }
     let lock = DataDir::open_unfinished(to)?.lock_front_door()?;
     if mark.exists() {
-        // One that was cut off: all of it is in the backup.
+        // An interrupted restore: all of it is in the backup.
         archive::remove_from(to);
     }
     refuse_used(to)?;
@@ -138,7 +138,7 @@ fn make_empty(to: &Path) -> Result<(bool, DataDirLock), BackupError> {
     Ok((made, lock))
 }
 
-/// Refuses a folder that has anything in it but the mark of a restore.
+/// Refuses a folder that contains anything but the mark of a restore.
 fn refuse_used(folder: &Path) -> Result<(), BackupError> {
     let failed = |source| BackupError::folder("read", folder, source);
     for entry in fs::read_dir(folder).map_err(failed)? {
@@ -168,7 +168,7 @@ async fn fill(
                 .write_all(content)
                 .and_then(|()| file.sync_all())
                 .map_err(failed)?,
-            // The audit log's head, which was needed to check it.
+            // The audit log's head, which was written for the check.
             Err(error) if error.kind() == ErrorKind::AlreadyExists && *name == AUDIT_HEAD => {}
             Err(error) => return Err(failed(error)),
         }

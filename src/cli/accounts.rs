@@ -1,4 +1,4 @@
-//! Commands on accounts that are there.
+//! Commands on existing accounts.
 
 use clap::Args;
 

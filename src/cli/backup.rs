@@ -36,7 +36,7 @@ pub enum BackupCommand {
             requires = "unencrypted"
         )]
         clear: bool,
-        /// Where the installation is.
+        /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
     },
@@ -47,21 +47,21 @@ pub enum BackupCommand {
         /// File with an identity that opens it, as `age-keygen` writes it
         #[arg(long, value_name = "FILE")]
         identity: Option<String>,
-        /// A head of the audit log that was kept elsewhere: the backup has to have that entry
+        /// A head of the audit log that was kept elsewhere: the backup must contain that entry
         #[arg(long, value_name = "SEQUENCE:HASH")]
         head: Option<String>,
         /// Print one JSON document on standard output
         #[arg(long)]
         json: bool,
     },
-    /// Bring an installation back, into a data folder that is empty or not there yet
+    /// Restore an installation into a data folder that is empty or does not exist yet
     Restore {
         /// The backup
         file: String,
         /// File with an identity that opens it, as `age-keygen` writes it
         #[arg(long, value_name = "FILE")]
         identity: Option<String>,
-        /// Where the installation is to be.
+        /// The folder for the installation.
         #[command(flatten)]
         place: KeyPlace,
     },

@@ -79,7 +79,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ),
 ];
 
-/// Commands whose exit code says more than whether it was done.
+/// Commands with exit codes of their own.
 const WITH_EXIT_CODES: [&str; 31] = [
     "enroll",
     "import",
@@ -114,7 +114,7 @@ const WITH_EXIT_CODES: [&str; 31] = [
     "dashboard",
 ];
 
-/// What people do with a command.
+/// Examples of a command.
 const EXAMPLES: [(&str, &str); 29] = [
     (
         "rotate",
@@ -222,7 +222,7 @@ const EXAMPLES: [(&str, &str); 29] = [
     ),
 ];
 
-/// The settings that the parts without a scheduler of their own do not have.
+/// The settings that parts without an embedded scheduler do not have.
 const OF_THE_SCHEDULER: [&str; 2] = ["scheduler_listen", "dashboard_listen"];
 
 /// The command line, with its help in groups.
@@ -289,7 +289,7 @@ fn groups(command: &Command) -> String {
     text
 }
 
-/// Under which heading a setting stands; the usual one if none.
+/// The heading of a setting; the usual one if none.
 fn heading(id: &str) -> Option<&'static str> {
     let begins = |with: &[&str]| with.iter().any(|start| id.starts_with(start));
     let heading = if begins(&["oidc"]) {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_examples_type_is_a_command_line() {
+    fn every_example_is_a_valid_command_line() {
         for (name, examples) in EXAMPLES {
             for line in examples.lines() {
                 let call = line.split(['<', '>']).next().unwrap();
@@ -390,7 +390,7 @@ mod tests {
                     .split(" | ")
                     .find(|part| part.contains("countersign "))
                     .unwrap();
-                // In quotes there may be spaces.
+                // Quoted arguments may contain spaces.
                 let mut words = Vec::new();
                 for (n, part) in call.split('\'').enumerate() {
                     match n % 2 {

@@ -120,7 +120,7 @@ pub enum GrantCommand {
 /// `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// What to do with the record.
+    /// What to do with the audit log.
     #[command(subcommand)]
     pub command: AuditCommand,
 }
@@ -137,7 +137,7 @@ pub enum AuditCommand {
         /// An archive of the entries before; may be repeated, all from the first on
         #[arg(long = "archive", value_name = "FILE")]
         archives: Vec<std::path::PathBuf>,
-        /// Where the record is.
+        /// Where the audit log is.
         #[command(flatten)]
         place: KeyPlace,
     },
@@ -147,7 +147,7 @@ pub enum AuditCommand {
         /// The reason for continuing without them
         #[arg(long, value_name = "TEXT")]
         reason: String,
-        /// Where the record is.
+        /// Where the audit log is.
         #[command(flatten)]
         place: KeyPlace,
     },
@@ -158,7 +158,7 @@ pub enum AuditCommand {
         /// How old an entry has to be, such as 365d
         #[arg(long, value_name = "TIME")]
         older_than: String,
-        /// Where the record is.
+        /// Where the audit log is.
         #[command(flatten)]
         place: KeyPlace,
     },
@@ -179,13 +179,13 @@ pub enum AuditCommand {
         /// Only entries after this one
         #[arg(long, value_name = "SEQUENCE", default_value_t = 0)]
         after: u64,
-        /// Where the record is.
+        /// Where the audit log is.
         #[command(flatten)]
         place: KeyPlace,
     },
 }
 
-/// How a line of an export looks.
+/// The format of an export's lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuditFormat {
     /// JSON, one document per line.
@@ -255,7 +255,7 @@ pub struct ConfigArgs {
 /// What to do with the settings.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Show what the settings come to, without secrets, and try task hub and vault
+    /// Print the effective configuration, with secrets redacted, and check task hub and vault
     Check(ServeArgs),
 }
 

@@ -25,7 +25,7 @@ pub enum RequestCommand {
         /// For how long after the approval, such as 1h [default: 15m]
         #[arg(long = "for", value_name = "TIME")]
         time: Option<String>,
-        /// What all kinds have.
+        /// Arguments of every kind.
         #[command(flatten)]
         ask: AskArgs,
     },
@@ -34,7 +34,7 @@ pub enum RequestCommand {
         /// For how long after the approval, such as 1h [default: 1h]
         #[arg(long = "for", value_name = "TIME")]
         time: Option<String>,
-        /// What all kinds have.
+        /// Arguments of every kind.
         #[command(flatten)]
         ask: AskArgs,
     },
@@ -44,7 +44,7 @@ pub enum RequestCommand {
         /// The output of `countersign seal-key` on that installation
         #[arg(long, value_name = "KEY")]
         to: String,
-        /// What all kinds have.
+        /// Arguments of every kind.
         #[command(flatten)]
         ask: AskArgs,
     },
@@ -57,13 +57,13 @@ pub enum RequestCommand {
         /// Immediately after the approval: it cannot be stopped
         #[arg(long, conflicts_with = "after")]
         now: bool,
-        /// What all kinds have.
+        /// Arguments of every kind.
         #[command(flatten)]
         ask: AskArgs,
     },
 }
 
-/// What every kind of `request` takes.
+/// Arguments of every kind of `request`.
 #[derive(Debug, Args)]
 pub struct AskArgs {
     /// The account's name or id, or the beginning of either
@@ -168,13 +168,13 @@ pub enum RecoveryCommand {
         /// File with the codes, one per line; - is standard input
         #[arg(value_name = "FILE")]
         file: String,
-        /// What all requests have.
+        /// Arguments of every request.
         #[command(flatten)]
         ask: AskArgs,
     },
     /// Remove all of them
     Remove {
-        /// What all requests have.
+        /// Arguments of every request.
         #[command(flatten)]
         ask: AskArgs,
     },

@@ -7,18 +7,18 @@ use super::{KeyPlace, ServeArgs};
 /// `rotate`.
 #[derive(Debug, Args)]
 pub struct RotateArgs {
-    /// Which secret gets another value.
+    /// Which secret to rotate.
     #[command(subcommand)]
     pub command: RotateCommand,
 }
 
-/// Which secret gets another value.
+/// Which secret to rotate.
 #[derive(Debug, Subcommand)]
 pub enum RotateCommand {
     /// The key that the vault in the data folder encrypts accounts with; cut off, run it again and
     /// it goes on
     VaultKey {
-        /// Where the installation is.
+        /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
     },
@@ -31,7 +31,7 @@ pub enum RotateCommand {
         /// For how long the token before works, such as 1h; 0s is not at all
         #[arg(long, value_name = "TIME", default_value = "1h")]
         overlap: String,
-        /// Where the installation is.
+        /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
     },
@@ -40,7 +40,7 @@ pub enum RotateCommand {
         /// For how long notices are signed with the key before too, such as 1d; 0s is not at all
         #[arg(long, value_name = "TIME", default_value = "1d")]
         overlap: String,
-        /// Where the installation is.
+        /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
     },

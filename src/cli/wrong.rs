@@ -1,5 +1,5 @@
-//! A command line that is wrong. What people type instead of a file's name can be a secret,
-//! which no message repeats.
+//! A wrong command line. What people type in place of a file's name can be a secret,
+//! so no message repeats it.
 
 use std::process::ExitCode;
 
@@ -9,12 +9,12 @@ use countersign_enrollment::text;
 
 use crate::commands::print;
 
-/// What stands for a word that is not repeated.
+/// Replaces a word that is not repeated.
 const HIDDEN: &str = "\u{2026}";
-/// Secrets that services show are at least this long, in characters of base32.
+/// The shortest secret that services show, in base32 characters.
 const SHORTEST_SECRET: usize = 16;
 
-/// Tells what is wrong, or the help that was requested.
+/// Prints what is wrong, or the requested help.
 pub(super) fn tell(error: &clap::Error) -> ExitCode {
     let told = matches!(
         error.kind(),
@@ -33,7 +33,7 @@ pub(super) fn tell(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// A message without the words of a command line that look like secrets.
+/// A message in which words that look like secrets are replaced.
 fn without_secrets(message: &str, words: impl Iterator<Item = String>) -> String {
     let mut message = message.to_owned();
     for word in words {
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_looks_like_a_secret_is_told_from_words() {
+    fn secrets_are_distinguished_from_words() {
         for secret in [
             "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
             "gezdgnbvgy3tqojq",

@@ -1,4 +1,4 @@
-//! What becomes of an account: `remove`, `restore`, `guard`, `rename`, `group` and `tag`.
+//! Commands that change an account: `remove`, `restore`, `guard`, `rename`, `group` and `tag`.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use crate::cli::{GroupArgs, GuardArgs, OneArgs, RenameArgs, ServerArgs, TagArgs}
 pub(super) async fn remove(args: OneArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let id = api.account(&args.id, Among::InUse).await?;
-    // What it was called is for people only.
+    // Its old name is shown to people only.
     let account = match args.server.json {
         true => Value::Null,
         false => api.get(&path(&id)).await.unwrap_or_default(),
@@ -129,7 +129,7 @@ fn told(account: &Value, word: &str, server: &ServerArgs) -> Outcome {
     Ok(())
 }
 
-/// Where an account is.
+/// An account's path in the API.
 pub(super) fn path(id: &str) -> String {
     format!("/api/accounts/{}", encode(id))
 }

@@ -21,7 +21,7 @@ pub(super) async fn run(args: DecideArgs, approved: bool) -> Outcome {
         return output::document(&state);
     }
     let word = if approved { "approved" } else { "rejected" };
-    // What was decided on, also where it was named by less than its id.
+    // The id that was decided on, also if the command named less than the id.
     let decided = [
         output::text(&state, "id"),
         word.to_owned(),

@@ -1,4 +1,4 @@
-//! `countersign audit`: the record of who did what, read from the data folder.
+//! `countersign audit`: the audit log in the data folder.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::duration;
 /// How many entries are read at a time.
 const PAGE: usize = 1_000;
 
-/// Who does what commands on the data folder do.
+/// The caller of commands on the data folder.
 pub(super) const LOCAL: &str = "local";
 
 pub(super) async fn run(command: AuditCommand) -> Outcome {
@@ -150,7 +150,7 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
             )
         })?;
     let (path, key) = existing(place)?;
-    // Nothing is moved that does not hold, and nothing that a collector has not got yet.
+    // Only intact entries are moved, and only those that a collector has received.
     let mut store = AuditStore::open(&path, &key).map_err(fault)?;
     match store.verify(None).map_err(fault)? {
         Verdict::Intact(_) => {}
@@ -158,7 +158,7 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
             return Err(Fault::new(
                 Exit::Failed,
                 format!(
-                    "the audit log does not hold from entry {sequence} on: nothing was archived; \
+                    "the audit log is not intact from entry {sequence} on: nothing was archived; \
                      see `countersign audit verify`"
                 ),
             ));
@@ -268,7 +268,7 @@ impl Recorder {
     }
 }
 
-/// Something that a command does now.
+/// An event of a command, now.
 pub(super) fn local(action: Action, subject: &str) -> Event {
     Event::new(action, LOCAL, Utc::now()).to(subject)
 }
@@ -313,7 +313,7 @@ async fn open(place: &KeyPlace) -> Result<Record, Fault> {
     Ok(Record::Folder(Box::new(store)))
 }
 
-/// Where the record is or was, and the server's key. Makes nothing.
+/// Where the audit log is or was, and the server's key. Creates nothing.
 fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let path = folder.join(AUDIT_DATABASE);

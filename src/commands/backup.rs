@@ -17,7 +17,7 @@ use crate::cli::{BackupCommand, KeyPlace};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
 
-/// What the audit log calls it.
+/// Its name in the audit log.
 const SUBJECT: &str = "installation";
 
 pub(super) async fn run(command: BackupCommand) -> Outcome {

@@ -1,4 +1,4 @@
-//! `countersign cancel`: ends what runs, and takes back what was requested.
+//! `countersign cancel`: stops an enrollment or import, and withdraws a request.
 
 use reqwest::Method;
 

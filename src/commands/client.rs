@@ -25,34 +25,34 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 const HELLO: Duration = Duration::from_secs(10);
 /// The longest such proof that is read, in bytes.
 const MAX_HELLO: usize = 4096;
-/// The longest token that is read from standard input, in bytes.
+/// The longest token on standard input, in bytes.
 const MAX_TOKEN: u64 = 16 * 1024;
-/// How long a server may be away from those who follow something.
+/// How long a command that follows something waits for an unreachable server.
 const AWAY: Duration = Duration::from_secs(600);
-/// How long they wait before they ask it again: at first, and at most.
+/// The wait before it retries: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 
-/// A server's front door, and as whom to knock.
+/// A server's front door, and the credential to present.
 pub(super) struct Api {
     http: reqwest::Client,
     base: Url,
     token: Option<Zeroizing<String>>,
     proof: Proof,
-    /// The data folder, where the address is from it and not from who runs the command.
+    /// The data folder, if the address comes from there and not from the command line.
     folder: Option<PathBuf>,
 }
 
-/// What a server has to show before it is shown a token.
+/// What a server must prove before it gets a token.
 enum Proof {
-    /// Nothing: who runs the command has named it and the token.
+    /// Nothing: the user has named both the server and the token.
     Nothing,
     /// That it is the server of this data folder.
     OfFolder(PathBuf, LocalProof),
-    /// The same, but no server has ever run on this folder.
+    /// The same, but no server has run on this folder yet.
     OfNone(PathBuf),
 }
 
-/// What the server said to a request that it did not do.
+/// The server's answer to a request that failed.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
@@ -96,7 +96,7 @@ impl Api {
         api.believing(folder, given)
     }
 
-    /// The server that runs on a data folder, whatever the environment names, as the folder's
+    /// The server that runs on a data folder, ignoring the environment, as the folder's
     /// administrator.
     pub(super) fn of_folder(flag: Option<&str>) -> Result<Self, Fault> {
         let folder = existing_folder(flag)?.path().to_owned();
@@ -106,7 +106,7 @@ impl Api {
         Self::at(None, &folder)?.believing(folder, None)
     }
 
-    /// The same with the token that was given, or else the folder's, for a server that shows to
+    /// The same with the given token, or else the folder's, for a server that proves to
     /// be that of the folder.
     fn believing(
         mut self,
@@ -114,7 +114,7 @@ impl Api {
         given: Option<Zeroizing<String>>,
     ) -> Result<Self, Fault> {
         let data = DataDir::open(&folder).map_err(folder_fault)?;
-        // The folder's token belongs to the server on this machine and goes to no other.
+        // The folder's token belongs to the server on this machine and is sent to no other.
         self.token = match given {
             None if is_local(&self.base) => data.existing_admin_token().map_err(folder_fault)?,
             given => given,
@@ -126,7 +126,7 @@ impl Api {
         Ok(self)
     }
 
-    /// The same without a token, for what everyone may ask. Only the server that the data
+    /// The same without a token, for operations that need no caller. Only the server that the data
     /// folder itself names has to prove that it is that one.
     pub(super) fn find_open(args: &ServerArgs) -> Result<Self, Fault> {
         let environment = ClientEnvironment::read();
@@ -167,7 +167,7 @@ impl Api {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none());
         if base.host_str() == Some("localhost") {
-            // One address, so that a proof is for where the token goes.
+            // One address, so that the proof is for the address that gets the token.
             let port = base.port_or_known_default().unwrap_or_default();
             http = http.resolve("localhost", (Ipv4Addr::LOCALHOST, port).into());
         }
@@ -180,12 +180,12 @@ impl Api {
         })
     }
 
-    /// The address of `path` at the server.
+    /// The URL of `path` at the server.
     pub(super) fn address(&self, path: &str) -> Result<Url, Fault> {
         self.base.join(path).map_err(Fault::failed)
     }
 
-    /// The host and port that it is asked at.
+    /// The server's host and port.
     pub(super) fn authority(&self) -> &str {
         self.base.authority()
     }
@@ -196,7 +196,7 @@ impl Api {
         Ok(self.http.request(method, url))
     }
 
-    /// Sends a request; the answer's JSON, or why there is none.
+    /// Sends a request; the answer's JSON, or the error.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Value, Fault> {
         self.try_send(request).await?.map_err(Refusal::into_fault)
     }
@@ -211,7 +211,7 @@ impl Api {
             .map_err(Refusal::into_fault)
     }
 
-    /// As [`Api::send`], with a refusal to look at.
+    /// As [`Api::send`], but returns a refusal as a value.
     pub(super) async fn try_send(
         &self,
         request: RequestBuilder,
@@ -237,7 +237,7 @@ impl Api {
             };
         }
         let problem: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        // A proxy says for itself that what is behind it does not answer.
+        // A proxy answers like this when the server behind it does not.
         let may_be_a_proxys = matches!(status.as_u16(), 413 | 429 | 500..=599);
         if !problem.is_object() && !may_be_a_proxys {
             return Err(self.is_another(status));
@@ -245,7 +245,7 @@ impl Api {
         Ok(Err(Refusal { status, problem }))
     }
 
-    /// That what answers is no server of this kind.
+    /// The error for a program that is not a Countersign server.
     fn is_another(&self, status: StatusCode) -> Fault {
         Fault::new(
             Exit::NotOurServer,
@@ -257,8 +257,8 @@ impl Api {
         )
     }
 
-    /// Whether a request succeeded, and the JSON of a short answer; null for anything else that
-    /// something may say.
+    /// Whether a request succeeded, and the JSON of a short answer; null for anything else
+    /// a program may answer.
     pub(super) async fn asked(&self, request: RequestBuilder) -> Result<(bool, Value), Fault> {
         let answer = self.answer(request).await?;
         Ok((answer.status().is_success(), read_bounded(answer).await))
@@ -266,7 +266,7 @@ impl Api {
 
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Fault> {
         let request = match &self.token {
-            // Each time: the server may have ended, and another program be in its place.
+            // Each time: the server may have stopped, and another program may have its port.
             Some(token) => {
                 self.recognise().await?;
                 request.bearer_auth(token.as_str())
@@ -282,7 +282,7 @@ impl Api {
         Ok(answer)
     }
 
-    /// What it says of the data folder that it has no token for a server which wants one.
+    /// The error if the data folder has no token for a server that requires one.
     fn no_token(&self) -> Option<Fault> {
         let (Some(folder), None) = (&self.folder, &self.token) else {
             return None;
@@ -300,7 +300,7 @@ impl Api {
         matches!(self.proof, Proof::OfNone(_)).then(|| Fault::new(Exit::NoFolder, message))
     }
 
-    /// Makes sure that what listens is the server of the data folder, where it has to be.
+    /// Makes sure that the program at the address is the data folder's server, where required.
     pub(super) async fn recognise(&self) -> Result<(), Fault> {
         let (folder, proof) = match &self.proof {
             Proof::Nothing => return Ok(()),
@@ -364,7 +364,7 @@ impl Api {
         })
     }
 
-    /// What it says of the data folder that nothing answers where its server would be.
+    /// The error if nothing answers at the data folder's address.
     fn no_server(&self, error: &reqwest::Error) -> Option<Fault> {
         let folder = self.folder.as_ref().filter(|_| error.is_connect())?;
         let shown = folder.display();
@@ -395,9 +395,9 @@ impl Api {
         self.send(self.request(Method::GET, path)?).await
     }
 
-    /// Fetches `path` of something that is followed, with a query that waits for a change. It
-    /// continues while the server is away or busy, so that is waited for, and what it is then is
-    /// told at once.
+    /// Fetches `path` with a query that waits for a change. What is followed
+    /// continues while the server is unreachable or busy, so this retries, and its present state
+    /// is shown as soon as the server answers.
     pub(super) async fn follow(
         &self,
         path: &str,
@@ -440,7 +440,7 @@ impl Refusal {
         }
     }
 
-    /// What the server said, for a person.
+    /// The server's error, for a person.
     pub(super) fn sentence(&self) -> String {
         problem::sentence(&self.problem)
             .map(|said| clean(&said))
@@ -448,7 +448,7 @@ impl Refusal {
     }
 }
 
-/// The token that the flags give, and a warning where others can read it.
+/// The token from the flags, with a warning if other users can read it.
 fn given_token(args: &ServerArgs) -> Result<Option<Zeroizing<String>>, Fault> {
     if let Some(token) = &args.token {
         output::exposed(
@@ -475,7 +475,7 @@ fn given_token(args: &ServerArgs) -> Result<Option<Zeroizing<String>>, Fault> {
         .ok_or_else(|| Fault::new(Exit::Usage, "--token-file: the file contains no token"))
 }
 
-/// The short answer of something that may be any program; null if it is anything else.
+/// The JSON of a short answer, which may come from any program; null if it is not JSON.
 async fn read_bounded(mut answer: Response) -> Value {
     let mut body = Vec::new();
     while let Ok(Some(part)) = answer.chunk().await {
@@ -510,7 +510,7 @@ fn not_running(folder: &Path) -> Fault {
     Fault::new(Exit::Failed, message).passing()
 }
 
-/// The data folder that a command works on, which it does not make.
+/// The data folder that a command works on; it is not created.
 pub(super) fn existing_folder(flag: Option<&str>) -> Result<DataDir, Fault> {
     let folder = data_dir(flag, &ClientEnvironment::read());
     if !folder
@@ -551,7 +551,7 @@ fn not_readable(folder: &Path, error: &std::io::Error) -> Fault {
     Fault::new(exit, format!("cannot read {}: {error}", folder.display()))
 }
 
-/// A misspelt variable would be as none.
+/// A misspelt variable would be ignored.
 fn refuse_unknown_variables() -> Result<(), Fault> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     match unknown_variables(names).as_slice() {
@@ -565,13 +565,13 @@ pub(super) fn is_request(id: &str) -> bool {
     id.starts_with("request-")
 }
 
-/// The query of a poll that the server answers once the stage is another than `stage`, or
+/// The query of a long poll that the server answers once the stage differs from `stage`, or
 /// after half a minute.
 pub(super) fn another_than(stage: &str) -> String {
     format!("wait=30&since={stage}")
 }
 
-/// Where what has this id is followed, decided and ended.
+/// The path where what has this id is followed, decided on and ended.
 pub(super) fn path_of(id: &str) -> String {
     let family = if is_request(id) {
         "requests"
@@ -583,7 +583,7 @@ pub(super) fn path_of(id: &str) -> String {
     format!("/api/{family}/{}", encode(id))
 }
 
-/// The data folder that the flag, the environment or the default names.
+/// The data folder from the flag, the environment or the default.
 pub(super) fn data_dir(flag: Option<&str>, environment: &ClientEnvironment) -> PathBuf {
     flag.map(PathBuf::from)
         .or_else(|| environment.data_dir.clone())

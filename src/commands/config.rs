@@ -1,4 +1,4 @@
-//! `countersign config check`: what the settings come to, and whether task hub and vault
+//! `countersign config check`: prints the effective configuration, and checks whether task hub and vault
 //! answer.
 
 use std::error::Error as StdError;
@@ -66,7 +66,7 @@ fn told(tried: &Tried) -> Value {
     }
 }
 
-/// The settings by the names of their flags. What is secret is not among them.
+/// The settings by the names of their flags, without secrets.
 fn effective(config: &Config) -> Value {
     let azure = &config.azure;
     let auth = match config.auth {
@@ -183,7 +183,7 @@ async fn try_hub(config: &Config, identity: &Identity) -> Tried {
         .map_err(|error| chain(&error))?
         .with_credential(identity.clone());
     let data = DataDir::at(&config.data_dir);
-    // A check makes nothing: without a token there is none to present.
+    // A check creates nothing: if there is no token, it presents none.
     let connection = match data.read_secret(HUB_TOKEN).map_err(|error| chain(&error))? {
         Some(_) => local_hub::presenting(&data, connection).map_err(|error| chain(&error))?,
         None => connection,

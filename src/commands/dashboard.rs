@@ -25,7 +25,7 @@ pub(super) async fn run(args: DashboardArgs) -> Outcome {
     Ok(())
 }
 
-/// By a front door, which records who asked.
+/// A link from a front door, which records the caller.
 async fn from_server(args: &DashboardArgs) -> Result<String, Fault> {
     let api = Api::find(&args.server)?;
     let mut path = "/api/dashboard/tickets".to_owned();
@@ -36,7 +36,7 @@ async fn from_server(args: &DashboardArgs) -> Result<String, Fault> {
     Ok(text(&ticket, "url"))
 }
 
-/// By the folder's own token, where a scheduler runs on the folder and no front door does.
+/// A link made with the folder's token, where a scheduler runs on the folder without a front door.
 fn on_folder(args: &DashboardArgs) -> Result<Option<String>, Fault> {
     let environment = ClientEnvironment::read();
     let data = DataDir::at(&data_dir(args.server.data_dir.as_deref(), &environment));

@@ -1,4 +1,4 @@
-//! `countersign enroll`: uploads an image or a URI and follows it to the end.
+//! `countersign enroll`: uploads an image or a URI and waits for the result.
 
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::otpauth;
@@ -59,7 +59,7 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
     };
     let started = match api.try_send(request).await? {
         Ok(started) => started,
-        // What cannot be enrolled is an invalid enrollment, seen at the door.
+        // An upload that the server refuses is an invalid enrollment.
         Err(refusal) if matches!(refusal.status.as_u16(), 413 | 415 | 422) => {
             if args.server.json {
                 output::document(&refusal.problem)?;
@@ -84,7 +84,7 @@ enum Input {
 
 fn read_source(words: &[String]) -> Result<Input, Fault> {
     input::refuse_secret(words).or_else(|fault| match words {
-        // A URI is one, too.
+        // A URI counts as a secret too.
         [source] if otpauth::is_meant(source) => Ok(()),
         _ => Err(fault),
     })?;
@@ -112,7 +112,7 @@ fn read_source(words: &[String]) -> Result<Input, Fault> {
             ),
         ));
     }
-    // What a text is that is no URI, the server tells.
+    // The server says what a text is if it is not a URI.
     match text::decode(&bytes) {
         Ok(text) if otpauth::is_meant(&text) || is_bare_secret(&text) => {
             Ok(Input::Uri(Zeroizing::new(text::trim(&text).to_owned())))
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_is_told_from_a_file() {
+    fn a_uri_is_distinguished_from_a_file() {
         for uri in [
             "otpauth://totp/a?secret=MY",
             "OTPAUTH-MIGRATION://offline?data=x",

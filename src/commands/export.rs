@@ -1,4 +1,4 @@
-//! `countersign export`: writes down what a request lets out, to a file of its owner's or to
+//! `countersign export`: writes what a request released to a private file or to
 //! standard output, and nowhere else.
 
 use std::fs::{self, File};
@@ -50,7 +50,7 @@ pub(super) async fn run(args: ExportArgs) -> Outcome {
     }
 }
 
-/// What is given once for a request of the kind `export`.
+/// What a request of the kind `export` gives, once.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Handed {
@@ -63,7 +63,7 @@ struct Handed {
 
 async fn hand_out(api: &Api, args: &ExportArgs, request: &Value) -> Outcome {
     let format = args.format.unwrap_or(ExportFormat::Uri);
-    // It is given once: where it goes is made sure of before.
+    // It is given only once, so the file is created first.
     let target = Target::open(args.output.as_deref())?;
     let path = format!("{}/export", path_of(&text(request, "id")));
     let handed: Handed = match api.send_as(api.request(Method::POST, &path)?).await {
@@ -110,7 +110,7 @@ fn hand_over(args: &ExportArgs, request: &Value) -> Outcome {
     tell(args, request)
 }
 
-/// Says what is in the file, which is no result where that is on standard output itself.
+/// Says what is in the file; a note if the export itself is on standard output.
 fn tell(args: &ExportArgs, request: &Value) -> Outcome {
     let Some(file) = &args.output else {
         return Ok(());
@@ -126,7 +126,7 @@ fn tell(args: &ExportArgs, request: &Value) -> Outcome {
     Ok(())
 }
 
-/// The URI as a QR code of characters: light on dark, as terminals are.
+/// The URI as a QR code of characters: light on dark, as on most terminals.
 fn drawn(uri: &str) -> Result<Zeroizing<String>, Fault> {
     let code = QrCode::new(uri).map_err(Fault::failed)?;
     let picture = code
@@ -178,10 +178,10 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Leaves no empty file behind.
+    /// Removes an empty file.
     fn discard(self) {
         if let Self::New { path, .. } = self {
-            // It is empty: one that stays is untidy and no more.
+            // It is empty: leaving it is harmless.
             let _ = fs::remove_file(path);
         }
     }

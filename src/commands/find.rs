@@ -1,5 +1,5 @@
-//! Accounts, enrollments and requests by what people call them: an id, the beginning of one, or
-//! an account's name. What fits more than one thing is refused with the choices.
+//! Accounts, enrollments and requests by id, the beginning of an id, or
+//! an account's name. An ambiguous name is refused, with the matches listed.
 
 use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 use serde_json::Value;
@@ -11,28 +11,28 @@ use crate::called::{begins_id, fitting, sought};
 
 /// Rows on one page: the most that the server gives.
 const PAGE: usize = 200;
-/// How many choices are listed.
+/// How many matches are listed.
 const MOST_LISTED: usize = 20;
-/// Among which accounts one is looked for.
+/// Which accounts are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Among {
     InUse,
     Removed,
 }
 
-/// What an enrollment or a request is looked for to do.
+/// What the found enrollment or request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
-    /// To look at it, or to end it.
+    /// To show or end it.
     Any,
-    /// To decide on it: it waits for that.
+    /// To decide on it: it is waiting for approval.
     Waiting,
-    /// To make use of it: it is a request.
+    /// To use what it granted: it is a request.
     Request,
 }
 
 impl Api {
-    /// The id of the account that is called `text`.
+    /// The id of the account that `text` refers to.
     pub(super) async fn account(&self, text: &str, among: Among) -> Result<String, Fault> {
         let text = text.trim();
         if text.parse::<EnrollmentId>().is_ok() {
@@ -55,7 +55,7 @@ impl Api {
         one(text, "account", rows.iter().map(|row| (row, row)))
     }
 
-    /// The id of the enrollment or request that is called `text`.
+    /// The id of the enrollment or request that `text` refers to.
     pub(super) async fn matter(&self, text: &str, wanted: Wanted) -> Result<String, Fault> {
         let text = text.trim();
         let is_id = text.parse::<EnrollmentId>().is_ok()
@@ -73,7 +73,7 @@ impl Api {
             .await?;
         let enrollments = match wanted {
             Wanted::Request => Vec::new(),
-            // Who may only read accounts sees requests, and no enrollments.
+            // Callers that may only read accounts see requests, but no enrollments.
             _ => self
                 .every(
                     &format!("/api/enrollments?limit={PAGE}{stage}"),
@@ -112,7 +112,7 @@ impl Api {
     }
 }
 
-/// The only one of `rows` that fits, each with what names its account.
+/// The only match among `rows`, each with the value that names its account.
 fn one<'a>(
     wanted: &str,
     kind: &str,

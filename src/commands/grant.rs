@@ -10,7 +10,7 @@ use super::find::Among;
 use super::key::{fault, from_now, open};
 use super::table::{self, Cell, Tone, plain};
 use super::{Exit, Fault, Outcome, output};
-use crate::access::{Grant, Granted, Grantee, NotAGroup, grant_change};
+use crate::access::{Grant, Granted, Grantee, NotAGroup, Reads, grant_change};
 use crate::audit::Action;
 use crate::cli::{GrantCommand, KeyPlace};
 
@@ -32,7 +32,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
                 to: grantee(name, group)?,
                 account: account.to_string(),
                 until,
-                reads_left: reads,
+                reads: reads.map(Reads::new),
             };
             let recorder = Recorder::open(&place).await?;
             let granted = open(&place).await?.grant(&grant, false).await;
@@ -94,7 +94,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
     }
 }
 
-/// The account with this id, or the one that is called so at the server that runs on the folder.
+/// The account with this id, or the one with this name at the folder's running server.
 async fn named(text: &str, place: &KeyPlace) -> Result<EnrollmentId, Fault> {
     if let Ok(id) = text.trim().parse() {
         return Ok(id);
@@ -124,7 +124,7 @@ fn row(grant: &Grant) -> Vec<Cell> {
         Some(at) => (moment(at), Tone::Waiting),
         None => plain("forever"),
     };
-    let reads = match grant.reads_left {
+    let reads = match grant.reads.map(Reads::left) {
         Some(0) => ("0".to_owned(), Tone::Bad),
         Some(reads) => plain(reads.to_string()),
         None => plain("unlimited"),
@@ -146,7 +146,7 @@ fn describe(grant: &Grant) -> String {
         Some(at) => format!("until {}", moment(at)),
         None => "forever".to_owned(),
     };
-    match grant.reads_left {
+    match grant.reads.map(Reads::left) {
         Some(reads) => format!("to {}  {until}  {reads} reads left", grant.to),
         None => format!("to {}  {until}", grant.to),
     }

@@ -1,5 +1,5 @@
 //! `countersign health`: whether a front door can do its work. For health checks of
-//! containers, whose images have no other program to ask with.
+//! containers, whose images contain no other HTTP client.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -47,13 +47,13 @@ pub(super) async fn run(args: ServerArgs) -> Outcome {
     }
 }
 
-/// Whether an answer is a problem that a front door tells.
+/// Whether an answer is a front door's problem document.
 fn is_problem(answer: &Value) -> bool {
     let kind = answer["type"].as_str().unwrap_or_default();
     kind.starts_with("urn:countersign:problem:")
 }
 
-/// Whether an answer is what a front door says of itself, and says that it is ready only if it
+/// Whether an answer is a front door's status that claims to be ready only if it
 /// is.
 fn is_readiness(answer: &Value, ready: bool) -> bool {
     let part = |name: &str| match answer[name].as_str() {

@@ -1,4 +1,4 @@
-//! `countersign import`: sends files and images with accounts, and tells what became of
+//! `countersign import`: sends files and images with accounts, and shows the result of
 //! each.
 
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
     let mut form = Form::new();
     let mut contents = Vec::new();
     for file in &args.files {
-        // A URI in place of a file is one account.
+        // A URI instead of a file is a single account.
         let is_uri = otpauth::is_meant(file) && !Path::new(file).exists();
         let (content, name) = if is_uri {
             (Zeroizing::new(file.as_bytes().to_vec()), None)
@@ -98,7 +98,7 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
     report(&state, args.server.json)
 }
 
-/// Follows an import until it has ended, or nothing but people's decisions is missing.
+/// Follows an import until it has finished, or only approvals are missing.
 pub(super) async fn wait(api: &Api, state: Value) -> Result<Value, Fault> {
     let mut progress = Progress::new();
     let mut state = state;
@@ -207,7 +207,7 @@ fn describe(state: &Value) {
     }
 }
 
-/// What became of so many accounts, in a sentence.
+/// The result of an import as a sentence.
 fn summary(all: usize, enrolled: usize, there: usize) -> String {
     let mut said = format!("{enrolled} of {all} enrolled");
     if there > 0 {
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_tells_what_there_is_to_tell() {
+    fn the_summary_names_only_what_there_was() {
         assert_eq!(summary(1, 1, 0), "1 of 1 enrolled");
         assert_eq!(summary(3, 0, 3), "0 of 3 enrolled, 3 existed already");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! More accounts than one import takes: sent in several, told as one.
+//! More accounts than one import takes: sent in several parts, reported as one.
 
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::import::{self as import_list, Budget, ImportFile, MAX_ACCOUNTS};
@@ -17,13 +17,13 @@ pub(super) struct Parts {
 }
 
 struct Found {
-    /// What it is called where it comes from; may be empty.
+    /// Its name in the source; may be empty.
     name: String,
     account: Result<TotpAccount, InputProblem>,
 }
 
 impl Parts {
-    /// Reads the files here. Nothing if they hold what only the server reads, which is
+    /// Reads the files here. None if they contain what only the server can read, which is
     /// images, or parts of an export without the others.
     pub(super) fn of(contents: &[Zeroizing<Vec<u8>>], password: Option<&str>) -> Option<Self> {
         let budget = Budget::new();
@@ -45,7 +45,7 @@ impl Parts {
         })
     }
 
-    /// Imports one part after the other, waits for each, and tells of all together.
+    /// Imports one part after the other, waits for each, and reports all of them together.
     pub(super) async fn import(&self, api: &Api, args: &ImportArgs, path: &str) -> Outcome {
         if args.no_wait {
             return Err(Fault::new(
@@ -101,7 +101,7 @@ fn list(part: &[Found]) -> Zeroizing<String> {
     text
 }
 
-/// What became of all parts.
+/// The result of all parts.
 #[derive(Default)]
 struct Whole {
     ids: Vec<String>,
@@ -157,7 +157,7 @@ impl Whole {
     }
 }
 
-/// Where the account of a part is that was sent as the one at `position`, counted from 1.
+/// The index of the account that its part sent at `position`, counted from 1.
 fn place(part: &[Found], position: u64) -> Option<usize> {
     let index = usize::try_from(position.checked_sub(1)?).ok()?;
     let sent = part

@@ -1,4 +1,4 @@
-//! What commands read.
+//! Input of commands: files, standard input, secrets.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 use super::{Exit, Fault};
 use crate::cli::looks_secret;
 
-/// Refuses what was typed in place of a file's name and looks like a secret, without
-/// repeating it. What exists under such a name is a file.
+/// Refuses an argument that should name a file but looks like a secret, without
+/// repeating it. If a file has this name, it is accepted.
 pub(super) fn refuse_secret(words: &[String]) -> Result<(), Fault> {
     let whole = words.concat();
     if words.iter().any(|word| Path::new(word).exists()) || !looks_secret(&whole) {
@@ -24,8 +24,8 @@ pub(super) fn refuse_secret(words: &[String]) -> Result<(), Fault> {
     ))
 }
 
-/// A password in a file, or on standard input if it is called `-`. Neither is repeated: people
-/// type the password itself in place of the file's name.
+/// A password from a file, or from standard input if the name is `-`. Neither is repeated: people
+/// sometimes type the password itself instead of the file's name.
 pub(super) fn password(file: &str) -> Result<Zeroizing<String>, Fault> {
     if file != "-" && !Path::new(file).exists() {
         return Err(Fault::new(
@@ -46,7 +46,7 @@ pub(super) fn password(file: &str) -> Result<Zeroizing<String>, Fault> {
     })
 }
 
-/// The content of a file, or of standard input if it is called `-`: at most `limit` bytes of
+/// The content of a file, or of standard input if the name is `-`: at most `limit` bytes of
 /// it, and at least one.
 pub(super) fn read(file: &str, limit: u64) -> Result<Zeroizing<Vec<u8>>, Fault> {
     if file != "-" {

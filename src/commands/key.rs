@@ -40,7 +40,7 @@ pub(super) async fn run(command: KeyCommand) -> Outcome {
                 groups,
                 ..NewKey::new(&name, role)
             };
-            // Before its server has run for the first time, too.
+            // This works before the server's first start, too.
             let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
             DataDir::create(&folder).map_err(folder_fault)?;
             let recorder = Recorder::open(&place).await?;
@@ -155,7 +155,7 @@ fn time(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// The moment that is a length of time from `now`.
+/// The moment that is the given time after `now`.
 pub(super) fn from_now(flag: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Fault> {
     let wrong = |reason: String| Fault::new(Exit::Usage, format!("{flag}: {reason}, not {text:?}"));
     let time = duration::parse(text).map_err(|reason| wrong(reason.to_string()))?;

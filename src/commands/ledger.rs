@@ -13,7 +13,7 @@ use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
 use crate::ledger;
 
-/// What the audit log calls it.
+/// Its name in the audit log.
 const SUBJECT: &str = "ledger";
 
 pub(super) async fn run(command: LedgerCommand) -> Outcome {

@@ -12,10 +12,10 @@ use crate::hub::{RequestStage, Stage};
 
 /// Rows on one page: the most that the server gives.
 const LIMIT: usize = 200;
-/// What makes a row of what is listed.
+/// Turns a listed item into a row.
 type MakeRow = fn(&Value) -> Vec<Cell>;
 
-/// How alike a misspelt word has to be, from 0 to 1.
+/// The similarity from which a misspelt word is suggested, from 0 to 1.
 const ALIKE: f64 = 0.6;
 
 pub(super) async fn run(args: ListArgs) -> Outcome {
@@ -59,7 +59,7 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
     Ok(())
 }
 
-/// Where it is listed, and the member of the answer that has the rows.
+/// The list's path, and the member of the answer that has the rows.
 fn asked(args: &ListArgs) -> Result<(String, &'static str), Fault> {
     let asked = |text: &Option<String>| encode(text.as_deref().unwrap_or_default());
     let stage = args.stage.as_deref();
@@ -83,7 +83,7 @@ fn asked(args: &ListArgs) -> Result<(String, &'static str), Fault> {
     })
 }
 
-/// The stage that is meant, however it is written.
+/// The stage with this name, in any case.
 fn one_of(
     given: Option<&str>,
     stages: impl Iterator<Item = &'static str> + Clone,

@@ -1,4 +1,4 @@
-//! What the program tells about itself: `countersign completions`, `man` and `licenses`.
+//! The program's own documentation: `countersign completions`, `man` and `licenses`.
 
 use std::fs;
 use std::io;
@@ -10,7 +10,7 @@ use crate::cli::{CompletionsArgs, ManArgs, command};
 const SECTION: &str = "1";
 /// The license of Countersign.
 const OWN_LICENSE: &str = include_str!("../../LICENSE");
-/// Those of the packages in it, as `deploy/supply/inventory licenses` collects them.
+/// The licenses of the packages in it, as `deploy/supply/inventory licenses` collects them.
 const THIRD_PARTY: &str = include_str!("../../licenses/THIRD-PARTY.txt");
 
 pub(super) fn completions(args: &CompletionsArgs) -> Outcome {

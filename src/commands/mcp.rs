@@ -16,7 +16,7 @@ use crate::mcp::{Backend, Call, Fault, Reply, Tools};
 
 pub(super) async fn run(args: McpArgs) -> Outcome {
     let api = Api::find(&args.server)?;
-    // Now, where a person reads what is wrong, and not with the first tool.
+    // Checked now, while a person reads the error, not at the first tool call.
     let session = api.get("/api/session").await?;
     output::note(&format!(
         "Tools for agents, as {}",
@@ -29,7 +29,7 @@ pub(super) async fn run(args: McpArgs) -> Outcome {
         .serve(rmcp::transport::stdio())
         .await
         .map_err(Failure::failed)?;
-    // Until whoever started this closes standard input.
+    // Until the parent process closes standard input.
     service.waiting().await.map_err(Failure::failed)?;
     Ok(())
 }

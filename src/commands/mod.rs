@@ -47,7 +47,7 @@ use output::complain;
 /// How long databases may take to be closed at the end.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// How a command failed.
+/// A command's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
     Failed = 1,
@@ -58,27 +58,27 @@ enum Exit {
     NotAllowed = 6,
     /// The audit log lacks entries that it had.
     RecordIncomplete = 7,
-    /// What listens at the server's address is another program.
+    /// Another program listens at the server's address.
     NotOurServer = 8,
-    /// A front door has waited without success for a worker's keys.
+    /// A front door waited for a worker's keys without success.
     NoWorker = 9,
-    /// The data folder is not there, or none.
+    /// The data folder does not exist, or is not a folder.
     NoFolder = 10,
-    /// The operating system does not let this user read or write something.
+    /// This user may not read or write a file.
     NoPermission = 11,
-    /// Several things have the name that was given.
+    /// Several things have the given name.
     Ambiguous = 12,
     /// A code that was checked is not valid.
     NotValid = 13,
 }
 
-/// Why a command did not do what it was told: for people, on standard error.
+/// Why a command failed: for people, on standard error.
 #[derive(Debug)]
 struct Fault {
     exit: Exit,
-    /// What happened and what to try; none when all is said already.
+    /// What happened and what to do; none if it was printed already.
     message: Option<String>,
-    /// Whether the same may work a little later.
+    /// Whether a retry may succeed.
     passing: bool,
 }
 
@@ -93,7 +93,7 @@ impl Fault {
         }
     }
 
-    /// The same, which may work a little later.
+    /// The same, for an error after which a retry may succeed.
     const fn passing(mut self) -> Self {
         self.passing = true;
         self
@@ -103,7 +103,7 @@ impl Fault {
         Self::new(Exit::Failed, error.to_string())
     }
 
-    /// Ends with this code without a further word.
+    /// Ends with this code without a message.
     const fn quiet(exit: Exit) -> Self {
         Self {
             exit,
@@ -113,15 +113,15 @@ impl Fault {
     }
 }
 
-/// What is printed before there is a command.
+/// Printed before a command runs.
 pub(crate) mod print {
-    /// An error that is whole already, on standard error.
+    /// Prints a complete error on standard error.
     pub(crate) fn error(text: &str) {
         super::output::note(text.trim_end());
     }
 }
 
-/// Does what the command line says and returns the process's exit code.
+/// Runs the command and returns the process's exit code.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = tokio::runtime::Builder::new_multi_thread()
@@ -129,7 +129,7 @@ pub fn run(cli: Cli) -> ExitCode {
         .build()
         .map_err(Fault::failed)
         .and_then(|runtime| runtime.block_on(dispatch(cli.command)));
-    // The scheduler's writer may still be leaving its file whole; killed, it would leave its log.
+    // The scheduler's writer may still be closing its file; killed, it would leave its log behind.
     durabletask_sqlite::all_closed(CLOSING);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -191,7 +191,7 @@ async fn dispatch(command: Command) -> Outcome {
 }
 
 fn load(settings: &Settings) -> Result<Config, Fault> {
-    // The address of a webhook is often all that it takes to write to the people behind it.
+    // A webhook's address is often enough to post to the people behind it.
     if settings.webhook_url.is_some() {
         output::exposed("--webhook-url", "COUNTERSIGN_WEBHOOK_URL or --config FILE");
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Fault;
 
-/// Prints one line of the result. A reader that went away is no failure.
+/// Prints one line of the result. A closed pipe is not an error.
 pub(super) fn line(text: &str) {
     let _ = writeln!(io::stdout().lock(), "{text}");
 }
@@ -24,7 +24,7 @@ pub(super) fn document(value: &Value) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Tells a person something that is no result.
+/// Prints a note that is not part of the result.
 pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -37,20 +37,20 @@ pub(super) fn exposed(argument: &str, instead: &str) {
     ));
 }
 
-/// Tells what went wrong.
+/// Prints an error.
 pub(super) fn complain(text: &str) {
     let _ = writeln!(io::stderr().lock(), "countersign: {text}");
 }
 
-/// Text from elsewhere, fit for a terminal: names come out of images that anyone
-/// may have made, and control characters can rewrite what a person sees.
+/// Text from elsewhere, made safe for a terminal: names come from images that anyone
+/// may have created, and control characters can rewrite what a person sees.
 pub(super) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| if is_unprintable(c) { '\u{fffd}' } else { c })
         .collect()
 }
 
-/// The string member `name`, fit for a terminal, or nothing.
+/// The string member `name`, made safe for a terminal, or an empty string.
 pub(super) fn text(value: &Value, name: &str) -> String {
     value[name].as_str().map(clean).unwrap_or_default()
 }
@@ -65,8 +65,8 @@ pub(super) fn account_label(value: &Value) -> String {
     }
 }
 
-/// Shows how far something is: one line rewritten in place on a terminal, else a line
-/// for each change.
+/// Shows progress: one line that is rewritten on a terminal, otherwise a line
+/// per change.
 pub(super) struct Progress {
     rewrites: bool,
     /// What is shown now; nothing at first.
@@ -94,7 +94,7 @@ impl Progress {
         text.clone_into(&mut self.shown);
     }
 
-    /// Leaves the terminal's line empty for what comes next.
+    /// Clears the terminal's line.
     pub(super) fn end(&mut self) {
         if self.rewrites && !self.shown.is_empty() {
             let _ = write!(io::stderr().lock(), "\r\x1b[K");

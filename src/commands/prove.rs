@@ -1,4 +1,4 @@
-//! `countersign prove`: shows the codes that prove an account, and says what became of them.
+//! `countersign prove`: shows the codes that prove an account, and reports whether they were accepted.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -39,7 +39,7 @@ pub(super) async fn run(args: ProveArgs) -> Outcome {
     Ok(())
 }
 
-/// The present code and the one after it.
+/// The current code and the next.
 async fn show(api: &Api, id: &str, path: &str, json: bool) -> Outcome {
     let codes = api.get(path).await?;
     if json {

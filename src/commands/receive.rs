@@ -1,4 +1,4 @@
-//! `countersign receive` and `countersign seal-key`: taking over an account that another
+//! `countersign receive` and `countersign seal-key`: adding an account that another
 //! installation has sealed for this one.
 
 use reqwest::Method;
@@ -9,10 +9,10 @@ use super::output::{self, text};
 use super::{Exit, Fault, Outcome, input, status};
 use crate::cli::{ReceiveArgs, ServerArgs};
 
-/// The longest package, in bytes: far more than an account needs.
+/// The longest package, in bytes: far more than any account needs.
 const MAX_PACKAGE: u64 = 64 * 1024;
 
-/// An account on its way, as `countersign export` writes it and the API takes it.
+/// A transferred account, as `countersign export` writes it and the API accepts it.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Package {

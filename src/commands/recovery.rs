@@ -11,7 +11,7 @@ use super::request::{report, stage, wait};
 use super::{Exit, Fault, Outcome, input, output, status};
 use crate::cli::{AskArgs, RecoveryCommand};
 
-/// The longest file of codes, in bytes: twice what UTF-16 takes.
+/// The longest file of codes, in bytes: twice what UTF-16 needs.
 const MAX_FILE: u64 = 4 * (MAX_CODES * (MAX_CODE_BYTES + 2)) as u64;
 
 pub(super) async fn run(command: RecoveryCommand) -> Outcome {

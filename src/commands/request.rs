@@ -1,5 +1,5 @@
-//! `countersign request`: asks to do something with an account, and follows what was asked
-//! for.
+//! `countersign request`: requests an action on an account, and follows the
+//! request.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub(super) async fn run(command: RequestCommand) -> Outcome {
     report(&state, args.server.json)
 }
 
-/// What is sent, and what every kind takes.
+/// The body to send, and the arguments of every kind.
 fn wish(command: RequestCommand) -> Result<(Value, AskArgs), Fault> {
     let (mut wish, args) = match command {
         RequestCommand::Read { reads, time, ask } => (
@@ -53,7 +53,7 @@ fn wish(command: RequestCommand) -> Result<(Value, AskArgs), Fault> {
     Ok((wish, args))
 }
 
-/// A length of time in whole seconds, which is what requests are made of.
+/// A length of time in whole seconds, as requests need it.
 fn seconds(flag: &str, text: Option<String>) -> Result<Option<u64>, Fault> {
     let Some(text) = text else { return Ok(None) };
     let wrong = |reason: &str| Fault::new(Exit::Usage, format!("--{flag}: {reason}, not {text:?}"));
@@ -64,7 +64,7 @@ fn seconds(flag: &str, text: Option<String>) -> Result<Option<u64>, Fault> {
     Ok(Some(time.as_secs()))
 }
 
-/// Follows a request until it has ended or is granted; or, unless people and dates are
+/// Follows a request until it has finished or is granted; or, unless people and dates are
 /// waited for too, until it depends on those.
 pub(super) async fn wait(api: &Api, state: Value, follow: bool) -> Result<Value, Fault> {
     let mut progress = Progress::new();
@@ -96,7 +96,7 @@ pub(super) fn report(state: &Value, json: bool) -> Outcome {
     }
 }
 
-/// With which code a command on a request in this stage ends; none if all is well.
+/// The exit code for a request in this stage; none if it succeeded.
 pub(super) fn exit(stage: &str) -> Option<Exit> {
     match stage {
         "Granted" | "Done" => None,
@@ -114,7 +114,7 @@ pub(super) fn stage(state: &Value) -> String {
     text(state, "stage")
 }
 
-/// Whether there is nothing more to wait for.
+/// Whether to stop waiting.
 fn is_settled(stage: &str, follow: bool) -> bool {
     match stage {
         "Pending" | "Acting" => false,
@@ -171,7 +171,7 @@ fn describe(state: &Value, stage: &str) {
     }
 }
 
-/// What is requested, in a few words.
+/// The request's terms, in a few words.
 fn terms(state: &Value) -> String {
     let time = span(state["seconds"].as_u64().unwrap_or_default());
     match kind(state) {
@@ -185,7 +185,7 @@ fn terms(state: &Value) -> String {
     }
 }
 
-/// A length of time in the largest unit that it is a whole number of.
+/// A length of time in its largest whole unit.
 fn span(seconds: u64) -> String {
     let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
     let whole = units

@@ -1,4 +1,4 @@
-//! `countersign rotate`: other values for secrets of the data folder, while it is in use.
+//! `countersign rotate`: new values for secrets of the data folder, while it is in use.
 
 use std::fs::File;
 
@@ -21,7 +21,7 @@ use crate::data_dir::DataDir;
 use crate::keys::{self, Place, WEBHOOK_SECRET};
 use crate::private_file;
 
-/// Held by the process that rotates.
+/// The lock of the rotating process.
 const LOCK: &str = "rotate.lock";
 
 pub(super) async fn run(command: RotateCommand) -> Outcome {
@@ -65,7 +65,7 @@ pub(super) async fn run(command: RotateCommand) -> Outcome {
     }
 }
 
-/// When what was before counts no longer; none if it counts no longer at once.
+/// When the old value stops being valid; none for immediately.
 fn until(overlap: &str) -> Result<Option<DateTime<Utc>>, Fault> {
     match overlap {
         "0" | "0s" => Ok(None),

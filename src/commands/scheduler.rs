@@ -40,7 +40,7 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     if settings.log_json {
         log.format = LogFormat::Json;
     }
-    // A filter of the scheduler's own stays, whatever the file says later.
+    // The scheduler's own filter is kept, whatever the file says later.
     let follows = settings.log == weaker.log;
     let filter = telemetry::init(&log);
     // Payloads and the token are in there: only its owner may enter. A scheduler in memory
@@ -56,7 +56,7 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
     let _forgotten = Forgotten(data.clone());
     let ready = |at: &cli::Listening| {
-        // Links to the dashboard are missed where it cannot be written; all else works.
+        // If it cannot be written, only links to the dashboard are missing.
         if let Err(error) = local_hub::write_addresses(&data, at) {
             tracing::warn!(%error, "other parts on this data folder cannot find the dashboard");
         }
@@ -66,7 +66,7 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         .map_err(fault)
 }
 
-/// Takes the address file away when the scheduler ends in any way but a kill.
+/// Removes the address file when the scheduler ends, unless it is killed.
 struct Forgotten(DataDir);
 
 impl Drop for Forgotten {

@@ -54,11 +54,11 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
     let starting = Running::start_parts(config.clone(), parts, Arc::new(SystemClock));
     let running = tokio::select! {
         started = starting => started.map_err(not_started)?,
-        // It may be waiting for a worker.
+        // The front door may be waiting for a worker.
         () = stop.cancelled() => return Ok(()),
     };
     if json {
-        // Where it listens is known, and others may have to be started with it.
+        // Its address is known, and other parts may need it to start.
         announce_json(&running)?;
     } else {
         let waits = |lacks: &str| {
@@ -73,7 +73,7 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
     running.run_until(stop).await.map_err(Fault::failed)
 }
 
-/// A front door without a worker has an exit code of its own: that one is worth a restart.
+/// A front door without a worker has its own exit code: a restart may help.
 fn not_started(error: AppError) -> Fault {
     let exit = match error {
         AppError::DataDir(error) => return folder_fault(error),

@@ -1,4 +1,4 @@
-//! `countersign status`: shows an enrollment or a request, now or at its end.
+//! `countersign status`: shows or follows an enrollment or a request.
 
 use serde_json::Value;
 
@@ -35,8 +35,8 @@ pub(super) async fn run(args: StatusArgs) -> Outcome {
     report(&state, args.server.json)
 }
 
-/// Follows an enrollment until it has ended; or, unless people are waited for too, until it
-/// waits for one.
+/// Follows an enrollment until it has finished; or, unless people are waited for too, until it
+/// waits for a person.
 pub(super) async fn wait(api: &Api, id: &str, state: Value, follow: bool) -> Result<Value, Fault> {
     let mut progress = Progress::new();
     let mut state = state;
@@ -53,7 +53,7 @@ pub(super) async fn wait(api: &Api, id: &str, state: Value, follow: bool) -> Res
     }
 }
 
-/// Prints what was started and is not waited for.
+/// Prints what was started without waiting for it.
 pub(super) fn started(state: &Value, json: bool) -> Outcome {
     if json {
         output::document(state)?;
@@ -80,7 +80,7 @@ pub(super) fn report(state: &Value, json: bool) -> Outcome {
     }
 }
 
-/// Whether nothing more will happen to it.
+/// Whether it has finished.
 pub(super) fn has_ended(state: &Value) -> bool {
     ENDED.contains(&state["stage"].as_str().unwrap_or_default())
 }
@@ -123,7 +123,7 @@ fn describe(state: &Value, stage: &str) {
     }
 }
 
-/// Who decided, and why, if anyone has.
+/// The decision and its comment, if there is one.
 pub(super) fn describe_decision(decision: &Value) {
     if !decision.is_object() {
         return;

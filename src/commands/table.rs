@@ -1,10 +1,10 @@
-//! Rows under heads, each column as wide as what is in it, with colour on a terminal.
+//! Tables with columns as wide as their content, with color on a terminal.
 
 use std::io::IsTerminal as _;
 
 use super::output;
 
-/// What a cell says by its colour.
+/// The meaning of a cell's color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -14,22 +14,22 @@ pub(super) enum Tone {
     Faint,
 }
 
-/// A cell: its text, and what that means.
+/// A cell: its text and its tone.
 pub(super) type Cell = (String, Tone);
 
-/// A cell that says nothing by its colour.
+/// A cell without a color.
 pub(super) fn plain(text: impl Into<String>) -> Cell {
     (text.into(), Tone::Plain)
 }
 
-/// Prints rows under heads on standard output.
+/// Prints a table on standard output.
 pub(super) fn print(heads: &[&str], rows: &[Vec<Cell>]) {
     for line in lines(heads, rows, coloured()) {
         output::line(&line);
     }
 }
 
-/// Whether standard output is a terminal on which colours are wanted.
+/// Whether standard output is a terminal on which colors are wanted.
 fn coloured() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal() && !refused
@@ -44,7 +44,7 @@ fn lines(heads: &[&str], rows: &[Vec<Cell>], coloured: bool) -> Vec<String> {
     };
     let widths: Vec<usize> = (0..heads.len()).map(width).collect();
     let shown = |text: &str, column: usize, code: Option<&str>| {
-        // The last column needs no space behind it.
+        // The last column needs no padding.
         let space = match column + 1 == widths.len() {
             true => 0,
             false => widths
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_under_their_heads_with_colour_and_without() {
+    fn columns_are_aligned_with_color_and_without() {
         let rows = [
             vec![plain("a"), ("Enrolled".to_owned(), Tone::Good), plain("x")],
             vec![

@@ -1,4 +1,4 @@
-//! `countersign token` and `countersign verify`: an account's code, and whether one is right.
+//! `countersign token` and `countersign verify`: an account's code, and whether one is valid.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
@@ -14,8 +14,8 @@ use crate::cli::{TokenArgs, VerifyArgs};
 
 /// The longest code that is read from standard input, in bytes.
 const MAX_CODE: u64 = 256;
-/// The programs that put something into a desktop's clipboard, each with the variable that
-/// says that there is such a desktop.
+/// The clipboard programs of desktops, each with the variable that
+/// shows that such a desktop runs.
 const CLIPBOARDS: [(&str, &str, &[&str]); 4] = [
     ("WAYLAND_DISPLAY", "wl-copy", &[]),
     ("DISPLAY", "xclip", &["-selection", "clipboard"]),
@@ -71,7 +71,7 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
     Ok(())
 }
 
-/// Puts a code into the clipboard: of the desktop, or of the terminal where there is none.
+/// Copies a code to the desktop's clipboard, or to the terminal's if there is no desktop.
 fn copy(code: &str) -> Outcome {
     let there = |variable: &str| std::env::var_os(variable).is_some_and(|value| !value.is_empty());
     for (variable, program, arguments) in CLIPBOARDS {
@@ -97,7 +97,7 @@ fn copy(code: &str) -> Outcome {
     ))
 }
 
-/// Whether a program took the code on its standard input.
+/// Whether a program accepted the code on its standard input.
 fn piped(program: &str, arguments: &[&str], code: &str) -> bool {
     let started = Command::new(program)
         .args(arguments)

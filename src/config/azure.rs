@@ -19,12 +19,12 @@ const MOST_CACHED: usize = 1_000_000;
 pub struct AzureConfig {
     /// The Key Vault that keeps the accounts, instead of the data folder.
     pub key_vault: Option<KeyVaultSettings>,
-    /// The Key Vault that keeps the installation's keys, if it is another one than the
+    /// The Key Vault that keeps the installation's keys, if it is not the
     /// accounts'.
     pub keys_vault: Option<KeyVaultSettings>,
-    /// Who this process is to Key Vault and to the task hub.
+    /// This process's identity for Key Vault and the task hub.
     pub identity: IdentitySettings,
-    /// What is kept in memory of a Key Vault's accounts.
+    /// The cache of a Key Vault's accounts.
     pub cache: CacheSettings,
 }
 
@@ -66,7 +66,7 @@ impl Settings {
         self.token_max_stale = var("COUNTERSIGN_TOKEN_MAX_STALE");
     }
 
-    /// Where the task hub is: a connection string, or an endpoint that makes one with
+    /// The task hub: a connection string, or an endpoint that makes one with
     /// the name of the hub.
     pub(super) fn hub(&self, config: &Config, problems: &mut Vec<String>) -> Option<String> {
         let (text, endpoint) = (&self.connection_string, &self.hub_endpoint);
@@ -114,7 +114,7 @@ impl Settings {
                 None
             }
         };
-        // One identity for vault and hub: what the connection string says goes for both.
+        // One identity for vault and hub: the connection string's identity is for both.
         if let Some(Ok(connection)) = connection_string.map(Connection::parse) {
             adopt(&mut identity, named, &connection, problems);
         }
@@ -221,7 +221,7 @@ impl Settings {
     }
 }
 
-/// Takes over what a connection string says about the identity.
+/// Takes the identity from a connection string.
 fn adopt(
     identity: &mut IdentitySettings,
     named: Option<Selection>,
@@ -230,7 +230,7 @@ fn adopt(
 ) {
     let said = connection.authentication();
     let kind = said.kind;
-    // A token from a file is the hub's own: it says nothing of who this is to Azure.
+    // A token from a file is the hub's own: it does not name an identity for Azure.
     if matches!(kind, AuthenticationKind::None | AuthenticationKind::Token) {
         return;
     }

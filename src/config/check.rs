@@ -1,4 +1,4 @@
-//! From settings as written to a configuration that can be used.
+//! Checks settings and turns them into a configuration.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ use crate::duration;
 
 /// The longest that a front door waits for a worker.
 const LONGEST_WORKER_WAIT: Duration = Duration::from_secs(3_600);
-/// What is said to those who still set it, by flag, variable or file.
+/// The error for installations that still set it, by flag, variable or file.
 const DASHBOARD_APPROVALS_REMOVED: &str = "dashboard-approvals (COUNTERSIGN_DASHBOARD_APPROVALS) \
      was removed: decisions must be signed. Approve on the page or with `countersign approve`, \
      and delete this setting";
 
 impl Settings {
-    /// Checks every setting; what is wrong with any is added to `problems`.
+    /// Checks every setting, and adds what is wrong to `problems`.
     pub(super) fn check(
         self,
         admin_token: Option<Zeroizing<String>>,
@@ -79,7 +79,7 @@ impl Settings {
             Some(text) => address("metrics-listen", text, problems),
         };
         config.instance_link = self.instance_link.clone().filter(|link| {
-            // A link of another scheme could be a script, run where it is clicked.
+            // A link of another scheme could be a script, run when it is clicked.
             let web = link.starts_with("https://") || link.starts_with("http://");
             if !web || !link.contains("{id}") {
                 problems.push(format!(
@@ -269,7 +269,7 @@ impl Settings {
     }
 }
 
-/// The parts of a list that commas separate; none of nothing.
+/// The items of a comma-separated list; none if there is no list.
 fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
     text.unwrap_or_default()
         .split(',')

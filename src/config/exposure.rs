@@ -8,22 +8,22 @@ use std::time::Duration;
 use super::Settings;
 use crate::duration;
 
-/// How much is taken from one caller, one address and all of them.
+/// Limits per caller, per address and in total.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections at once.
     pub connections: usize,
-    /// Connections at once from one address. Trusted proxies have no such bound.
+    /// Connections at once from one address. Does not apply to trusted proxies.
     pub connections_per_address: usize,
-    /// Requests a second from one address, in the long run; twice as many at once.
+    /// Requests a second from one address, sustained; bursts of twice as many.
     pub rate_per_address: Option<NonZeroU32>,
-    /// Requests a second of one caller, in the long run; twice as many at once.
+    /// Requests a second of one caller, sustained; bursts of twice as many.
     pub rate_per_caller: Option<NonZeroU32>,
-    /// Requests of one caller that are answered at once, polls that wait included.
+    /// Requests of one caller that are answered at once, including long polls.
     pub concurrency_per_caller: usize,
     /// How long the headers of a request may take to arrive.
     pub header_timeout: Duration,
-    /// How long a client may neither send more of a body nor take more of an answer.
+    /// How long a client may send nothing of a body, or read nothing of an answer.
     pub body_timeout: Duration,
 }
 
@@ -41,21 +41,21 @@ impl Default for Limits {
     }
 }
 
-/// The files with what a TLS server shows and knows.
+/// The certificate and key files of a TLS server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// PEM file with the certificate and those between it and the root.
+    /// PEM file with the certificate and its intermediates.
     pub certificate: PathBuf,
     /// PEM file with its private key.
     pub key: PathBuf,
 }
 
-/// Addresses, one by one or by the bits that they begin with.
+/// Networks and single addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks(Vec<(IpAddr, u8)>);
 
 impl Networks {
-    /// Whether an address is among them.
+    /// Whether an address is in one of them.
     #[must_use]
     pub fn contain(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
@@ -232,7 +232,7 @@ impl Settings {
     }
 }
 
-/// What stands between commas.
+/// The items of a comma-separated list.
 pub(super) fn items(text: &str) -> impl Iterator<Item = &str> {
     text.split(',')
         .map(str::trim)

@@ -5,7 +5,7 @@ use toml::{Table, Value};
 
 use super::{Settings, known};
 
-/// What the settings file at `path` says; what cannot be read is among the problems, each
+/// The settings in the file at `path`; what cannot be read is added to the problems, each
 /// setting on its own.
 pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
     let text = match std::fs::read_to_string(path) {
@@ -18,7 +18,7 @@ pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
     let table = match toml::from_str::<Table>(&text) {
         Ok(table) => table,
         Err(error) => {
-            // The whole display would quote the line, which may hold a connection string.
+            // The error's full text would quote the line, which may hold a connection string.
             problems.push(format!("{path}: {}", error.message()));
             return Settings::default();
         }
@@ -40,7 +40,7 @@ pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
     settings
 }
 
-/// What one line of it says.
+/// The setting of one line.
 fn one(name: &str, value: Value) -> Result<Settings, String> {
     let table = Table::from_iter([(name.to_owned(), value)]);
     Settings::deserialize(table).map_err(|error| error.message().trim().to_owned())

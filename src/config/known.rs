@@ -1,4 +1,4 @@
-//! Names that nobody knows, in the settings file and in the environment, and what was meant.
+//! Suggestions for unknown names in the settings file and in the environment.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -7,9 +7,9 @@ use clap::{Args as _, Command};
 
 use super::{Config, Settings};
 
-/// What the names of our variables begin with.
+/// The prefix of our variables.
 const PREFIX: &str = "COUNTERSIGN_";
-/// Variables that are no settings: of commands, of builds and of deployments.
+/// Variables that are not settings: of commands, builds and deployments.
 const OTHERS: [&str; 5] = [
     "COUNTERSIGN_SERVER",
     "COUNTERSIGN_TOKEN",
@@ -17,7 +17,7 @@ const OTHERS: [&str; 5] = [
     "COUNTERSIGN_OPERATOR_ADDRESS",
     "COUNTERSIGN_ROLE",
 ];
-/// How alike two names have to be for one to be meant by the other, from 0 to 1.
+/// The similarity from which a name is suggested, from 0 to 1.
 const ALIKE: f64 = 0.7;
 
 /// The names of the settings, as flags and in the file.
@@ -30,7 +30,7 @@ pub(super) fn settings() -> BTreeSet<String> {
         .collect()
 }
 
-/// The one of `names` that is most like `name`, if any is.
+/// The one of `names` that is most similar to `name`, if any is similar.
 pub(super) fn meant<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let alike = names.map(|known| (strsim::normalized_damerau_levenshtein(name, known), known));
     let best = alike.max_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -38,15 +38,15 @@ pub(super) fn meant<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Opt
         .map(|(_, name)| name)
 }
 
-/// Says of each variable that begins like one of ours and is none what was meant. What container
-/// platforms add for a service that is called countersign is let pass.
+/// Reports each unknown variable with our prefix, and suggests a known one. What container
+/// platforms add for a service named countersign is ignored.
 pub(crate) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let asked = RefCell::new(BTreeSet::from(OTHERS.map(str::to_owned)));
     let listener = |name: &str| {
         asked.borrow_mut().insert(name.to_owned());
         None
     };
-    // Whatever it says: it asks for each of them.
+    // Called to collect the names; the values do not matter.
     let _ = Config::resolve(&Settings::default(), listener);
     let known = asked.into_inner();
     let wrong = names.filter(|name| {
@@ -63,7 +63,7 @@ pub(crate) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<Stri
     told.collect()
 }
 
-/// Whether Kubernetes, or Docker's links, name a variable like this for a service.
+/// Whether Kubernetes, or Docker's links, set a variable like this for a service.
 fn is_of_a_platform(name: &str) -> bool {
     let has_number = name
         .split("_PORT_")

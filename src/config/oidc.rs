@@ -1,4 +1,4 @@
-//! Settings for callers that an OpenID Connect issuer vouches for.
+//! Settings for callers with tokens of an OpenID Connect issuer.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::exposure::items;
 use crate::access::{MappedRole, OidcSettings};
 use crate::duration;
 
-/// How long keys are used while their issuer does not answer, unless told otherwise.
+/// How long keys are used while their issuer does not answer, by default.
 const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
 
 impl Settings {
@@ -123,8 +123,8 @@ impl Settings {
     }
 }
 
-/// An https:// address, or an http:// one of this machine: anyone who can change the keys on
-/// their way is everyone.
+/// An https:// address, or an http:// one of this machine: anyone who can change the keys in
+/// transit can be any caller.
 fn address(name: &str, text: &str, problems: &mut Vec<String>) -> Option<Url> {
     let url = text.parse::<Url>().ok();
     let good = url.filter(|url| {

@@ -4,8 +4,8 @@ use reqwest::Url;
 
 use super::Settings;
 
-/// Where traces and logs are sent. What OpenTelemetry's own variables say beyond that,
-/// such as headers, timeouts and sampling, its libraries read on their own.
+/// Where traces and logs are sent. OpenTelemetry's own variables for everything else,
+/// such as headers, timeouts and sampling, are read by its libraries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OtlpConfig {
     /// The collector of traces, as a URL.
@@ -14,7 +14,7 @@ pub struct OtlpConfig {
     pub logs: Option<String>,
 }
 
-/// Which signals are sent, and with which variables one says otherwise.
+/// The signals, and the variables that configure each.
 struct Signal {
     exporter: &'static str,
     endpoint: &'static str,
@@ -79,7 +79,7 @@ impl Settings {
     }
 }
 
-/// A collector's address, without a name or password in it, which would be shown.
+/// A collector's address, without a user name or password, which would be shown.
 fn endpoint(name: &str, text: &str, problems: &mut Vec<String>) -> Option<String> {
     let good = Url::parse(text).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
@@ -92,7 +92,7 @@ fn endpoint(name: &str, text: &str, problems: &mut Vec<String>) -> Option<String
             "{name} must be a URL such as http://127.0.0.1:4317, without a password: an API key \
              for the collector goes into OTEL_EXPORTER_OTLP_HEADERS"
         );
-        // Both signals may have it from the same setting.
+        // Both signals may have the address from the same setting.
         if !problems.contains(&problem) {
             problems.push(problem);
         }

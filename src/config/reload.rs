@@ -2,10 +2,10 @@
 
 use super::{Config, ConfigError, Settings};
 
-/// The settings that a running process takes over when it reloads. All others are read once.
+/// The settings that a running process reloads. All others are read once.
 const LIVE: [&str; 1] = ["log"];
 
-/// The settings that a process was started with, as they were written.
+/// The settings that a process was started with, as written.
 ///
 /// Flags and environment of a process do not change, so only the settings file can differ.
 pub(crate) struct Written {
@@ -18,17 +18,17 @@ pub(crate) struct Written {
 pub(crate) struct Changes {
     /// The settings as they are now, checked.
     pub(crate) config: Config,
-    /// Those that can be taken over and have changed since the last reload.
+    /// Those that can be reloaded and have changed since the last reload.
     pub(crate) live: Vec<String>,
-    /// Those that have changed since the start and need another one.
+    /// Those that have changed since the start and need a restart.
     pub(crate) waiting: Vec<String>,
 }
 
 impl Written {
-    /// What `flags`, the environment and the settings file say now.
+    /// The settings in `flags`, the environment and the settings file now.
     pub(crate) fn now(flags: &Settings) -> Self {
         let variable = |name: &str| std::env::var(name).ok();
-        // Whatever is wrong with them has stopped the start.
+        // Problems with them have stopped the start already.
         let started = flags.merged(variable, &mut Vec::new());
         Self {
             flags: flags.clone(),

@@ -1,10 +1,10 @@
-//! Settings as written: by flags, by the environment, in a file, and one over the other.
+//! Settings as written in flags, the environment and a file, and how they are layered.
 
 use serde::Deserialize as _;
 
 use super::file;
 
-/// Gives the names of all settings to another macro.
+/// Passes the names of all settings to another macro.
 macro_rules! every_setting {
     ($with:ident) => {
         $with! {
@@ -73,7 +73,7 @@ macro_rules! every_setting {
     };
 }
 
-/// Settings as someone wrote them, unchecked; what is absent is left to the next layer.
+/// Settings as written, unchecked; an absent one is left to the next layer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Settings {
@@ -314,7 +314,7 @@ impl Settings {
             approval_reminders: var("COUNTERSIGN_APPROVAL_REMINDERS"),
             webhook_url: var("COUNTERSIGN_WEBHOOK_URL"),
             webhook_secret_file: var("COUNTERSIGN_WEBHOOK_SECRET_FILE"),
-            // Set to nothing too: whoever sets it expects something of it.
+            // Also if it is set to an empty text: the operator expects an effect.
             dashboard_approvals: environment("COUNTERSIGN_DASHBOARD_APPROVALS"),
             auth: var("COUNTERSIGN_AUTH"),
             task_hub: var("COUNTERSIGN_TASK_HUB"),
@@ -339,7 +339,7 @@ impl Settings {
         settings
     }
 
-    /// These flags over the environment over the file that either names.
+    /// These flags, over the environment, over the file that either names.
     pub(super) fn merged(
         &self,
         environment: impl Fn(&str) -> Option<String>,
@@ -353,15 +353,15 @@ impl Settings {
         self.clone().or(surroundings).or(file)
     }
 
-    /// The file that has settings, if flag or variable names one.
+    /// The settings file, if a flag or variable names one.
     pub(super) fn file(&self, environment: impl Fn(&str) -> Option<String>) -> Option<String> {
         let named = self.config.clone();
         named.or_else(|| environment("COUNTERSIGN_CONFIG"))
     }
 
-    /// What this layer says, and what it leaves open from a weaker one.
+    /// This layer's settings, completed by those of a weaker one.
     pub(super) fn or(self, weaker: Self) -> Self {
-        // Either names the hub, so one of them goes before both of a weaker layer.
+        // Each names the hub, so either of them overrides both of a weaker layer.
         let names_hub = self.connection_string.is_some() || self.hub_endpoint.is_some();
         let weaker = if names_hub {
             Self {
@@ -395,7 +395,7 @@ impl Settings {
     }
 }
 
-/// A value of any kind, of a setting that is refused whatever it says.
+/// Any value, for a setting that is refused whatever its value.
 fn anything<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     serde::de::IgnoredAny::deserialize(from).map(|_| Some(String::new()))
 }

@@ -15,16 +15,16 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 const MANIFEST: &str = "application/manifest+json";
 
-/// The page may load its own files and talk to its own server; `blob:` is for showing
-/// the image that someone chose. No text becomes a script but by the one policy that
-/// the page declares, which lets nothing through but the address of its own worker.
+/// The page may load its own files and talk to its own server; `blob:` is for previewing
+/// the chosen image. No text becomes a script except through the one policy that
+/// the page declares, which allows only the address of its own worker.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self'; img-src 'self' blob:; manifest-src 'self'; worker-src 'self'; \
      form-action 'none'; base-uri 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types countersign";
 
-/// The scheduler's dashboard builds its elements in the same way and looks the same, and its
-/// package has to stand on its own: these files are there.
+/// The scheduler's dashboard builds its elements the same way and looks the same, and its
+/// package must be independent, so these files are kept there.
 const SHARED: [&str; 2] = ["dom.js", "theme.css"];
 
 macro_rules! files {
@@ -66,7 +66,7 @@ const REFERENCE: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// A path for every file; the page itself is at `/`, and at `/login` for links that log in.
+/// A path for every file; the page itself is at `/`, and at `/login` for login links.
 pub(super) fn router() -> Router<Arc<FrontDoor>> {
     let page = FILES
         .iter()
@@ -90,7 +90,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         [
             (header::CONTENT_TYPE, kind),
             (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
-            // Always asked for again: a newer program has a newer page.
+            // Always revalidated: a newer program has a newer page.
             (header::CACHE_CONTROL, "no-cache"),
         ],
         text,
@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    /// What the whole page may weigh as it is sent, compressed file by file. Icons are apart:
+    /// The largest size of the whole page as it is sent, compressed file by file. Icons are separate:
     /// they are loaded for the services in view.
     const BUDGET: usize = 200_000;
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn every_request_says_whom_the_page_shows() {
+    fn every_request_names_the_caller_that_the_page_shows() {
         let scripts = FILES.iter().filter(|(_, kind, _)| *kind == SCRIPT);
         for (name, _, text) in scripts {
             let asks = ["fetch(", "EventSource(", "XMLHttpRequest", "sendBeacon"];
@@ -174,7 +174,7 @@ mod tests {
         for inline in ["<style", " style=", " onclick=", "javascript:", "http:"] {
             assert!(!page.contains(inline), "{inline}");
         }
-        // The one, and what has to run before anything is painted.
+        // The module, and the script that must run before anything is painted.
         assert_eq!(page.matches("<script").count(), 2);
         for (name, kind, text) in FILES.iter().chain(&REFERENCE) {
             for unsafe_way in [

@@ -1,9 +1,9 @@
 //! `/mcp`: tools for agents by the Model Context Protocol, over streamable HTTP.
 //!
 //! Every message is a request of its own with its own credentials; there are no sessions
-//! that someone could take over, that would pile up or that would have to be ended. What
-//! a tool does is requests to this very API, inside the process, as the caller of the
-//! message: they pass the same checks and limits and leave the same entries in the record.
+//! that someone could hijack, that could pile up or that would have to be ended. What
+//! a tool does are requests to this API, inside the process, as the caller of the
+//! message: they pass the same checks and limits and leave the same audit entries.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,12 +56,12 @@ fn settings(stop: CancellationToken) -> StreamableHttpServerConfig {
         .with_json_response(true)
         .with_max_request_body_bytes(Expected::Json.most())
         .with_cancellation_token(stop)
-        // Who calls from where was checked by `admit`, which knows this server's name as
+        // The caller and its origin were checked by `admit`, which knows this server's name as
         // the caller sees it and that without credentials only this machine comes in.
         .disable_allowed_hosts()
 }
 
-/// Lets a message in: from no other site's page but those of origins that may call, and
+/// Admits a message: from no other site's page except those of allowed origins, and
 /// from a known caller.
 async fn admit(
     State(door): State<Arc<FrontDoor>>,
@@ -98,7 +98,7 @@ fn take_anything(headers: &mut HeaderMap) {
     }
 }
 
-/// A refusal of the protocol's library that is only words, as a problem like any other;
+/// A plain-text refusal of the protocol's library, turned into a problem;
 /// `json` is whether the message said that it is JSON.
 fn explained(response: Response, json: bool) -> Response {
     let status = response.status();
@@ -128,7 +128,7 @@ fn explained(response: Response, json: bool) -> Response {
     explained
 }
 
-/// What goes from a message to the requests that its tool makes.
+/// What a tool's requests inherit from the message.
 #[derive(Clone)]
 struct Onward {
     headers: HeaderMap,
@@ -138,8 +138,8 @@ struct Onward {
 }
 
 impl Onward {
-    /// Takes credentials out of a message, so that later handlers do not
-    /// have them, and copies what tells where it came from.
+    /// Removes credentials from a message, so that later handlers do not
+    /// have them, and copies what identifies its origin.
     fn take(parts: &mut Parts) -> Self {
         let mut headers = HeaderMap::new();
         headers.extend(auth::key_in_query(parts));
@@ -161,7 +161,7 @@ impl Onward {
                 headers.insert(name, value.clone());
             }
         }
-        // One id in the log and the record, and one trace, for message and requests.
+        // One id in the log and the audit log, and one trace, for message and requests.
         if let Ok(id) = HeaderValue::from_str(&observe::current().0) {
             headers.insert(observe::REQUEST_ID, id);
         }

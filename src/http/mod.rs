@@ -1,4 +1,4 @@
-//! The HTTP front door: parses requests, asks the services, maps the answers.
+//! The HTTP front door: parses requests, calls the services, maps the results.
 
 mod api;
 mod assets;
@@ -48,15 +48,15 @@ pub(crate) use edge::limits::{Guard, network_of};
 pub(crate) use edge::names::OwnNames;
 pub use openapi::{Undescribed, document as openapi, older_document as older_openapi};
 
-/// How many requests of callers are answered at once; more are asked to come back. Polls
-/// that wait and streams count too, requests without a caller and what is answered at any time do
+/// The most concurrent requests of callers; more are asked to retry. Long polls
+/// and streams count too, requests without a caller and health checks do
 /// not.
 const REQUESTS_AT_ONCE: usize = 2_048;
 
 /// How long a request without a caller may take, its body included.
 const STRANGERS_TIME: Duration = Duration::from_secs(5);
 
-/// What handlers work with.
+/// What handlers share.
 pub struct FrontDoor {
     access: Arc<Access>,
     hub: Hub,
@@ -80,7 +80,7 @@ pub struct FrontDoor {
     stop: CancellationToken,
 }
 
-/// The services that a front door asks, and its own settings.
+/// The services that a front door calls, and its own settings.
 pub(crate) struct Services {
     pub(crate) access: Arc<Access>,
     pub(crate) hub: Hub,
@@ -95,11 +95,11 @@ pub(crate) struct Services {
 }
 
 impl FrontDoor {
-    /// A door to these services.
+    /// A front door to these services.
     ///
     /// # Errors
     ///
-    /// [`Undescribed`]: without the description nobody knows what is recorded as what.
+    /// [`Undescribed`]: without the description it is unknown which operation is recorded as what.
     pub(crate) fn new(services: Services) -> Result<Self, Undescribed> {
         let Services {
             access,
@@ -137,20 +137,20 @@ impl FrontDoor {
     }
 }
 
-/// Gives an answer of another listener the headers that the front door's have.
+/// Gives another listener's answer the front door's headers.
 pub(crate) async fn dressed(mut response: Response) -> Response {
     dress::dress(&mut response, ByTls(false));
     response
 }
 
 impl FrontDoor {
-    /// What continues beside the requests, until the server stops.
+    /// Background tasks, until the server stops.
     pub(crate) async fn watch(&self) {
         self.refusals.tell_until(&self.stop).await;
     }
 }
 
-/// Every path of the API, each with the description that its handler gives.
+/// Every path of the API, each with its handler's description.
 fn described() -> OpenApiRouter<Arc<FrontDoor>> {
     let described = OpenApiRouter::with_openapi(openapi::frame())
         .routes(routes!(openapi::describe))
@@ -171,7 +171,7 @@ pub fn router(door: Arc<FrontDoor>) -> Router {
     }
 }
 
-/// What tells browsers that pages of these origins may call: with a token or key of their
+/// The CORS layer that lets pages of these origins call: with a token or key of their
 /// own, never with this server's cookie. None where there are no such origins.
 fn cors(origins: &[String]) -> Option<CorsLayer> {
     if origins.is_empty() {
@@ -209,7 +209,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     Some(cors)
 }
 
-/// Where requests come from.
+/// Where a request comes from.
 #[derive(Clone, Copy)]
 enum Origin {
     /// Over a socket.
@@ -231,8 +231,8 @@ fn with_middleware(
         .with_state(Arc::clone(door))
 }
 
-/// The one middleware: who comes in, what is logged, what is recorded, and what is
-/// left to do when the answer is there. One layer and not one for each, since a layer of
+/// The only middleware: admission, logging, auditing, and what is
+/// left to do once there is an answer. One layer rather than one for each, since a layer of
 /// axum copies all that is inside it for every request.
 async fn middleware(
     State((door, origin)): State<(Arc<FrontDoor>, Origin)>,
@@ -249,7 +249,7 @@ async fn middleware(
             request
         }
     };
-    // Dropped with this future, when the answer is there or nobody waits for it any more.
+    // Dropped with this future, once there is an answer or nobody waits for it any more.
     let _waits = arrival::waits(&mut request);
     let kept = Arc::clone(&door);
     let answer = async move |request| admitted(&kept, origin, request, next).await;
@@ -259,7 +259,7 @@ async fn middleware(
     .await
 }
 
-/// The answer to a request that is let in, or why it is not, and what is known of who asked.
+/// The answer to a request, or its refusal, and what is known of the caller.
 async fn admitted(door: &Arc<FrontDoor>, origin: Origin, request: Request, next: Next) -> Response {
     let mut facts = Facts::default();
     let mut response = let_in(door, origin, request, next, &mut facts).await;
@@ -267,7 +267,7 @@ async fn admitted(door: &Arc<FrontDoor>, origin: Origin, request: Request, next:
     response
 }
 
-/// Lets a request in and answers it.
+/// Admits a request and answers it.
 async fn let_in(
     door: &Arc<FrontDoor>,
     origin: Origin,
@@ -302,7 +302,7 @@ async fn let_in(
         let answering = catch_panic(next.run(request));
         let response = match admitted.is_known() {
             true => answering.await,
-            // The only thing that takes a while is what has not arrived of its body.
+            // The only thing that may take a while is the rest of its body.
             false => tokio::time::timeout(STRANGERS_TIME, answering)
                 .await
                 .unwrap_or_else(|_| ApiError::UnreadableBody.into_response()),
@@ -315,7 +315,7 @@ async fn let_in(
     admitted.holding(response)
 }
 
-/// The answer, also where making it panicked.
+/// The answer, even if the handler panicked.
 async fn catch_panic(answer: impl Future<Output = Response>) -> Response {
     AssertUnwindSafe(answer)
         .catch_unwind()

@@ -1,9 +1,9 @@
-//! The description of the API (OpenAPI 3.1): what each handler says of itself, and what
-//! holds for all of them.
+//! The description of the API (OpenAPI 3.1): what each handler declares, and what
+//! applies to all of them.
 //!
-//! A handler says which callers it takes by the extension `x-roles`, which problems it
-//! answers with by `x-problems`, those of uploads by `x-input`, and as what it is recorded in
-//! the audit log by `x-audit`. Security requirements, the answers with problems and the
+//! A handler declares its callers in the extension `x-roles`, the problems that it
+//! answers with in `x-problems`, those of uploads in `x-input`, and its action in
+//! the audit log in `x-audit`. Security requirements, the answers with problems and the
 //! audit log's table of operations are made from these.
 
 mod flat;
@@ -24,14 +24,14 @@ use super::edge::operations::{self, Operations, is_recorded_change};
 use super::edge::problem_code::ProblemCode;
 use crate::access::COOKIE;
 
-/// What an operation answers in any case.
+/// The problems of every operation.
 const ALWAYS: [ProblemCode; 4] = [
     ProblemCode::Busy,
     ProblemCode::RateLimited,
     ProblemCode::Timeout,
     ProblemCode::Internal,
 ];
-/// What an operation answers that needs a caller. One without any role is known, and may
+/// The problems of an operation that needs a caller. A caller without any role is authenticated, but may do
 /// nothing.
 const CALLER: [ProblemCode; 12] = [
     ProblemCode::Unauthenticated,
@@ -48,7 +48,7 @@ const CALLER: [ProblemCode; 12] = [
     // A parameter that the operation does not have.
     ProblemCode::InvalidParameter,
 ];
-/// What an operation answers when it takes a body.
+/// The problems of an operation with a body.
 const BODY: [ProblemCode; 5] = [
     ProblemCode::EmptyBody,
     ProblemCode::InvalidJson,
@@ -85,12 +85,12 @@ const TOO_LARGE: [&str; 2] = ["image-too-large", "image-too-many-bytes"];
 )]
 struct Frame;
 
-/// What the description begins with.
+/// The basis of the description.
 pub(super) fn frame() -> utoipa::openapi::OpenApi {
     Frame::openapi()
 }
 
-/// What the description says, for documents and for the edge.
+/// The description, for documents and for the edge.
 struct Described {
     document: Value,
     operations: Operations,
@@ -101,7 +101,7 @@ static DESCRIBED: LazyLock<Result<Described, String>> = LazyLock::new(|| {
     let mut document = document.map_err(|error| error.to_string())?;
     complete(&mut document);
     let operations = Operations::described_by(&document);
-    // How something is recorded is nothing that callers have to know.
+    // Callers need not know how something is recorded.
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for operation in paths.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten()) {
         if let Some(operation) = operation.1.as_object_mut() {
@@ -120,12 +120,12 @@ fn described_once() -> Result<&'static Described, Undescribed> {
         .map_err(|error| Undescribed(error.clone()))
 }
 
-/// That the API cannot be described.
+/// The API cannot be described.
 #[derive(Debug, thiserror::Error)]
 #[error("the API cannot be described: {0}")]
 pub struct Undescribed(String);
 
-/// What the edge has to know of the operations.
+/// What the edge needs to know of the operations.
 pub(super) fn operations() -> Result<&'static Operations, Undescribed> {
     Ok(&described_once()?.operations)
 }
@@ -140,7 +140,7 @@ static DOCUMENT: LazyLock<Result<String, String>> = LazyLock::new(|| {
 ///
 /// # Errors
 ///
-/// [`Undescribed`] when it is no JSON, which no description of handlers leads to.
+/// [`Undescribed`] when it is not valid JSON, which no handler's description causes.
 pub fn document() -> Result<Value, Undescribed> {
     Ok(described_once()?.document.clone())
 }
@@ -181,7 +181,7 @@ fn served(document: &'static LazyLock<Result<String, String>>) -> Result<Respons
         .map_err(|error| ApiError::Internal(error.as_str().into()))?;
     let headers = [
         (header::CONTENT_TYPE, "application/json"),
-        // Always asked for again: a newer program has a newer API.
+        // Always revalidated: a newer program has a newer API.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     Ok((headers, text).into_response())
@@ -207,7 +207,7 @@ fn complete(document: &mut Value) {
                 continue;
             };
             complete_operation(path, recorded, operation);
-            // A handler of several methods says its name once.
+            // A handler of several methods declares its name once.
             if let Some(Value::String(name)) = operation.get_mut("operationId")
                 && !names.insert(name.clone())
             {
@@ -305,11 +305,11 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
     }
     let parameters = operation.get_mut("parameters");
     if let Some(parameters) = parameters.and_then(Value::as_array_mut) {
-        // A path's parameter is seen in the handler's arguments too, without a word on it.
+        // A path's parameter also appears among the handler's arguments, without a description.
         parameters.retain(|parameter| parameter.get("description").is_some());
         for parameter in parameters {
             parameter.get_mut("schema").map(without_null);
-            // A field of a form that was left empty is as none.
+            // An empty field of a form counts as absent.
             if parameter["in"] == "query" && parameter["required"] == false {
                 parameter["allowEmptyValue"] = json!(true);
             }
@@ -319,7 +319,7 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
         if let Some(text) = body.pointer_mut("/content/text~1plain/schema") {
             text["minLength"] = json!(1);
         }
-        // A file, of which nothing is known but its type: generators want to read that.
+        // A file of which only the type is known: generators need to see that.
         let kinds = body["content"].as_object_mut();
         for (kind, content) in kinds.into_iter().flatten() {
             if content.get("schema").is_none() {
@@ -333,12 +333,12 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
     let Some(responses) = operation.get_mut("responses") else {
         return;
     };
-    // Vault's clients look for errors in nothing else.
+    // Vault's clients look for errors only here.
     let kind = match path.starts_with("/v1/") {
         true => "application/json",
         false => "application/problem+json",
     };
-    // A token that is not good is refused as Vault does it.
+    // An invalid token is refused as Vault does it.
     if path.starts_with("/v1/")
         && problems
             .iter()
@@ -494,7 +494,7 @@ fn references<'a>(value: &'a Value, names: &mut Vec<&'a str>) {
     );
 }
 
-/// What we answer leaves a member out instead of saying null.
+/// Our answers omit a member rather than make it null.
 fn forbid_null(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

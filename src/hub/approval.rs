@@ -1,18 +1,18 @@
-//! Who asks and who decides, and the rules of approval.
+//! Requesters, approvers and the rules of approval.
 
 use std::time::Duration;
 
 use crate::access::Group;
 
-/// Someone who asks for something.
+/// The caller that started something.
 #[derive(Clone, Copy)]
 pub(crate) struct Requester<'a> {
     pub(crate) id: &'a str,
-    /// From whose hand its credential comes, as [`Access`](crate::access::Access) says.
+    /// The person behind its credential, by [`Access`](crate::access::Access).
     pub(crate) hand: &'a str,
 }
 
-/// Someone who decides.
+/// The caller that decides.
 #[derive(Clone, Copy)]
 pub(crate) struct Decider<'a> {
     pub(crate) id: &'a str,
@@ -21,30 +21,30 @@ pub(crate) struct Decider<'a> {
     pub(crate) groups: &'a [Group],
 }
 
-/// What an enrollment that needs approval needs.
+/// The rules of approval.
 #[derive(Clone, Debug)]
 pub(crate) struct ApprovalPolicy {
     /// How long it waits.
     pub(crate) timeout: Duration,
-    /// Whether every enrollment does, asked for or not.
+    /// Whether every enrollment needs approval, requested or not.
     pub(crate) always: bool,
-    /// How many people have to agree.
+    /// How many people must approve.
     pub(crate) approvals: u8,
-    /// How many people have to agree to a request on an account; nobody has to if 0.
+    /// How many people must approve a request on an account; 0 for none.
     pub(crate) request_approvals: u8,
-    /// The groups whose members have to agree; everyone who may decide if none.
+    /// The groups whose members must approve; any approver if there are none.
     pub(crate) from: Vec<String>,
-    /// When to remind of it, counted from its start.
+    /// When to send reminders, counted from the start.
     pub(crate) reminders: Vec<Duration>,
-    /// Whether there is someone to tell.
+    /// Whether a webhook is configured.
     pub(crate) notify: bool,
 }
 
 impl ApprovalPolicy {
-    /// The rules in words, as mandates carry them for people.
+    /// The rules in words, which mandates carry for people.
     pub(super) fn in_words(&self, prove_all: bool) -> String {
         let from = match self.from.as_slice() {
-            [] => "anyone who may decide".to_owned(),
+            [] => "any approver".to_owned(),
             groups => groups.join(", "),
         };
         format!(
@@ -52,14 +52,14 @@ impl ApprovalPolicy {
             if self.always {
                 "always"
             } else {
-                "where asked for"
+                "where requested"
             },
             self.approvals,
             self.request_approvals,
             if prove_all {
                 "always"
             } else {
-                "where asked for"
+                "where requested"
             },
         )
     }

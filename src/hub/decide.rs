@@ -1,4 +1,4 @@
-//! Decisions: judged, signed and recorded, then raised as an event.
+//! Decisions: checked, signed and recorded, then raised as an event.
 
 use chrono::SubsecRound as _;
 use countersign_authority::{MandatedAct, Refusal, shown};
@@ -11,14 +11,14 @@ use super::error::{hub, internal};
 use super::{DECISION_SEEN, Decider, EARLY, Hub, HubError, RequestSnapshot, Snapshot, Stage};
 use crate::mandates::Verdict;
 
-/// Who has a part already in something that waits for a decision, and who may have one.
+/// Who has already taken part in a pending decision, and who may.
 pub(crate) struct Ballot {
     requested_by: String,
     approved_by: Vec<CallerId>,
     hands: Vec<String>,
-    /// The groups whose members have to agree; anyone who may decide if none.
+    /// The groups whose members must approve; any approver if there are none.
     from: Vec<String>,
-    /// Whether the ledger has what was accepted, so that it can be decided on.
+    /// Whether the ledger has the mandate, without which nothing can be decided.
     in_ledger: bool,
 }
 
@@ -47,20 +47,20 @@ impl From<&RequestSnapshot> for Ballot {
 }
 
 impl Ballot {
-    /// Whether someone has asked for this.
+    /// Whether this approver is the requester.
     fn is_by(&self, caller: &str) -> bool {
         self.requested_by == caller
     }
 
-    /// Whether someone may refuse it: anyone but the requester, who takes it back.
+    /// Whether this approver may reject it: anyone except the requester, who can only withdraw it.
     pub(crate) fn may_refuse(&self, caller: &str) -> bool {
         self.in_ledger && !self.is_by(caller)
     }
 }
 
 impl Hub {
-    /// Says why someone cannot agree, if so: for those who choose what to offer. The ledger
-    /// judges each decision for itself.
+    /// Why this approver cannot approve, if so: for clients that choose what to offer. The ledger
+    /// checks each decision itself.
     pub(crate) fn may_agree(&self, ballot: &Ballot, decider: Decider<'_>) -> Result<(), HubError> {
         if !ballot.in_ledger {
             return Err(HubError::Refused(Refusal::NoMandate));
@@ -102,7 +102,7 @@ impl Hub {
             if snapshot.requested_by == caller {
                 return Err(HubError::SelfApproval);
             }
-            // Who is as quick as this waits a moment rather than be sent away.
+            // A decision that arrives this early waits a moment instead of being refused.
             snapshot = self
                 .until(snapshot, EARLY, |latest| !is_early(latest))
                 .await?;
@@ -126,7 +126,7 @@ impl Hub {
             .await?
             .ok_or(HubError::Refused(Refusal::NoMandate))?;
         self.raise(&signed, id.as_str(), verdict).await?;
-        // Waits a moment until it has arrived, so that whoever comes next finds it.
+        // Waits a moment until it has arrived, so that the next reader sees it.
         let mut latest = self
             .until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
                 latest.stage != Stage::AwaitingApproval || latest.has_agreed(caller)
@@ -158,8 +158,8 @@ impl Hub {
         Ok(latest)
     }
 
-    /// Records an objection, whatever stage the task hub shows: one that lies cannot keep
-    /// it out. Nothing but the ledger is asked. With `only`, it counts for this requester
+    /// Records a rejection, whatever stage the task hub shows: a hub that lies cannot keep
+    /// it out. Only the ledger is consulted. With `only`, it applies to this requester
     /// alone.
     pub(super) async fn object(
         &self,
@@ -176,19 +176,19 @@ impl Hub {
         if only.is_some_and(|caller| mandate.requested_by.as_str() != caller) {
             return Err(HubError::Unknown);
         }
-        // What enough people agreed to is being stored. A request can be stopped for longer.
+        // An approved enrollment is being stored already. A request can be stopped for longer.
         if !matches!(mandate.act, MandatedAct::Request { .. })
             && self.mandates.agreed(&signed, about).await?
         {
             return Err(HubError::AlreadyDecided);
         }
-        // An objection is to the whole matter, whatever was shown.
+        // A rejection concerns the whole request, whatever was shown.
         let shown = Digest::of_parts([]);
         let verdict = self.verdict(decider, false, comment, &mandate.terms.from, shown)?;
         self.sign(&signed, about, verdict).await
     }
 
-    /// What someone decides. Of its groups those count that are asked.
+    /// A decision, with those of the approver's groups that are required.
     pub(super) fn verdict(
         &self,
         decider: Decider<'_>,
@@ -211,7 +211,7 @@ impl Hub {
         })
     }
 
-    /// Signs and records a decision, then tells the orchestration of it.
+    /// Signs and records a decision, then notifies the orchestration.
     pub(super) async fn raise(
         &self,
         mandate: &SignedMandate,
@@ -242,7 +242,7 @@ impl Hub {
         })
     }
 
-    /// Tells the orchestration of a decision that is recorded.
+    /// Notifies the orchestration of a recorded decision.
     pub(super) async fn tell(&self, about: &str, raised: RaisedDecision) -> Result<(), HubError> {
         self.client
             .raise_event(about, &APPROVAL, &raised)
@@ -254,7 +254,7 @@ impl Hub {
     }
 }
 
-/// Whether it has not come to its approval yet.
+/// Whether it has not reached its approval yet.
 const fn is_early(snapshot: &Snapshot) -> bool {
     matches!(
         snapshot.stage,
@@ -262,7 +262,7 @@ const fn is_early(snapshot: &Snapshot) -> bool {
     )
 }
 
-/// Why an enrollment that does not wait for a decision cannot be decided on.
+/// The error for a decision on an enrollment that is not waiting for approval.
 fn not_awaiting(snapshot: &Snapshot) -> HubError {
     match snapshot.stage {
         Stage::Expired => HubError::ApprovalExpired,

@@ -1,4 +1,4 @@
-//! Why something cannot be started, seen or changed.
+//! Why something cannot be started, shown or changed.
 
 use std::error::Error as StdError;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::mandates::MandateError;
 
-/// Why an enrollment cannot be started, seen or changed.
+/// Why an enrollment, import or request cannot be started, shown or changed.
 #[derive(Debug, Error)]
 pub(crate) enum HubError {
     #[error("no such enrollment")]

@@ -1,4 +1,4 @@
-//! Following what runs: until its next stage, its end, or until it is as wanted.
+//! Follows enrollments, imports and requests: until their next stage, their end, or a condition.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use tokio::time::Instant;
 
 use super::{FromState as _, Hub, HubError, Snapshot, Stage, Staged};
 
-/// How often a followed enrollment is looked at: quickly at first, when steps take
-/// milliseconds, then ever slower, when it waits for a person.
+/// How often a followed enrollment is polled: quickly at first, when steps take
+/// milliseconds, then increasingly slowly, when it waits for a person.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 impl Hub {
-    /// Waits until the enrollment is in another stage than `since`, has ended, or
-    /// `time` is over; then it is as returned.
+    /// Waits until the enrollment's stage differs from `since`, it has finished, or
+    /// `time` is over; returns its state then.
     pub(crate) async fn follow(
         &self,
         snapshot: Snapshot,
@@ -25,7 +25,7 @@ impl Hub {
         Ok(latest)
     }
 
-    /// The same of anything that has stages.
+    /// The same for anything that has stages.
     pub(super) async fn until_past<S: Staged>(
         &self,
         seen: S,
@@ -44,8 +44,8 @@ impl Hub {
                 let waited = self
                     .client
                     .wait_for_completion(latest.id(), Payloads::Omit, left);
-                // A wait that fails at once must not turn this into a busy loop;
-                // the looks at their own pace meet the same failure.
+                // A wait that fails immediately must not turn this into a busy loop;
+                // polling at its own pace meets the same failure.
                 if waited.await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -60,14 +60,14 @@ impl Hub {
         Ok(latest)
     }
 
-    /// Waits until the enrollment has ended or waits for a decision, or `time` is over.
+    /// Waits until the enrollment has finished or waits for a decision, or `time` is over.
     pub(crate) async fn settle(
         &self,
         snapshot: Snapshot,
         time: Duration,
     ) -> Result<Snapshot, HubError> {
         let until = Instant::now() + time;
-        // Nearly always it ends within a moment, and the task hub says so on its own.
+        // It nearly always ends within a moment, and the task hub announces that.
         let ended = self
             .client
             .wait_for_completion(snapshot.id(), Payloads::Include, time);
@@ -89,7 +89,7 @@ impl Hub {
         }
     }
 
-    /// Looks at something until it is as wanted, or `time` is over.
+    /// Polls something until a condition holds, or `time` is over.
     pub(super) async fn until<S: Staged>(
         &self,
         seen: S,

@@ -21,12 +21,12 @@ use crate::intake::ImportMaterial;
 
 /// What to import and how.
 pub(crate) struct NewImport<'a> {
-    /// By [`Hub::import_id_for`].
+    /// The id from [`Hub::import_id_for`].
     pub(crate) id: ImportId,
     pub(crate) material: Vec<ImportMaterial>,
     pub(crate) pick: Option<Vec<u32>>,
     pub(crate) dry_run: bool,
-    /// Whether to skip accounts whose content is there under another name.
+    /// Whether to skip accounts whose content exists under another name.
     pub(crate) skip_same: bool,
     pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
@@ -63,7 +63,7 @@ impl ImportSnapshot {
         }
     }
 
-    /// Whether nothing more will happen.
+    /// Whether it has finished.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(
             self.status,
@@ -86,7 +86,7 @@ impl FromState for ImportSnapshot {
         if state.status == Status::Completed {
             match state.output() {
                 Ok(outcome) => snapshot.outcome = Some(outcome),
-                // An output that this release does not understand is no success.
+                // An output that this release does not understand is not a success.
                 Err(_) => snapshot.status = Status::Failed,
             }
         }
@@ -187,7 +187,7 @@ impl Hub {
         .await
     }
 
-    /// The import as it is, if there is one and `only`, if given, asked for it.
+    /// The import's state, if there is one and `only`, if given, started it.
     pub(crate) async fn get_import(
         &self,
         id: &ImportId,
@@ -198,7 +198,7 @@ impl Hub {
         Ok(snapshot)
     }
 
-    /// Waits until the import has ended, or `time` is over.
+    /// Waits until the import has finished, or `time` is over.
     pub(crate) async fn follow_import(
         &self,
         snapshot: ImportSnapshot,

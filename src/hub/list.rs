@@ -1,7 +1,7 @@
 //! Listing enrollments and requests, newest first.
 //!
 //! The protocol's query promises no order and filters by neither stage nor caller.
-//! So the newest are looked for in windows of time that grow backwards, and only
+//! So the newest are searched for in time windows that grow backwards, and only
 //! those that may be on the page are read in full.
 
 use chrono::{DateTime, Duration, TimeDelta, Utc};
@@ -14,22 +14,22 @@ use super::{FromState, Hub, HubError, Snapshot, Stage, hub};
 
 /// How far back to look, in growing steps; after the last one, everything.
 const WINDOWS: [TimeDelta; 3] = [Duration::hours(1), Duration::days(1), Duration::days(30)];
-/// How many instances one query answers at a time.
+/// How many instances one query returns at a time.
 const QUERY_PAGE: u32 = 500;
 /// How many enrollments are read at once.
 const READS_AT_ONCE: usize = 8;
-/// How many enrollments one listing looks at before it answers with what it found.
+/// How many enrollments one listing examines before it returns what it has found.
 const MOST_LOOKED_AT: usize = 2_000;
 
 /// Which enrollments to list.
 pub(crate) struct ListQuery {
     /// Only those in this stage.
     pub(crate) stage: Option<Stage>,
-    /// Only those that this caller asked for.
+    /// Only those that this caller started.
     pub(crate) only: Option<String>,
     /// After the page that ended here.
     pub(crate) cursor: Option<Cursor>,
-    /// How many at most.
+    /// The most items on the page.
     pub(crate) limit: usize,
 }
 
@@ -40,13 +40,13 @@ pub(crate) struct Page<S> {
     pub(crate) next: Option<Cursor>,
 }
 
-/// What instances a listing looks at.
+/// The instances that a listing examines.
 pub(super) struct Listed {
-    /// What their ids begin with.
+    /// The prefix of their ids.
     pub(super) prefix: &'static str,
     /// The statuses that they may have; all if none is named.
     pub(super) statuses: Vec<Status>,
-    /// Whether most of what is read may be dropped again.
+    /// Whether most instances may be filtered out.
     pub(super) filtered: bool,
 }
 
@@ -58,13 +58,13 @@ pub(crate) struct Cursor {
 }
 
 impl Cursor {
-    /// The text that stands for it in a URL.
+    /// The cursor's text in a URL.
     pub(crate) fn to_text(&self) -> String {
         BASE64URL_NOPAD
             .encode(format!("{} {}", self.created_at.timestamp_micros(), self.id).as_bytes())
     }
 
-    /// The place that a text stands for.
+    /// The cursor of a text.
     pub(crate) fn from_text(text: &str) -> Option<Self> {
         let bytes = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?;
         let (micros, id) = std::str::from_utf8(&bytes).ok()?.split_once(' ')?;
@@ -105,7 +105,7 @@ impl Hub {
         Ok(page)
     }
 
-    /// At most `limit` instances after `cursor` that `fits` takes, newest first.
+    /// At most `limit` instances after `cursor` that `fits` accepts, newest first.
     pub(super) async fn page<S: FromState>(
         &self,
         listed: &Listed,
@@ -118,7 +118,7 @@ impl Hub {
         let mut looked_at = 0;
         loop {
             let wanted = limit.saturating_sub(items.len());
-            // With a filter, most of what is read may be dropped again.
+            // With a filter, most instances may be filtered out.
             let batch = if listed.filtered {
                 (wanted * 4).max(32)
             } else {
@@ -136,7 +136,7 @@ impl Hub {
             while let Some((place, seen)) = read.next().await {
                 let seen: S = match seen {
                     Ok(seen) => seen,
-                    // Purged since, or another orchestration's instance.
+                    // Purged in the meantime, or an instance of another orchestration.
                     Err(HubError::Unknown) => {
                         after = Some(place);
                         continue;
@@ -161,7 +161,7 @@ impl Hub {
         }
     }
 
-    /// Where the newest `count` instances after `after` are, newest first.
+    /// The places of the newest `count` instances after `after`, newest first.
     async fn places(
         &self,
         listed: &Listed,
@@ -177,8 +177,8 @@ impl Hub {
         for window in windows {
             let from = window.map(|length| upper - length);
             places = self.between(listed, from, upper).await?;
-            // Exactness at the ends of a window differs between backends; comparing
-            // places here makes it not matter.
+            // Backends differ in how exactly they treat the ends of a window; comparing
+            // places here makes that irrelevant.
             places.retain(|place| after.is_none_or(|cursor| place < cursor));
             if places.len() >= count {
                 break;
@@ -209,7 +209,7 @@ impl Hub {
             places.extend(page.instances.into_iter().map(|state| {
                 let created_at = state.created_at.unwrap_or_default();
                 Cursor {
-                    // Cut to what a cursor's text can carry.
+                    // Cut to the precision of a cursor's text.
                     created_at: DateTime::from_timestamp_micros(created_at.timestamp_micros())
                         .unwrap_or(created_at),
                     id: state.instance_id,

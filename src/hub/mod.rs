@@ -1,5 +1,5 @@
-//! What the front door and the task hub say to each other: enrollments, imports and requests
-//! are started, followed, decided and ended through the hub. There is no other record of
+//! Communication between the front door and the task hub: enrollments, imports and requests
+//! are started, followed, decided on and ended through the hub. There is no other record of
 //! their progress here.
 
 mod approval;
@@ -49,41 +49,41 @@ pub(crate) use requests::{Mandated, NewRequest, RequestQuery};
 pub(crate) use snapshot::{Snapshot, Stage};
 pub(crate) use wishes::Wishes;
 
-/// How long a decision waits to see that it was taken.
+/// How long a decision waits to see that it has arrived.
 const DECISION_SEEN: Duration = Duration::from_secs(2);
-/// How long a decision waits for what it is about to come to its approval.
+/// How long a decision waits for its subject to reach its approval.
 const EARLY: Duration = Duration::from_secs(5);
 
 /// What to enroll and how.
 pub(crate) struct NewEnrollment<'a> {
-    /// By [`Hub::id_for`].
+    /// The id from [`Hub::id_for`].
     pub(crate) id: EnrollmentId,
     pub(crate) accepted: Accepted,
     pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
     pub(crate) wishes: Wishes,
-    /// The account's recovery codes, if some came with it.
+    /// The account's recovery codes, if there are any.
     pub(crate) recovery: RecoveryCodes,
 }
 
-/// What can be read from the state of an instance.
+/// A type that can be read from an instance's state.
 trait FromState: Sized {
-    /// Nothing if the instance is of another kind.
+    /// None if the instance is of another kind.
     fn read(state: &InstanceState) -> Option<Self>;
-    /// Who asked for it.
+    /// The caller that started it.
     fn requested_by(&self) -> &str;
     /// The keyed hash of what was requested.
     fn fingerprint(&self) -> &str;
 }
 
-/// How far an instance says that it is.
+/// An instance's progress, by its own account.
 enum Reported<P, O> {
-    /// It has said nothing yet, or nothing that this release understands.
+    /// It has reported nothing yet, or nothing that this release understands.
     Nothing,
     Progress(P),
     Outcome(O),
-    /// Also with an outcome that this release does not understand: that is no success.
+    /// Also for an outcome that this release does not understand: that is not a success.
     Failed,
     Terminated,
 }
@@ -104,11 +104,11 @@ trait Staged: FromState {
     type Stage: Copy + PartialEq;
     fn id(&self) -> &str;
     fn stage(&self) -> Self::Stage;
-    /// Whether nothing more will happen.
+    /// Whether it has finished.
     fn has_ended(&self) -> bool;
 }
 
-/// The front door's client of the task hub: starts, follows, decides and ends what runs there.
+/// The front door's client of the task hub: starts, follows, decides on and ends what runs there.
 pub(crate) struct Hub {
     client: Client,
     seal: SealingKeys,
@@ -131,7 +131,7 @@ struct Draft {
     fingerprint: String,
 }
 
-/// An instance that is to be started under a mandate.
+/// An instance to start under a mandate.
 struct Starting<'a, O> {
     start: StartRequest<O>,
     id: &'a str,
@@ -164,7 +164,7 @@ impl Hub {
         }
     }
 
-    /// Whether every enrolled account has to be proved before it is in use.
+    /// Whether every enrolled account must be proved before it is in use.
     pub(crate) fn proving_all(mut self, all: bool) -> Self {
         self.prove_all = all;
         self
@@ -179,7 +179,7 @@ impl Hub {
         }
     }
 
-    /// The id of the enrollment of an account that someone declares by this URI, known before
+    /// The id of the enrollment of an account that is declared with this URI, known before
     /// anything is started: another one for each `turn`.
     pub(crate) fn id_declared(&self, uri: &str, turn: u32) -> EnrollmentId {
         let turn = turn.to_string();
@@ -237,9 +237,9 @@ impl Hub {
         self.begin(&id, &draft, new.caller, IdReuse::Never).await
     }
 
-    /// Takes over an account that another installation has sealed for this one, under the
-    /// id that it has there. An earlier attempt of the same caller that failed, with a damaged
-    /// package for one, is no obstacle.
+    /// Receives an account that another installation has sealed for this one, under the
+    /// id that it has there. An earlier failed attempt of the same caller, for example with a damaged
+    /// package, does not prevent another.
     pub(crate) async fn receive(
         &self,
         id: EnrollmentId,
@@ -267,7 +267,7 @@ impl Hub {
         if !earlier.failed_for(&by) {
             return Ok(earlier);
         }
-        // Whatever the task hub makes of the earlier try, this one takes its place.
+        // Whatever the task hub does with the earlier attempt, this one replaces it.
         match self.withdraw(id.as_str(), None).await {
             Ok(_) | Err(MandateError::Refused(_)) => {}
             Err(error) => return Err(error.into()),
@@ -286,7 +286,7 @@ impl Hub {
         self.seal.opens(package.key_id())
     }
 
-    /// The key that others seal packages for this installation with. It is public.
+    /// The public key with which others seal packages for this installation.
     pub(crate) fn seal_key(&self) -> String {
         self.seal.to_text()
     }
@@ -302,7 +302,7 @@ impl Hub {
         let source = match &draft.source {
             Source::Image(image) => image.digest(),
             Source::Uri(uri) => uri.digest(),
-            // Only a worker plans, in an import.
+            // Only workers plan, within an import.
             Source::Planned(_) => return Err(HubError::Unknown),
         };
         let act = MandatedAct::Enroll {
@@ -340,7 +340,7 @@ impl Hub {
         .await
     }
 
-    /// Signs what is accepted and writes it down in the ledger.
+    /// Signs what is accepted and records it in the ledger.
     async fn accept(
         &self,
         id: &str,
@@ -363,7 +363,7 @@ impl Hub {
         Ok(self.mandates.accept(accepted).await?)
     }
 
-    /// What is signed of an approval.
+    /// The signed form of an approval.
     fn terms(&self, approval: &Approval, at: DateTime<Utc>) -> Terms {
         let deadline = TimeDelta::from_std(self.policy.timeout)
             .ok()
@@ -378,7 +378,7 @@ impl Hub {
         }
     }
 
-    /// Starts an instance under a mandate, or yields what a request with the same
+    /// Starts an instance under a mandate, or returns the one that a request with the same
     /// fingerprint has started under its id.
     async fn start_once<S: FromState, O>(
         &self,
@@ -403,7 +403,7 @@ impl Hub {
         }
     }
 
-    /// The enrollment as it is, if there is one and `only`, if given, asked for it.
+    /// The enrollment's state, if there is one and `only`, if given, started it.
     pub(crate) async fn get(
         &self,
         id: &EnrollmentId,
@@ -415,7 +415,7 @@ impl Hub {
         Ok(snapshot)
     }
 
-    /// That `only`, if given, asked for it: by the ledger, whatever the task hub says.
+    /// Checks that `only`, if given, started it: by the ledger, whatever the task hub says.
     async fn belongs(&self, id: &str, only: Option<&str>) -> Result<(), HubError> {
         match only {
             Some(caller) if !self.mandates.asked_by(id, caller).await? => Err(HubError::Unknown),
@@ -423,8 +423,8 @@ impl Hub {
         }
     }
 
-    /// Replaces what the task hub says of who asked, who has to agree and who did by what the
-    /// ledger holds: people decide by it. The preview is signed with each decision.
+    /// Replaces the requester, the required approvers and the approvals that the task hub reports by those of the
+    /// ledger, since people base decisions on them. The preview is signed with each decision.
     async fn check(&self, snapshot: &mut Snapshot) -> Result<(), HubError> {
         let decided = !snapshot.approved_by.is_empty() || snapshot.decision.is_some();
         if snapshot.stage != Stage::AwaitingApproval && !decided {
@@ -443,7 +443,7 @@ impl Hub {
         Ok(())
     }
 
-    /// What an instance says, if it is of this kind and `only`, if given, asked for it.
+    /// An instance's state, if it is of this kind and `only`, if given, started it.
     async fn look<S: FromState>(&self, id: &str, only: Option<&str>) -> Result<S, HubError> {
         let state = self
             .client
@@ -458,7 +458,7 @@ impl Hub {
         }
     }
 
-    /// What was started before under the same id, if it was requested in the same way.
+    /// What was started earlier under the same id, if by an equal request.
     async fn repeated<S: FromState>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
         let seen: S = self.look(id, None).await?;
         if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {
@@ -468,9 +468,9 @@ impl Hub {
         }
     }
 
-    /// Ends an enrollment, or an import with the enrollments that it waits for, that
-    /// still runs. Nothing is done under its mandate from now on, whatever the task hub does.
-    /// With `only`, it is ended for this requester alone, as the ledger says.
+    /// Ends a running enrollment, or an import with the enrollments that it waits for,
+    /// so that nothing is done under its mandate from now on, whatever the task hub does.
+    /// With `only`, it is ended only if the ledger names this requester.
     pub(crate) async fn terminate(
         &self,
         id: &str,
@@ -480,8 +480,8 @@ impl Hub {
         match self.withdraw(id, only).await {
             Ok(true) => {}
             Ok(false) => return Err(HubError::Unknown),
-            // It has none, or it has ended there already: the task hub may still think that
-            // it runs.
+            // It has no mandate, or the mandate has ended already: the task hub may still think that
+            // it is running.
             Err(MandateError::Refused(refusal)) => {
                 tracing::info!(instance_id = %id, %refusal, "nothing to withdraw");
             }
@@ -496,7 +496,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Withdraws what was accepted last as `id`; nothing if it is not this requester's.
+    /// Withdraws the last mandate of `id`; none if it is not this requester's.
     async fn withdraw(&self, id: &str, only: Option<&str>) -> Result<bool, MandateError> {
         let Some((signed, mandate)) = self.mandates.latest(id).await? else {
             return Err(Refusal::NoMandate.into());
@@ -513,7 +513,7 @@ impl Hub {
         self.client.hello().await.map_err(hub)
     }
 
-    /// Whether someone else has to agree: asked for, or a rule of this server.
+    /// Whether another person must approve: as requested, or by this server's rules.
     fn approval(&self, asked: bool) -> Approval {
         if asked || self.policy.always {
             self.required(self.policy.approvals)
@@ -522,7 +522,7 @@ impl Hub {
         }
     }
 
-    /// The approval of this many people, by the rules of this server; of nobody if 0.
+    /// An approval by this many people, under this server's rules; none if 0.
     fn required(&self, approvals: u8) -> Approval {
         if approvals == 0 {
             return Approval::NotRequired;
@@ -541,7 +541,7 @@ impl Hub {
         }
     }
 
-    /// What belongs to a caller's idempotency key.
+    /// The UUID that belongs to a caller's idempotency key.
     fn uuid_for(&self, purpose: &[u8], caller: &str, key: &str) -> uuid::Uuid {
         let parts = [purpose, caller.as_bytes(), key.as_bytes()];
         uuid_of(&secret::mac(&self.idempotency, &parts))

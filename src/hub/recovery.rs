@@ -1,4 +1,4 @@
-//! Recovery codes: setting them by a request, and giving them out one by one.
+//! Recovery codes: set by a request, and given out one by one.
 
 use countersign_authority::{Permit, Release};
 use countersign_enrollment::account::TotpAccount;
@@ -11,10 +11,10 @@ use super::{Hub, HubError, NewRequest, RequestSnapshot, Requester, internal};
 /// Recovery codes to keep.
 pub(crate) struct NewRecoveryCodes<'a> {
     pub(crate) id: EnrollmentId,
-    /// The account as the vault has it.
+    /// The account as in the vault.
     pub(crate) account: &'a TotpAccount,
     pub(crate) codes: &'a RecoveryCodes,
-    /// Whether the account has codes, which are destroyed by it.
+    /// Whether the account has codes, which this destroys.
     pub(crate) replaces: bool,
     pub(crate) reason: Option<String>,
     pub(crate) caller: Requester<'a>,
@@ -22,8 +22,8 @@ pub(crate) struct NewRecoveryCodes<'a> {
 }
 
 impl Hub {
-    /// Asks for recovery codes to be kept beside an account's secret. To add them where there
-    /// are none takes nobody else; to replace them is to destroy some.
+    /// Requests that recovery codes be stored with an account. Adding them if there
+    /// are none needs no approval; replacing them destroys the old ones, so it does.
     pub(crate) async fn set_recovery(
         &self,
         new: NewRecoveryCodes<'_>,
@@ -50,7 +50,7 @@ impl Hub {
         self.request(request, needed, &content, Some(sealed)).await
     }
 
-    /// Which of an account's recovery codes were not given out yet: how many.
+    /// How many of an account's recovery codes are unused.
     pub(crate) async fn recovery_left(
         &self,
         account: &EnrollmentId,
@@ -59,8 +59,8 @@ impl Hub {
         Ok(self.mandates.recovery_left(account, codes).await?)
     }
 
-    /// Takes a recovery code: when this returns one, it is written down that it was given out,
-    /// and it is never given again. Nothing if all of them were. The second is how many are
+    /// Takes a recovery code: when this returns one, its use is recorded,
+    /// and it is never given out again. None if all are used. The second value is how many are
     /// left.
     pub(crate) async fn take_recovery<'a>(
         &self,
@@ -71,7 +71,7 @@ impl Hub {
         Ok(given.and_then(|given| Some((codes.expose().nth(given.index)?, given.left))))
     }
 
-    /// The same, by a request that was granted: the permit says that the use was counted.
+    /// The same by a granted request: the permit proves that the use was counted.
     pub(crate) async fn take_granted_recovery<'a>(
         &self,
         _permit: &Permit<Release>,

@@ -1,4 +1,4 @@
-//! What an instance's state says about its request.
+//! A request, as its instance's state reports it.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account_request::{
@@ -14,7 +14,7 @@ use super::{FromState, Reported, Staged, reported};
 
 macro_rules! stages {
     ($($(#[$doc:meta])* $stage:ident),+ $(,)?) => {
-        /// How far a request is, in one word.
+        /// A request's stage.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
         pub(crate) enum RequestStage {
             $($(#[$doc])* $stage),+
@@ -42,14 +42,14 @@ stages! {
     /// The account is disabled and will be destroyed.
     Removing,
     Done,
-    /// Granted, and not made use of.
+    /// Granted, and not used.
     Lapsed,
     Rejected,
     Withdrawn,
     Expired,
     /// Enabled again before it was destroyed.
     Kept,
-    /// The account is gone.
+    /// The account was destroyed.
     Unavailable,
     Failed,
     Terminated,
@@ -83,7 +83,7 @@ impl RequestStage {
         }
     }
 
-    /// Whether nothing more will happen.
+    /// Whether it has finished.
     pub(crate) fn has_ended(self) -> bool {
         !matches!(self.runtime_status(), Status::Pending | Status::Running)
     }
@@ -100,29 +100,29 @@ pub(crate) struct RequestSnapshot {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) last_updated_at: DateTime<Utc>,
     pub(crate) requested_by: String,
-    /// How many people have to agree; 0 if none.
+    /// How many people must approve; 0 if none.
     pub(crate) approvals_needed: u8,
-    /// The groups whose members have to; anyone who may decide if none.
+    /// The groups whose members must; any approver if there are none.
     pub(crate) approvers: Vec<String>,
-    /// Who has agreed so far.
+    /// Who has approved so far.
     pub(crate) approved_by: Vec<CallerId>,
-    /// Whose hands count already, where the ledger was asked.
+    /// The people who are counted already, if the ledger was asked.
     pub(crate) hands: Vec<String>,
-    /// Whether the ledger has what was accepted, where it was asked.
+    /// Whether the ledger has its mandate, if the ledger was asked.
     pub(crate) in_ledger: bool,
     /// Until when it waits for a decision.
     pub(crate) deadline: Option<DateTime<Utc>>,
     /// The last decision that counted.
     pub(crate) decision: Option<ApprovalDecision>,
-    /// What was found in the vault and shown to approvers.
+    /// The account as found in the vault and shown to approvers.
     pub(crate) asked: Option<Asked>,
-    /// Until when what was granted can be made use of.
+    /// Until when what was granted can be used.
     pub(crate) until: Option<DateTime<Utc>>,
     /// When the account is destroyed.
     pub(crate) removal_at: Option<DateTime<Utc>>,
-    /// The account, sealed for the installation that it was handed to.
+    /// The account, sealed for the installation that it is transferred to.
     pub(crate) package: Option<Sealed<OtpauthText>>,
-    /// How many times it was made use of, where the ledger was asked.
+    /// How many times it was used, if the ledger was asked.
     pub(super) used: Option<usize>,
     pub(super) claims: Vec<String>,
     fingerprint: String,

@@ -1,4 +1,4 @@
-//! Requests on accounts: started, followed, decided and made use of through the task hub
+//! Requests on accounts: started, followed, decided on and used through the task hub
 //! like enrollments.
 
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::telemetry;
 /// What to request.
 pub(crate) struct NewRequest<'a> {
     pub(crate) id: EnrollmentId,
-    /// The account as the vault has it.
+    /// The account as in the vault.
     pub(crate) account: &'a TotpAccount,
     pub(crate) act: Act,
     pub(crate) reason: Option<String>,
@@ -38,17 +38,17 @@ pub(crate) struct RequestQuery {
     pub(crate) stage: Option<RequestStage>,
     /// Only those on this account.
     pub(crate) account: Option<EnrollmentId>,
-    /// Only those that this caller asked for.
+    /// Only those that this caller started.
     pub(crate) only: Option<String>,
     /// After the page that ended here.
     pub(crate) cursor: Option<Cursor>,
-    /// How many at most.
+    /// The most items on the page.
     pub(crate) limit: usize,
 }
 
 impl Hub {
     /// Starts a request, or finds the one that the same caller started with the same
-    /// idempotency key for the same.
+    /// idempotency key for the same purpose.
     pub(crate) async fn start_request(
         &self,
         new: NewRequest<'_>,
@@ -57,8 +57,8 @@ impl Hub {
             .await
     }
 
-    /// The same, which so many people have to agree to, with the sealed `codes` that `content`
-    /// tells from any others.
+    /// The same with a number of approvals, and with the sealed `codes` that `content`
+    /// identifies.
     pub(super) async fn request(
         &self,
         new: NewRequest<'_>,
@@ -119,7 +119,7 @@ impl Hub {
         .await
     }
 
-    /// The request as it is, if there is one and `only`, if given, asked for it.
+    /// The request's state, if there is one and `only`, if given, started it.
     pub(crate) async fn get_request(
         &self,
         id: &RequestId,
@@ -133,10 +133,10 @@ impl Hub {
         }
     }
 
-    /// Replaces what the task hub says of a request, of who agreed to it and of what was made
-    /// of it by what the ledger holds: it is what people decide on.
+    /// Replaces what the task hub reports of a request, its approvals and its use
+    /// by what the ledger holds, since people base decisions on it.
     async fn check_request(&self, snapshot: &mut RequestSnapshot) -> Result<(), HubError> {
-        // Shown by the task hub, it may be one that no worker of ours has made.
+        // The package that the task hub shows may not come from one of our workers.
         snapshot.package = None;
         let Some(standing) = self.mandates.standing(snapshot.id.as_str()).await? else {
             snapshot.used = Some(usize::MAX);
@@ -177,7 +177,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Waits until the request is in another stage than `since`, has ended, or `time` is over.
+    /// Waits until the request's stage differs from `since`, it has finished, or `time` is over.
     pub(crate) async fn follow_request(
         &self,
         snapshot: RequestSnapshot,
@@ -253,7 +253,7 @@ impl Hub {
             if snapshot.requested_by == caller {
                 return Err(HubError::SelfApproval);
             }
-            // Who is as quick as this waits a moment rather than be sent away.
+            // A decision that arrives this early waits a moment instead of being refused.
             snapshot = self
                 .until(snapshot, EARLY, |latest: &RequestSnapshot| {
                     latest.stage != RequestStage::Pending
@@ -267,7 +267,7 @@ impl Hub {
         if snapshot.has_agreed(caller) {
             return Err(HubError::AlreadyDecided);
         }
-        // What is decided on is what the front door has signed, not what the task hub shows.
+        // The decision is on what the front door has signed, not on what the task hub shows.
         let (signed, mandate) = self
             .mandates
             .latest(id.as_str())
@@ -287,7 +287,7 @@ impl Hub {
             .await
             .map_err(unknown)?;
         let since = snapshot.stage;
-        // Waits a moment until it has arrived, so that whoever comes next finds it.
+        // Waits a moment until it has arrived, so that the next reader sees it.
         let mut latest = self
             .until(snapshot, DECISION_SEEN, |latest: &RequestSnapshot| {
                 latest.stage != since || latest.has_agreed(caller)
@@ -298,9 +298,9 @@ impl Hub {
         Ok(latest)
     }
 
-    /// Objects to a request, or takes it back; with `only`, as its requester. It is recorded
-    /// before the task hub is asked for anything, and whatever that shows. Nothing if the
-    /// request has ended.
+    /// Rejects a request, or withdraws it; with `only`, as its requester. It is recorded
+    /// before the task hub is called, whatever that shows. None if the
+    /// request has finished.
     pub(crate) async fn object_to_request(
         &self,
         id: &RequestId,
@@ -311,8 +311,8 @@ impl Hub {
         let objection = self.object(id.as_str(), decider, comment, only).await;
         let snapshot = self.get_request(id, only).await?;
         if snapshot.stage.has_ended() {
-            // It was cut off in the task hub, and what it had done can still be undone by hand:
-            // the objection is recorded and stands.
+            // It was terminated in the task hub, and what it did can still be undone manually:
+            // the rejection is recorded and stands.
             let cut_off = matches!(
                 snapshot.stage,
                 RequestStage::Terminated | RequestStage::Failed
@@ -332,7 +332,7 @@ impl Hub {
         Ok(Some(latest))
     }
 
-    /// What `caller` asked for by a request, as the front door has signed it.
+    /// The request of `caller`, as the front door has signed it.
     pub(crate) async fn mandated(
         &self,
         id: &RequestId,
@@ -358,7 +358,7 @@ impl Hub {
         })
     }
 
-    /// Takes one use of what a request has granted; when this returns, it is written down,
+    /// Takes one use of what a request has granted; when this returns, the use is recorded,
     /// and the code or the URI of `account` may be given out once.
     pub(crate) async fn claim(
         &self,
@@ -375,7 +375,7 @@ impl Hub {
                 HubError::AlreadyDecided => HubError::NotGranted,
                 error => error,
             })?;
-        // The orchestration shows it to those who look at the history; nothing depends on it.
+        // Only for readers of the history; nothing depends on it.
         let claim = Claim {
             id: Uuid::new_v4().simple().to_string(),
         };
@@ -385,7 +385,7 @@ impl Hub {
         Ok(permit)
     }
 
-    /// Waits a moment until the use has arrived, so that the next reader finds it.
+    /// Waits a moment until the use has arrived, so that the next reader sees it.
     async fn tell_of_claim(&self, id: &RequestId, claim: &Claim) -> Result<(), HubError> {
         self.client
             .raise_event(id.as_str(), &CLAIM, claim)
@@ -408,11 +408,11 @@ pub(crate) struct Mandated {
     pub(crate) act: Act,
     pub(crate) reason: Option<String>,
     requested_by: CallerId,
-    /// How many people had to agree; 0 if none.
+    /// How many people had to approve; 0 if none.
     pub(crate) approvals_needed: u8,
 }
 
-/// Why a request that does not wait for a decision cannot be decided on.
+/// The error for a decision on a request that is not waiting for approval.
 fn not_awaiting(snapshot: &RequestSnapshot) -> HubError {
     match snapshot.stage {
         RequestStage::Expired => HubError::ApprovalExpired,
@@ -422,7 +422,7 @@ fn not_awaiting(snapshot: &RequestSnapshot) -> HubError {
     }
 }
 
-/// What is unknown here is a request.
+/// Turns an unknown instance into an unknown request.
 fn unknown(error: HubError) -> HubError {
     match error {
         HubError::Unknown => HubError::RequestUnknown,

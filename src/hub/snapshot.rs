@@ -1,4 +1,4 @@
-//! What an instance's state says about its enrollment.
+//! An enrollment, as its instance's state reports it.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::AccountPreview;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{FromState, Reported, Staged, reported};
 
-/// How far an enrollment is, in one word.
+/// An enrollment's stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) enum Stage {
     Pending,
@@ -70,7 +70,7 @@ impl Stage {
             .find(|stage| stage.as_str().eq_ignore_ascii_case(text))
     }
 
-    /// Whether nothing more will happen.
+    /// Whether it has finished.
     pub(crate) const fn has_ended(self) -> bool {
         matches!(
             self,
@@ -107,17 +107,17 @@ pub(crate) struct Snapshot {
     pub(crate) last_updated_at: DateTime<Utc>,
     pub(crate) requested_by: String,
     pub(crate) approval_required: bool,
-    /// Whether the account has to be proved before it is in use.
+    /// Whether the account must be proved before it is in use.
     pub(crate) proof_required: bool,
-    /// How many people have to agree; 0 if none.
+    /// How many people must approve; 0 if none.
     pub(crate) approvals_needed: u8,
-    /// The groups whose members have to; anyone who may decide if none.
+    /// The groups whose members must; any approver if there are none.
     pub(crate) approvers: Vec<String>,
-    /// Who has agreed while more have to.
+    /// Who has approved so far.
     pub(crate) approved_by: Vec<CallerId>,
-    /// Whose hands count already, where the ledger was asked.
+    /// The people who are counted already, if the ledger was asked.
     pub(crate) hands: Vec<String>,
-    /// Whether the ledger has what was accepted, where it was asked.
+    /// Whether the ledger has its mandate, if the ledger was asked.
     pub(crate) in_ledger: bool,
     pub(crate) deadline: Option<DateTime<Utc>>,
     pub(crate) decision: Option<ApprovalDecision>,
@@ -125,7 +125,7 @@ pub(crate) struct Snapshot {
     pub(crate) warnings: Vec<Warning>,
     pub(crate) problem: Option<InputProblem>,
     pub(super) fingerprint: String,
-    /// What tells the secret that is decided on from any other.
+    /// The fingerprint of the secret that is decided on.
     pub(super) secret_fingerprint: String,
 }
 
@@ -173,20 +173,20 @@ impl Snapshot {
         self
     }
 
-    /// What it warns of that was there already.
+    /// The existing accounts in its warnings.
     pub(crate) fn duplicates(&self) -> impl Iterator<Item = &Warning> {
         let warnings = self.warnings.iter();
         warnings.filter(|warning| matches!(warning, Warning::Duplicate { .. }))
     }
 
-    /// Whether this caller asked for it and it has ended without an account.
+    /// Whether this caller started it and it has ended without an account.
     pub(super) fn failed_for(&self, caller: &CallerId) -> bool {
         self.stage.has_ended()
             && self.stage != Stage::Enrolled
             && self.requested_by == caller.as_str()
     }
 
-    /// Whether this caller has agreed to it already.
+    /// Whether this caller has approved it already.
     pub(super) fn has_agreed(&self, caller: &str) -> bool {
         self.approved_by.iter().any(|by| by.as_str() == caller)
     }

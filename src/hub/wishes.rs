@@ -1,16 +1,16 @@
-//! What someone wants of an enrollment beside the account.
+//! Options of an enrollment.
 
-/// What else someone wants of an enrollment.
+/// Options of an enrollment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wishes {
-    /// Codes of Steam, whatever an image says.
+    /// Steam codes, whatever the image says.
     pub(crate) steam: bool,
-    /// Nothing, where an account with the same content is in use.
+    /// Refuse it if an account with the same content is in use.
     pub(crate) unless_there: bool,
 }
 
 impl Wishes {
-    /// What tells a repeated request from another one.
+    /// The options as part of a request's fingerprint.
     pub(super) fn asked(self) -> String {
         let words = [
             (self.steam, ", steam"),

@@ -19,9 +19,9 @@ pub enum KeyMaterialError {
     /// Key Vault did not answer, or not as asked.
     #[error("{place} cannot be used: {}", chain(source))]
     KeyVault {
-        /// Which secret.
+        /// The secret.
         place: String,
-        /// What the vault said.
+        /// The vault's error.
         source: VaultError,
     },
     /// It is not the text of a sealing key.
@@ -51,14 +51,14 @@ pub enum KeyMaterialError {
         /// The key's id.
         id: String,
     },
-    /// No front door has made mandate keys.
+    /// No front door has created mandate keys yet.
     #[error("{0} does not exist: a front door creates it at its first start")]
     NoMandateKey(String),
     /// The key that signs cannot be retired.
     #[error("{0} is the signing key: run `countersign mandate-key rotate` first")]
     SignsStill(String),
-    /// No worker has made a seal key.
-    #[error("{0} is not there: a worker makes it when it starts for the first time")]
+    /// No worker has created a seal key yet.
+    #[error("{0} does not exist: a worker creates it at its first start")]
     NoSealKey(String),
     /// There is no mandate key with this id.
     #[error("there is no mandate key {0}; see `countersign mandate-key list`")]
@@ -69,7 +69,7 @@ pub enum KeyMaterialError {
     /// It is not 32 bytes in hexadecimal.
     #[error("{0} cannot be used: expected 64 hexadecimal digits")]
     NotHexadecimal(String),
-    /// No worker has made what a front door needs.
+    /// No worker has created what a front door needs.
     #[error(
         "{missing} does not exist, even after waiting for {waited:?}. A worker creates it when \
          it starts: start `countersign worker` with the same data folder or Key Vault first, or \
@@ -81,7 +81,7 @@ pub enum KeyMaterialError {
         /// How long it was waited for.
         waited: Duration,
     },
-    /// The public half of the seal key is there without the private one.
+    /// The public half of the seal key exists without the private one.
     #[error(
         "{public} exists, but {private} does not. Restore it from a backup: nothing else opens \
          what was sealed for it. To give that up and start with a new key, remove {public}"
@@ -103,7 +103,7 @@ pub enum KeyMaterialError {
         /// The secret in the accounts' vault.
         found: String,
     },
-    /// The vault in the data folder belongs to another one.
+    /// The vault in the data folder belongs to another folder.
     #[error(
         "the vault in {folder} belongs to the data folder with the id {id}. A front door with \
          another folder would not have its rules, grants and keys, and would answer what they \
@@ -124,7 +124,7 @@ pub enum KeyMaterialError {
     /// The embedded vault does not answer.
     #[error("{}", chain(source))]
     Vault {
-        /// What it said.
+        /// The vault's error.
         source: VaultError,
     },
     /// The data folder is not the one of the installation whose keys are in the vault.

@@ -5,9 +5,9 @@ use zeroize::Zeroizing;
 
 use super::{KeyMaterialError, Name, Place};
 
-/// What can be replaced by what was published since.
+/// A key that a newly published one can replace.
 pub(crate) trait Replace {
-    /// Uses `text` from now on, and returns what to call it in the log. Text that cannot be
+    /// Uses `text` from now on, and returns what to call it in the log. A text that cannot be
     /// used changes nothing.
     fn replace(
         &self,
@@ -34,13 +34,13 @@ impl<T: Replace + Clone + Sync> Followed<T> {
         }
     }
 
-    /// What is used now, and from now on whatever replaces it.
+    /// The key in use, which later ones replace.
     pub(crate) fn value(&self) -> T {
         self.value.clone()
     }
 
-    /// Looks again and again whether it was replaced, until asked to stop. What cannot be read
-    /// or used leaves the key as it was, and is logged once.
+    /// Checks regularly whether it was replaced, until asked to stop. A key that cannot be read
+    /// or used is ignored, and logged once.
     pub(crate) async fn until(mut self, stop: CancellationToken) {
         let mut said = None;
         loop {

@@ -2,9 +2,9 @@
 //! callers, codes that were used, the audit log) is nowhere else.
 //!
 //! A front door could start with an empty folder and not notice that all of that is missing, or
-//! run beside another one that has a folder of its own: an account whose codes need an approval
-//! could then be read without one. So the folder holds a random id, and the place that keeps the
-//! accounts the same: the vault's database, or with Key Vault the vault for keys. A front door
+//! run beside another one with a folder of its own: an account whose codes need an approval
+//! could then be read without one. So the folder holds a random id, and the store of the
+//! accounts holds the same: the vault's database, or with Key Vault the vault for keys. A front door
 //! starts only where they agree.
 
 use countersign_activities::vault::EmbeddedVault;
@@ -39,13 +39,13 @@ pub(crate) async fn check_embedded(
     })
 }
 
-/// The id in the folder, made if there is none.
+/// The id in the folder, created if there is none.
 async fn folder_id(data: &DataDir) -> Result<Zeroizing<String>, KeyMaterialError> {
     let place = Place::Folder(data.clone());
     if let Some(id) = place.read(INSTALLATION).await? {
         let file = data.path().join(INSTALLATION.file);
         let about = std::fs::symlink_metadata(&file);
-        // A link would let it be the id of two folders.
+        // A link could share the id between two folders.
         if about.is_ok_and(|about| about.file_type().is_symlink()) {
             return Err(KeyMaterialError::Linked(file));
         }
@@ -70,7 +70,7 @@ const INSTALLATION: Name = Name {
     secret: "countersign-installation",
     published: false,
 };
-/// What an operator puts in place of the id, for the next folder to be the installation's.
+/// The text that an operator writes in place of the id, so that the next folder becomes the installation's.
 const NEW: &str = "new";
 
 impl VaultPlace {

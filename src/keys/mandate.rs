@@ -1,4 +1,4 @@
-//! Keys of mandates: the front door signs with the private half, and everyone checks with the
+//! Mandate keys: the front door signs with the private half, and everyone checks with the
 //! list of public halves that it publishes. None of them ever comes from the task hub.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -37,7 +37,7 @@ pub(crate) struct MandateKeys {
 }
 
 impl MandateKeys {
-    /// Opens the private half, which is made if it is not there, and publishes the public one.
+    /// Opens the private half, which is created if it does not exist, and publishes the public one.
     pub(super) async fn open(place: &Place) -> Result<(Zeroizing<String>, Self), KeyMaterialError> {
         let text = place
             .read_or_make(MANDATE, || {
@@ -59,7 +59,7 @@ impl MandateKeys {
 
 impl Replace for MandateKeys {
     async fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
-        // Published before it signs, so that nobody gets to see a key that is not on the list.
+        // Published before it signs, so that no one sees a key that is not on the list.
         let keys = publish(place, text).await?;
         let id = keys.first().id().to_owned();
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
@@ -67,7 +67,7 @@ impl Replace for MandateKeys {
     }
 }
 
-/// A new key. What could go wrong with a good seed is that there is none.
+/// A new key. It fails only if there are no random numbers.
 fn new_key() -> Result<SigningKey, RandomUnavailable> {
     let seed = secret::random_bytes::<32>()?;
     SigningKey::from_seed(seed).map_err(|_| RandomUnavailable)
@@ -103,7 +103,7 @@ fn is_retired(list: &CheckingKeys, id: &str) -> bool {
     list.ids().any(|(listed, retired)| retired && listed == id)
 }
 
-/// What checks mandates: the list that the front door has published last. Clones are the same.
+/// Checks mandates with the list that the front door has published last. Clones share it.
 #[derive(Clone)]
 pub(crate) struct MandateChecks {
     inner: Arc<Inner>,
@@ -154,7 +154,7 @@ impl MandateChecks {
             let found = self.inner.place.read(MANDATE_PUBLIC).await;
             let used = found.and_then(|text| match text {
                 Some(text) => self.inner.take(&text),
-                // A front door has not started yet, or the list is gone: nothing new is known.
+                // No front door has started yet, or the list was removed: nothing new is known.
                 None => Ok(()),
             });
             match used {
@@ -241,18 +241,18 @@ pub(crate) struct Listed {
     pub(crate) state: State,
 }
 
-/// What a mandate key is good for.
+/// The state of a mandate key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// New mandates are signed with it.
     Signs,
-    /// Mandates that it has signed count.
+    /// Mandates that it has signed are valid.
     Counts,
-    /// Nothing that it has signed counts.
+    /// Nothing that it has signed is valid.
     Retired,
 }
 
-/// The mandate keys as an operator changes them, beside a front door that may be running.
+/// The mandate keys for operators' commands, beside a front door that may be running.
 pub(crate) struct MandateKeyFile {
     place: Place,
     signing: SigningKeys,
@@ -300,8 +300,8 @@ impl MandateKeyFile {
             .collect()
     }
 
-    /// Makes a new key that signs from now on, and returns its id. What the one before it has
-    /// signed counts until it is retired; its private half is gone.
+    /// Creates a new key that signs from now on, and returns its id. What the previous one has
+    /// signed is valid until it is retired; its private half is deleted.
     ///
     /// # Errors
     ///
@@ -310,9 +310,9 @@ impl MandateKeyFile {
         let key = new_key().map_err(|_| KeyMaterialError::Random)?;
         let signing = SigningKeys::new(key);
         let list = self.list.merged(signing.checking());
-        // As whoever reads it would.
+        // Checked as its readers check it.
         parse(&self.place, &list.to_text())?;
-        // Published first, so that nobody gets to see a key that is not on the list.
+        // Published first, so that no one sees a key that is not on the list.
         let public = list.to_text();
         self.place.publish(MANDATE_PUBLIC, public.trim()).await?;
         let private = trimmed(&signing.to_text());
@@ -320,7 +320,7 @@ impl MandateKeyFile {
         Ok(signing.first().id().to_owned())
     }
 
-    /// Retires a key: nothing that it has signed counts any more.
+    /// Retires a key: nothing that it has signed is valid any more.
     ///
     /// # Errors
     ///
@@ -373,7 +373,7 @@ mod tests {
         let first = front_door(&place).await;
         assert!(checks.keys(Some(&first)).knows(&first));
 
-        // Within the same second nobody makes it read again.
+        // Within the same second it is not read again.
         let second = rotate(&place).await;
         assert!(!checks.keys(Some(&second)).knows(&second));
         *checks.inner.asked.lock().unwrap() = Instant::now().checked_sub(ASK_AGAIN);
@@ -415,14 +415,14 @@ mod tests {
         ];
         let file = MandateKeyFile::open(place.clone()).await.unwrap();
         assert_eq!(file.list(), expected);
-        // A front door that starts publishes what it has, and brings nothing back.
+        // A starting front door publishes its keys, and revives none.
         assert_eq!(front_door(&place).await, second);
         let file = MandateKeyFile::open(place.clone()).await.unwrap();
         assert_eq!(file.list(), expected);
         let unknown = file.retire("0123456789abcdef").await.unwrap_err();
         assert!(matches!(unknown, KeyMaterialError::NoSuchMandateKey(_)));
 
-        // Nor does the old private half, restored from somewhere.
+        // Nor does a restored old private half.
         place.replace(MANDATE, &before).await.unwrap();
         let refused = MandateKeys::open(&place).await.err().unwrap();
         assert!(matches!(refused, KeyMaterialError::SignsRetired { .. }));
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_damaged_list_is_not_written_over() {
+    async fn a_damaged_list_is_not_overwritten() {
         let (folder, place, _) = checks().await;
         front_door(&place).await;
         let file = folder.path().join(MANDATE_PUBLIC.file);

@@ -2,16 +2,16 @@
 //!
 //! | Key | Front door | Worker |
 //! | --- | --- | --- |
-//! | seal key, private half | – | makes and reads |
+//! | seal key, private half | – | creates and reads |
 //! | seal key, public half | reads | publishes |
-//! | fingerprint key | reads | makes and reads |
-//! | mandate key, private half | makes and reads | – |
+//! | fingerprint key | reads | creates and reads |
+//! | mandate key, private half | creates and reads | – |
 //! | mandate keys, public halves | publishes | reads |
-//! | server key | makes and reads | – |
-//! | the data folder's id | makes and reads | – |
+//! | server key | creates and reads | – |
+//! | the data folder's id | creates and reads | – |
 //!
-//! What a part has no business with it neither reads nor makes, so that in Key Vault its
-//! identity needs no role on it.
+//! A part neither reads nor creates the keys that it does not need, so that in Key Vault its
+//! identity needs no role on them.
 
 mod error;
 mod follow;
@@ -38,12 +38,12 @@ pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
 pub(crate) use shared::{DOOR_FILES, WORKER_FILES, refuse_missing, refuse_other};
 pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
 
-/// What a key is called: as a file in the data folder, and as a secret in Key Vault.
+/// A key's names: of its file in the data folder, and of its secret in Key Vault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Name {
     pub(crate) file: &'static str,
     secret: &'static str,
-    /// Whether it is what one process tells others, who read its latest text.
+    /// Whether one process publishes it for others, which read its latest text.
     published: bool,
 }
 
@@ -59,7 +59,7 @@ const SEAL_PUBLIC: Name = Name {
     secret: "countersign-seal-key-public",
     published: true,
 };
-/// The key under which secrets get fingerprints. The worker makes it; both have it.
+/// The key under which secrets get fingerprints. The worker creates it; both have it.
 const FINGERPRINT: Name = Name {
     file: "fingerprint.key",
     secret: "countersign-fingerprint-key",
@@ -72,7 +72,7 @@ pub(crate) const SERVER: Name = Name {
     published: false,
 };
 
-/// What a front door opens. It can seal, and open nothing that is sealed.
+/// What a front door opens. It can seal, but cannot open anything sealed.
 pub(crate) struct DoorKeys {
     /// What values are sealed with, now and after the worker has published another key.
     pub(crate) seal: Followed<SealingKeys>,
@@ -87,8 +87,8 @@ pub(crate) struct DoorKeys {
 }
 
 impl DoorKeys {
-    /// Waits for what a worker makes, for so long at most, and makes what is the front door's
-    /// own. Makes nothing if it has waited without success.
+    /// Waits up to this long for the keys that a worker creates, and creates the front door's
+    /// own. Creates nothing if it has waited without success.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ pub(crate) struct WorkerKeys {
 }
 
 impl WorkerKeys {
-    /// Opens the worker's keys, makes what is not there yet, and publishes the public half of
+    /// Opens the worker's keys, creates missing ones, and publishes the public half of
     /// the seal key.
     ///
     /// # Errors
@@ -161,8 +161,8 @@ impl WorkerKeys {
     }
 
     async fn make_ring(place: &Place) -> Result<Zeroizing<String>, KeyMaterialError> {
-        // A new key must not hide that the old one is lost. Looked at again after that, since
-        // a worker that starts beside this one makes both, the private half first.
+        // A new key must not hide that the old one is lost. Checked again after that, since
+        // a worker that starts at the same time creates both, the private half first.
         if place.read(SEAL_PUBLIC).await?.is_some() && place.read(SEAL).await?.is_none() {
             return Err(KeyMaterialError::PrivateHalfMissing {
                 private: place.of(SEAL),
@@ -178,7 +178,7 @@ impl WorkerKeys {
 }
 
 impl Place {
-    /// A key of 32 random bytes, made if it is not there.
+    /// A key of 32 random bytes, created if it does not exist.
     async fn random_key(&self, name: Name) -> Result<Zeroizing<[u8; 32]>, KeyMaterialError> {
         let text = self.read_or_make(name, secret::random_hex).await?;
         self.bytes(name, &text)

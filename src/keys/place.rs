@@ -13,10 +13,10 @@ use crate::access::secret::RandomUnavailable;
 use crate::config::AzureConfig;
 use crate::data_dir::{DataDir, DataDirError};
 
-/// How often a key is looked for that a worker has not made yet.
+/// How often to check for a key that a worker has not created yet.
 const LOOK_IN_FOLDER: Duration = Duration::from_millis(100);
 const LOOK_IN_VAULT: Duration = Duration::from_secs(1);
-/// How often a key is read again that another process may replace.
+/// How often to reread a key that another process may replace.
 const FOLLOW_FOLDER: Duration = Duration::from_secs(1);
 const FOLLOW_VAULT: Duration = Duration::from_secs(60);
 
@@ -31,7 +31,7 @@ pub(crate) enum Place {
 pub(crate) struct VaultPlace {
     keys: KeyVault,
     address: String,
-    /// The vault with the accounts, if it is another one: keys were there before.
+    /// The vault with the accounts, if it is a separate one: keys used to be there.
     accounts: Option<(KeyVault, String)>,
 }
 
@@ -76,7 +76,7 @@ impl Place {
         })))
     }
 
-    /// A key's place in words, for people.
+    /// A key's place, for people.
     pub(crate) fn of(&self, name: Name) -> String {
         match self {
             Self::Folder(data) => data.path().join(name.file).display().to_string(),
@@ -84,7 +84,7 @@ impl Place {
         }
     }
 
-    /// How long to wait before a key is read again that another process may replace.
+    /// How long to wait before rereading a key that another process may replace.
     pub(super) const fn pace(&self) -> Duration {
         match self {
             Self::Folder(_) => FOLLOW_FOLDER,
@@ -92,7 +92,7 @@ impl Place {
         }
     }
 
-    /// The text of a key; nothing if it has not been made or published.
+    /// The text of a key; none if it was not created or published yet.
     pub(super) async fn read(
         &self,
         name: Name,
@@ -103,7 +103,7 @@ impl Place {
         }
     }
 
-    /// The text of a key, which `make` makes if it is not there. Of several processes that
+    /// The text of a key, which `make` creates if it does not exist. Of several processes that
     /// start at once, all get the same.
     pub(super) async fn read_or_make<M>(
         &self,
@@ -124,7 +124,7 @@ impl Place {
         }
     }
 
-    /// Puts `text` in place of a key, for its next reader.
+    /// Replaces a key by `text`, for its next reader.
     pub(super) async fn replace(
         &self,
         name: Name,
@@ -139,7 +139,7 @@ impl Place {
         }
     }
 
-    /// Makes `text` what others read under this name. Tells whether it was something else
+    /// Publishes `text` under this name. Returns whether it was different
     /// before.
     pub(super) async fn publish(&self, name: Name, text: &str) -> Result<bool, KeyMaterialError> {
         match self {
@@ -159,7 +159,7 @@ impl Place {
         }
     }
 
-    /// The text of a key that a worker makes or publishes, waited for so long at most.
+    /// The text of a key that a worker creates or publishes, after waiting up to this long.
     pub(super) async fn wait_for(
         &self,
         name: Name,
@@ -235,7 +235,7 @@ impl VaultPlace {
         made.map_err(|source| self.failed(name, source))
     }
 
-    /// Puts a version there that goes before those that processes made when they started.
+    /// Adds a version that takes precedence over those that processes created at their start.
     pub(super) async fn rotate(
         &self,
         name: Name,

@@ -1,5 +1,5 @@
-//! What a front door seals values with, the public halves that the worker has published, and
-//! what the worker opens them with.
+//! Sealing keys: the public halves that the worker has published, for the front door, and
+//! the private halves, for the worker.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -39,12 +39,12 @@ impl SealingKeys {
         self.ring().first().seal(scope, value)
     }
 
-    /// Whether the worker can open what was closed for the key with this id.
+    /// Whether the worker can open what was sealed for the key with this id.
     pub(crate) fn opens(&self, id: &str) -> bool {
         self.ring().has(id)
     }
 
-    /// The key that closes envelopes now, as text.
+    /// The key that seals now, as text.
     pub(crate) fn to_text(&self) -> String {
         self.ring().first().to_text()
     }
@@ -64,7 +64,7 @@ impl Replace for SealingKeys {
     }
 }
 
-/// What a worker opens sealed values with, and publishes the public halves of.
+/// A worker's private halves, whose public halves it publishes.
 #[derive(Clone)]
 pub(crate) struct WorkerRing(OpeningKeys);
 
@@ -78,7 +78,7 @@ impl WorkerRing {
         Ok(keys)
     }
 
-    /// The keys, for those who open.
+    /// The keys, for opening.
     pub(crate) fn opening(&self) -> OpeningKeys {
         self.0.clone()
     }
@@ -88,7 +88,7 @@ impl Replace for WorkerRing {
     async fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
         let ring = parse_private(place, text)?;
         let (id, public) = (ring.seal_key().id().to_owned(), ring.seal_keys().to_text());
-        // Before anyone seals with the new one.
+        // Before anything is sealed for the new one.
         self.0.replace(ring);
         publish(place, &id, &public).await?;
         Ok(id)
@@ -102,14 +102,14 @@ async fn publish(place: &Place, id: &str, public: &str) -> Result<(), KeyMateria
     Ok(())
 }
 
-/// What stands before a key that workers open with and nobody seals with yet.
+/// Marks a key that workers can open with but that is not used for sealing yet.
 const NEXT: &str = "# next";
-/// How many times as long as a worker takes to look again is waited for all of them.
+/// How many rereading intervals of a worker are waited for.
 const LOOKS: u32 = 3;
 
 /// Makes another key the one that values are sealed with: first all workers learn to open with
-/// it, then it goes before the others, which still open what was sealed for them. Answers its
-/// id and whether that was begun earlier. Cut off, it goes on when it is run again.
+/// it, then it takes precedence over the others, which still open what was sealed for them. Returns its
+/// id and whether this was begun earlier. If interrupted, it continues when it is run again.
 pub(crate) async fn rotate_seal_key(place: &Place) -> Result<(String, bool), KeyMaterialError> {
     let missing = || KeyMaterialError::NoSealKey(place.of(SEAL));
     let text = place.read(SEAL).await?.ok_or_else(missing)?;

@@ -11,11 +11,11 @@ use crate::data_dir::{Before, DataDir, DataDirError};
 
 /// The file in the data folder with the key that notices are signed with.
 pub(crate) const WEBHOOK_SECRET: &str = "webhook-secret";
-/// How often is looked for another key, and whether the one before still counts.
+/// How often to check for another key, and whether the previous one is still valid.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Signs with the key in the data folder, whichever that is, until asked to stop. A key that
-/// cannot be read leaves those that sign, and is logged once.
+/// Follows the key in the data folder until asked to stop. A key that
+/// cannot be read is ignored, and logged once.
 pub(crate) async fn follow_webhook(data: DataDir, webhook: Webhook, stop: CancellationToken) {
     let mut said = None;
     loop {

@@ -15,7 +15,7 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// Sent as JSON.
     pub(crate) body: Option<Value>,
-    /// Why; kept in the audit log.
+    /// The reason; kept in the audit log.
     pub(crate) reason: Option<String>,
 }
 
@@ -39,14 +39,14 @@ impl Call {
     }
 }
 
-/// What the API answered.
+/// The API's answer.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) body: Value,
 }
 
-/// Where the API is.
+/// Access to the API.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
     /// Calls it as the sender of the message that `extensions` belong to.
@@ -58,7 +58,7 @@ pub(crate) trait Backend: Send + Sync {
 pub(crate) struct Fault(pub(crate) String);
 
 impl Fault {
-    /// What a refusal of the API means, with what to do instead.
+    /// A refusal of the API in words, with what to do instead.
     pub(super) fn refused(reply: &Reply) -> Self {
         let code = reply.body["code"].as_str().unwrap_or("unknown");
         // An agent has tools, and neither paths nor a command line.

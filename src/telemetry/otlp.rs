@@ -1,8 +1,8 @@
 //! Exporters and providers of OpenTelemetry: traces and logs to a collector, over gRPC.
 //!
-//! Nothing here ever waits for the collector on behalf of anyone else: spans and log
-//! records go into bounded queues, what does not fit is dropped and counted in the log,
-//! and threads of their own send what is there.
+//! No other work ever waits for the collector: spans and log
+//! records go into bounded queues, what does not fit is dropped, and the number is logged,
+//! and separate threads send them.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use durabletask::telemetry::SpanIds;
 
-/// What OpenTelemetry calls a process that was given no name.
+/// OpenTelemetry's name for a process without one.
 const NAMELESS: &str = "unknown_service";
 const SERVICE_NAME: &str = "service.name";
 
-/// How long what is left may take to be sent when the process ends.
+/// How long sending the rest may take when the process ends.
 pub(super) const FLUSH: Duration = Duration::from_secs(10);
 
-/// Who this process is: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, else ours.
+/// The process's resource: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, else ours.
 pub(crate) fn resource() -> Resource {
     let given = Resource::builder().build();
     let named = given
@@ -36,7 +36,7 @@ pub(crate) fn resource() -> Resource {
         .build()
 }
 
-/// The provider of spans that are sent to `endpoint`. To be made inside a runtime.
+/// The provider of spans that are sent to `endpoint`. Must be called on a runtime.
 pub(super) fn traces(endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildError> {
     let exporter = SpanExporter::builder()
         .with_tonic()
@@ -50,7 +50,7 @@ pub(super) fn traces(endpoint: &str) -> Result<SdkTracerProvider, ExporterBuildE
         .build())
 }
 
-/// The provider of log records that are sent to `endpoint`. To be made inside a runtime.
+/// The provider of log records that are sent to `endpoint`. Must be called on a runtime.
 pub(super) fn logs(endpoint: &str) -> Result<SdkLoggerProvider, ExporterBuildError> {
     Ok(SdkLoggerProvider::builder()
         .with_batch_exporter(log_exporter(endpoint)?)
@@ -58,7 +58,7 @@ pub(super) fn logs(endpoint: &str) -> Result<SdkLoggerProvider, ExporterBuildErr
         .build())
 }
 
-/// What sends log records to `endpoint`. To be made inside a runtime.
+/// The exporter of log records to `endpoint`. Must be called on a runtime.
 pub(crate) fn log_exporter(endpoint: &str) -> Result<LogExporter, ExporterBuildError> {
     LogExporter::builder()
         .with_tonic()

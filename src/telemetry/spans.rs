@@ -1,7 +1,7 @@
 //! Spans of the front door and of the vault, beside those that the Durable Task SDK
 //! records of orchestrations and activities.
 //!
-//! They are made by hand, not from the fields of log lines, so that what leaves the
+//! They are created explicitly, not from the fields of log lines, so that only what
 //! process is what [`Told`] names and nothing else.
 
 use std::borrow::Cow;
@@ -19,20 +19,20 @@ use opentelemetry::{Context, KeyValue};
 /// The header by which a caller names the trace that its request belongs to.
 const TRACEPARENT: &str = "traceparent";
 
-/// There once spans are sent somewhere.
+/// Set once spans are exported.
 static TRACER: OnceLock<BoxedTracer> = OnceLock::new();
 
-/// Lets spans be made from now on, with the global provider.
+/// Enables spans, with the global provider.
 pub(super) fn enable() {
     TRACER.get_or_init(|| global::tracer("countersign"));
 }
 
-/// Whether spans are sent somewhere.
+/// Whether spans are exported.
 pub(crate) fn are_made() -> bool {
     TRACER.get().is_some()
 }
 
-/// Everything that a span of ours may tell. A secret, a code, a token, a key and an
+/// Every value that our spans may contain. A secret, a code, a token, a key and an
 /// otpauth URI have no variant, and their types convert into none.
 pub(crate) enum Told<'a> {
     /// A method of HTTP.
@@ -41,15 +41,15 @@ pub(crate) enum Told<'a> {
     Route(&'a str),
     /// The status of an answer.
     Status(StatusCode),
-    /// The id of a request: its own, or the caller's if that is a harmless one.
+    /// The id of a request: generated, or the caller's if that is well-formed.
     RequestId(&'a str),
-    /// The name of a caller that is known.
+    /// The name of an authenticated caller.
     Caller(&'a str),
     /// An account's id.
     Account(&'a EnrollmentId),
-    /// What a vault was asked for.
+    /// An operation of a vault.
     Operation(&'static str),
-    /// Which kind of error it was.
+    /// The kind of an error.
     Error(&'static str),
 }
 
@@ -70,7 +70,7 @@ impl From<Told<'_>> for KeyValue {
     }
 }
 
-/// A method's name; a caller can make one up, which is not repeated.
+/// A method's name; an invented one is not repeated.
 pub(crate) fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -84,7 +84,7 @@ pub(crate) fn known(method: &Method) -> &'static str {
     }
 }
 
-/// A span in progress, or nothing where none are made. It ends when it is dropped.
+/// A span in progress, or nothing if spans are disabled. It ends when it is dropped.
 pub(crate) struct Span {
     context: Option<Context>,
 }
@@ -105,7 +105,7 @@ impl Span {
         })
     }
 
-    /// The span of a call of a vault, below what is in progress.
+    /// The span of a call of a vault, below the current span.
     pub(super) fn vault(operation: &'static str, account: Option<&EnrollmentId>) -> Self {
         Self::begin(SpanKind::Client, || {
             let mut told = vec![Told::Operation(operation).into()];
@@ -131,7 +131,7 @@ impl Span {
         Self { context }
     }
 
-    /// Runs `work` with the span as the one in progress.
+    /// Runs `work` with the span as the current one.
     pub(crate) async fn around<F: Future>(&self, work: F) -> F::Output {
         match &self.context {
             Some(context) => work.with_context(context.clone()).await,
@@ -139,14 +139,14 @@ impl Span {
         }
     }
 
-    /// Tells something more.
+    /// Adds a value.
     pub(crate) fn tell(&self, told: Told<'_>) {
         if let Some(context) = &self.context {
             context.span().set_attribute(told.into());
         }
     }
 
-    /// Tells how a request was answered.
+    /// Adds the status of a request's answer.
     pub(crate) fn answered(&self, status: StatusCode) {
         self.tell(Told::Status(status));
         if status.is_server_error() {
@@ -154,7 +154,7 @@ impl Span {
         }
     }
 
-    /// Marks it as failed.
+    /// Marks the span as failed.
     pub(super) fn failed(&self) {
         if let Some(context) = &self.context {
             context.span().set_status(Status::error(""));
@@ -162,8 +162,8 @@ impl Span {
     }
 }
 
-/// The caller's span: version, trace, span and flags of W3C Trace Context. Whatever else
-/// a caller sends along (`tracestate`, `baggage`) stays outside: it would be kept with
+/// The caller's span: version, trace, span and flags of W3C Trace Context. Anything else that
+/// a caller sends (`tracestate`, `baggage`) is ignored: it would be stored with
 /// the instance that the request starts.
 fn caller(headers: &HeaderMap) -> Option<SpanContext> {
     let mut given = headers.get_all(TRACEPARENT).iter();
@@ -174,7 +174,7 @@ fn caller(headers: &HeaderMap) -> Option<SpanContext> {
     let mut parts = text.trim().split('-');
     let (version, trace, span, flags) =
         (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    // A later version may have more parts, this one has not.
+    // A later version may have more parts; this one has none.
     let last = parts.next().is_none();
     let lengths = [version.len(), trace.len(), span.len(), flags.len()] == [2, 32, 16, 2];
     let digits = [version, trace, span, flags]
@@ -195,7 +195,7 @@ fn caller(headers: &HeaderMap) -> Option<SpanContext> {
     context.is_valid().then_some(context)
 }
 
-/// The span in progress as a header, for a request that is made on its behalf.
+/// The current span as a header, for a request that is made on its behalf.
 pub(crate) fn traceparent() -> Option<(HeaderName, HeaderValue)> {
     TRACER.get()?;
     let current = Context::current();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_is_taken_by_its_word_only_if_it_is_well_formed() {
+    fn a_callers_span_is_used_only_if_it_is_well_formed() {
         let told = |flags: &str| format!("00-{TRACE}-{SPAN}-{flags}");
         let read = |sampled| Some((TRACE.to_owned(), SPAN.to_owned(), sampled));
         assert_eq!(named(&[&told("01")]), read(true));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_someone_made_up_is_not_repeated() {
+    fn an_invented_method_is_not_repeated() {
         let secret = Method::from_bytes(b"JBSWY3DPEHPK3PXP").unwrap();
         assert_eq!(known(&secret), "_OTHER");
         assert_eq!(known(&Method::PATCH), "PATCH");

@@ -1,4 +1,4 @@
-//! A vault whose calls leave spans.
+//! A vault whose calls are traced.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use countersign_enrollment::recovery::RecoveryCodes;
 
 use super::spans::{Span, Told};
 
-/// The same vault, and a span around each call of it.
+/// The same vault, with a span around each call.
 pub(crate) struct TracedVault {
     vault: Arc<dyn SecretVault>,
 }
@@ -32,7 +32,7 @@ async fn traced<T>(
     let answer = span.around(call).await;
     if let Err(error) = &answer {
         span.tell(Told::Error(kind(error)));
-        // That there is no such account is an answer as good as any.
+        // An unknown account is an ordinary answer.
         if !matches!(error, VaultError::NotFound | VaultError::Deleted) {
             span.failed();
         }
@@ -40,7 +40,7 @@ async fn traced<T>(
     answer
 }
 
-/// An error's kind alone: its text may quote what a remote vault has said.
+/// An error's kind alone: its text may quote a remote vault's answer.
 const fn kind(error: &VaultError) -> &'static str {
     match error {
         VaultError::NotFound => "not-found",

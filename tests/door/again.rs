@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use countersign::access::{Grant, Grantee, NewKey, Role};
+use countersign::access::{Grant, Grantee, NewKey, Reads, Role};
 use countersign::clock::{Clock as _, ManualClock};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
@@ -160,12 +160,12 @@ async fn what_was_granted_for_a_time_or_by_number_is_one_code_each() {
         ..NewKey::new("bot", Role::Reader)
     };
     let (_, bot) = server.keys().create(new, Utc::now()).unwrap();
-    let grant = |until: Option<TimeDelta>, reads_left| {
+    let grant = |until: Option<TimeDelta>, reads: Option<u32>| {
         let grant = Grant {
             to: Grantee::Caller("bot".to_owned()),
             account: account.clone(),
             until: until.map(|time| clock.now() + time),
-            reads_left,
+            reads: reads.map(Reads::new),
         };
         server.keys().grant(&grant).unwrap();
     };

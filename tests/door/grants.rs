@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::SubsecRound as _;
-use countersign::access::{Grant, Grantee, NewKey, Role};
+use countersign::access::{Grant, Grantee, NewKey, Reads, Role};
 use countersign::clock::ManualClock;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -120,7 +120,7 @@ async fn a_group_reads_what_is_granted_to_it_and_finds_nothing_else() {
             to: Grantee::Group("ops".parse().unwrap()),
             account: shown.clone(),
             until: None,
-            reads_left: Some(2),
+            reads: Some(Reads::new(2)),
         })
         .unwrap();
     let status = async |key: &str, path: String| server.status(Method::GET, &path, key).await;
@@ -176,11 +176,11 @@ async fn what_another_process_takes_back_is_refused_at_once() {
         let path = format!("/api/tokens?id={account}");
         server.status(Method::GET, &path, &granted).await
     };
-    let grant = |to: &Grantee, reads_left: Option<u32>| Grant {
+    let grant = |to: &Grantee, reads: Option<u32>| Grant {
         to: to.clone(),
         account: account.clone(),
         until: None,
-        reads_left,
+        reads: reads.map(Reads::new),
     };
     for to in [
         Grantee::Caller("bot".to_owned()),

@@ -89,7 +89,7 @@ impl Server {
             to,
             account: account.to_owned(),
             until: None,
-            reads_left: None,
+            reads: None,
         };
         self.keys().grant(&grant).unwrap();
     }

@@ -473,7 +473,15 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
         (again.status, &again.body["readsLeft"]),
         (StatusCode::OK, &json!(4))
     );
-    assert_eq!(put(3).await.status, StatusCode::CREATED);
+    assert_eq!(again.body["reads"], 5);
+    // Fewer and more are both other terms.
+    for reads in [3, 9] {
+        let other = put(reads).await;
+        assert_eq!(other.status, StatusCode::CREATED, "{other:?}");
+        let number = &json!(reads);
+        let said = (&other.body["reads"], &other.body["readsLeft"]);
+        assert_eq!(said, (number, number));
+    }
 
     // By whoever has it, with an overlap; the grants stay.
     let renewed = old

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign::access::{
     AccessStore, Caller, FolderAccess, Grant, Granted, Grantee, Group, KeyError, KeyStore, NewKey,
-    PostgresAccess, Role, SecretHash, Spent,
+    PostgresAccess, Reads, Role, SecretHash, Spent,
 };
 use countersign_database::testing::Postgres;
 use countersign_database::{Database, DatabaseUrl};
@@ -78,12 +78,12 @@ fn caller(id: &str) -> Caller<'_> {
     Caller { id, groups: &[] }
 }
 
-fn to_caller(id: &str, account: &str, reads_left: Option<u32>) -> Grant {
+fn to_caller(id: &str, account: &str, reads: Option<u32>) -> Grant {
     Grant {
         to: Grantee::Caller(id.to_owned()),
         account: account.to_owned(),
         until: None,
-        reads_left,
+        reads: reads.map(Reads::new),
     }
 }
 
@@ -260,16 +260,21 @@ async fn as_many_readings_are_taken_as_were_granted_over_all_front_doors<H: Home
         Some(Spent::UsedUp)
     );
     let left = other.grants().await.unwrap();
-    assert!(left.iter().all(|it| it.reads_left == Some(0)), "{left:?}");
-    // Granting once what says as much leaves what was read of it.
-    let again = other.grant(&own, true).await.unwrap();
-    assert!(matches!(
-        again,
-        Granted::Before(Grant {
-            reads_left: Some(0),
-            ..
-        })
-    ));
+    assert!(
+        left.iter().all(|it| it.reads.map(Reads::left) == Some(0)),
+        "{left:?}"
+    );
+    // The same terms once more leave what was read of it; more reads are more.
+    let Granted::Before(same) = other.grant(&own, true).await.unwrap() else {
+        panic!("it was granted again");
+    };
+    let reads = same.reads.unwrap();
+    assert_eq!((reads.granted(), reads.left()), (OWN, 0));
+    let more = to_caller("bot", "a", Some(OWN + 1));
+    let granted = one.grant(&more, true).await.unwrap();
+    assert_eq!(granted, Granted::Now(Some(same)));
+    let now = other.grant(&more, true).await.unwrap();
+    assert_eq!(now, Granted::Before(more));
     // Granting it again without that does not.
     other.grant(&own, false).await.unwrap();
     assert!(one.take_counted(caller("bot"), "a", start()).await.unwrap());

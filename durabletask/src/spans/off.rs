@@ -67,7 +67,7 @@ pub(crate) fn end_execution(_kept: &mut Option<proto::OrchestrationTraceContext>
 
 /// The steps of an execution, of which nobody asks.
 #[derive(Debug, Default)]
-pub(crate) struct Steps;
+pub(crate) struct Steps {}
 
 /// What nobody records.
 #[derive(Debug)]

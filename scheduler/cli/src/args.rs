@@ -16,18 +16,18 @@ use clap::{Args, Parser, Subcommand};
     max_term_width = 100
 )]
 pub struct Cli {
-    /// Settings of the scheduler, which runs when no command is given.
+    /// Settings of the scheduler, which runs if there is no command.
     #[command(flatten)]
     pub serve: ServeArgs,
-    /// What to do instead.
+    /// A command instead.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// What to do besides running.
+/// Commands besides running.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Copy the database to a new file, also while the scheduler runs
+    /// Copy the database to a new file, while the scheduler runs
     Backup(BackupArgs),
 }
 
@@ -61,11 +61,11 @@ pub struct ServeArgs {
     /// Folder for the database
     #[arg(long, value_name = "DIR", env = "DURABLETASK_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Keep nothing: all data goes with the process
+    /// Keep nothing: all data is lost when the process ends
     #[arg(long, conflicts_with = "data_dir")]
     pub memory: bool,
-    /// Task hubs, the first of them for calls that name none; may be repeated. Without any: one
-    /// named "default", and others are made when they are first used
+    /// Task hubs, the first of them for calls that name none; may be repeated. By default: one
+    /// named "default", and others are created when they are first used
     #[arg(
         long,
         value_name = "NAME",
@@ -73,10 +73,10 @@ pub struct ServeArgs {
         env = "DTS_TASK_HUB_NAMES"
     )]
     pub task_hub: Vec<String>,
-    /// Make other task hubs when they are first used, also where --task-hub lists some
+    /// Create other task hubs when they are first used, even if --task-hub lists some
     #[arg(long, env = "DTS_USE_DYNAMIC_TASK_HUBS", value_parser = clap::builder::BoolishValueParser::new())]
     pub dynamic_task_hubs: bool,
-    /// How activities of a name are handed out: NAME:priority=N,rate=N/UNIT,concurrency=N with any of
+    /// How activities of a name are dispatched: NAME:priority=N,rate=N/UNIT,concurrency=N with any of
     /// the three; may be repeated. The highest priority goes first (default 0); UNIT is ms, s, min, h
     /// or d
     #[arg(long, value_name = "NAME:POLICY")]
@@ -84,7 +84,7 @@ pub struct ServeArgs {
     /// The largest input, output, event or custom status, in bytes [default: 4063232]
     #[arg(long, value_name = "BYTES", env = "DURABLETASK_MAX_PAYLOAD")]
     pub max_payload: Option<usize>,
-    /// The largest message that clients and workers receive, in bytes, where they do not say it
+    /// The largest message that clients and workers receive, in bytes, if they do not declare it
     /// themselves; raise it with their own limits [default: 4194304]
     #[arg(long, value_name = "BYTES", env = "DURABLETASK_MAX_MESSAGE")]
     pub max_message: Option<usize>,
@@ -92,7 +92,7 @@ pub struct ServeArgs {
     /// [default: 67108864]
     #[arg(long, value_name = "BYTES", env = "DURABLETASK_MAX_HISTORY")]
     pub max_history: Option<u64>,
-    /// How long ended instances are kept, such as 30d or completed=7d,failed=90d [default: until
+    /// How long finished instances are kept, such as 30d or completed=7d,failed=90d [default: until
     /// they are purged]
     #[arg(long, value_name = "AGE", env = "DURABLETASK_RETENTION")]
     pub retention: Option<String>,
@@ -109,7 +109,7 @@ pub struct ServeArgs {
         requires_all = ["jwt_issuer", "jwt_audience"]
     )]
     pub jwt_keys: Option<PathBuf>,
-    /// What the claim `iss` of a JSON Web Token must say
+    /// Required value of the claim `iss` of a JSON Web Token
     #[arg(
         long,
         value_name = "ISSUER",
@@ -117,7 +117,7 @@ pub struct ServeArgs {
         requires = "jwt_keys"
     )]
     pub jwt_issuer: Option<String>,
-    /// What the claim `aud` of a JSON Web Token must say, such as https://durabletask.io
+    /// Required value of the claim `aud` of a JSON Web Token, such as https://durabletask.io
     #[allow(rustdoc::bare_urls, reason = "the help shows the text as it is")]
     #[arg(
         long,
@@ -142,14 +142,14 @@ pub struct ServeArgs {
         requires = "tls_cert"
     )]
     pub tls_key: Option<PathBuf>,
-    /// Allow addresses that other machines reach, without --token-file or --jwt-keys.
-    /// Anyone who gets there can read and change everything, so let only a private network get there
+    /// Allow addresses that other machines can reach without --token-file or --jwt-keys.
+    /// Anyone who can reach them can read and change everything, so use them on a private network only
     #[arg(long, env = "DURABLETASK_ALLOW_REMOTE", value_parser = clap::builder::BoolishValueParser::new())]
     pub allow_remote: bool,
-    /// Seconds that a stop waits for work that is out [default: 10]
+    /// Seconds that a stop waits for outstanding work [default: 10]
     #[arg(long, value_name = "SECONDS", env = "DURABLETASK_DRAIN")]
     pub drain: Option<u64>,
-    /// Which log lines appear, such as warn or durabletask_scheduler=debug,info [default: info]
+    /// Filter for log lines, such as warn or durabletask_scheduler=debug,info [default: info]
     #[arg(long, value_name = "FILTER", env = "DURABLETASK_LOG")]
     pub log: Option<String>,
     /// Write log lines as JSON
@@ -160,7 +160,7 @@ pub struct ServeArgs {
     pub json: bool,
 }
 
-/// Where a backup goes.
+/// The arguments of a backup.
 #[derive(Clone, Debug, Args)]
 pub struct BackupArgs {
     /// The file to write; it must not exist yet

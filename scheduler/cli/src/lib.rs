@@ -1,7 +1,7 @@
 //! The command line of `durabletask-scheduler`, as a library so that a program that
 //! embeds the scheduler can offer the same commands.
 //!
-//! [`run`] does what a [`Cli`] says. [`serve`] and [`backup`] are the two things to do,
+//! [`run`] does what a [`Cli`] says. [`serve`] and [`backup`] are its two commands,
 //! each with checked settings.
 
 mod args;
@@ -17,10 +17,10 @@ pub use error::CliError;
 pub use serve::{Listening, serve};
 pub use settings::{ServeSettings, Weaker};
 
-/// Where the stand-alone program keeps its data unless told otherwise.
+/// The stand-alone program's default data folder.
 pub const DEFAULT_DATA_DIR: &str = "./.durabletask";
 
-/// Does what the command line says and returns the process's exit code: 0 done,
+/// Runs the command and returns the process's exit code: 0 done,
 /// 1 failed, 2 wrong settings.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
@@ -55,7 +55,7 @@ fn dispatch(cli: Cli) -> Result<(), CliError> {
     }
 }
 
-/// Writes a backup and says so. `folder` is the data folder where the arguments name none.
+/// Writes a backup and reports it. `folder` is the data folder if the arguments name none.
 ///
 /// # Errors
 /// [`CliError::Backup`].

@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{CliError, ServeSettings};
 
-/// Where a scheduler answers, as base URLs.
+/// The addresses of a scheduler, as base URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listening {
     /// The gRPC service.
@@ -20,17 +20,17 @@ pub struct Listening {
 }
 
 /// Runs a scheduler with its dashboard until `stop`. Once both listen, the addresses are
-/// given to `ready` and then printed to standard output. A stop hands out no more work, waits for what is out (up
+/// given to `ready` and then printed to standard output. On a stop it dispatches no more work, waits for outstanding work (up
 /// to the drain time) and then closes.
 ///
 /// # Errors
-/// [`CliError`]: an address or the data folder cannot be used, or serving ended on its own.
+/// [`CliError`]: an address or the data folder cannot be used, or serving ended unexpectedly.
 pub async fn serve(
     settings: ServeSettings,
     ready: impl FnOnce(&Listening),
     stop: CancellationToken,
 ) -> Result<(), CliError> {
-    // Bound first: a port that is taken should be known before a database is touched.
+    // Bound first: a port that is in use should be reported before a database is touched.
     let grpc = bind("listen", settings.listen).await?;
     let dashboard = match settings.dashboard {
         Some(address) => Some(bind("dashboard", address).await?),
@@ -68,7 +68,7 @@ pub async fn serve(
     ready(&listening);
     announce(&settings, &listening);
 
-    // The pages outlive the drain, so that one can watch it.
+    // The pages outlive the drain, so that it can be watched.
     let drained = CancellationToken::new();
     let pages = tokio::spawn({
         let router = scheduler.dashboard();
@@ -87,7 +87,7 @@ pub async fn serve(
     let abort = pages.abort_handle();
     let served = scheduler.serve(grpc, stop).await;
     drained.cancel();
-    // A browser that keeps its connection open does not keep the program open.
+    // A browser that keeps its connection open does not keep the program running.
     let closing = tokio::time::timeout(settings.scheduler.drain_timeout, pages).await;
     abort.abort();
     served?;
@@ -112,7 +112,7 @@ where
         .await
 }
 
-/// What is allowed, because something guards the address, and yet not all that could.
+/// Warns of an address that is protected, but not in every way.
 fn warn_of_open_doors(settings: &ServeSettings, address: SocketAddr) {
     if address.ip().is_loopback() {
         return;
@@ -168,7 +168,7 @@ fn announce(settings: &ServeSettings, listening: &Listening) {
         )
     };
     let mut out = std::io::stdout().lock();
-    // A reader that went away is no reason to stop.
+    // A closed pipe is no reason to stop.
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
@@ -212,7 +212,7 @@ pub(crate) fn stop_signal() -> std::io::Result<CancellationToken> {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
-    /// Would end the process if nobody listened to it.
+    /// Would end the process if nothing handled it.
     hangup: tokio::signal::unix::Signal,
 }
 

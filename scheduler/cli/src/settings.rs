@@ -9,20 +9,20 @@ use durabletask_scheduler::{Access, ActivityPolicy, JwtRules, SchedulerConfig, S
 use crate::args::address;
 use crate::{CliError, DEFAULT_DATA_DIR, ServeArgs};
 
-/// What holds where the command line and its environment say nothing.
+/// Defaults for what the command line and the environment leave unset.
 #[derive(Clone, Debug)]
 pub struct Weaker {
-    /// Where the gRPC service listens.
+    /// The address of the gRPC service.
     pub listen: SocketAddr,
-    /// Where the dashboard listens, if at all.
+    /// The address of the dashboard, if there is one.
     pub dashboard: Option<SocketAddr>,
     /// The data folder.
     pub data_dir: PathBuf,
     /// The default task hub.
     pub task_hub: String,
-    /// Which log lines appear.
+    /// The filter for log lines.
     pub log: String,
-    /// Whether callers must present a token in any case: the program adds one to the
+    /// Whether callers must always present a token: the program adds one to the
     /// settings ([`ServeSettings::ask_for`]).
     pub asks: bool,
 }
@@ -45,26 +45,26 @@ impl Weaker {
 /// Checked settings of a scheduler that runs as a program.
 #[derive(Clone)]
 pub struct ServeSettings {
-    /// Where the gRPC service listens. Port 0 takes any free one.
+    /// The address of the gRPC service. Port 0 takes any free one.
     pub listen: SocketAddr,
-    /// Where the dashboard, `/healthz` and `/metrics` are, if at all.
+    /// The address of the dashboard, `/healthz` and `/metrics`, if there is one.
     pub dashboard: Option<SocketAddr>,
     /// The scheduler's own settings.
     pub scheduler: SchedulerConfig,
-    /// Which log lines appear, in the syntax of `tracing_subscriber::EnvFilter`.
+    /// The filter for log lines, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// Whether log lines are JSON.
     pub log_json: bool,
     /// Whether the addresses are printed as one JSON document.
     pub json: bool,
-    /// The file with the token that clients on this machine present, if they have to.
+    /// The file with the token that clients on this machine present, if they must.
     pub token_file: Option<PathBuf>,
 }
 
 impl ServeSettings {
-    /// Asks callers for a token of the file `path` too, and lets browsers log in to the
-    /// dashboard by tickets. `place` says to callers where the token is found, `how` to
-    /// people how they get a ticket.
+    /// Also requires a token of the file `path`, and lets browsers log in to the
+    /// dashboard with tickets. `place` tells callers where to find the token, `how` tells
+    /// people how to get a ticket.
     ///
     /// # Errors
     /// [`CliError::Settings`] where the file cannot be used.
@@ -83,7 +83,7 @@ impl ServeSettings {
     pub fn resolve(args: ServeArgs, weaker: &Weaker) -> Result<Self, CliError> {
         let mut problems = Vec::new();
         let (access, tls) = doors(&args, &mut problems);
-        // A token of the program's own is meant for this machine: it may leave it encrypted.
+        // The program's own token is meant for this machine: it may leave it only encrypted.
         let own = weaker.asks && tls.is_some();
         let guarded = access.asks() || own || args.allow_remote;
         let mut place = |flag: &str, text: Option<&str>, default: SocketAddr| {
@@ -171,7 +171,7 @@ impl ServeSettings {
     }
 }
 
-/// Reads the files that say who may call and with what certificate.
+/// Reads the files for authentication and TLS.
 fn doors(args: &ServeArgs, problems: &mut Vec<String>) -> (Access, Option<Tls>) {
     let mut access = Access::default();
     if let Some(path) = &args.token_file {
@@ -202,7 +202,7 @@ fn doors(args: &ServeArgs, problems: &mut Vec<String>) -> (Access, Option<Tls>) 
     (access, tls)
 }
 
-/// Reads `NAME:POLICY`. A name may have colons in it, a policy has none.
+/// Reads `NAME:POLICY`. A name may contain colons, a policy cannot.
 fn activity(text: &str) -> Result<(String, ActivityPolicy), String> {
     let (name, policy) = text
         .rsplit_once(':')

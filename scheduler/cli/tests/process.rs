@@ -85,6 +85,79 @@ async fn it_tells_its_health_and_its_metrics() {
     assert!(text.ends_with("# EOF\n"), "{text}");
 }
 
+/// The fields of a line of the log that are written as `name=value`, values without spaces.
+fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let from = line.find(&format!(" {name}="))? + name.len() + 2;
+    line.get(from..)?.split(' ').next()
+}
+
+#[tokio::test]
+async fn the_log_follows_a_work_item_from_its_queue_to_its_completion() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path(), &["--log", "durabletask_scheduler=debug"]);
+    let client = process.client();
+    start(&client, "default", "a").await.unwrap();
+    let mut stream = client
+        .clone()
+        .get_work_items(to_hub("default", GetWorkItemsRequest::default()))
+        .await
+        .unwrap()
+        .into_inner();
+    let first = stream.message().await.unwrap().unwrap().completion_token;
+    let abandon = AbandonOrchestrationTaskRequest {
+        completion_token: first,
+    };
+    client
+        .clone()
+        .abandon_task_orchestrator_work_item(to_hub("default", abandon))
+        .await
+        .unwrap();
+    let second = stream.message().await.unwrap().unwrap().completion_token;
+    let done = OrchestratorResponse {
+        instance_id: "a".to_owned(),
+        completion_token: second,
+        ..OrchestratorResponse::default()
+    };
+    client
+        .clone()
+        .complete_orchestrator_task(to_hub("default", done))
+        .await
+        .unwrap();
+    drop(stream);
+    let log = process.log();
+    let about: Vec<&str> = log.lines().filter(|l| l.contains("work item ")).collect();
+    let said: Vec<&str> = about
+        .iter()
+        .map(|line| line.split("work item ").nth(1).unwrap())
+        .map(|rest| rest.split(" task_hub=").next().unwrap())
+        .collect();
+    let expected = [
+        "queued",
+        "handed out",
+        "returned",
+        "queued",
+        "handed out",
+        "completed",
+    ];
+    assert_eq!(said, expected, "{log}");
+    assert!(
+        about.iter().all(|line| line.contains("name=\"Hello\"")),
+        "{log}"
+    );
+    let given: Vec<&str> = about
+        .iter()
+        .filter_map(|line| field(line, "stream"))
+        .collect();
+    assert_eq!(given.len(), 4, "{log}");
+    assert!(given.iter().all(|stream| *stream == given[0]), "{log}");
+    let opened = log
+        .lines()
+        .find(|l| l.contains("worker stream opened"))
+        .unwrap();
+    assert_eq!(field(opened, "stream"), Some(given[0]));
+    assert!(log.contains("the worker abandoned it"), "{log}");
+}
+
 #[tokio::test]
 async fn the_dashboard_is_not_served_under_a_foreign_name() {
     let folder = tempfile::tempdir().unwrap();

@@ -3,7 +3,7 @@
 use durabletask_proto::HistoryEvent;
 use durabletask_proto::history_event::EventType;
 
-/// Whether an event makes up a turn of its own: a worker answers a request to rewind
+/// Whether an event needs a turn of its own: a worker answers a request to rewind
 /// with the new history and nothing else, so later events wait for that.
 #[must_use]
 pub fn travels_alone(event: &HistoryEvent) -> bool {

@@ -1,4 +1,4 @@
-//! What a turn does to the world, as data.
+//! The effects of a turn, as data.
 
 use durabletask_proto::{ActivityRequest, ExecutionStartedEvent, HistoryEvent};
 use prost_types::Timestamp;
@@ -11,7 +11,7 @@ use crate::{EntityMessage, Instance};
 pub struct Effects {
     /// The instance after the turn.
     pub instance: Instance,
-    /// What the turn adds to the history, in order. Empty where a new execution begins.
+    /// What the turn adds to the history, in order. Empty if a new execution begins.
     pub history: Vec<HistoryEvent>,
     /// The next execution, at continue-as-new.
     pub next: Option<NextExecution>,
@@ -29,7 +29,7 @@ pub struct Effects {
     pub entity_messages: Vec<EntityMessage>,
     /// Whether the turn ended the instance.
     pub ended: bool,
-    /// Whether all children that still run are to be terminated.
+    /// Whether all children that are still running must be terminated.
     pub terminate_children: bool,
 }
 
@@ -41,15 +41,15 @@ pub struct NextExecution {
     pub inbox: Vec<HistoryEvent>,
 }
 
-/// What a rewind makes of an instance: the same start, without what failed.
+/// The result of a rewind: the same start, without what failed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rewound {
-    /// The whole history from now on.
+    /// The new history as a whole.
     pub history: Vec<HistoryEvent>,
-    /// The children that the history started and has no answer of. Those that failed
-    /// are rewound too; those that are no more are started again.
+    /// The children that the history started without an answer yet. Those that failed
+    /// are rewound too; those that were removed are started again.
     pub children: Vec<ChildStart>,
-    /// Calls and lock requests to entities that the history has no answer of, in order.
+    /// Calls and lock requests to entities without an answer in the history, in order.
     /// A call that still waits at its entity is answered to this execution; any other is
     /// sent again.
     pub entity_messages: Vec<EntityMessage>,
@@ -84,7 +84,7 @@ pub struct ChildStart {
 pub struct Message {
     /// The target's instance id.
     pub instance_id: String,
-    /// The only execution it may reach; `None` means whichever runs.
+    /// The only execution it may reach; `None` means the current one.
     pub execution_id: Option<String>,
     /// The event to deliver.
     pub event: HistoryEvent,

@@ -1,4 +1,4 @@
-//! Entities: their ids, their messages, and what a batch of operations does.
+//! Entities: their ids, their messages, and the effects of a batch of operations.
 //!
 //! An entity is a state with a queue. Operations run one after the other, in batches
 //! that a worker executes; lock requests wait in the same queue and are settled here,
@@ -37,13 +37,13 @@ pub struct Caller {
 pub enum EntityMessage {
     /// An operation to run.
     Operation(Box<OperationMessage>),
-    /// A request to lock one entity after the other.
+    /// A request to lock entities one after the other.
     Lock(LockRequest),
     /// The end of a critical section at one entity.
     Unlock {
         /// The entity.
         entity_id: String,
-        /// The critical section; empty means whichever the instance holds.
+        /// The critical section; empty means the one that the instance holds.
         critical_section_id: String,
         /// The instance that holds the lock.
         instance_id: String,
@@ -57,7 +57,7 @@ pub struct OperationMessage {
     pub entity_id: String,
     /// `EntityOperationCalled` with its parent, or `EntityOperationSignaled`.
     pub event: HistoryEvent,
-    /// Who waits for the answer; nobody does after a signal.
+    /// The caller that waits for the answer; none for a signal.
     pub caller: Option<Caller>,
     /// The operation joins the queue no earlier than this.
     pub due: Option<Timestamp>,
@@ -70,9 +70,9 @@ pub struct LockRequest {
     pub critical_section_id: String,
     /// The entities, in the order in which they are locked.
     pub lock_set: Vec<String>,
-    /// Which of them is asked now.
+    /// The position of the one that is requested now.
     pub position: usize,
-    /// Who asks.
+    /// The requesting execution.
     pub caller: Caller,
 }
 
@@ -110,10 +110,10 @@ impl LockRequest {
     }
 }
 
-/// What follows once an entity of a lock request is locked.
+/// The next step once an entity of a lock request is locked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Locked {
-    /// The next entity is asked.
+    /// The next entity is requested.
     Next(LockRequest),
     /// All are locked: the orchestration is notified.
     Granted(Box<Message>),
@@ -147,7 +147,7 @@ pub fn is_entity_id(id: &str) -> bool {
 }
 
 /// The canonical form of an entity id: `@name@key` with the name in lower case, as
-/// every SDK writes it. `None` where it is no entity id: no name, no second `@`, or
+/// every SDK writes it. `None` if it is not an entity id: no name, no second `@`, or
 /// more than 100 characters.
 #[must_use]
 pub fn canonical_entity_id(id: &str) -> Option<String> {
@@ -158,7 +158,7 @@ pub fn canonical_entity_id(id: &str) -> Option<String> {
     Some(format!("@{}@{key}", name.to_lowercase()))
 }
 
-/// The name in an entity id, for filters; empty where there is none.
+/// The name in an entity id, for filters; empty if there is none.
 #[must_use]
 pub fn entity_name(id: &str) -> &str {
     id.strip_prefix('@')
@@ -166,9 +166,9 @@ pub fn entity_name(id: &str) -> &str {
         .map_or("", |(name, _)| name)
 }
 
-/// What an orchestration's message to an entity leads to.
+/// The effects of an orchestration's message to an entity.
 pub(crate) struct Sent {
-    /// What the history keeps.
+    /// The event for the history.
     pub(crate) recorded: EventType,
     pub(crate) messages: Vec<EntityMessage>,
     /// Answers that need no entity: a call of an impossible entity, an empty lock set.
@@ -178,7 +178,7 @@ pub(crate) struct Sent {
 /// Reads a `sendEntityMessage` action.
 ///
 /// # Errors
-/// What is wrong with a message that cannot be carried out or answered.
+/// Why a message cannot be carried out or answered.
 pub(crate) fn send(
     instance: &Instance,
     message: Option<EntityMessageType>,
@@ -196,7 +196,7 @@ pub(crate) fn send(
     match message {
         Some(EntityMessageType::EntityOperationCalled(mut call)) => {
             let target = call.target_instance_id.clone().unwrap_or_default();
-            // Parents belong into messages, targets into the history.
+            // Messages name the parent, the history names the target.
             call.parent_instance_id = None;
             call.parent_execution_id = None;
             sent.recorded = EventType::EntityOperationCalled(call.clone());
@@ -225,7 +225,7 @@ pub(crate) fn send(
         Some(EntityMessageType::EntityOperationSignaled(mut signal)) => {
             let target = signal.target_instance_id.clone().unwrap_or_default();
             sent.recorded = EventType::EntityOperationSignaled(signal.clone());
-            // Nobody waits for a signal, so one to an impossible entity is only recorded.
+            // Nobody waits for a signal, so one to an invalid entity is only recorded.
             if let Some(entity_id) = canonical_entity_id(&target) {
                 signal.target_instance_id = None;
                 let due = signal.scheduled_time;
@@ -305,9 +305,9 @@ pub(crate) fn invalid_id(id: &str) -> TaskFailureDetails {
 /// A batch of operations that a worker has executed.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The state before; `None` where the entity had none.
+    /// The state before; `None` if the entity had none.
     pub state: Option<String>,
-    /// The operations that the worker was given, in order.
+    /// The operations that the worker got, in order.
     pub operations: Vec<HistoryEvent>,
     /// The worker's answer.
     pub result: EntityBatchResult,
@@ -331,8 +331,8 @@ pub struct BatchEffects {
     pub starts: Vec<StartNewOrchestrationAction>,
 }
 
-/// How many of a batch's operations, from the first, are done with a result: those that
-/// it reports, or all where it failed as a whole.
+/// How many of a batch's operations, from the first, have a result: those that
+/// it reports, or all if it failed as a whole.
 #[must_use]
 pub fn operations_done(result: &EntityBatchResult, given: usize) -> usize {
     match result.failure_details {
@@ -425,7 +425,7 @@ pub fn failed_call(
     answer(call, Err(details), now)
 }
 
-/// A call as a worker is given it.
+/// A call in the form for workers.
 #[must_use]
 pub fn without_mark(mut operation: HistoryEvent) -> HistoryEvent {
     if let Some(EventType::EntityOperationCalled(call)) = &mut operation.event_type {

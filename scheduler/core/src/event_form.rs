@@ -1,7 +1,7 @@
 //! Messages to entities in the form of events, as DurableTask.Core writes them and .NET
 //! workers send them that are not set up for the managed service: `op` and `release`
-//! events with JSON to an entity's id. They mean what `SendEntityMessageAction`s mean,
-//! but their senders wait for an event that is named after the request.
+//! events with JSON to an entity's id. They are equivalent to `SendEntityMessageAction`s,
+//! but their senders wait for an event named after the request.
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
@@ -17,25 +17,25 @@ use crate::entity::{
 };
 use crate::{Instance, Message, event};
 
-/// What stands in a stored call's target, which is else empty, where its caller waits for
-/// an event. It is taken out before a worker gets the call.
+/// The mark in a stored call's otherwise empty target if its caller waits for
+/// an event. It is removed before a worker gets the call.
 pub(crate) const MARK: &str = "event";
-/// What stands before the id of a critical section whose orchestration waits for an event.
+/// The prefix of the id of a critical section whose orchestration waits for an event.
 const SECTION_MARK: &str = "event:";
-/// The result of a lock request, by which senders know it.
+/// The result of a lock request, by which senders recognize it.
 const LOCKED: &str = "Lock Acquisition Completed";
 
-/// What an event to an entity leads to.
+/// The effects of an event to an entity.
 #[derive(Debug, Default)]
 pub(crate) struct Read {
     pub(crate) messages: Vec<EntityMessage>,
     pub(crate) answers: Vec<Message>,
 }
 
-/// Reads an event to an entity; `None` where it is none of the entity's requests.
+/// Reads an event to an entity; `None` if it is not one of the entity's requests.
 ///
 /// # Errors
-/// What is wrong with a request that cannot be read.
+/// Why a request cannot be read.
 pub(crate) fn read(
     instance: &Instance,
     send: &SendEventAction,
@@ -122,7 +122,7 @@ fn request(
         }
         EventType::EntityOperationCalled(call)
     };
-    // Nobody waits for a signal, so one to an impossible entity is only recorded.
+    // Nobody waits for a signal, so one to an invalid entity is only recorded.
     read.messages.extend(entity_id.map(|entity_id| {
         EntityMessage::Operation(Box::new(OperationMessage {
             entity_id,
@@ -134,7 +134,7 @@ fn request(
     Ok(read)
 }
 
-/// The request in an event's data, which may have been made text twice.
+/// The request in an event's data, which may have been encoded as text twice.
 fn body(data: &str) -> Result<Map<String, Value>, String> {
     let wrong = || "is not a JSON object".to_owned();
     let value = match serde_json::from_str(data).map_err(|_| wrong())? {
@@ -147,7 +147,7 @@ fn body(data: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// The entities of a lock request, in the one order that all requests follow.
+/// The entities of a lock request, in the order that all requests follow.
 fn lock_set(body: &Map<String, Value>) -> Result<Vec<String>, String> {
     let listed = body
         .get("lockset")
@@ -193,7 +193,7 @@ pub(crate) fn answer(
     })
 }
 
-/// The grant of a lock in the form of an event, where its orchestration waits for one.
+/// The grant of a lock as an event, if its orchestration waits for one.
 pub(crate) fn grant(critical_section_id: &str) -> Option<EventType> {
     let id = critical_section_id.strip_prefix(SECTION_MARK)?;
     Some(answer(id.to_owned(), Ok(Some(LOCKED.to_owned()))))

@@ -1,4 +1,4 @@
-//! An instance between its turns, and which messages it still takes.
+//! An instance between its turns, and which messages it accepts.
 
 use std::collections::HashMap;
 
@@ -15,13 +15,13 @@ use crate::is_entity_id;
 pub const MAX_INSTANCE_ID: usize = 100;
 
 /// Whether a text can be the id of an orchestration's instance: 1 to [`MAX_INSTANCE_ID`]
-/// characters, of which the first is no `@`. Ids of entities begin with that.
+/// characters, the first of which is not `@`, with which entity ids begin.
 #[must_use]
 pub fn is_instance_id(text: &str) -> bool {
     !text.is_empty() && !is_entity_id(text) && text.chars().count() <= MAX_INSTANCE_ID
 }
 
-/// What is known of an instance besides its history.
+/// An instance's state besides its history.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     /// The instance id, unique in its task hub.
@@ -42,11 +42,11 @@ pub struct Instance {
     pub tags: HashMap<String, String>,
     /// The orchestration that started this one as its child.
     pub parent: Option<ParentInstanceInfo>,
-    /// The trace that the start belonged to.
+    /// The trace context of the start.
     pub parent_trace: Option<TraceContext>,
     /// The span of this orchestration, carried from turn to turn.
     pub span: Option<OrchestrationTraceContext>,
-    /// Whether a termination that was delivered asked for the children too.
+    /// Whether a delivered termination includes the children.
     pub terminate_children: bool,
     /// The result, JSON text, once terminal.
     pub output: Option<String>,
@@ -54,7 +54,7 @@ pub struct Instance {
     pub failure: Option<TaskFailureDetails>,
 }
 
-/// Whether an instance takes a message.
+/// Whether an instance accepts a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivery {
     /// It goes into the inbox.
@@ -66,7 +66,7 @@ pub enum Delivery {
 /// Why a message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// The instance has ended.
+    /// The instance has finished.
     Ended,
     /// The message was meant for an earlier execution.
     OtherExecution,
@@ -84,8 +84,8 @@ pub fn is_terminal(status: OrchestrationStatus) -> bool {
     }
 }
 
-/// Decides whether an instance in `status` takes `event`. `sent_to` is the execution
-/// the message was meant for; events raised from outside name none and reach whichever runs.
+/// Decides whether an instance in `status` accepts `event`. `sent_to` is the execution
+/// the message was meant for; events raised from outside name none and reach the current one.
 #[must_use]
 pub fn accept(
     status: OrchestrationStatus,
@@ -107,7 +107,7 @@ pub fn accept(
 }
 
 /// Whether an undelivered event continues to the next execution at continue-as-new.
-/// What came from outside does; results of the old execution's work do not.
+/// Events from outside do; results of the old execution's work do not.
 #[must_use]
 pub fn survives_continue_as_new(event: &EventType) -> bool {
     matches!(
@@ -120,7 +120,7 @@ pub fn survives_continue_as_new(event: &EventType) -> bool {
     )
 }
 
-/// Whether an instance is suspended after these events; `None` where none of them says.
+/// Whether an instance is suspended after these events; `None` if none of them changes that.
 pub fn suspension_after<'a>(events: impl IntoIterator<Item = &'a HistoryEvent>) -> Option<bool> {
     events
         .into_iter()

@@ -1,4 +1,4 @@
-//! May a start take an instance id that is in use?
+//! Whether a start may reuse an instance id.
 
 use durabletask_proto::{OrchestrationIdReusePolicy, OrchestrationStatus};
 
@@ -9,7 +9,7 @@ use crate::is_terminal;
 pub enum Reuse {
     /// The id is free: create the instance.
     Create,
-    /// The existing instance gives way.
+    /// The existing instance is replaced.
     Replace,
     /// The existing instance stays and the start counts as done.
     Ignore,
@@ -23,8 +23,8 @@ pub enum Reuse {
 /// A policy that cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReuseRefusal {
-    /// A live instance can only be replaced by terminating it first. A fault only where
-    /// the id belongs to a live instance: SDKs that turn round a list of statuses to keep
+    /// A live instance can only be replaced by terminating it first. A fault only if
+    /// the id belongs to a live instance: SDKs that invert a list of statuses to keep
     /// send such policies for ids that are free.
     // Begins with the hosted service's words, which tests of official SDKs look for.
     #[error(
@@ -72,7 +72,7 @@ fn contradicts_itself(policy: &OrchestrationIdReusePolicy) -> bool {
         && listed.all(|status| status != OrchestrationStatus::Terminated)
 }
 
-/// Decides over a start, given the status of the instance that has the id now.
+/// Decides on a start, given the status of the instance that has the id now.
 /// Without a policy a live instance stays and an ended one is replaced, as DurableTask.Core
 /// does; a policy replaces exactly the statuses it lists.
 #[must_use]

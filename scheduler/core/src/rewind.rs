@@ -14,10 +14,10 @@ use crate::entity;
 use crate::started::{activity, child_start, identity, timer_set, unsupported};
 
 /// Turns the effects of a turn into those of a rewind. What the new history started and
-/// has no answer of is set going again, because the end of the failed execution dropped it.
+/// has no answer for is started again, because the end of the failed execution dropped it.
 ///
 /// # Errors
-/// Where nobody asked for a rewind in this turn, or the history has no beginning.
+/// If no rewind was requested in this turn, or the history has no beginning.
 pub(crate) fn rewind(
     effects: &mut Effects,
     mut history: Vec<HistoryEvent>,
@@ -45,7 +45,7 @@ pub(crate) fn rewind(
     };
     let instance = &mut effects.instance;
     // The worker names the new execution; it must differ from the failed one, whose
-    // late messages are not for it.
+    // late messages must not reach it.
     let named = started
         .orchestration_instance
         .take()
@@ -120,8 +120,8 @@ pub(crate) fn rewind(
     Ok(())
 }
 
-/// What an execution asked entities and has no answer of, in order. A history names both
-/// by ids of the worker's making.
+/// An execution's requests to entities without an answer, in order. A history identifies both
+/// by ids that the worker created.
 #[derive(Default)]
 struct Questions {
     open: Vec<EntityMessageType>,

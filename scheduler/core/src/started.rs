@@ -1,5 +1,5 @@
-//! What events of a history stand for outside of it: activities, timers and children. A turn
-//! schedules them, and a rewind schedules again those that are to run once more.
+//! The activities, timers and children behind the events of a history. A turn
+//! schedules them, and a rewind reschedules those that must run again.
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
@@ -12,7 +12,7 @@ use prost_types::Timestamp;
 use crate::effects::{ChildStart, TimerSet};
 use crate::{Instance, event};
 
-/// The activity that a `TaskScheduled` event stands for.
+/// The activity of a `TaskScheduled` event.
 pub(crate) fn activity(
     instance: &Instance,
     id: i32,
@@ -29,7 +29,7 @@ pub(crate) fn activity(
     }
 }
 
-/// The timer that a `TimerCreated` event stands for; without a time it is due at once.
+/// The timer of a `TimerCreated` event; without a time it is due at once.
 pub(crate) fn timer_set(id: i32, created: &TimerCreatedEvent, now: Timestamp) -> TimerSet {
     let fire_at = created.fire_at.unwrap_or(now);
     let fired = TimerFiredEvent {
@@ -42,7 +42,7 @@ pub(crate) fn timer_set(id: i32, created: &TimerCreatedEvent, now: Timestamp) ->
     }
 }
 
-/// The child that a `SubOrchestrationInstanceCreated` event stands for.
+/// The child of a `SubOrchestrationInstanceCreated` event.
 pub(crate) fn child_start(
     parent: &Instance,
     id: i32,
@@ -73,7 +73,7 @@ pub(crate) fn child_start(
     }
 }
 
-/// An instance as other instances name it.
+/// An instance as other instances refer to it.
 pub(crate) fn identity(instance: &Instance) -> OrchestrationInstance {
     OrchestrationInstance {
         instance_id: instance.instance_id.clone(),
@@ -81,7 +81,7 @@ pub(crate) fn identity(instance: &Instance) -> OrchestrationInstance {
     }
 }
 
-/// The failure of an answer that asks for what this scheduler does not do.
+/// The failure for an action that this scheduler does not support.
 pub(crate) fn unsupported(what: &str) -> Box<TaskFailureDetails> {
     Box::new(TaskFailureDetails {
         error_type: "NotSupportedByScheduler".to_owned(),

@@ -22,9 +22,9 @@ use crate::{Instance, STARTED_ID, entity, event, event_form, is_terminal, suspen
 pub struct Turn {
     /// The instance before the turn.
     pub instance: Instance,
-    /// What the worker was given and has consumed, `OrchestratorStarted` first.
+    /// The events that the worker got and has consumed, `OrchestratorStarted` first.
     pub delivered: Vec<HistoryEvent>,
-    /// What has come since, as far as it bears on how the instance continues.
+    /// What has arrived since, as far as it affects how the instance continues.
     pub waiting: Waiting,
     /// The worker's answer.
     pub response: OrchestratorResponse,
@@ -34,18 +34,18 @@ pub struct Turn {
     pub next_execution_id: String,
 }
 
-/// Commands that were acknowledged and that no worker has been given yet.
+/// Acknowledged commands that no worker has received yet.
 #[derive(Clone, Debug, Default)]
 pub struct Waiting {
-    /// The first termination among them, which asks for the children where any does.
+    /// The first termination among them; it includes the children if any of them does.
     pub terminated: Option<HistoryEvent>,
-    /// Whether the instance is suspended after all of them; `None` where none says.
+    /// Whether the instance is suspended after all of them; `None` if none changes that.
     pub suspended: Option<bool>,
 }
 
 /// Works out the effects of a turn. Total: an action this scheduler cannot carry out
 /// fails the orchestration with details that say so, since refusing the completion
-/// would only bring the same one again.
+/// would only redeliver the same turn.
 #[must_use]
 pub fn apply_turn(turn: Turn) -> Effects {
     let Turn {
@@ -61,7 +61,7 @@ pub fn apply_turn(turn: Turn) -> Effects {
         .iter()
         .chain(&waiting.terminated)
         .any(asks_for_children);
-    // A worker names the custom status in each turn once its execution has set one.
+    // A worker repeats the custom status in each turn once its execution has set one.
     if response.custom_status.is_some() || !instance.status_carried {
         instance.custom_status = response.custom_status;
         instance.status_carried = false;
@@ -121,7 +121,7 @@ pub fn apply_turn(turn: Turn) -> Effects {
         Some((id, done)) if !continues(&done) => {
             finish(&mut effects, id, done, now, next_execution_id);
         }
-        // A termination that the worker was given and did not heed, or that was
+        // A termination that the worker got and ignored, or that was
         // acknowledged before the instance continued as new, takes the answer's place.
         goes_on => {
             let delivered = effects.history.iter().take(given).find_map(termination);
@@ -129,7 +129,7 @@ pub fn apply_turn(turn: Turn) -> Effects {
             let missed = missed.filter(|_| delivered.is_none());
             let terminated = delivered.or_else(|| missed.as_ref().and_then(termination));
             if let Some(output) = terminated.map(|terminated| terminated.input.clone()) {
-                // What the turn decided is taken back, as workers do that heed it.
+                // The turn's actions are dropped, as by workers that do not ignore it.
                 effects.history.truncate(given);
                 effects.history.extend(missed);
                 terminate(&mut effects, output, now);
@@ -156,12 +156,12 @@ fn terminate(effects: &mut Effects, output: Option<String>, now: Timestamp) {
     finish(effects, -1, done, now, String::new());
 }
 
-/// A child with this tag was started to be forgotten, as DurableTask.Core has it.
+/// A child with this tag was started fire-and-forget, as in DurableTask.Core.
 const FIRE_AND_FORGET: &str = "FireAndForget";
 
 /// The message that tells a parent how its child ended; `None` for an instance without
 /// a parent, one that has not ended, or one that its parent doesn't wait for. A terminated child is reported as failed, with
-/// details made up here, because the wire has no other answer.
+/// generated details, because the protocol has no other answer.
 #[must_use]
 pub fn parent_message(instance: &Instance, now: Timestamp) -> Option<Message> {
     if !is_terminal(instance.status) || instance.tags.contains_key(FIRE_AND_FORGET) {
@@ -201,7 +201,7 @@ pub fn parent_message(instance: &Instance, now: Timestamp) -> Option<Message> {
 }
 
 /// The status after a batch of delivered events, before the worker's actions. It follows
-/// what has been acknowledged, whether a worker has been given it or not.
+/// what has been acknowledged, whether a worker has received it or not.
 fn status_after(
     before: OrchestrationStatus,
     delivered: &[HistoryEvent],
@@ -288,7 +288,7 @@ fn act(
             }
             effects.messages.push(Message {
                 instance_id: target.instance_id,
-                // An event to an instance reaches whichever execution runs when it arrives.
+                // An event to an instance reaches the execution that is current when it arrives.
                 execution_id: None,
                 event: event(-1, now, EventType::EventRaised(raised)),
             });
@@ -311,7 +311,7 @@ fn act(
             effects.messages.extend(sent.answers);
             effects.entity_messages.extend(sent.messages);
         }
-        // Both are taken out before.
+        // Both were removed before.
         Action::RewindOrchestration(_) | Action::CompleteOrchestration(_) => {}
     }
     Ok(())
@@ -419,7 +419,7 @@ fn continue_as_new(
     let to_self: Vec<Message> = to_self;
     inbox.extend(to_self.into_iter().map(|message| message.event));
     if suspension_after(&effects.history) == Some(true) {
-        // What the worker was given with its last event goes with the instance.
+        // What the worker got with its last event is removed with the instance.
         let suspended = effects
             .history
             .iter()

@@ -25,9 +25,9 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
 pub struct JwtRules {
     /// File with the public keys: a JSON Web Key Set (RFC 7517), or one key as PEM.
     pub keys: PathBuf,
-    /// What the claim `iss` must say.
+    /// The required value of the claim `iss`.
     pub issuer: String,
-    /// What the claim `aud` must say, or list.
+    /// A value that the claim `aud` must be or contain.
     pub audience: String,
 }
 
@@ -60,7 +60,7 @@ impl std::fmt::Debug for JwtCheck {
 }
 
 impl JwtCheck {
-    /// What the file of keys says.
+    /// The keys of the file.
     pub(super) fn parse(rules: &JwtRules, content: &[u8]) -> Result<Self, AccessError> {
         let text = text(&rules.keys, content)?;
         let keys = if text.trim_start().starts_with('{') {
@@ -98,7 +98,7 @@ impl JwtCheck {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When a good token expires, in seconds since 1970.
+    /// When a valid token expires, in seconds since 1970.
     fn check(&self, token: &str) -> Option<u64> {
         let header = decode_header(token).ok()?;
         let named = |key: &&Key| match (&header.kid, &key.id) {
@@ -106,7 +106,7 @@ impl JwtCheck {
             _ => true,
         };
         self.keys.iter().filter(named).find_map(|key| {
-            // The key decides which algorithms there are, not the token.
+            // The key decides which algorithms are accepted, not the token.
             let mut rules = Validation::new_for_family(key.key.family());
             rules.leeway = LEEWAY;
             rules.validate_nbf = true;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_token_is_let_in_and_each_fault_keeps_one_out() {
+    fn a_valid_token_is_accepted_and_each_fault_is_refused() {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         let access = checking(&key.public_key_pem()).unwrap();
         let header = Header::new(Algorithm::ES256);
@@ -229,7 +229,7 @@ mod tests {
         }
         let other = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
         assert!(!admits(&access, &sign(&other, &header, &claims(|_| ()))));
-        // The public key is no secret, so it must not do as one.
+        // The public key is not secret, so it must not be accepted as a shared secret.
         let secret = EncodingKey::from_secret(key.public_key_pem().as_bytes());
         let forged = encode(&Header::new(Algorithm::HS256), &claims(|_| ()), &secret).unwrap();
         assert!(!admits(&access, &forged));

@@ -1,4 +1,4 @@
-//! The two places where callers are asked.
+//! The layers that authenticate callers of gRPC and of the dashboard.
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -15,7 +15,7 @@ const BEARER: &str = "Bearer realm=\"durabletask-scheduler\"";
 const BASIC: &str =
     "Basic realm=\"durabletask-scheduler: any name, the token as password\", charset=\"UTF-8\"";
 
-/// Asks each gRPC call, of whichever service and method.
+/// Authenticates every gRPC call.
 #[derive(Clone)]
 pub(crate) struct AuthInterceptor(pub(crate) Access);
 
@@ -35,15 +35,15 @@ impl Interceptor for AuthInterceptor {
     }
 }
 
-/// How HTTP requests are asked.
+/// How HTTP requests are authenticated.
 #[derive(Clone)]
 pub(crate) struct Asking {
     pub(crate) access: Access,
-    /// Whether browsers come by HTTPS.
+    /// Whether browsers use HTTPS.
     pub(crate) tls: bool,
 }
 
-/// Asks each HTTP request. Where there are no tickets, a browser asks its user: any name,
+/// Authenticates every HTTP request. Without tickets, a browser prompts its user: any name,
 /// and the token as password.
 pub(crate) async fn ask(State(asking): State<Asking>, request: Request, next: Next) -> Response {
     let access = &asking.access;
@@ -59,7 +59,7 @@ pub(crate) async fn ask(State(asking): State<Asking>, request: Request, next: Ne
         headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(BASIC));
         return refusal;
     };
-    // Whoever presents a token is judged by it.
+    // A presented token decides.
     if header.is_none()
         && login::session_of(&request, asking.tls)
             .is_some_and(|secret| logins.know(&secret, &access.known()))
@@ -81,7 +81,7 @@ fn unauthorized(reason: &str) -> Response {
     (StatusCode::UNAUTHORIZED, headers, body).into_response()
 }
 
-/// Whether it is a person who waits for an answer.
+/// Whether a person waits for the answer.
 fn wants_page(headers: &HeaderMap) -> bool {
     let accepted = headers.get(header::ACCEPT);
     accepted

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::layers::Asking;
 use super::tickets::SESSION_LIFE;
 
-/// The cookie of a session, and its name under TLS, where browsers take it from this very
-/// host only.
+/// The session cookie, and its name under TLS, where browsers accept it only from this
+/// host.
 const COOKIE: &str = "durabletask_dashboard";
 const COOKIE_TLS: &str = "__Host-durabletask_dashboard";
 
@@ -26,12 +26,12 @@ const fn cookie_name(tls: bool) -> &'static str {
 struct Wanted {
     #[serde(default)]
     ticket: String,
-    /// Which page is shown afterwards.
+    /// The page to show afterwards.
     #[serde(default)]
     to: String,
 }
 
-/// `/login` and `/logout`, which ask nobody; none where there are no tickets.
+/// `/login` and `/logout`, which need no credential; none without tickets.
 pub(crate) fn routes(asking: &Asking) -> Router {
     if asking.access.logins.is_none() {
         return Router::new();
@@ -51,7 +51,7 @@ async fn log_in(
     let Some(logins) = &asking.access.logins else {
         return StatusCode::NOT_FOUND.into_response();
     };
-    // Neither is a person who follows a link, so neither uses it up.
+    // Neither is a person following a link, so neither uses it up.
     if method == Method::HEAD || headers.contains_key("sec-purpose") {
         return page(None, &logins.how);
     }
@@ -78,8 +78,8 @@ async fn log_out(State(asking): State<Asking>, request: Request) -> Response {
     response
 }
 
-/// A page that continues on its own. Not a redirect: of one that another site's page has led
-/// to, a browser would not send the cookie yet.
+/// A page that continues by itself. Not a redirect: after one that started on another site's
+/// page, a browser would not send the cookie yet.
 fn welcome(secret: &str, tls: bool, to: &str) -> Response {
     let plain = to.starts_with('/')
         && to
@@ -137,8 +137,8 @@ fn set_cookie(response: &mut Response, tls: bool, secret: &str, seconds: u64) {
     }
 }
 
-/// The secret in a request's cookie, where the cookie counts: there is one of the name, and
-/// it was not another site's page that has sent the request. Another port of this host is
+/// The secret in a request's cookie, if it is valid: there is only one of the name, and
+/// the request does not come from another site's page. Another port of this host is
 /// another site here, though browsers send it the same cookies.
 pub(super) fn session_of(request: &Request, tls: bool) -> Option<String> {
     let headers = request.headers();
@@ -160,6 +160,6 @@ pub(super) fn session_of(request: &Request, tls: bool) -> Option<String> {
         .filter(|(key, _)| *key == name)
         .map(|(_, secret)| secret.to_owned());
     let secret = secrets.next()?;
-    // Of two, one was put there by someone else.
+    // Of two, one was set by another program.
     secrets.next().is_none().then_some(secret)
 }

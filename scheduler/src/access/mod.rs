@@ -1,5 +1,5 @@
-//! Who may call: callers that present a token from a file, or a JSON Web Token that was signed
-//! with a key from a file. Both doors, gRPC and dashboard, ask the same way.
+//! Authentication: callers present a token from a file, or a JSON Web Token that was signed
+//! with a key from a file. gRPC and dashboard authenticate the same way.
 
 mod jwt;
 mod layers;
@@ -25,22 +25,22 @@ use tokens::{Known, Tokens, digest};
 
 use crate::reload::{FileError, FromFiles};
 
-/// What a caller has to present. [`Access::default`] lets anyone in.
+/// What a caller must present. [`Access::default`] admits anyone.
 ///
 /// With tokens and JSON Web Tokens both set, either is enough. Files that change are read
-/// again within a second of the next call; where they cannot be used then, what was read
-/// before holds on, and the log says why.
+/// again within a second of the next call; if they cannot be used then, what was read
+/// before stays in force, and the log says why.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     tokens: Vec<Arc<FromFiles<Tokens, AccessError>>>,
     jwt: Option<Arc<FromFiles<JwtCheck, AccessError>>>,
-    /// Where a caller finds a token.
+    /// Where a caller can find a token.
     place: Option<Arc<str>>,
     logins: Option<Arc<Logins>>,
     refusals: Arc<Refusals>,
 }
 
-/// Why a file that says who may call cannot be used.
+/// Why a file with tokens or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AccessError {
     /// The file cannot be read.
@@ -48,7 +48,7 @@ pub enum AccessError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The file has no token in it.
@@ -82,14 +82,14 @@ pub enum AccessError {
     },
 }
 
-/// What let a caller in: a token of a file, by its digest, or something else.
+/// What admitted a caller: a file's token, by its digest, or something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Pass(Option<[u8; 32]>);
 
-/// How often a stream that a token opened looks whether it still is one.
+/// How often a stream checks whether the token that opened it is still valid.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// Why a caller is not let in.
+/// Why a caller is not admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
     #[error(
@@ -114,16 +114,16 @@ impl Access {
         Ok(self)
     }
 
-    /// Says to callers who present nothing good where they find a token, in a sentence.
+    /// Sets the sentence that tells callers without a valid credential where to find a token.
     #[must_use]
     pub fn found_at(mut self, place: &str) -> Self {
         self.place = Some(place.into());
         self
     }
 
-    /// Admits browsers to the dashboard with one-time tickets, which every holder of a token of a
-    /// token file makes with [`login_path`], instead of asking people for the token itself.
-    /// `how` tells a browser without a ticket how people get one, in a sentence or two.
+    /// Admits browsers to the dashboard with one-time tickets, which every holder of a token from a
+    /// token file can create with [`login_path`], instead of asking people for the token itself.
+    /// `how` explains to a browser without a ticket how to get one, in a sentence or two.
     #[must_use]
     pub fn with_tickets(mut self, how: &str) -> Self {
         self.logins = Some(Arc::new(Logins::new(how, SystemTime::now())));
@@ -144,13 +144,13 @@ impl Access {
         Ok(self)
     }
 
-    /// Whether callers have to present anything.
+    /// Whether callers must present anything.
     #[must_use]
     pub fn asks(&self) -> bool {
         !self.tokens.is_empty() || self.jwt.is_some()
     }
 
-    /// Lets a caller in who presents this `authorization` header, or refuses.
+    /// Admits or refuses a caller with this `authorization` header.
     pub(crate) fn admits(&self, authorization: Option<&str>) -> Result<Pass, Refused> {
         if !self.asks() {
             return Ok(Pass(None));
@@ -158,7 +158,7 @@ impl Access {
         let token = authorization.and_then(presented).ok_or(Refused::Missing)?;
         let known = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.current().know(&token);
         let accepted = |jwt: &Arc<FromFiles<JwtCheck, _>>| jwt.current().accepts(&token);
-        // One that is not known may have been written just now.
+        // An unknown token may have been written just now.
         let just_now = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.newest().know(&token);
         if self.tokens.iter().any(known) {
             Ok(Pass(Some(digest(&token))))
@@ -171,7 +171,7 @@ impl Access {
         }
     }
 
-    /// Comes back once the token that let a caller in is in no file any more.
+    /// Returns once the token that admitted a caller is in no file any more.
     pub(crate) async fn revoked(&self, pass: Pass) {
         let Pass(Some(token)) = pass else {
             return std::future::pending().await;
@@ -189,7 +189,7 @@ impl Access {
         }
     }
 
-    /// Every token of every file, as it is kept.
+    /// Every token of every file, in its stored form.
     fn known(&self) -> Vec<Known> {
         let of = |tokens: &Arc<FromFiles<Tokens, _>>| tokens.current().0.clone();
         self.tokens.iter().flat_map(of).collect()
@@ -222,7 +222,7 @@ impl FileError for AccessError {
     }
 }
 
-/// The content of the one file.
+/// The content of a token file.
 fn only(contents: &[Vec<u8>]) -> &[u8] {
     contents.first().map_or(&[], Vec::as_slice)
 }
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_no_good_token_is_refused() {
+    fn a_file_without_a_valid_token_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
         let open = || Access::default().with_token_file(&file).unwrap_err();

@@ -1,5 +1,5 @@
-//! What the log says of those who are not let in: enough to notice, never so much that
-//! strangers fill it.
+//! Logs refused callers: enough to notice, never so much that
+//! strangers flood the log.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// The least time between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// How many were refused, and when that was last said.
+/// How many were refused, and when that was last logged.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(Mutex<Counted>);
 
@@ -19,7 +19,7 @@ struct Counted {
 }
 
 impl Refusals {
-    /// Counts one, and says so if nothing was said just before.
+    /// Counts one, and logs it unless that was done just before.
     pub(super) fn note(&self, door: &'static str, from: Option<SocketAddr>) {
         if let Some(refused) = self.count(Instant::now()) {
             tracing::warn!(
@@ -31,7 +31,7 @@ impl Refusals {
         }
     }
 
-    /// How many there were since the last line, where it is time for another.
+    /// How many there were since the last line, if another is due.
     fn count(&self, now: Instant) -> Option<u64> {
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         counted.since += 1;
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_in_a_row_are_one_line_and_none_is_forgotten() {
+    fn many_in_a_row_are_one_line_and_all_are_counted() {
         let refusals = Refusals::default();
         let begun = Instant::now();
         assert_eq!(refusals.count(begun), Some(1));

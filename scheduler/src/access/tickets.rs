@@ -1,9 +1,9 @@
-//! How a browser gets into the dashboard without being given a token: someone who has the
-//! token makes a ticket, which the dashboard takes once, soon, for a session of its own.
+//! How a browser logs in to the dashboard without a token: someone who has the
+//! token creates a ticket, which the dashboard soon exchanges, once, for a session of its own.
 //!
 //! A ticket is signed under a key that is derived from the token, so its issuer may
-//! be another process. That it was used is known to the dashboard's process alone; one from
-//! before that process started has no effect, so a restart makes none good again.
+//! be another process. Only the dashboard's process knows that it was used; one from
+//! before that process started is invalid, so a restart revives none.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,19 +18,19 @@ use subtle::ConstantTimeEq as _;
 
 use super::tokens::{Known, digest};
 
-/// How long a ticket is good for.
+/// How long a ticket is valid.
 pub const TICKET_LIFE: Duration = Duration::from_secs(60);
 /// How far the clock of a ticket's issuer may be ahead.
 const AHEAD: Duration = Duration::from_secs(5);
 /// How long a session lasts.
 pub(crate) const SESSION_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
-/// How many sessions there are at once; a further one ends the oldest.
+/// The most concurrent sessions; a further one ends the oldest.
 const SESSIONS: usize = 64;
-/// How many tickets may be used within the life of one.
+/// The most tickets that may be used within the lifetime of one.
 const USED: usize = 1_024;
 /// The form of a ticket.
 const VERSION: &str = "t1";
-/// What the key of tickets is derived for.
+/// The purpose for which the key of tickets is derived.
 const PURPOSE: &[u8] = b"durabletask dashboard ticket v1";
 
 /// The system has no random numbers to give.
@@ -38,7 +38,7 @@ const PURPOSE: &[u8] = b"durabletask dashboard ticket v1";
 #[error("the system's random number source failed")]
 pub struct TicketError;
 
-/// Where a browser logs in, once and within [`TICKET_LIFE`], to a dashboard that takes
+/// Where a browser logs in, once and within [`TICKET_LIFE`], to a dashboard that accepts
 /// tickets under `token`: a path with a query. `to` is what it then shows, such as
 /// `/hubs/default`.
 ///
@@ -60,13 +60,13 @@ pub fn login_path(token: &str, now: SystemTime, to: &str) -> Result<String, Tick
     Ok(format!("/login?ticket={claims}.{mac}&to={to}"))
 }
 
-/// The key of the tickets that are made with a token.
+/// The key of a token's tickets.
 pub(super) fn key_of(token: &str) -> [u8; 32] {
-    // Of a fixed length, which no hash refuses as a key.
+    // Its length is fixed, so it is never refused as a key.
     mac(&digest(token), PURPOSE)
 }
 
-/// Why a ticket opens nothing.
+/// Why a ticket is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TicketRefused {
     #[error("This link is not for this dashboard.")]
@@ -81,7 +81,7 @@ pub(crate) enum TicketRefused {
     NoRandom,
 }
 
-/// Who has logged in to a dashboard.
+/// The sessions and used tickets of a dashboard.
 pub(crate) struct Logins {
     /// How people get a ticket, in a sentence or two.
     pub(super) how: String,
@@ -89,9 +89,9 @@ pub(crate) struct Logins {
 }
 
 struct State {
-    /// When the first ticket that counts may have been made, in milliseconds since 1970.
+    /// The earliest creation time of a valid ticket, in milliseconds since 1970.
     since: u64,
-    /// Tickets that were used, until when they would be good.
+    /// Used tickets, until they would expire.
     used: HashMap<[u8; 16], u64>,
     /// Open sessions, under the digests of their secrets.
     sessions: HashMap<[u8; 32], Session>,
@@ -99,14 +99,14 @@ struct State {
 
 struct Session {
     opened: Instant,
-    /// The token that the ticket was made with.
+    /// The digest of the ticket's token.
     token: [u8; 32],
 }
 
 struct Ticket {
     made: u64,
     nonce: [u8; 16],
-    /// The digest of the token that it was made with.
+    /// The digest of the token that it was created with.
     token: [u8; 32],
 }
 
@@ -129,11 +129,11 @@ impl Logins {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Two maps, neither of which a panic leaves half changed.
+        // Two maps, which a panic cannot leave half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a ticket, once; answers the secret of a new session.
+    /// Accepts a ticket, once; returns the secret of a new session.
     pub(super) fn redeem(
         &self,
         ticket: &str,
@@ -146,7 +146,7 @@ impl Logins {
         let now = millis(now);
         let mut state = self.state();
         if now < state.since {
-            // The clock was set back, and the tickets of now are made by it.
+            // The clock was set back, and new tickets are created by it.
             state.since = now.saturating_sub(length(TICKET_LIFE));
         }
         let ends = ticket.made.saturating_add(length(TICKET_LIFE));
@@ -168,7 +168,7 @@ impl Logins {
         Ok(secret)
     }
 
-    /// Whether a session is open, and the token that it came from is still one.
+    /// Whether a session is open, and its token is still valid.
     pub(super) fn know(&self, secret: &str, known: &[Known]) -> bool {
         let state = self.state();
         state.sessions.get(&digest(secret)).is_some_and(|session| {
@@ -200,11 +200,11 @@ impl State {
 }
 
 impl Ticket {
-    /// What a ticket says, if it was made with one of these tokens.
+    /// A ticket's content, if it was created with one of these tokens.
     fn read(text: &str, known: &[Known]) -> Option<Self> {
         let (claims, signature) = text.rsplit_once('.')?;
         let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).ok()?;
-        // Each is tried, so that the time tells nothing of which one it was.
+        // All are tried, so that the time does not reveal which one it was.
         let token = known.iter().fold(None, |found, each| {
             let expected = mac(&each.tickets, claims.as_bytes());
             match bool::from(expected.as_slice().ct_eq(&signature)) {
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_token_has_signed_opens_nothing() {
+    fn a_ticket_without_a_tokens_signature_is_refused() {
         let now = SystemTime::now();
         let logins = Logins::new("", now);
         let known_one = known(&[TOKEN]);
@@ -324,7 +324,7 @@ mod tests {
                 "{wrong}"
             );
         }
-        // A session goes with its token.
+        // A session ends with its token.
         let both = known(&[&other, TOKEN]);
         let session = logins.redeem(&good, &both, now).unwrap();
         assert!(logins.know(&session, &known_one));
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_keeps_nobody_out() {
+    fn a_clock_that_is_set_back_locks_no_one_out() {
         let start = SystemTime::now();
         let logins = Logins::new("", start);
         let before = start - Duration::from_secs(3600);

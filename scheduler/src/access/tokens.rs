@@ -10,15 +10,15 @@ use super::{AccessError, text, tickets};
 /// The fewest characters of a token. 32 hexadecimal digits are 128 bits.
 pub(super) const SHORTEST: usize = 32;
 
-/// Only digests are kept: what is compared says nothing about how much of a guess was
+/// Only digests are kept: comparing them reveals nothing about how much of a guess was
 /// right, and a dump of the memory lists no tokens.
 pub(super) struct Tokens(pub(super) Vec<Known>);
 
-/// What is kept of a token.
+/// The stored form of a token.
 #[derive(Clone)]
 pub(super) struct Known {
     pub(super) digest: [u8; 32],
-    /// The key of the tickets that are made with it.
+    /// The key of its tickets.
     pub(super) tickets: [u8; 32],
 }
 
@@ -32,7 +32,7 @@ impl Known {
 }
 
 impl Tokens {
-    /// What the file at `path` says.
+    /// The tokens in the file at `path`.
     pub(super) fn parse(path: &Path, content: &[u8]) -> Result<Self, AccessError> {
         let mut tokens = Vec::new();
         for (at, line) in text(path, content)?.lines().enumerate() {

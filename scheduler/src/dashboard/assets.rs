@@ -58,7 +58,7 @@ pub(super) fn router() -> Router {
 }
 
 fn file(kind: &'static str, text: &'static str) -> Response {
-    // Always asked for again: a newer program has newer pages.
+    // Always revalidated: a newer program has newer pages.
     let headers = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "no-cache"),

@@ -23,9 +23,9 @@ const PAGE: i32 = 50;
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct EntityFilter {
-    /// What the id begins with, such as `@counter@`.
+    /// The prefix of the id, such as `@counter@`.
     prefix: String,
-    /// From the page before.
+    /// The cursor from the previous page.
     cursor: String,
 }
 
@@ -69,8 +69,8 @@ pub(super) async fn one(
     let answer = dashboard.service.get_entity(to_hub(&hub, message)?).await?;
     let mut found = answer.into_inner().entity;
     if found.is_none() {
-        // One without a state exists for nobody, but what waits for it or holds it can be
-        // looked at.
+        // To clients, an entity without a state does not exist, but its waiting operations and its lock can
+        // be inspected.
         let query = EntityQuery {
             instance_id_starts_with: Some(id.clone()),
             include_transient: true,
@@ -96,7 +96,7 @@ fn entity(entity: &EntityMetadata) -> Value {
     })
 }
 
-/// What a signal is given.
+/// The body of a signal.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Signal {
@@ -107,7 +107,7 @@ pub(super) struct Signal {
     payload: Option<Value>,
 }
 
-/// Signals an entity, which is made where there is none.
+/// Signals an entity, which is created if it does not exist.
 pub(super) async fn signal(
     State(dashboard): State<Dashboard>,
     Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,

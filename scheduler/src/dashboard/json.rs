@@ -11,7 +11,7 @@ use crate::status::status_name;
 /// The most nested failures that are shown.
 const MAX_CAUSES: usize = 20;
 
-/// An instance as the list shows it, or with everything where payloads were read.
+/// An instance as the list shows it, or with its payloads if they were read.
 pub(super) fn instance(state: &OrchestrationState) -> Value {
     json!({
         "id": state.instance_id,
@@ -53,8 +53,8 @@ pub(super) fn failure(details: &TaskFailureDetails) -> Value {
     })
 }
 
-/// One history event: `kind`, `time`, `id` (where it has one) and what the kind brings.
-/// `answers` is the id of the event that this one is the answer to.
+/// One history event: `kind`, `time`, `id` (if it has one) and the kind's own members.
+/// `answers` is the id of the event that this one answers.
 pub(super) fn event(event: &HistoryEvent) -> Value {
     let mut out = Map::new();
     out.insert("kind".to_owned(), event_kind(event).into());
@@ -133,7 +133,7 @@ fn details(event_type: &E) -> Value {
     }
 }
 
-/// A time, where there is one that a calendar has.
+/// A time, if there is one that the calendar can represent.
 pub(super) fn time(at: Option<&Timestamp>) -> Option<String> {
     let at = at?;
     let at = DateTime::from_timestamp(at.seconds, u32::try_from(at.nanos).ok()?)?;
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_are_told_up_to_a_bound() {
+    fn causes_are_shown_up_to_a_limit() {
         let deep = (0..100).fold(TaskFailureDetails::default(), |inner, n| {
             TaskFailureDetails {
                 error_type: n.to_string(),

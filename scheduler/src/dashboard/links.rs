@@ -1,11 +1,11 @@
-//! Where tools and documents link to on the emulator's and the hosted service's dashboard,
-//! led to the same thing here.
+//! Redirects the links that tools and documents make to the dashboards of the emulator and the hosted
+//! service to the same thing here.
 //!
 //! - `/subscriptions/…/schedulers/…/taskhubs/HUB`, with or without what follows it: .NET's
 //!   Aspire, Visual Studio Code, templates of Azure's developer CLI;
 //! - `/taskhubs/HUB`: the `dashboardUrl` of a task hub in Azure's CLI and `PowerShell`;
 //! - `/?endpoint=…&taskhub=HUB`: the documentation;
-//! - `/api/v1/taskhubs/ping` with the header `x-taskhub`: what Aspire asks to see whether
+//! - `/api/v1/taskhubs/ping` with the header `x-taskhub`: Aspire's check whether
 //!   the emulator has started.
 
 use axum::Router;
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::Dashboard;
 use super::problem::Problem;
 
-/// The links that lead to pages.
+/// The links to pages.
 pub(super) fn router() -> Router {
     let mut router = Router::new();
     for hub in [
@@ -32,8 +32,8 @@ pub(super) fn router() -> Router {
     router
 }
 
-/// The subscription and the scheduler are always this one. Names stay encoded as they are:
-/// one with a slash in it would fall apart otherwise.
+/// Subscription and scheduler always mean this one. Names stay encoded as they are:
+/// one with a slash would be split otherwise.
 async fn follow(uri: Uri) -> Redirect {
     let mut parts = uri.path().split('/').skip_while(|part| *part != "taskhubs");
     let hub = parts.nth(1).unwrap_or_default();
@@ -53,7 +53,7 @@ pub(super) fn to_hub(hub: &str) -> Redirect {
     Redirect::temporary(&format!("/#/hubs/{}", encoded(hub)))
 }
 
-/// A name as one part of the pages' own addresses.
+/// A name as one segment of the pages' own addresses.
 fn encoded(name: &str) -> String {
     name.bytes()
         .map(|byte| match byte {
@@ -65,7 +65,7 @@ fn encoded(name: &str) -> String {
         .collect()
 }
 
-/// What the first page may be asked for.
+/// The query of the first page.
 #[derive(Default, Deserialize)]
 pub(super) struct First {
     taskhub: Option<String>,
@@ -77,7 +77,7 @@ impl First {
     }
 }
 
-/// Whether a task hub is served: it is there, or would be made when it is first used.
+/// Whether a task hub is served: it exists, or would be created when it is first used.
 pub(super) async fn ping(
     State(dashboard): State<Dashboard>,
     headers: HeaderMap,

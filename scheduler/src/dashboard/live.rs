@@ -1,4 +1,4 @@
-//! Tells open pages that something has changed; they then read what they show again.
+//! Notifies open pages of changes; they then reload what they show.
 
 use std::convert::Infallible;
 use std::time::Duration;

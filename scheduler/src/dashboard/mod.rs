@@ -1,8 +1,8 @@
 //! The dashboard: static pages, the JSON that they read, and the operations they offer.
 //!
 //! The pages hold no data. What they show comes from `/api` as JSON and is put into the
-//! document as text, under a policy that lets no script in but our files. Operations go
-//! through the gRPC service's own methods, so they are checked as any client's call is.
+//! document as text, under a policy that allows no scripts but our files. Operations go
+//! through the gRPC service's own methods, so they are checked like any client's call.
 
 mod assets;
 mod entities;
@@ -27,7 +27,7 @@ use crate::access::{Asking, ask, login_routes};
 use crate::guard;
 use crate::service::Service;
 
-/// How many pages are kept up to date at once; further ones ask again now and then.
+/// How many pages are kept up to date at once; further ones poll.
 const LIVE_PAGES: usize = 64;
 /// The largest body of an operation beside its payload, in bytes.
 const BODY_EXTRA: usize = 64 * 1024;
@@ -87,7 +87,7 @@ pub(crate) fn router(service: Service) -> Router {
         .layer(middleware::map_response(headers))
 }
 
-/// What the API tells is out of date at once, and may be confidential.
+/// The API's answers are out of date at once, and may be confidential.
 async fn not_stored(mut response: Response) -> Response {
     let no_store = HeaderValue::from_static("no-store");
     response

@@ -1,5 +1,5 @@
-//! What an operator does to an instance. Each goes through the gRPC service's method, so
-//! it is checked, refused and made durable as a client's call is.
+//! Operations on instances. Each goes through the gRPC service's method, so
+//! it is checked, refused and made durable like a client's call.
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -21,7 +21,7 @@ use super::path::Segment;
 use super::problem::Problem;
 use crate::store::timestamp;
 
-/// What an operation is given; each takes what it knows and refuses nothing else.
+/// The body of an operation; each uses the members that it knows and ignores others.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Details {
@@ -30,17 +30,17 @@ pub(super) struct Details {
     /// The event's payload or the output of `terminate`: any JSON; absent means none.
     #[serde(deserialize_with = "present")]
     payload: Option<Value>,
-    /// Why, of `suspend`, `resume` and `rewind`.
+    /// The reason, of `suspend`, `resume` and `rewind`.
     reason: Option<String>,
     /// Whether children are included, of `terminate` and `purge`.
     recursive: bool,
     /// When to start, RFC 3339, of `reschedule`; absent means now.
     at: Option<DateTime<Utc>>,
-    /// Whether `restart` makes an instance with an id of its own.
+    /// Whether `restart` creates an instance with a new id.
     new_id: bool,
 }
 
-/// Keeps an explicit `null` apart from nothing at all.
+/// Distinguishes an explicit `null` from an absent member.
 pub(super) fn present<'de, D: serde::Deserializer<'de>>(
     from: D,
 ) -> Result<Option<Value>, D::Error> {
@@ -54,7 +54,7 @@ pub(super) async fn operate(
     details: Result<Json<Details>, JsonRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Json(details) = details.map_err(|error| Problem::new(error.status(), error.body_text()))?;
-    // An operation makes no task hub.
+    // An operation creates no task hub.
     dashboard.hub(&hub).await?;
     let told = carry_out(&dashboard, &hub, &id, &operation, details).await?;
     tracing::info!(

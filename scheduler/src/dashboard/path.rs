@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// What a name begins with in a path where it could not stand as it is.
+/// The mark before a name that could not be in a path as it is.
 const MARK: char = '=';
 
-/// A hub's or instance's name as one part of a path.
+/// A hub's or instance's name as one segment of a path.
 ///
-/// Browsers fold `.` and `..` away, however they are written, so these have a mark before
+/// Browsers remove `.` and `..`, however they are encoded, so these have a mark before
 /// them, and so has each name that begins with the mark.
 pub(super) struct Segment(pub(super) String);
 

@@ -8,7 +8,7 @@ use tonic::Code;
 
 use crate::store::StoreError;
 
-/// An answer other than the wanted one: `{"error": "..."}` with a sentence for people.
+/// An error: `{"error": "..."}` with a sentence for people.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,

@@ -1,4 +1,4 @@
-//! What the pages read.
+//! The data of the pages.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -64,7 +64,7 @@ pub(super) async fn hubs(State(dashboard): State<Dashboard>) -> Result<Json<Valu
     Ok(Json(json!({"hubs": hubs, "trouble": trouble})))
 }
 
-/// The names of a hub's orchestrations, to choose from.
+/// The names of a hub's orchestrations, for the filter.
 pub(super) async fn names_of(
     State(dashboard): State<Dashboard>,
     Path(Segment(hub)): Path<Segment>,
@@ -84,9 +84,9 @@ pub(super) async fn names_of(
 pub(super) struct InstanceFilter {
     /// Statuses such as `RUNNING`, comma-separated.
     status: String,
-    /// The orchestration's whole name.
+    /// The orchestration's full name.
     name: String,
-    /// What the id begins with.
+    /// The prefix of the id.
     prefix: String,
     /// A tag as `key` or `key=value`.
     tag: String,
@@ -94,9 +94,9 @@ pub(super) struct InstanceFilter {
     from: String,
     /// RFC 3339, exclusive.
     to: String,
-    /// `created`, `id` or `name`, with a `-` before it for the other way round.
+    /// `created`, `id` or `name`, with a `-` before it for descending order.
     sort: String,
-    /// From the page before.
+    /// The cursor from the previous page.
     cursor: String,
     limit: Option<usize>,
 }
@@ -159,7 +159,7 @@ fn micros(text: &str) -> Result<Option<i64>, Problem> {
         .map_err(|_| Problem::bad(format!("{text:?} is not a time like 2026-01-31T12:00:00Z.")))
 }
 
-/// What to sort by, and whether the other way round. Newest first unless asked otherwise.
+/// The sort order, and whether it is descending. Newest first by default.
 fn order(text: &str) -> Result<(Sort, bool), Problem> {
     let (name, descending) = match text.strip_prefix('-') {
         Some(name) => (name, true),
@@ -205,7 +205,7 @@ fn cursor_text(cursor: &Cursor) -> String {
 }
 
 /// One instance: everything but its history, its first children, and the events that no
-/// turn has taken yet.
+/// turn has consumed yet.
 pub(super) async fn instance(
     State(dashboard): State<Dashboard>,
     Path((Segment(hub), Segment(id))): Path<(Segment, Segment)>,

@@ -1,4 +1,4 @@
-//! How much of an inbox one turn is given.
+//! How much of an inbox one turn gets.
 
 use durabletask_proto::HistoryEvent;
 use durabletask_proto::history_event::EventType;
@@ -7,12 +7,12 @@ use prost::Message;
 
 use crate::store::Header;
 
-/// How many events one turn is given at most, and how many bytes of them.
+/// The most events of one turn, and the most bytes of them.
 pub(crate) const TURN_EVENTS: usize = 1000;
 pub(crate) const TURN_BYTES: usize = 1024 * 1024;
-/// How many raised events the first turn of an execution is given; each later one gets
-/// so many more. An orchestration that takes one event and continues as new sends back
-/// what it did not use: were it given all of a backlog each time, the backlog would cost
+/// How many raised events the first turn of an execution gets; each later one gets
+/// as many more. An orchestration that takes one event and continues as new sends back
+/// what it did not use: if it got all of a backlog each time, the backlog would cost
 /// its square.
 const RAISED_STEP: usize = 16;
 
@@ -39,7 +39,7 @@ impl Batch {
         }
     }
 
-    /// Whether the turn is given this event too; the first one in any case.
+    /// Whether the turn gets this event too; it always gets the first one.
     pub(crate) fn takes(&mut self, event: &HistoryEvent) -> bool {
         let size = event.encoded_len();
         let raised = matches!(event.event_type, Some(EventType::EventRaised(_)));

@@ -1,5 +1,5 @@
-//! Completions that arrive in chunks: kept with the lease until the last one is there,
-//! and gone with the lease.
+//! Completions that arrive in chunks: kept with the lease until the last one arrives,
+//! and dropped with the lease.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use prost::Message;
 use super::state::State;
 use crate::limits::MAX_MESSAGE;
 
-/// The largest completion, in bytes of actions: as much as one message may have.
+/// The largest completion, in bytes of actions: as large as one message.
 const MAX_BYTES: usize = MAX_MESSAGE;
 /// How many bytes of unfinished completions are kept at once.
 const MAX_TOTAL_BYTES: usize = 256 * 1024 * 1024;
@@ -21,32 +21,32 @@ pub(crate) struct Chunks {
     /// The number of the next chunk.
     next: i32,
     bytes: usize,
-    /// From the first chunk, which alone tells them.
+    /// From the first chunk, the only one that has them.
     processed: Option<i32>,
     trace: Option<OrchestrationTraceContext>,
 }
 
-/// What became of a chunk.
+/// The result of adding a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Added {
-    /// It is kept, or was already.
+    /// It is kept, or was kept already.
     Kept,
-    /// Nobody holds such a token.
+    /// The token is unknown.
     Unknown,
     /// The token's completion is being applied or has been.
     Finished,
     /// A chunk before it is missing.
     OutOfOrder,
-    /// Too many bytes of other completions are waiting for their ends.
+    /// Other unfinished completions take up too many bytes.
     Full,
 }
 
-/// Why chunks make no completion.
+/// Why chunks do not form a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Incomplete {
     /// A chunk before the last one is missing.
     OutOfOrder,
-    /// All of it has this many bytes, which is too much.
+    /// The completion has this many bytes, which is too many.
     TooLarge(usize),
 }
 
@@ -55,9 +55,9 @@ fn size(response: &OrchestratorResponse) -> usize {
 }
 
 impl Chunks {
-    /// Adds a chunk that is not the last; false where one before it is missing. A chunk
-    /// that comes again, because its sender missed our answer, changes nothing, but the
-    /// first one begins again. Beyond the largest size only the size is kept.
+    /// Adds a chunk that is not the last; false if one before it is missing. A chunk
+    /// that is repeated, because its sender missed our answer, changes nothing, but the
+    /// first one starts over. Beyond the largest size only the size is kept.
     #[allow(deprecated)] // `chunk_index` is how current workers send.
     fn add(&mut self, response: OrchestratorResponse) -> bool {
         let index = response.chunk_index.unwrap_or(self.next);
@@ -91,11 +91,11 @@ impl Chunks {
         }
     }
 
-    /// The whole completion, given its last chunk. A completion without a chunk number
+    /// The whole completion, with its last chunk. A completion without a chunk number
     /// is whole on its own.
     ///
     /// # Errors
-    /// [`Incomplete`] where a chunk is missing or the whole is too large.
+    /// [`Incomplete`] if a chunk is missing or the whole is too large.
     #[allow(deprecated)]
     pub(crate) fn complete(
         chunks: Option<&Self>,
@@ -126,7 +126,7 @@ impl Chunks {
 }
 
 impl State {
-    /// Keeps a chunk, which is not the last, with its turn's lease.
+    /// Keeps a chunk other than the last with its turn's lease.
     pub(super) fn add_chunk(&mut self, hub: i64, id: u64, response: OrchestratorResponse) -> Added {
         let others: usize = self
             .leases

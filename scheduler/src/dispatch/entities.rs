@@ -1,4 +1,4 @@
-//! Entities that have work, and who executes it. A slot holds no operations: they are
+//! Entities that have work, and the workers that execute it. A slot holds no operations: they are
 //! read from the store, with the state, once a worker is found.
 
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use durabletask_scheduler_core::entity_name;
 use super::lanes::Lane;
 use super::setbacks::Item;
 use super::state::{Held, Lease, State};
+use super::trace;
 use super::{Assignment, Claim, ClaimedEntity};
 use crate::metrics::Kind;
 use crate::store::{EntityBatch, EntityHeader};
 
-/// An entity with operations that can run, or with a batch out.
+/// An entity with operations that can run, or with a batch at a worker.
 #[derive(Debug)]
 pub(super) struct EntitySlot {
     pub(super) header: Arc<EntityHeader>,
@@ -22,7 +23,7 @@ pub(super) struct EntitySlot {
     pub(super) queued: bool,
 }
 
-/// A batch that is out. It is absent until it has been read.
+/// The batch at a worker. Absent until it has been read.
 #[derive(Debug)]
 pub(super) struct HeldEntity {
     pub(super) header: Arc<EntityHeader>,
@@ -30,7 +31,7 @@ pub(super) struct HeldEntity {
 }
 
 impl State {
-    /// The store reports a queue: `runnable` tells whether an operation in it can run.
+    /// The store reports a queue: `runnable` is whether an operation in it can run.
     pub(super) fn entity(&mut self, header: Arc<EntityHeader>, runnable: bool) {
         if self.gone.hub(header.hub) {
             return;
@@ -54,7 +55,7 @@ impl State {
         self.entities.remove(&key);
     }
 
-    /// Assigns or queues the next batch of an entity; forgets one without work.
+    /// Assigns or queues the next batch of an entity; removes an entity without work.
     pub(super) fn entity_ready(&mut self, key: i64) {
         let Some(slot) = self.entities.get_mut(&key) else {
             return;
@@ -63,7 +64,7 @@ impl State {
             return;
         }
         if !slot.runnable {
-            // Where it is queued, the queue skips it.
+            // If it is queued, the queue skips it.
             self.entities.remove(&key);
             return;
         }
@@ -80,6 +81,7 @@ impl State {
             None => {
                 self.meter(header.hub, Kind::Entity);
                 slot_queued(self, key);
+                trace::queued(header.hub, Kind::Entity, name, &header.id);
                 let hub = self.hubs.entry(header.hub).or_default();
                 hub.entities.push(Lane::named(name), waits, key);
             }
@@ -97,28 +99,27 @@ impl State {
         let header = Arc::clone(&slot.header);
         slot.lease = Some(lease);
         slot.queued = false;
-        // Whatever is reported from now on may not be in the batch that is read.
+        // What is reported from now on may be missing from the batch that is read.
         slot.runnable = false;
         stream.free_entities -= 1;
         self.meters
             .entry((header.hub, Kind::Entity))
             .or_default()
             .dispatched(waited);
-        self.leases.insert(
-            lease,
-            Lease {
-                hub: header.hub,
-                stream: stream_id,
-                held: Held::Entity(HeldEntity {
-                    header: Arc::clone(&header),
-                    batch: None,
-                }),
-                since: Instant::now(),
-                chunks: None,
-                completing: false,
-                bytes: 0,
-            },
-        );
+        let given = Lease {
+            hub: header.hub,
+            stream: stream_id,
+            held: Held::Entity(HeldEntity {
+                header: Arc::clone(&header),
+                batch: None,
+            }),
+            since: Instant::now(),
+            chunks: None,
+            completing: false,
+            bytes: 0,
+        };
+        trace::handed_out(lease, &given, waited);
+        self.leases.insert(lease, given);
         // As for turns, this only fails for a stream that is ending.
         let _ = stream.sender.try_send(Assignment::Entity { lease, header });
     }
@@ -150,7 +151,7 @@ impl State {
         }
     }
 
-    /// The lease of an entity has ended; `again` tells that its operations still wait.
+    /// The lease of an entity has ended; `again` means that its operations still wait.
     pub(super) fn entity_released(&mut self, key: i64, lease: u64, again: bool) {
         if let Some(slot) = self
             .entities

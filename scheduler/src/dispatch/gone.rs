@@ -1,14 +1,14 @@
-//! What is no more: instances and activities that were removed, task hubs that were deleted.
+//! What was removed: instances and activities, and deleted task hubs.
 
 use std::collections::HashSet;
 
 use super::setbacks::Item;
 use super::state::{Held, State};
 
-/// What must not be handed out although it may still be queued.
+/// What must not be dispatched although it may still be queued.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
-    /// Removed activities that are still in a queue; each leaves when it is met there.
+    /// Removed activities that are still in a queue; each is removed when it is found there.
     activities: HashSet<i64>,
     /// Deleted task hubs, whose last commits may still be reported.
     hubs: HashSet<i64>,
@@ -19,7 +19,7 @@ impl Gone {
         self.hubs.contains(&hub)
     }
 
-    /// Whether an activity that was taken out of its queue is no more.
+    /// Whether an activity that was taken from its queue has been removed.
     pub(super) fn met(&mut self, activity: i64) -> bool {
         !self.activities.is_empty() && self.activities.remove(&activity)
     }
@@ -37,7 +37,7 @@ impl State {
         self.withdraw(hub, activities);
     }
 
-    /// The turn of an instance that is out is taken back.
+    /// Takes back the turn of an instance from its worker.
     pub(super) fn turn_revoked(&mut self, key: i64) {
         let lease = self.slots.get_mut(&key).and_then(|slot| slot.lease.take());
         if let Some(lease) = lease {
@@ -45,7 +45,7 @@ impl State {
         }
     }
 
-    /// Activities were removed: takes them from their workers and out of the queues.
+    /// Activities were removed: takes them back from their workers and out of the queues.
     pub(super) fn withdraw(&mut self, hub: i64, activities: &[i64]) {
         if activities.is_empty() || self.gone.hub(hub) {
             return;
@@ -70,9 +70,9 @@ impl State {
         }
     }
 
-    /// Ends a lease whose item is no more. One that is being completed ends with that.
-    /// What its worker hands in later is answered like a repeat: an official worker takes
-    /// an error for the end of its stream, and lets everything that it holds wait.
+    /// Ends a lease whose item was removed. One that is being completed ends with its completion.
+    /// A later completion is answered like a repeat: an official worker takes
+    /// an error for the end of its stream, and delays everything that it holds.
     pub(super) fn revoke(&mut self, id: u64) {
         if self.leases.get(&id).is_some_and(|lease| !lease.completing)
             && let Some(lease) = self.leases.remove(&id)
@@ -83,12 +83,12 @@ impl State {
         }
     }
 
-    /// A task hub was deleted: its streams end, nothing of it is handed out any more.
+    /// A task hub was deleted: its streams end, and nothing of it is dispatched any more.
     pub(super) fn hub_gone(&mut self, hub: i64) {
         self.gone.hubs.insert(hub);
         self.paces.forget(hub);
         self.meters.retain(|(each, _), _| *each != hub);
-        // The end of its channel ends the stream.
+        // Closing its channel ends the stream.
         self.streams.retain(|_, stream| stream.hub != hub);
         let Self {
             leases, setbacks, ..

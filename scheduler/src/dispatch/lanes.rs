@@ -1,4 +1,4 @@
-//! Work that waits for a worker, in order of arrival, sorted by what filters look at.
+//! Work that waits for a worker, in order of arrival, sorted by what filters examine.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -9,21 +9,21 @@ use durabletask_proto::{GetWorkItemsRequest, WorkItemFilters};
 
 use super::setbacks::{KeptBack, Waits};
 
-/// What filters look at in a piece of work.
+/// What filters examine in a work item.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Lane {
     pub(super) name: String,
-    /// The version it was given; some clients write none as an empty text.
+    /// Its version; some clients send none as an empty text.
     pub(super) version: Option<String>,
-    /// The version of the orchestration that wants it, where it was given none itself:
-    /// most clients give activities none, and yet list versions for them in filters.
+    /// The version of its orchestration, if it has none itself:
+    /// most clients give activities none, but list versions for them in filters.
     pub(super) wanted_by: Option<String>,
-    /// Whom it is kept from for a while.
+    /// The streams that it is kept from for a while.
     pub(super) kept_back: Option<Arc<KeptBack>>,
 }
 
 impl Lane {
-    /// Work that has no version at all.
+    /// Work without a version.
     pub(super) fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -54,7 +54,7 @@ impl Lane {
         }
     }
 
-    /// Whether a stream may have what is in it now.
+    /// Whether a stream may get what is in it now.
     pub(super) fn open_to(&self, stream: u64) -> bool {
         self.kept_back
             .as_ref()
@@ -62,7 +62,7 @@ impl Lane {
     }
 }
 
-/// A queue that can be asked for the oldest item a worker accepts.
+/// A queue that finds the oldest item that a worker accepts.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     lanes: HashMap<Lane, VecDeque<Waiting<T>>>,
@@ -104,8 +104,8 @@ impl<T> Lanes<T> {
         });
     }
 
-    /// Takes out what was kept back and is due. What waits in one lane is due in the
-    /// order of its arrival, since its delay is the same.
+    /// Takes out items whose delay is over. Items of one lane become due in the
+    /// order of their arrival, since their delays are equal.
     pub(super) fn pop_due(&mut self, now: Instant) -> Vec<T> {
         let mut found = Vec::new();
         self.lanes.retain(|lane, items| {
@@ -123,7 +123,7 @@ impl<T> Lanes<T> {
         found
     }
 
-    /// When the next item that is kept back is due.
+    /// When the next delayed item is due.
     pub(super) fn first_due(&self) -> Option<Instant> {
         self.lanes
             .values()
@@ -134,7 +134,7 @@ impl<T> Lanes<T> {
     /// Each lane with how many items wait in it and since when.
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Lane, usize, Instant)> {
         self.lanes.iter().filter_map(|(lane, items)| {
-            // Items that were kept back have waited longer than their arrival here tells.
+            // Delayed items have waited longer than their arrival here suggests.
             let since = match lane.kept_back {
                 None => items.front()?.since,
                 Some(_) => items.iter().map(|waiting| waiting.since).min()?,
@@ -189,9 +189,9 @@ impl<T> Lanes<T> {
     }
 }
 
-/// What a worker takes. No filters at all take everything, and so does a message whose
-/// lists are all empty: that is how the .NET SDK says that it has none. Where any list
-/// has something, each kind takes exactly what it lists, so an empty list takes nothing.
+/// What a worker accepts. Without filters it accepts everything, as it does with a message whose
+/// lists are all empty: that is how the .NET SDK sends none. If any list
+/// has an entry, each kind accepts exactly what it lists, so an empty list accepts nothing.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filters {
     turns: Option<Vec<(String, Vec<String>)>>,
@@ -229,17 +229,17 @@ impl Filters {
         }
     }
 
-    /// The names of orchestrations that it takes; none means all.
+    /// The names of accepted orchestrations; none means all.
     pub(super) fn turn_names(&self) -> Option<Vec<String>> {
         names(self.turns.as_deref())
     }
 
-    /// The names of activities that it takes; none means all.
+    /// The names of accepted activities; none means all.
     pub(super) fn activity_names(&self) -> Option<Vec<String>> {
         names(self.activities.as_deref())
     }
 
-    /// The names of entities that it takes; none means all.
+    /// The names of accepted entities; none means all.
     pub(super) fn entity_names(&self) -> Option<Vec<String>> {
         names(self.entities.as_deref())
     }
@@ -266,8 +266,8 @@ fn names(filters: Option<&[(String, Vec<String>)]>) -> Option<Vec<String>> {
     Some(filters?.iter().map(|(name, _)| name.clone()).collect())
 }
 
-/// Names and versions compare without case; an absent version is the empty one. An
-/// activity without a version also goes by that of the orchestration that wants it.
+/// Names and versions compare without case; an absent version equals the empty one. An
+/// activity without a version also matches by its orchestration's version.
 fn matches(
     filters: Option<&[(String, Vec<String>)]>,
     name: &str,
@@ -329,7 +329,7 @@ mod tests {
         assert!(one.activity(&activity(None, Some("1.0"))));
         assert!(!one.activity(&activity(None, Some("2.0"))));
         assert!(!one.activity(&activity(None, None)));
-        // A version of its own is the only one that counts, the empty one included.
+        // Its own version is the only one that counts, even an empty one.
         assert!(one.activity(&activity(Some("1.0"), Some("2.0"))));
         assert!(!one.activity(&activity(Some("2.0"), Some("1.0"))));
         assert!(!one.activity(&activity(Some(""), Some("1.0"))));

@@ -1,4 +1,4 @@
-//! What workers hold: claiming, settling and giving back.
+//! Leases: claiming, settling and returning work items.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use prost::Message;
 
 use super::setbacks::Why;
 use super::state::{ActivityItem, Held, Lease, State};
+use super::trace;
 use super::{Claim, ClaimedActivity, ClaimedTurn, Events, Settled};
 use crate::store::Header;
 
@@ -115,17 +116,20 @@ impl State {
 
     pub(super) fn settle(&mut self, id: u64, how: Settled) {
         match how {
-            // A turn's lease has already gone, with the report of its commit.
+            // A turn's lease has already ended, with the report of its commit.
             Settled::Applied | Settled::Gone => {
                 let Some(lease) = self.leases.remove(&id) else {
                     return;
                 };
                 if how == Settled::Applied {
+                    trace::completed(id, &lease);
                     self.meter(lease.hub, lease.held.kind())
                         .completed(lease.since.elapsed());
+                } else {
+                    trace::dropped(id, &lease);
                 }
-                // Where its item is no more, what was handed in is dropped like what is
-                // handed in later.
+                // If its item was removed, the completion is dropped like one that
+                // arrives later.
                 self.applied.put(id, ());
                 self.setbacks.forget(lease.held.item());
                 match &lease.held {
@@ -170,7 +174,7 @@ impl State {
         self.pump(lease.stream);
     }
 
-    /// Requeues what a lease holds, undelivered events in front of later ones.
+    /// Requeues a lease's item, undelivered events in front of later ones.
     pub(super) fn give_back(&mut self, hub: Option<i64>, id: u64, why: Why) -> bool {
         let mine = |lease: &Lease| !lease.completing && hub.is_none_or(|hub| hub == lease.hub);
         if !self.leases.get(&id).is_some_and(mine) {
@@ -180,6 +184,7 @@ impl State {
             return false;
         };
         self.meter(lease.hub, lease.held.kind()).returned();
+        trace::returned(id, &lease, why);
         self.set_back(&lease, why);
         if let Held::Activity(item) = &lease.held {
             self.paces.came_back(lease.hub, &item.lane.name);
@@ -187,7 +192,7 @@ impl State {
         match &mut lease.held {
             Held::Turn { header, events, .. } => {
                 let key = header.key;
-                // Whoever gave a turn back may not hold the state of the one before.
+                // A worker that returned a turn may not hold the state of the previous one.
                 self.sticky.pop(&key);
                 if let Some(slot) = self
                     .slots

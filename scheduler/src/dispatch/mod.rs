@@ -1,4 +1,4 @@
-//! Who gets which work item. Everything is in memory; what is durable is in the store,
+//! Assigns work items to workers. Everything is in memory; what is durable is in the store,
 //! which reports each commit here. Nothing polls: an item is assigned the moment that
 //! it appears or that a window frees.
 
@@ -14,6 +14,7 @@ pub(crate) mod setbacks;
 mod state;
 mod streams;
 pub(crate) mod timers;
+mod trace;
 pub(crate) mod untaken;
 mod waiters;
 mod workers;
@@ -41,7 +42,7 @@ pub(crate) use workers::{Caller, WorkerView};
 /// Numbered events of an inbox.
 pub(crate) type Events = Arc<Vec<(i64, HistoryEvent)>>;
 
-/// An item given to a stream, to be made into a `WorkItem`.
+/// An item assigned to a stream, to be turned into a `WorkItem`.
 #[derive(Debug)]
 pub(crate) enum Assignment {
     /// A turn. Without events they are read from the store.
@@ -72,7 +73,7 @@ pub(crate) struct ClaimedTurn {
     pub(crate) header: Arc<Header>,
     pub(crate) started: Timestamp,
     pub(crate) events: Events,
-    /// The chunks of its completion that have come before.
+    /// The chunks of its completion that have arrived before.
     pub(crate) chunks: Option<Arc<Chunks>>,
 }
 
@@ -98,35 +99,43 @@ pub(crate) struct ClaimedEntity {
 pub(crate) enum Claim<T> {
     /// The caller now owns the completion and must settle it.
     Claimed(T),
-    /// This token has been applied before: nothing is left to do.
+    /// This token's completion was applied before: nothing is left to do.
     AlreadyApplied,
     /// Another call is applying this token right now.
     InProgress,
-    /// Nobody holds such a token.
+    /// The token is unknown.
     Unknown,
 }
 
-/// How a claimed completion went.
+/// The result of a claimed completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// It is durable.
     Applied,
-    /// Its instance, execution or row is no more.
+    /// Its instance, execution or row was removed.
     Gone,
     /// Nothing was written; the worker may try again.
     NotApplied,
 }
 
-/// A worker's stream; dropping it gives back everything that the stream still holds.
+/// A worker's stream; dropping it returns everything that the stream still holds.
 #[derive(Debug)]
 pub(crate) struct StreamHandle {
     dispatch: Arc<Dispatch>,
     id: u64,
 }
 
+impl StreamHandle {
+    /// The stream's number, by which the log names it.
+    pub(crate) const fn id(&self) -> u64 {
+        self.id
+    }
+}
+
 impl Drop for StreamHandle {
     fn drop(&mut self) {
         self.dispatch.lock().end_stream(self.id);
+        tracing::info!(stream = self.id, "worker stream closed");
         self.dispatch.idle.notify_waiters();
     }
 }
@@ -139,7 +148,7 @@ pub(crate) struct Dispatch {
     first_timer: watch::Sender<i64>,
     idle: Notify,
     changes: watch::Sender<()>,
-    /// Canceled once nothing more is handed out.
+    /// Canceled once nothing more is dispatched.
     pub(crate) ended: CancellationToken,
     epoch: String,
 }
@@ -178,7 +187,7 @@ impl Dispatch {
         self.timer_set(pending.first_timer.unwrap_or(i64::MAX));
     }
 
-    /// Opens a worker's stream over a hub; `window` is used where the worker names none.
+    /// Opens a worker's stream over a hub; `window` is used if the worker names none.
     pub(crate) fn open_stream(
         self: &Arc<Self>,
         hub: i64,
@@ -270,8 +279,8 @@ impl Dispatch {
         self.idle.notify_waiters();
     }
 
-    /// Gives an item back to its queue; the next holder gets the whole history. False
-    /// where nobody holds such a token.
+    /// Returns an item to its queue; the next holder gets the whole history. False
+    /// if the token is unknown.
     pub(crate) fn abandon(&self, hub: i64, token: &str, why: Why) -> bool {
         let given_back = self.lease(token).is_some_and(|lease| {
             let mut state = self.lock();
@@ -281,20 +290,20 @@ impl Dispatch {
         given_back
     }
 
-    /// Gives an item back that could not be turned into a message.
+    /// Returns an item that could not be turned into a message.
     pub(crate) fn give_back(&self, lease: u64) {
         self.lock().give_back(None, lease, Why::Unread);
     }
 
-    /// Records that an item goes out in a message of so many bytes.
+    /// Records the size of an item's message.
     pub(crate) fn sent(&self, lease: u64, bytes: usize) {
         if bytes >= setbacks::SUSPECT_BYTES {
             self.lock().sent(lease, bytes);
         }
     }
 
-    /// Gives an item, whose message has so many bytes and is too large for the stream
-    /// that has it, to another one. False where none takes it.
+    /// Gives an item whose message is too large for its stream to another one that
+    /// accepts this size. False if none does.
     pub(crate) fn pass_on(&self, lease: u64, bytes: usize) -> bool {
         self.lock().pass_on(lease, bytes)
     }
@@ -319,17 +328,17 @@ impl Dispatch {
         self.lock().outstanding(hub, instance_id)
     }
 
-    /// Every kind of work of every hub that has seen some.
+    /// Every kind of work of every hub that has had some.
     pub(crate) fn loads(&self) -> Vec<Load> {
         self.lock().loads()
     }
 
-    /// Work that nobody takes, of one task hub or of all.
+    /// Work that no worker accepts, of one task hub or of all.
     pub(crate) fn untaken(&self, hub: Option<i64>) -> Vec<Untaken> {
         self.lock().untaken(hub)
     }
 
-    /// The workers of a hub, the one that has been there longest first.
+    /// The workers of a hub, the longest connected one first.
     pub(crate) fn workers(&self, hub: i64) -> Vec<WorkerView> {
         self.lock().workers(hub)
     }
@@ -339,14 +348,14 @@ impl Dispatch {
         self.lock().worker_counts()
     }
 
-    /// Hands out nothing more.
+    /// Stops dispatching.
     pub(crate) fn close(&self) {
         self.lock().close();
         self.ended.cancel();
         self.idle.notify_waiters();
     }
 
-    /// Ends once no stream holds an item.
+    /// Returns once no stream holds an item.
     pub(crate) async fn drained(&self) {
         loop {
             let idle = self.idle.notified();
@@ -364,13 +373,13 @@ impl Dispatch {
         self.changes.subscribe()
     }
 
-    /// When an activity that waits for its rate may be handed out, in microseconds since
-    /// 1970; `i64::MAX` where none waits.
+    /// When an activity that waits for its rate limit may be dispatched, in microseconds since
+    /// 1970; `i64::MAX` if none waits.
     pub(crate) fn next_permit(&self) -> watch::Receiver<i64> {
         self.lock().next_permit.subscribe()
     }
 
-    /// Hands out what had to wait for its rate.
+    /// Dispatches what had to wait for its rate limit.
     pub(crate) fn permits_are_due(&self) {
         let mut state = self.lock();
         state.next_permit.send_replace(i64::MAX);
@@ -390,7 +399,7 @@ impl Dispatch {
         });
     }
 
-    /// Forgets the first timer, before the store is asked for the next one.
+    /// Clears the first timer, before the store is asked for the next one.
     pub(crate) fn reset_timer(&self) {
         self.first_timer.send_replace(i64::MAX);
     }

@@ -1,4 +1,4 @@
-//! Which activities may be handed out now, by the policies of their names, and when the
+//! Which activities may be dispatched now, by the policies of their names, and when the
 //! next one may.
 
 use std::collections::HashMap;
@@ -11,17 +11,17 @@ use super::Dispatch;
 use crate::clock::Clock;
 use crate::policy::{ActivityPolicy, Rate};
 
-/// By how much of its period's share a rate may be ahead: what it allows in this time.
+/// How far a rate may run ahead: by what it allows in this time.
 const AHEAD_US: i64 = 100_000;
 
-/// What an activity's policy says now.
+/// An activity policy's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It may be handed out; the higher number goes first.
+    /// It may be dispatched; higher numbers go first.
     Now(i32),
     /// Not before this time, in microseconds since 1970.
     NotBefore(i64),
-    /// Not before another one of its name has come back.
+    /// Not before another one of its name has ended.
     Full,
 }
 
@@ -29,12 +29,12 @@ pub(super) enum Turn {
 #[derive(Debug, Default)]
 struct Pace {
     held: usize,
-    /// When the rate has caught up with all that was handed out (the "theoretical arrival
+    /// When the rate has caught up with all that was dispatched (the "theoretical arrival
     /// time" of the generic cell rate algorithm), in microseconds since 1970.
     caught_up_us: i64,
 }
 
-/// The policies and how far each name has used what it may.
+/// The policies and how far each name has used its rate.
 #[derive(Debug, Default)]
 pub(super) struct Paces {
     policies: HashMap<String, ActivityPolicy>,
@@ -70,7 +70,7 @@ impl Paces {
             return Turn::Full;
         }
         if let Some(rate) = policy.rate {
-            // After a clock was set back, a name waits for its turn and no longer.
+            // If the clock was set back, a name waits for one period at most.
             let latest = now_us.saturating_add(ahead_us(rate) + interval_us(rate));
             pace.caught_up_us = pace.caught_up_us.min(latest);
             let earliest = pace.caught_up_us - ahead_us(rate);
@@ -81,7 +81,7 @@ impl Paces {
         Turn::Now(policy.priority)
     }
 
-    /// One of this name was handed out.
+    /// One of this name was dispatched.
     pub(super) fn took(&mut self, hub: i64, name: &str, now_us: i64) {
         let Some(policy) = self.policies.get(name) else {
             return;
@@ -98,7 +98,7 @@ impl Paces {
         self.paces.retain(|(each, _), _| *each != hub);
     }
 
-    /// One of this name came back. True where that may let another one go.
+    /// One of this name ended. True if another one may go now.
     pub(super) fn came_back(&mut self, hub: i64, name: &str) -> bool {
         let Some(pace) = self.paces.get_mut(&(hub, name.to_owned())) else {
             return false;
@@ -116,13 +116,13 @@ fn interval_us(rate: Rate) -> i64 {
     (period.min(i64::MAX / 4) / i64::from(rate.count.max(1))).max(1)
 }
 
-/// How far ahead of its time one may be handed out.
+/// How far ahead of its time one may be dispatched.
 fn ahead_us(rate: Rate) -> i64 {
     let interval = interval_us(rate);
     (AHEAD_US / interval - 1).max(0) * interval
 }
 
-/// Hands out what had to wait for its rate, as soon as it may.
+/// Dispatches what had to wait for its rate limit, as soon as possible.
 pub(crate) async fn run(dispatch: Arc<Dispatch>, clock: Arc<dyn Clock>, stop: CancellationToken) {
     let mut next = dispatch.next_permit();
     loop {
@@ -178,10 +178,10 @@ mod tests {
     }
 
     proptest! {
-        /// However eagerly one asks, no stretch of time sees more than its share and what
-        /// a tenth of a second allows; and whoever asks at the time that was named gets one.
+        /// However often it is asked, no period sees more than its share plus what
+        /// a tenth of a second allows; and a request at the named time succeeds.
         #[test]
-        fn a_rate_holds_over_every_stretch(
+        fn a_rate_holds_over_every_period(
             count in 1_u32..500,
             period_ms in 1_u64..5_000,
             steps in proptest::collection::vec(0_i64..400_000, 1..200),

@@ -1,4 +1,4 @@
-//! What waits to be given out: turns that are ready and activities.
+//! The queues of work to dispatch: ready turns and activities.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use prost::Message;
 use super::lanes::Lane;
 use super::setbacks::Item;
 use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, Slot, State, Sticky};
+use super::trace;
 use crate::metrics::Kind;
 use crate::store::{After, Header, PendingActivity, PendingInstance};
 
@@ -73,7 +74,7 @@ impl State {
         self.ready(key);
     }
 
-    /// A new execution begins with these events, ahead of what waits already.
+    /// A new execution begins with these events, ahead of those in its inbox.
     pub(super) fn renewed(
         &mut self,
         header: Arc<Header>,
@@ -85,7 +86,7 @@ impl State {
             return;
         }
         let key = header.key;
-        // Where nothing is known of the instance, all is read back.
+        // If the instance is not in memory, all is read back.
         let slot = self.slots.entry(key).or_insert_with(|| Slot {
             header: Arc::clone(&header),
             events: VecDeque::new(),
@@ -133,7 +134,7 @@ impl State {
             return;
         };
         slot.header = Arc::clone(&header);
-        // It has begun, if it had not before.
+        // It has begun now, if not before.
         slot.paused = false;
         let lease_id = slot.lease.take();
         self.setbacks.forget(Item::Turn(key));
@@ -144,7 +145,7 @@ impl State {
             } = &lease.held
                 && !slot.stored
             {
-                // What the worker left unconsumed comes first next time.
+                // Unconsumed events come first next time.
                 for (seq, event) in events.iter().rev().filter(|(seq, _)| *seq > through) {
                     self.buffered += event.encoded_len();
                     slot.events.push_front((*seq, event.clone()));
@@ -157,6 +158,7 @@ impl State {
             self.meter(lease.hub, Kind::Orchestration)
                 .completed(lease.since.elapsed());
             if let Some(id) = lease_id {
+                trace::completed(id, &lease);
                 self.applied.put(id, ());
                 // A worker holds an instance as its history was before a rewind.
                 if matches!(after, After::Ended | After::Rewound) {
@@ -226,7 +228,7 @@ impl State {
 
     // Assignment.
 
-    /// Assigns or queues the next turn of an instance, if it has one and none is out.
+    /// Assigns or queues the next turn of an instance, if it has one and no worker holds one.
     pub(super) fn ready(&mut self, key: i64) {
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
@@ -245,9 +247,15 @@ impl State {
         }) {
             Some(stream) => self.assign_turn(stream, key, Duration::ZERO),
             None => {
-                // From now on the kind is told of, also before anything is dispatched.
+                // From now on the kind is reported, even before anything is dispatched.
                 self.meter(header.hub, Kind::Orchestration);
                 slot_queued(&mut self.slots, key);
+                trace::queued(
+                    header.hub,
+                    Kind::Orchestration,
+                    &header.name,
+                    &header.instance_id,
+                );
                 let hub = self.hubs.entry(header.hub).or_default();
                 let lane = Lane::turn(&header.name, header.version.as_deref());
                 hub.turns.push(lane, waits, key);
@@ -261,7 +269,7 @@ impl State {
             return;
         }
         if self.paces.has(&item.lane.name) {
-            // Behind those of its name that wait already.
+            // Behind waiting ones of its name.
             self.queue_activity(hub, item);
             self.pump_activities_of(hub);
             return;
@@ -277,6 +285,7 @@ impl State {
 
     pub(super) fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
         self.meter(hub, Kind::Activity);
+        trace::activity_queued(hub, &item.lane, &item);
         let waits = self.setbacks.waits(Item::Activity(item.id));
         let queues = self.hubs.entry(hub).or_default();
         queues.activities.push(item.lane.clone(), waits, item);
@@ -306,7 +315,7 @@ impl State {
         }
     }
 
-    /// An activity is with no worker any more; others of its name may go now.
+    /// An activity left its worker; others of its name may go now.
     pub(super) fn activity_back(&mut self, lease: &Lease) {
         if let Held::Activity(item) = &lease.held
             && self.paces.came_back(lease.hub, &item.lane.name)

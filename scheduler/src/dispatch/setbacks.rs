@@ -1,9 +1,9 @@
-//! Items that came back uncompleted, and how long they are kept back.
+//! Items that were returned uncompleted, and how long they are delayed.
 //!
-//! An item that a worker gives back goes to another worker at once, and to the same one
-//! only after a delay that doubles each time: a worker that wants nothing of it would
-//! otherwise be given it a thousand times a second. An item that its stream did not
-//! survive, again and again, is kept from all of them in the same way, so that one
+//! An item that a worker returns goes to another worker at once, and to the same one
+//! only after a delay that doubles each time: a worker that rejects it would
+//! otherwise get it a thousand times a second. An item that its streams do not
+//! survive, again and again, is delayed for all of them in the same way, so that one
 //! message that a client cannot receive does not hold up everything else.
 
 use std::collections::HashMap;
@@ -17,16 +17,16 @@ use tokio_util::sync::CancellationToken;
 use super::Dispatch;
 use super::state::{Held, Lease, State};
 
-/// The delay after the first time that an item is given back.
+/// The delay after an item is returned for the first time.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 /// The longest delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(30);
-/// How often an item comes back before the log says so.
+/// How often an item is returned before that is logged.
 const TOLD_AT: u32 = 5;
 /// No client refuses messages smaller than this for their size.
 pub(super) const SUSPECT_BYTES: usize = 64 * 1024;
 
-/// An item of work, by the number of what it belongs to.
+/// A work item, by the number of what it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Item {
     Turn(i64),
@@ -44,14 +44,14 @@ impl Held {
     }
 }
 
-/// Why an item comes back.
+/// Why an item was returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
     /// The worker wants the whole history, or the entity's state.
     AsksAgain,
-    /// The worker gave it back.
+    /// The worker returned it.
     Abandoned,
-    /// The worker takes no message of that size, another one does.
+    /// The worker does not accept a message of that size, but another one does.
     TooLarge,
     /// Its stream ended.
     Lost,
@@ -61,19 +61,19 @@ pub(crate) enum Why {
     Unread,
 }
 
-/// From whom an item is kept until its delay is over. Part of its lane, so that items
-/// that wait for the same are found together, in the order in which they are due.
+/// The streams that an item is kept from until its delay is over. Part of its lane, so that items
+/// with equal delays are found together, in the order in which they are due.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct KeptBack {
-    /// Streams that gave it back.
+    /// Streams that returned it.
     from: Vec<u64>,
-    /// All streams are meant.
+    /// All streams.
     from_all: bool,
     level: u32,
 }
 
 impl KeptBack {
-    /// Whether a stream may have the item before the delay is over.
+    /// Whether a stream may get the item before the delay is over.
     pub(super) fn open_to(&self, stream: u64) -> bool {
         !self.from_all && !self.from.contains(&stream)
     }
@@ -83,11 +83,11 @@ impl KeptBack {
     }
 }
 
-/// What came of an item so far.
+/// An item's returns so far.
 #[derive(Debug)]
 struct Setback {
     since: Instant,
-    /// Streams that gave it back and are still there.
+    /// Streams that returned it and are still open.
     by: Vec<u64>,
     times: u32,
     strikes: u32,
@@ -95,7 +95,7 @@ struct Setback {
     waits: Option<(Arc<KeptBack>, Instant)>,
 }
 
-/// All items that came back and have not been completed since.
+/// All items that were returned and have not been completed since.
 #[derive(Debug)]
 pub(super) struct Setbacks {
     items: HashMap<Item, Setback>,
@@ -114,7 +114,7 @@ impl Default for Setbacks {
 /// How an item waits in its queue.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Waits {
-    /// Since when, where not only from now on.
+    /// Since when, if earlier than now.
     pub(super) since: Option<Instant>,
     pub(super) kept_back: Option<Arc<KeptBack>>,
     pub(super) due: Option<Instant>,
@@ -134,23 +134,30 @@ fn delay(level: u32) -> Duration {
 }
 
 impl Setbacks {
-    /// How an item that is to be handed out waits.
-    pub(super) fn waits(&self, item: Item) -> Waits {
+    /// How an item that is ready for dispatch waits.
+    pub(super) fn waits(&mut self, item: Item) -> Waits {
         if self.items.is_empty() {
             return Waits::default();
         }
-        let Some(setback) = self.items.get(&item) else {
+        let Some(setback) = self.items.get_mut(&item) else {
             return Waits::default();
         };
+        // A delay can end while the item is with another worker, or its instance is suspended:
+        // then the loop has come by without finding the item in a queue.
+        setback.waits.take_if(|(_, due)| *due <= Instant::now());
         let (kept_back, due) = setback.waits.clone().unzip();
+        let since = Some(setback.since);
+        if let Some(due) = due {
+            self.wake_at(due);
+        }
         Waits {
-            since: Some(setback.since),
+            since,
             kept_back,
             due,
         }
     }
 
-    /// Nothing is known of the item any more: it is done, or gone.
+    /// Forgets the item: it is done or removed.
     pub(super) fn forget(&mut self, item: Item) {
         if !self.items.is_empty() {
             self.items.remove(&item);
@@ -164,7 +171,7 @@ impl Setbacks {
         }
     }
 
-    /// Wakes the loop that hands out what has waited long enough.
+    /// Wakes the loop that dispatches delayed items.
     fn wake_at(&self, due: Instant) {
         self.next.send_if_modified(|next| {
             let sooner = next.is_none_or(|next| due < next);
@@ -177,7 +184,7 @@ impl Setbacks {
 }
 
 impl State {
-    /// Records that a lease's item comes back.
+    /// Records that a lease's item was returned.
     pub(super) fn set_back(&mut self, lease: &Lease, why: Why) {
         if matches!(why, Why::Lost | Why::Unread) {
             return;
@@ -205,7 +212,7 @@ impl State {
             if setback.strikes == 1 {
                 return;
             }
-            // Fewer tries, since each costs the worker all that it holds.
+            // Fewer attempts, since each costs the worker everything that it holds.
             setback.strikes + 3
         } else {
             setback.times += 1;
@@ -272,7 +279,7 @@ impl State {
         taken && self.give_back(None, id, Why::TooLarge)
     }
 
-    /// Hands out what has been kept back long enough.
+    /// Dispatches items whose delay is over.
     fn release(&mut self) {
         let now = Instant::now();
         self.setbacks.next.send_replace(None);
@@ -324,7 +331,7 @@ impl State {
     }
 }
 
-/// Hands out what was kept back, as soon as it may.
+/// Dispatches delayed items as soon as possible.
 pub(crate) async fn run(dispatch: Arc<Dispatch>, stop: CancellationToken) {
     let mut next = dispatch.lock().setbacks.next.subscribe();
     loop {
@@ -348,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_double_up_to_a_bound() {
+    fn delays_double_up_to_a_limit() {
         assert_eq!(delay(1), FIRST_DELAY);
         assert_eq!(delay(2), 2 * FIRST_DELAY);
         assert_eq!(delay(u32::MAX), LONGEST_DELAY);

@@ -31,7 +31,7 @@ pub(super) const APPLIED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 pub(super) const STICKY: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// How many bytes of events and requests wait in memory; beyond, they are read back from the store.
 pub(super) const BUFFER_BYTES: usize = 64 * 1024 * 1024;
-/// The largest window a worker gets, whatever it asks for.
+/// The largest window of a worker, whatever it requests.
 pub(super) const MAX_WINDOW: usize = 4096;
 
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub(super) struct Slot {
     pub(super) events: VecDeque<(i64, HistoryEvent)>,
     /// The events are in the store only.
     pub(super) stored: bool,
-    /// No worker is given a turn of it for now.
+    /// No worker gets a turn of it for now.
     pub(super) paused: bool,
     pub(super) last_seq: i64,
     pub(super) lease: Option<u64>,
@@ -72,10 +72,10 @@ pub(super) struct Lease {
     pub(super) stream: u64,
     pub(super) held: Held,
     pub(super) since: Instant,
-    /// What has come of a completion in chunks.
+    /// The chunks of a completion so far.
     pub(super) chunks: Option<Arc<Chunks>>,
     pub(super) completing: bool,
-    /// The size of a large message that it was sent in, else 0.
+    /// The size of its message if that was large, otherwise 0.
     pub(super) bytes: usize,
 }
 
@@ -83,11 +83,11 @@ pub(super) struct Lease {
 pub(super) struct Stream {
     pub(super) hub: i64,
     pub(super) sender: mpsc::Sender<Assignment>,
-    /// It can read a history besides the work item.
+    /// It can stream a history besides the work item.
     pub(super) streaming: bool,
-    /// It may be given a turn without the past that it holds itself.
+    /// It may get a turn without the history that it holds itself.
     pub(super) continues: bool,
-    /// The largest message that it takes.
+    /// The largest message that it accepts.
     pub(super) max_bytes: usize,
     pub(super) filters: Filters,
     pub(super) caller: Caller,
@@ -192,7 +192,7 @@ impl State {
         self.meters.entry((hub, kind)).or_default()
     }
 
-    /// Every kind of work of every hub that has seen some, in order.
+    /// Every kind of work of every hub that has had some, in order.
     pub(super) fn loads(&self) -> Vec<Load> {
         let mut held: HashMap<(i64, Kind), usize> = HashMap::new();
         for lease in self.leases.values() {
@@ -226,7 +226,7 @@ impl State {
             .collect()
     }
 
-    /// The workers of a hub, the one that has been there longest first.
+    /// The workers of a hub, the longest connected one first.
     pub(super) fn workers(&self, hub: i64) -> Vec<WorkerView> {
         let mut streams: Vec<(&u64, &Stream)> =
             self.streams.iter().filter(|(_, s)| s.hub == hub).collect();

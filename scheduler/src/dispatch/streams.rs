@@ -13,6 +13,7 @@ use super::lanes::Filters;
 use super::pace::Turn;
 use super::setbacks::{SUSPECT_BYTES, Why};
 use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream};
+use super::trace;
 use super::workers::Caller;
 use super::{Assignment, Events, turn_start};
 use crate::metrics::Kind;
@@ -76,20 +77,19 @@ impl State {
             .entry((header.hub, Kind::Orchestration))
             .or_default()
             .dispatched(waited);
-        self.leases.insert(
-            lease,
-            Lease {
-                hub: header.hub,
-                stream: stream_id,
-                held,
-                since: Instant::now(),
-                chunks: None,
-                completing: false,
-                bytes: 0,
-            },
-        );
-        // The channel has room for the whole window; it only fails for a stream that
-        // is ending, which gives its leases back itself.
+        let given = Lease {
+            hub: header.hub,
+            stream: stream_id,
+            held,
+            since: Instant::now(),
+            chunks: None,
+            completing: false,
+            bytes: 0,
+        };
+        trace::handed_out(lease, &given, waited);
+        self.leases.insert(lease, given);
+        // The channel has room for the whole window; sending only fails for a stream that
+        // is ending, which returns its leases itself.
         let _ = stream.sender.try_send(Assignment::Turn {
             lease,
             header,
@@ -99,7 +99,7 @@ impl State {
         });
     }
 
-    /// Counts a waiting activity's request out of what waits in memory.
+    /// Subtracts a waiting activity's request from the bytes in memory.
     pub(super) fn unbuffer(&mut self, item: &ActivityItem) {
         let size = item
             .request
@@ -134,18 +134,17 @@ impl State {
             .entry((hub, Kind::Activity))
             .or_default()
             .dispatched(waited);
-        self.leases.insert(
-            lease,
-            Lease {
-                hub,
-                stream: stream_id,
-                held: Held::Activity(item),
-                since: Instant::now(),
-                chunks: None,
-                completing: false,
-                bytes: 0,
-            },
-        );
+        let given = Lease {
+            hub,
+            stream: stream_id,
+            held: Held::Activity(item),
+            since: Instant::now(),
+            chunks: None,
+            completing: false,
+            bytes: 0,
+        };
+        trace::handed_out(lease, &given, waited);
+        self.leases.insert(lease, given);
         let _ = stream.sender.try_send(assignment);
     }
 
@@ -253,7 +252,7 @@ impl State {
             .contains(&(WorkerCapability::HistoryStreaming as i32));
         let filters = Filters::of(request);
         if self.gone.hub(hub) {
-            // The channel's sender goes with this call, and so does the stream.
+            // The channel's sender is dropped with this call, which ends the stream.
             return (id, assignments);
         }
         let since = self.clock.now();
@@ -289,8 +288,8 @@ impl State {
             .map(|(lease, _)| *lease)
             .collect();
         held.sort_unstable();
-        // A client that cannot receive a message ends its stream. Which one it was, nobody
-        // says: the largest one is the likeliest, and goes to the end of the queue.
+        // A client that cannot receive a message ends its stream, without naming the
+        // message: the largest one is the likeliest, and goes to the end of the queue.
         let suspect = held
             .iter()
             .filter_map(|id| self.leases.get(id).map(|lease| (lease.bytes, *id)))

@@ -24,7 +24,7 @@ pub(crate) async fn run(
 ) {
     let mut first = dispatch.first_timer();
     loop {
-        // A time before 1970, however far, is simply due.
+        // A time before 1970 is simply due.
         let due = DateTime::<Utc>::from_timestamp_micros((*first.borrow_and_update()).max(0))
             .unwrap_or(DateTime::<Utc>::MAX_UTC);
         if clock.now() < due {
@@ -35,7 +35,7 @@ pub(crate) async fn run(
             }
             continue;
         }
-        // A timer that is set while this runs lowers the time again on its own.
+        // A timer that is set in the meantime lowers the time again.
         dispatch.reset_timer();
         match store.writer.write(|tx| tx.fire_due(LIMIT)).await {
             Ok(next) => dispatch.next_timer(next),

@@ -1,4 +1,4 @@
-//! Work that waits although workers have room: nobody takes it.
+//! Work that waits although workers have room, because none accepts it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use super::lanes::Lane;
 use super::state::{State, Stream};
 use crate::metrics::Kind;
 
-/// How long work waits before the log says that nobody takes it: workers need a moment
+/// How long work waits before the log says that no worker accepts it: workers need a moment
 /// to start.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often that is looked for.
+/// How often this is checked.
 const EVERY: Duration = Duration::from_secs(1);
-/// How many kinds of work one look tells of at most.
+/// The most kinds of work that one check reports.
 const TOLD_AT_ONCE: usize = 20;
 
-/// Why nobody takes it.
+/// Why no worker accepts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     NoWorker,
@@ -44,7 +44,7 @@ impl Reason {
     }
 }
 
-/// Items of one name that nobody takes.
+/// Items of one name that no worker accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Untaken {
     pub(crate) hub: i64,
@@ -60,7 +60,7 @@ pub(crate) struct Untaken {
 type Key = (i64, Kind, String, Option<String>, Reason);
 
 impl State {
-    /// Work that nobody takes, of one task hub or of all.
+    /// Work that no worker accepts, of one task hub or of all.
     pub(super) fn untaken(&self, only: Option<i64>) -> Vec<Untaken> {
         let now = Instant::now();
         let mut found: BTreeMap<Key, (usize, Instant)> = BTreeMap::new();
@@ -113,7 +113,7 @@ impl State {
     }
 }
 
-/// Why none of the streams takes what is in a lane; `None` where one does, when it has room.
+/// Why no stream accepts what is in a lane; `None` if one does once it has room.
 fn reason(
     lane: &Lane,
     streams: &[(u64, &Stream)],
@@ -138,7 +138,7 @@ fn reason(
         .then_some(Reason::GivenBack)
 }
 
-/// Says in the log, once each, what nobody takes.
+/// Logs, once each, what no worker accepts.
 pub(crate) async fn run(dispatch: Arc<Dispatch>, stop: CancellationToken) {
     let mut told: BTreeSet<Key> = BTreeSet::new();
     loop {

@@ -7,13 +7,13 @@ use tokio::sync::Notify;
 
 type Key = (i64, String);
 
-/// Who waits for which instance. Holds an entry only while someone waits.
+/// The callers that wait for each instance. Holds an entry only while one waits.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     waiting: Mutex<HashMap<Key, Arc<Notify>>>,
 }
 
-/// A registration; dropping the last one of an instance forgets the instance.
+/// A registration; dropping an instance's last one removes its entry.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     waiters: Arc<Waiters>,
@@ -33,7 +33,7 @@ impl Waiters {
         }
     }
 
-    /// Wakes everyone who waits for an instance of a task hub.
+    /// Wakes all callers that wait for an instance of a task hub.
     pub(crate) fn notify_hub(&self, hub: i64) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, changed) in waiting.iter().filter(|((each, _), _)| *each == hub) {

@@ -1,21 +1,21 @@
-//! Who is connected, for those who look after the scheduler.
+//! The connected workers, for operators.
 
 use chrono::{DateTime, Utc};
 
-/// The longest text that is kept of what a worker says about itself, in bytes.
+/// The longest text about a worker that is kept, in bytes.
 const MAX_TEXT: usize = 200;
 
 /// The header by which a worker announces our extension of the protocol.
 const CONTINUATION_HEADER: &str = "history-continuation";
 
-/// What a worker says about itself in the headers of its stream.
+/// How a worker identifies itself in the headers of its stream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
     /// The header `workerid`; some SDKs send none.
     pub(crate) worker_id: Option<String>,
     /// The header `x-user-agent`, else `user-agent`.
     pub(crate) agent: Option<String>,
-    /// The header `history-continuation: v1`: it knows turns that come without the past
+    /// The header `history-continuation: v1`: it accepts turns without the history,
     /// because it holds the orchestration itself.
     pub(crate) continues: bool,
 }
@@ -40,7 +40,7 @@ impl Caller {
 pub(crate) struct Share {
     pub(crate) held: usize,
     pub(crate) window: usize,
-    /// The names that the worker takes; none means all.
+    /// The names that the worker accepts; none means all.
     pub(crate) names: Option<Vec<String>>,
 }
 

@@ -1,5 +1,5 @@
-//! What workers answer, held to the limits. A part over its limit fails the orchestration
-//! or the operation, because refusing the completion would only bring the same item again.
+//! Limits on workers' completions. A part over its limit fails the orchestration
+//! or the operation, because refusing the completion would only redeliver the same item.
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::operation_action::OperationActionType;
@@ -16,7 +16,7 @@ use prost::Message as _;
 use super::sizes::{Lengths, TooLong};
 use crate::store::EntityBatch;
 
-/// Makes a turn with a part over its limit one that fails the orchestration.
+/// Turns a completion with a part over its limit into one that fails the orchestration.
 pub(super) fn bound_turn(response: &mut OrchestratorResponse, limit: usize) {
     let trace = response.orchestration_trace_context.as_ref();
     let span = trace.and_then(|trace| trace.span_id.as_deref());
@@ -129,7 +129,7 @@ fn too_long(action: &Action, limit: usize) -> Option<TooLong> {
     .first()
 }
 
-/// Makes an entity's batch with a part over its limit one whose operations failed and
+/// Turns an entity's batch with a part over its limit into one whose operations failed and
 /// that keeps the old state.
 pub(super) fn bound_batch(result: &mut EntityBatchResult, batch: &EntityBatch, limit: usize) {
     let lengths = Lengths::default().payload("entity's state", result.entity_state.as_ref(), limit);

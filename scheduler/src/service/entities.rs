@@ -1,4 +1,4 @@
-//! Entities: signal, look, query, clean; their batches to and from workers.
+//! Entities: signal, get, query, clean; their batches to and from workers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ use crate::store::{self, EntityFilter, EntityHeader, StoreError, micros, timesta
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
-/// How many entities one call of CleanEntityStorage looks at.
+/// How many entities one call of CleanEntityStorage examines.
 const SWEEP: usize = 500;
-/// The header by which a worker asks for the older form of entity work items.
+/// The header by which a worker requests the older form of entity work items.
 const FORM_HEADER: &str = "entity-requests";
 /// Where some workers put the token of a batch in the older form.
 const TOKEN_HEADER: &str = "entity-completion-token";
@@ -44,7 +44,7 @@ pub(super) enum EntityForm {
 }
 
 impl EntityForm {
-    /// What the stream's headers ask for. The protocol's capabilities have no value for
+    /// The form that the stream's headers request. The protocol's capabilities have no value for
     /// it, and every official worker understands the newer form.
     pub(super) fn of(headers: &MetadataMap) -> Result<Self, Status> {
         match headers.get(FORM_HEADER).map(|value| value.to_str()) {
@@ -199,7 +199,7 @@ impl Service {
         })
     }
 
-    /// Reads an entity's next batch and writes it in the form that the worker takes.
+    /// Reads an entity's next batch and writes it in the form that the worker accepts.
     pub(super) async fn fill_entity(
         &self,
         lease: u64,
@@ -280,7 +280,7 @@ impl Service {
         .await
     }
 
-    /// Fails the first operation of a batch that no worker can receive with the state.
+    /// Fails the first operation of a batch that is too large for every worker together with the state.
     pub(super) async fn fail_operation(
         &self,
         claimed: ClaimedEntity,

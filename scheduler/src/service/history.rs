@@ -8,7 +8,7 @@ use tonic::{Request, Status};
 use super::{Answers, Service, status};
 use crate::store::{self, StoreError};
 
-/// The size of one chunk, about.
+/// The approximate size of one chunk.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 impl Service {
@@ -70,8 +70,8 @@ impl Service {
     }
 }
 
-/// Events in pieces of about [`CHUNK_BYTES`]. A turn that asked for much is more than
-/// clients take in one message, and a single event never is.
+/// Events in pieces of about [`CHUNK_BYTES`]. A large turn is more than
+/// clients accept in one message, but a single event never is.
 fn chunked(events: Vec<HistoryEvent>) -> impl Iterator<Item = HistoryChunk> {
     let mut events = events.into_iter().peekable();
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! Task hubs: which one a call means, making and deleting them.
+//! Task hubs: which one a call names, creating and deleting them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
@@ -18,11 +18,11 @@ const CLEAR_STEP: u32 = 200;
 /// How many names are kept; others are looked up each time.
 const MOST_KNOWN: usize = 4096;
 
-/// The numbers of the task hubs that have been named so far.
+/// The numbers of the task hubs that were named so far.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     ids: HashMap<String, i64>,
-    /// Deleted ones, so that a look-up that raced with the deletion is not kept.
+    /// Deleted ones, so that a lookup that raced with the deletion is not kept.
     gone: HashSet<i64>,
 }
 
@@ -42,7 +42,7 @@ impl Known {
 
 impl Service {
     /// The task hub that the request names in its `taskhub` header, or the default one;
-    /// where it is new, it is made if that is allowed.
+    /// a new one is created if that is allowed.
     pub(super) async fn hub<T>(&self, request: &Request<T>) -> Result<i64, Status> {
         let name = self.hub_name(request)?;
         self.hub_called(name, self.config.dynamic_task_hubs).await
@@ -123,8 +123,8 @@ impl Service {
         Ok(DeleteTaskHubResponse {})
     }
 
-    /// Runs `work`, which deletes a hub, and removes what was in it. In a task of its
-    /// own: a caller that goes away doesn't leave the rest until the next start.
+    /// Runs `work`, which deletes a hub, and removes its content. In a task of its
+    /// own: a caller that disconnects does not leave the rest until the next start.
     async fn replacing<F>(&self, work: F) -> Result<(), Status>
     where
         F: FnMut(&mut crate::store::Tx<'_>) -> Result<Option<i64>, StoreError> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Instances: start, restart, look, wait, tell, purge.
+//! Instances: start, restart, get, wait, signal, purge.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::{Service, check_instance_id, invalid, status};
 use crate::store::{self, PurgeFilter, Start, StateFilter, micros};
 
 const MAX_BATCH: usize = 500;
-/// How many instances one transaction of a filter purge looks at.
+/// How many instances one transaction of a filter purge examines.
 const PURGE_STEP: usize = 200;
 
 impl Service {
@@ -105,7 +105,7 @@ impl Service {
         Ok(RestartInstanceResponse { instance_id })
     }
 
-    /// Sets a failed instance going again from before its failures.
+    /// Rewinds a failed instance to before its failures.
     pub(super) async fn rewind(
         &self,
         request: Request<RewindInstanceRequest>,
@@ -134,7 +134,7 @@ impl Service {
             .read(move |conn| {
                 let found = store::state(conn, hub, &id, payloads)?;
                 if found.is_none() {
-                    // What is there belongs to a hub that is.
+                    // An existing instance belongs to an existing hub.
                     store::check_hub(conn, hub)?;
                 }
                 Ok(found)
@@ -167,8 +167,8 @@ impl Service {
     }
 
     /// Waits until `done` holds for the status. Woken by commits; never polls. An instance
-    /// that does not exist yet is waited for too: a client may ask for a child right after
-    /// it started the parent. One that goes while it is waited for is missing.
+    /// that does not exist yet is waited for too: a client may wait for a child right after
+    /// it started the parent. One that is removed in the meantime is missing.
     pub(super) async fn wait(
         &self,
         request: Request<GetInstanceRequest>,
@@ -201,7 +201,7 @@ impl Service {
                         }
                     }
                     None if seen => return Err(status(store::StoreError::NotFound(id.clone()))),
-                    // What no instance can be called is not waited for.
+                    // An invalid instance id is not waited for.
                     None => check_instance_id(&id)?,
                 }
                 changed.await;
@@ -215,7 +215,7 @@ impl Service {
         }
     }
 
-    /// Sends an event to a live instance; an ended one lets it drop.
+    /// Sends an event to a live instance; a finished one drops it.
     pub(super) async fn tell<T>(
         &self,
         request: &Request<T>,
@@ -345,8 +345,8 @@ impl Service {
     }
 }
 
-/// Takes out of a state what is left out with inputs and outputs, as .NET's client says
-/// and its own server does.
+/// Removes from a state what is omitted along with inputs and outputs, as .NET's client documents
+/// and its server does.
 pub(super) fn bare(state: &mut OrchestrationState) {
     state.custom_status = None;
     state.failure_details = None;
@@ -356,12 +356,12 @@ fn batch_too_long() -> Status {
     invalid("a batch can have at most 500 instance ids; send several")
 }
 
-/// Whether a worker has taken the instance up.
+/// Whether a worker has started the instance.
 pub(super) fn has_started(status: OrchestrationStatus) -> bool {
     status != OrchestrationStatus::Pending
 }
 
-/// Whether the instance has ended.
+/// Whether the instance has finished.
 pub(super) fn has_ended(status: OrchestrationStatus) -> bool {
     is_terminal(status)
 }

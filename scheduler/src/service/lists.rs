@@ -48,7 +48,7 @@ impl Service {
         takes.fits(answer)
     }
 
-    /// Ended instances in order of their completion.
+    /// Finished instances in order of their completion.
     pub(super) async fn list(
         &self,
         request: Request<ListInstanceIdsRequest>,
@@ -71,7 +71,7 @@ impl Service {
             .read(move |conn| {
                 if let Some(cursor) = &cursor {
                     // Clients that want to continue after the last page, which has no
-                    // cursor, name the last instance that they were given.
+                    // cursor, name the last instance that they received.
                     filter.after = match read_cursor(cursor) {
                         None => store::completion_of(conn, hub, cursor)?,
                         after => after,
@@ -104,7 +104,7 @@ fn read_place(text: &str) -> Option<Place> {
     })
 }
 
-/// Begins with what no instance's id begins with, so that the two can be distinguished.
+/// Its prefix is one that no instance id has, so that the two can be distinguished.
 fn write_cursor(cursor: &ListCursor) -> String {
     format!("@{}|{}", cursor.completed_us, cursor.id)
 }

@@ -28,7 +28,7 @@ pub(crate) use status::status;
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// How many instances a page has when the caller names no number, and at most.
+/// The default and the largest number of instances on a page.
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
 
@@ -81,7 +81,7 @@ fn check_instance_id(id: &str) -> Result<(), Status> {
     Ok(())
 }
 
-/// The size of a page; 0 and less ask for the default.
+/// The size of a page; 0 and less mean the default.
 fn page_size(asked: i32) -> usize {
     match usize::try_from(asked) {
         Ok(0) | Err(_) => DEFAULT_PAGE,

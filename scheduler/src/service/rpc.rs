@@ -1,4 +1,4 @@
-//! The generated trait, each method in one line: what is done and what is refused.
+//! The generated trait, each method in one line: what is supported and what is refused.
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarService;

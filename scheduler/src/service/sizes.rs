@@ -1,4 +1,4 @@
-//! What fits into one message, and how long names and the like may be.
+//! Limits on messages, names and other parts.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use tonic::{Code, Status};
 use super::invalid;
 use crate::limits::MAX_MESSAGE;
 
-/// The header by which a client or worker says how large a message it takes.
+/// The header by which a client or worker declares the largest message that it accepts.
 const MAX_RECEIVE_HEADER: &str = "max-receive-bytes";
 /// The smallest such message.
 const MIN_RECEIVE: usize = 64 * 1024;
@@ -20,14 +20,14 @@ const MAX_NAME: usize = 1024;
 const MAX_VERSION: usize = 256;
 /// The longest other id, such as an execution's, in bytes.
 const MAX_OTHER_ID: usize = 1024;
-/// How much an instance's tags may have in all, in bytes.
+/// The largest total size of an instance's tags, in bytes.
 const MAX_TAGS: usize = 32 * 1024;
-/// How much the ids of the entities that one request locks may have in all, in bytes.
+/// The largest total size of the entity ids of one lock request, in bytes.
 const MAX_LOCK_SET: usize = 64 * 1024;
-/// How much what is being traced may have, in bytes.
+/// The largest trace context, in bytes.
 const MAX_TRACE: usize = 8 * 1024;
 
-/// The failure for the maker of a payload that is too large.
+/// The failure for the sender of a payload that is too large.
 pub(super) fn too_large(what: &str, size: usize, limit: usize) -> TaskFailureDetails {
     TaskFailureDetails {
         error_type: "PayloadTooLarge".to_owned(),
@@ -57,10 +57,10 @@ pub(super) fn item_too_large(what: &str, size: usize, limit: usize) -> TaskFailu
     }
 }
 
-/// How large a message the caller takes.
+/// The largest message that the caller accepts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Takes {
-    /// What it says itself.
+    /// The limit that it declares.
     said: Option<usize>,
     common: usize,
 }
@@ -86,20 +86,20 @@ impl Takes {
         Ok(Self { said, common })
     }
 
-    /// The largest message that may be sent unasked: as the caller says, else as most take.
+    /// The largest message that may be sent: the declared limit, otherwise the usual default.
     pub(super) fn bytes(self) -> usize {
         self.said.unwrap_or(self.common)
     }
 
-    /// How many bytes of instances or entities a page has. Less than a message, so that
-    /// what stands around them fits too.
+    /// The most bytes of instances or entities on a page. Less than a message, so that
+    /// the framing fits too.
     pub(super) fn page(self) -> usize {
         let most = self.bytes();
         most - most / 64
     }
 
-    /// Refuses an answer that the caller cannot receive. One that did not say what it
-    /// takes may have raised its limit, and has an error of its own otherwise.
+    /// Refuses an answer that the caller cannot receive. A caller that did not declare its
+    /// limit may have raised it, and otherwise gets an error of its own.
     pub(super) fn fits<T: Message>(self, answer: T) -> Result<T, Status> {
         let (size, limit) = (answer.encoded_len(), self.said.unwrap_or(MAX_MESSAGE));
         if size <= limit {
@@ -116,18 +116,18 @@ impl Takes {
     }
 }
 
-/// What is too long, by name, size and limit.
+/// A part that is too long, with its name, size and limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TooLong {
     pub(super) what: String,
     pub(super) size: usize,
     pub(super) limit: usize,
-    /// A payload, and no name or the like.
+    /// A payload, rather than a name or the like.
     payload: bool,
 }
 
 impl TooLong {
-    /// How an orchestration or an operation fails for it.
+    /// The failure of an orchestration or operation for it.
     pub(super) fn failure(&self) -> TaskFailureDetails {
         if self.payload {
             return too_large(&self.what, self.size, self.limit);
@@ -221,7 +221,7 @@ impl Lengths {
         self.0
     }
 
-    /// For a client's request.
+    /// The error for a client's request.
     pub(super) fn check(self) -> Result<(), Status> {
         match self.0 {
             Some(long) => Err(long.status()),

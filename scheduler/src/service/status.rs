@@ -1,5 +1,5 @@
-//! One table from what can go wrong to gRPC status codes, with the machine-readable
-//! reason beside the code (`google.rpc.ErrorInfo`) that some SDKs tell errors apart by.
+//! One table from errors to gRPC status codes, with the machine-readable
+//! reason beside the code (`google.rpc.ErrorInfo`) by which some SDKs distinguish errors.
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -41,7 +41,7 @@ pub(crate) fn status(error: StoreError) -> Status {
     }
 }
 
-/// A request that says something wrong.
+/// The error for an invalid request.
 pub(super) fn invalid(message: impl Into<String>) -> Status {
     because(Code::InvalidArgument, "INVALID_ARGUMENT", message)
 }

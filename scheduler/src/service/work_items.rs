@@ -1,4 +1,4 @@
-//! The worker's side: the stream of work items, completions, abandons.
+//! The worker's RPCs: the stream of work items, completions, abandons.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
 const CONTINUES_FROM: &str = "durabletask.continuesFrom";
 /// The most history that is sent inside a work item to a worker that can also stream it.
 const INLINE_BYTES: usize = 1024 * 1024;
-/// What a work item has around what it is made of: the token, lengths, flags.
+/// The framing of a work item: the token, lengths, flags.
 const ENVELOPE: usize = 1024;
 /// How many items of one stream are prepared at once.
 const PREPARED: usize = 16;
@@ -45,7 +45,7 @@ async fn no_longer_good(access: &Access, pass: Option<Pass>) {
     }
 }
 
-/// What a stream's worker takes.
+/// What a stream's worker accepts.
 #[derive(Clone, Copy)]
 struct Intake {
     hub: i64,
@@ -54,12 +54,12 @@ struct Intake {
     max_bytes: usize,
 }
 
-/// What became of an assignment.
+/// The result of preparing an assignment.
 enum Filled {
     Request(Box<work_item::Request>),
     /// There is nothing left to do.
     Gone,
-    /// The history does not fit, and the worker cannot stream it: the bytes of all.
+    /// The history does not fit, and the worker cannot stream it: its size in bytes.
     History(usize),
 }
 
@@ -87,7 +87,7 @@ impl Service {
         let (handle, assignments) = self
             .dispatch
             .open_stream(hub, &request, window, max_bytes, caller);
-        tracing::info!(task_hub = hub, "worker stream opened");
+        tracing::info!(task_hub = hub, stream = handle.id(), "worker stream opened");
         let service = self.clone();
         // The dispatcher closes the channel when the task hub is deleted.
         let over = CancellationToken::new();
@@ -153,7 +153,7 @@ impl Service {
         Ok(Box::pin(answers))
     }
 
-    /// Makes a work item of an assignment, reading what is not in memory. One that the
+    /// Turns an assignment into a work item, reading what is not in memory. One that the
     /// stream's worker cannot receive goes to another one, or fails with the reason.
     async fn prepare(&self, assignment: Assignment, takes: Intake) -> Option<WorkItem> {
         let lease = match &assignment {
@@ -197,7 +197,7 @@ impl Service {
         }
     }
 
-    /// What is to become of an item that its worker cannot receive.
+    /// Decides what to do with an item that its worker cannot receive.
     async fn refuse(&self, lease: u64, what: &str, size: usize, takes: Intake) {
         if self.dispatch.pass_on(lease, size) {
             return;
@@ -288,7 +288,7 @@ impl Service {
             instance_id: header.instance_id.clone(),
             execution_id: Some(header.execution_id.clone()),
             orchestration_trace_context: header.span.clone(),
-            // Its presence tells the worker that there are entities here.
+            // Its presence tells the worker that entities are supported.
             entity_parameters: Some(OrchestratorEntityParameters {
                 entity_message_reorder_window: Some(prost_types::Duration::default()),
             }),
@@ -379,7 +379,7 @@ impl Service {
             .await
     }
 
-    /// A turn of which so many inbox entries were consumed.
+    /// A turn that consumed this many inbox entries.
     fn finished(
         &self,
         claimed: ClaimedTurn,
@@ -448,7 +448,7 @@ impl Service {
     }
 
     /// Writes a claimed completion and settles the claim. In a task of its own, which
-    /// ends with the write: a caller that goes away must not leave the claim open.
+    /// ends with the write: a caller that disconnects must not leave the claim open.
     pub(super) async fn commit<F>(
         &self,
         lease: u64,
@@ -472,7 +472,7 @@ impl Service {
             .await
             .map_err(|_| Status::internal("the completion's task ended early; retry"))?;
         match outcome {
-            // Taken back while this was on its way.
+            // Taken back while this was in transit.
             Ok(()) | Err(StoreError::WorkItemGone) => Ok(CompleteTaskResponse {}),
             Err(error) => Err(status(error)),
         }
@@ -501,8 +501,8 @@ fn chunk_answer(added: Added) -> Result<CompleteTaskResponse, Status> {
     }
 }
 
-/// What an inbox has for the orchestration. A stored `OrchestratorStarted` only wakes
-/// it: the turn that this brings about begins with one anyway.
+/// The inbox's events for the orchestration. A stored `OrchestratorStarted` only wakes
+/// it: the turn that this causes begins with one anyway.
 fn news(events: &[(i64, HistoryEvent)]) -> impl Iterator<Item = &(i64, HistoryEvent)> {
     events.iter().filter(|(_, event)| is_news(event))
 }
@@ -512,7 +512,7 @@ fn is_news(event: &HistoryEvent) -> bool {
 }
 
 /// How many of a turn's inbox entries the worker has consumed, given the number of
-/// orchestration events that it says it has; all without one.
+/// orchestration events that it reports; all if it reports none.
 fn consumed(events: &[(i64, HistoryEvent)], processed: Option<i32>) -> usize {
     let Some(mut left) = processed.and_then(|count| usize::try_from(count).ok()) else {
         return events.len();

@@ -1,4 +1,4 @@
-//! Activities that wait to be run or run now.
+//! Activities that are waiting or running.
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Records an activity's end and tells its orchestration. The row is there exactly
-    /// once, so a second answer is refused; an ended or newer execution lets it drop.
+    /// Records an activity's end and notifies its orchestration. The row exists exactly
+    /// once, so a second answer is refused; a finished or newer execution drops it.
     pub(crate) fn complete_activity(
         &mut self,
         id: i64,

@@ -1,7 +1,7 @@
-//! Lists of instances for people: narrowed, sorted, a page at a time.
+//! Lists of instances for people: filtered, sorted, a page at a time.
 //!
-//! Every order follows an index, and a page continues after the last row of the one
-//! before, so the thousandth page costs what the first one does.
+//! Every order follows an index, and a page continues after the last row of the previous
+//! one, so the thousandth page costs as much as the first.
 
 use durabletask_proto::OrchestrationState;
 use rusqlite::Connection;
@@ -10,23 +10,23 @@ use rusqlite::types::Value;
 use super::StoreError;
 use super::query::{read_state, select};
 
-/// What a list is narrowed to; all conditions hold at once.
+/// A list's filter; all conditions apply.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Narrow {
     pub(crate) statuses: Vec<i32>,
-    /// The whole name of the orchestration.
+    /// The full name of the orchestration.
     pub(crate) name: Option<String>,
     pub(crate) id_prefix: Option<String>,
     pub(crate) created_from_us: Option<i64>,
     /// Exclusive.
     pub(crate) created_to_us: Option<i64>,
-    /// A tag, and its value if only that one will do.
+    /// A tag, and optionally its value.
     pub(crate) tag: Option<(String, Option<String>)>,
     /// Only instances with this parent.
     pub(crate) parent: Option<i64>,
 }
 
-/// What a list is sorted by.
+/// A list's sort order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Sort {
     /// The time of creation.
@@ -38,7 +38,7 @@ pub(crate) enum Sort {
     Name,
 }
 
-/// Where a page begins: after the row with these values.
+/// A page's start: after the row with these values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     pub(crate) values: Vec<CursorValue>,
@@ -85,8 +85,8 @@ pub(crate) fn browse(
         .map(|column| format!("{column} {direction}"))
         .collect();
     let order = order.join(", ");
-    // Each status has its own stretch of the index, in order: the page is within the first
-    // rows of all stretches.
+    // Each status has its own range of the index, in order: the page is within the first
+    // rows of all ranges.
     let by_status = narrow.statuses.len() > 1 && index(narrow, sort) == BY_CREATION;
     let stretches: Vec<Narrow> = match by_status {
         true => narrow
@@ -151,7 +151,7 @@ pub(crate) fn browse(
     })
 }
 
-/// Only what comes after the page before.
+/// Only what comes after the previous page.
 fn beyond(
     sort: Sort,
     descending: bool,
@@ -175,7 +175,7 @@ fn beyond(
 /// All instances of a hub in order of creation.
 const BY_CREATION: &str = "INDEXED BY instances_by_created";
 
-/// The index that a list walks. SQLite has no statistics here and would guess.
+/// The index that a list uses. SQLite has no statistics here and would guess.
 fn index(narrow: &Narrow, sort: Sort) -> &'static str {
     if narrow.parent.is_some() {
         return "INDEXED BY instances_by_parent";
@@ -246,7 +246,7 @@ fn conditions_of(hub: i64, narrow: &Narrow, conditions: &mut Vec<String>, values
     }
 }
 
-/// The first text after all that begin with `prefix`, if there is one.
+/// The first text after all texts that begin with `prefix`, if there is one.
 fn after_prefix(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {

@@ -1,8 +1,8 @@
 //! Entities: their queues, their locks, and the batches that change them.
 //!
-//! Between transactions it holds that no lock request is at the head of an unlocked
-//! entity's queue: every change to a queue also settles it, so that a worker only ever has
-//! to be found for operations.
+//! Invariant between transactions: no lock request is at the head of an unlocked
+//! entity's queue: every change to a queue also settles it, so that a worker is
+//! needed only for operations.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::instances::{Start, micros, timestamp};
 use super::writer::Tx;
 use super::{Note, StoreError};
 
-/// What dispatch must know of an entity to find a worker for it.
+/// What dispatch needs to know of an entity to find a worker for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EntityHeader {
     pub(crate) hub: i64,
@@ -89,7 +89,7 @@ pub(super) fn runnable(conn: &Connection) -> rusqlite::Result<Vec<EntityHeader>>
 }
 
 impl Tx<'_> {
-    /// Sends messages to entities, and what follows from them, until none is left.
+    /// Sends messages to entities, and those that follow from them, until none is left.
     pub(crate) fn entity_messages(
         &mut self,
         hub: i64,
@@ -106,7 +106,7 @@ impl Tx<'_> {
                     instance_id,
                 } => self.unlock(hub, &entity_id, &critical_section_id, &instance_id)?,
             };
-            // A request goes its whole way through its entities before anything else moves.
+            // A request passes through all its entities before anything else moves.
             if let Some(next) = next {
                 open.push_front(next);
             }
@@ -131,9 +131,9 @@ impl Tx<'_> {
         self.settle_entity(entity)
     }
 
-    /// Makes the answer of a call that an earlier execution of its caller made, and that
-    /// still waits or runs, go to the execution that `again` names. False where no such
-    /// call is there.
+    /// Redirects the answer of a call that an earlier execution of its caller made, and that
+    /// still waits or runs, to the execution that `again` names. False if there is no such
+    /// call.
     pub(super) fn redirect_call(
         &mut self,
         hub: i64,
@@ -261,8 +261,8 @@ impl Tx<'_> {
         self.settle_entity(entity)
     }
 
-    /// Brings a queue to rest: grants the lock that is at its head, tells dispatch
-    /// whether an operation can run, and forgets an entity of which nothing is left.
+    /// Settles a queue: grants the lock at its head, tells dispatch
+    /// whether an operation can run, and removes an entity of which nothing is left.
     /// Returns the lock request that continues to its next entity.
     pub(super) fn settle_entity(
         &mut self,
@@ -455,7 +455,7 @@ impl Tx<'_> {
         self.entity_messages(hub, next)
     }
 
-    /// Commits a batch, or refuses it where its entity is no more.
+    /// Commits a batch, or refuses it if its entity was removed.
     pub(crate) fn complete_batch(
         &mut self,
         key: i64,
@@ -509,7 +509,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Starts an orchestration that an entity asked for. Nobody waits for an answer, so
+    /// Starts an orchestration for an entity. Nobody waits for an answer, so
     /// a start that cannot be carried out is logged and dropped.
     fn start_from_entity(
         &mut self,
@@ -560,8 +560,8 @@ impl Tx<'_> {
             .exists((hub, instance_id))?)
     }
 
-    /// One stretch of a sweep over the hub's entities: forgets those of which nothing is
-    /// left, releases locks whose holder has ended. Both happen on their own; this is
+    /// One step of a sweep over the hub's entities: removes those of which nothing is
+    /// left, releases locks whose holder has ended. Both also happen without it; this is
     /// for databases that were changed by other means. Returns the two counts.
     pub(crate) fn sweep_entities(
         &mut self,

@@ -34,7 +34,7 @@ enum Command {
     Take(usize),
     /// It reports this many results.
     Finish(usize, usize),
-    /// The orchestration is no more.
+    /// The orchestration was removed.
     End(usize),
 }
 
@@ -378,7 +378,7 @@ proptest! {
                         continue;
                     }
                     model.granted.remove(&holder);
-                    // In the order in which the store finds them: that of their keys.
+                    // In the store's order: that of their keys.
                     let mut held: Vec<usize> = (0..ENTITIES)
                         .filter(|entity| model.entities[*entity].locked_by == Some(holder))
                         .collect();
@@ -398,12 +398,12 @@ proptest! {
                 prop_assert_eq!(stored.locked_by(entity), expected.locked_by.map(holder_id));
                 prop_assert_eq!(stored.runnable(entity), model.runnable(entity));
                 prop_assert_eq!(&stored.done[entity], &expected.done);
-                // Dispatch knows of whatever could run and is not out.
+                // Dispatch knows of everything that could run and is not at a worker.
                 if expected.out.is_none() {
                     let told = stored.key(entity).and_then(|key| stored.told.get(&key).copied());
                     prop_assert_eq!(told.unwrap_or(false), !model.runnable(entity).is_empty());
                 }
-                // What is left of nothing is nothing.
+                // An entity without content is removed.
                 let idle = expected.queue.is_empty() && expected.locked_by.is_none();
                 prop_assert_eq!(stored.key(entity).is_none(), idle);
             }

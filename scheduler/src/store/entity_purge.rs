@@ -11,8 +11,8 @@ use super::{Note, StoreError};
 
 impl Tx<'_> {
     /// Deletes an entity with its state and its operations; returns 1 if there was one.
-    /// Nobody is left waiting: calls are answered with a failure, whether they run or
-    /// not. A lock stays with its holder, and those who wait for it get their turn.
+    /// No caller is left waiting: calls are answered with a failure, whether they run or
+    /// not. A lock stays with its holder, and waiting lock requests keep their order.
     pub(crate) fn purge_entity(&mut self, hub: i64, id: &str) -> Result<i32, StoreError> {
         let Some(id) = canonical_entity_id(id) else {
             return Ok(0);
@@ -57,7 +57,7 @@ impl Tx<'_> {
         Ok(1)
     }
 
-    /// Makes an entity of which nothing is left but its lock and who waits for it.
+    /// Recreates an entity that has only its lock and those who wait for it.
     fn carry_locks(
         &mut self,
         hub: i64,

@@ -8,22 +8,22 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::query::from_micros;
 use super::{EntityBatch, StoreError};
 
-/// How many operations a batch has at most, and about how many bytes of them.
+/// The most operations of a batch, and about how many bytes of them.
 const BATCH_OPERATIONS: usize = 500;
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Which entities a query wants; all conditions hold at once.
+/// A query's filter; all conditions apply.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EntityFilter {
     pub(crate) id_prefix: Option<String>,
     pub(crate) modified_from_us: Option<i64>,
     /// Exclusive.
     pub(crate) modified_to_us: Option<i64>,
-    /// Also entities without a state: locked, or with operations on their way.
+    /// Also entities without a state: locked, or with pending operations.
     pub(crate) transient: bool,
 }
 
-/// One stretch of a hub's entities; `next` is the cursor of the following one.
+/// One page of a hub's entities; `next` is the cursor of the following one.
 #[derive(Clone, Debug)]
 pub(crate) struct EntitySweep {
     pub(crate) entities: Vec<EntityMetadata>,
@@ -120,8 +120,8 @@ pub(crate) fn entities(
 }
 
 /// The operations that can run now, from the head of the queue; while an orchestration
-/// has the lock, only those it called. No more than fit into `room` bytes with the state,
-/// but the first one in any case.
+/// has the lock, only those it called. No more than fit into `room` bytes together with the state,
+/// but at least the first one.
 pub(crate) fn entity_batch(
     conn: &Connection,
     key: i64,

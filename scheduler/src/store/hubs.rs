@@ -1,4 +1,4 @@
-//! Task hubs: made, looked up, deleted.
+//! Task hubs: created, looked up, deleted.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -6,8 +6,8 @@ use super::writer::Tx;
 use super::{Note, StoreError};
 
 impl Tx<'_> {
-    /// The number of a task hub, if there is one of that name. Case makes no difference,
-    /// as on Azure; of two that an earlier version made, the one that is spelled so.
+    /// The number of a task hub, if there is one of that name. Case does not matter,
+    /// as on Azure; of two that an earlier version created, the exact match.
     pub(crate) fn hub_named(&self, name: &str) -> Result<Option<i64>, StoreError> {
         Ok(self
             .conn
@@ -18,7 +18,7 @@ impl Tx<'_> {
             .optional()?)
     }
 
-    /// The number of a task hub, made where it is new and fewer than `most` exist.
+    /// The number of a task hub, created if it is new and fewer than `most` exist.
     pub(crate) fn ensure_hub(&mut self, name: &str, most: usize) -> Result<i64, StoreError> {
         if let Some(hub) = self.hub_named(name)? {
             return Ok(hub);
@@ -36,8 +36,8 @@ impl Tx<'_> {
             .query_row([name], |row| row.get(0))?)
     }
 
-    /// Deletes a task hub and returns its number, which is never used again. From here
-    /// on nothing reaches what was in it; [`Tx::clear_hub`] removes that.
+    /// Deletes a task hub and returns its number, which is never used again. From then
+    /// on its content is unreachable; [`Tx::clear_hub`] removes that.
     pub(crate) fn delete_hub(&mut self, name: &str) -> Result<i64, StoreError> {
         let hub = self
             .hub_named(name)?
@@ -49,7 +49,7 @@ impl Tx<'_> {
         Ok(hub)
     }
 
-    /// Makes a task hub again: returns its number and that of the one it replaces.
+    /// Recreates a task hub: returns its number and that of the one it replaces.
     pub(crate) fn recreate_hub(
         &mut self,
         name: &str,

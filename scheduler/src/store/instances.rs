@@ -75,7 +75,7 @@ impl Tx<'_> {
         self.insert(start)
     }
 
-    /// Removes an instance that a new one replaces; a live one counts as terminated for its parent.
+    /// Removes an instance that a new one replaces; its parent sees a live one as terminated.
     fn give_way(&mut self, old: &Slim) -> Result<(), StoreError> {
         if !is_terminal(old.status)
             && let Some(mut full) = self.full(old.header.key)?
@@ -148,7 +148,7 @@ impl Tx<'_> {
         )
     }
 
-    /// Sends a message to an instance of the hub; one that cannot take it lets it drop.
+    /// Sends a message to an instance of the hub; one that cannot accept it drops it.
     pub(crate) fn send(
         &mut self,
         hub: i64,

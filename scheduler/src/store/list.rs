@@ -1,18 +1,18 @@
-//! Ended instances by the time of their completion.
+//! Finished instances by the time of their completion.
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::StoreError;
 
-/// Where a list continues: after this instance, by completion time and then id.
+/// A list's cursor: after this instance, by completion time and then id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ListCursor {
     pub(crate) completed_us: i64,
     pub(crate) id: String,
 }
 
-/// Which ended instances a list wants; all conditions hold at once.
+/// A list's filter; all conditions apply.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ListFilter {
     /// Empty for any.
@@ -44,7 +44,7 @@ fn page(hub: i64, filter: &ListFilter) -> (String, Vec<Value>) {
     }
     if !filter.statuses.is_empty() {
         let marks = vec!["?"; filter.statuses.len()].join(", ");
-        // The plus keeps the status index out: the order is that of completion.
+        // The plus avoids the status index: the order is that of completion.
         sql.push_str(&format!(" AND +status IN ({marks})"));
         values.extend(
             filter
@@ -58,8 +58,8 @@ fn page(hub: i64, filter: &ListFilter) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-/// The ids of one page, and where the next one continues. A page that has ids always says
-/// so, the last one too: .NET's export of histories stops at an empty page only, and
+/// The ids of one page, and where the next one continues. A page that has ids always has a cursor,
+/// even the last one: .NET's export of histories stops only at an empty page, and
 /// takes a missing cursor for the beginning.
 pub(crate) fn list(
     conn: &Connection,
@@ -80,7 +80,7 @@ pub(crate) fn list(
     Ok((found.into_iter().map(|entry| entry.id).collect(), next))
 }
 
-/// Where an ended instance stands in the list.
+/// The place of a finished instance in the list.
 pub(crate) fn completion_of(
     conn: &Connection,
     hub: i64,

@@ -1,4 +1,4 @@
-//! The step of the schema that brings the table in which a file says that it is in use, which
+//! The schema step with the table in which a file notes that it is in use, which
 //! [`durabletask_sqlite`] reads and writes.
 
 /// The table, with its one row.

@@ -61,7 +61,7 @@ use crate::{OpenError, SchedulerConfig, Storage};
 /// The database's file in the data folder.
 pub(crate) const DATABASE: &str = "scheduler.sqlite3";
 
-/// What dispatch must know of an instance to hand out its next turn.
+/// What dispatch needs to know of an instance to dispatch its next turn.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Header {
     pub(crate) hub: i64,
@@ -71,7 +71,7 @@ pub(crate) struct Header {
     pub(crate) name: String,
     pub(crate) version: Option<String>,
     pub(crate) has_history: bool,
-    /// How many turns the execution has had, about.
+    /// About how many turns the execution has had.
     pub(crate) turns: i64,
     pub(crate) span: Option<OrchestrationTraceContext>,
 }
@@ -81,9 +81,9 @@ pub(crate) struct Header {
 pub(crate) enum After {
     /// Its execution continues.
     GoesOn,
-    /// A new execution begins; what is ahead of its inbox is reported next.
+    /// A new execution begins; what precedes its inbox is reported next.
     Anew,
-    /// It continues from another history than the one that the turn was given.
+    /// It continues from a different history than the turn's.
     Rewound,
     /// It has ended.
     Ended,
@@ -93,7 +93,7 @@ pub(crate) enum After {
 #[derive(Debug)]
 pub(crate) enum Note {
     /// Events were added to an inbox; with `replace` they are now all of it. While it is
-    /// `paused` none of them is handed out.
+    /// `paused` none of them is dispatched.
     Events {
         header: Arc<Header>,
         events: Vec<(i64, HistoryEvent)>,
@@ -101,7 +101,7 @@ pub(crate) enum Note {
         paused: bool,
     },
     /// A new execution begins with these events, ahead of what is in the inbox; those with
-    /// the numbers `dropped` are no more in it.
+    /// the numbers `dropped` were removed from it.
     Renewed {
         header: Arc<Header>,
         events: Vec<(i64, HistoryEvent)>,
@@ -115,36 +115,36 @@ pub(crate) enum Note {
         header: Arc<Header>,
         after: After,
     },
-    /// An activity is to be run.
+    /// An activity must run.
     Activity {
         header: Arc<Header>,
         id: i64,
         request: Arc<ActivityRequest>,
     },
-    /// An entity's queue has changed; `runnable` tells whether an operation in it can run.
+    /// An entity's queue has changed; `runnable` is whether an operation in it can run.
     Entity {
         header: Arc<EntityHeader>,
         runnable: bool,
     },
-    /// An entity is no more.
+    /// An entity was removed.
     EntityGone { key: i64 },
     /// A timer is due at this time (microseconds since 1970).
     TimerSet(i64),
     /// The status of an instance has changed.
     Changed { hub: i64, instance_id: String },
-    /// An instance is no more.
+    /// An instance was removed.
     Gone {
         hub: i64,
         key: i64,
         instance_id: String,
-        /// Its activities, which are gone with it.
+        /// Its activities, which were removed with it.
         activities: Vec<i64>,
     },
-    /// Activities of an instance that continues are not to be run any more.
+    /// Activities of a continuing instance must not run any more.
     Withdrawn { hub: i64, activities: Vec<i64> },
-    /// The turn of an instance that is out, if one is, will not be applied.
+    /// An instance's turn at a worker, if there is one, will not be applied.
     TurnRevoked { key: i64 },
-    /// A task hub is no more; what was in it goes, instance by instance.
+    /// A task hub was deleted; its content is removed instance by instance.
     HubGone { hub: i64 },
 }
 
@@ -186,7 +186,7 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     pub(crate) writer: Writer,
     readers: Readers,
-    /// Where it is, unless in memory.
+    /// Its path, unless it is in memory.
     file: Option<PathBuf>,
 }
 
@@ -196,7 +196,7 @@ enum Readers {
         idle: Arc<Mutex<Vec<Connection>>>,
         permits: Arc<Semaphore>,
     },
-    /// A database in memory has one connection, the writer's.
+    /// A database in memory has only the writer's connection.
     Writer,
 }
 
@@ -250,7 +250,7 @@ impl Store {
         ))
     }
 
-    /// Brings what is in the log into the file, which takes its size by that.
+    /// Checkpoints the log into the file, which then gets its final size.
     pub(crate) async fn write_back(&self) -> Result<(), StoreError> {
         let Some(file) = self.file.clone() else {
             return Ok(());
@@ -279,7 +279,7 @@ impl Store {
                     .map_err(|_| StoreError::Closed)?;
                 let idle = Arc::clone(idle);
                 let reading = tokio::task::spawn_blocking(move || {
-                    // Before its permit, so that whoever gets that finds it.
+                    // Returned before its permit, so that the permit's next holder finds it.
                     let lent = Lent::take(idle)?;
                     let result = lent
                         .conn
@@ -295,7 +295,7 @@ impl Store {
     }
 }
 
-/// A reader out of the pool, which gets it back however the reading ends.
+/// A reader from the pool, which is returned however the reading ends.
 struct Lent {
     idle: Arc<Mutex<Vec<Connection>>>,
     conn: Option<Connection>,
@@ -321,7 +321,7 @@ impl Drop for Lent {
     }
 }
 
-/// What SQLite makes of a statement, one step a line.
+/// SQLite's query plan for a statement, one step a line.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 fn explain(conn: &Connection, sql: &str, values: Vec<rusqlite::types::Value>) -> String {

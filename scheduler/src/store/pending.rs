@@ -9,7 +9,7 @@ use super::writer::Counters;
 use super::{EntityHeader, Header, StoreError};
 use crate::OpenError;
 
-/// All work to queue again at start. Payloads stay on disk until the work is handed out.
+/// All work to queue again at start. Payloads stay on disk until the work is dispatched.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
     /// Instances with events in their inbox.
@@ -27,7 +27,7 @@ pub(crate) struct PendingInstance {
     pub(crate) header: Header,
     /// The number of the last event.
     pub(crate) last_seq: i64,
-    /// Whether workers are kept from it.
+    /// Whether it is kept from workers.
     pub(crate) paused: bool,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct PendingActivity {
     pub(crate) id: i64,
     pub(crate) name: String,
     pub(crate) version: Option<String>,
-    /// The version of the orchestration that wants it.
+    /// The version of its orchestration.
     pub(crate) wanted_by: Option<String>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
         });
     }
     let mut activities = Vec::new();
-    // An activity of a purged instance has nobody left to hear its result.
+    // Nobody waits for the result of a purged instance's activity.
     conn.execute(
         "DELETE FROM activities WHERE instance NOT IN (SELECT key FROM instances)",
         [],
@@ -109,7 +109,7 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
     })
 }
 
-/// Removes what the process left of task hubs that it was deleting when it ended.
+/// Removes the rest of task hubs that were being deleted when the process ended.
 fn clear_deleted_hubs(conn: &Connection) -> Result<(), OpenError> {
     const LEFT: &str = "SELECT key FROM instances WHERE hub NOT IN (SELECT id FROM hubs)
         UNION ALL SELECT key FROM entities WHERE hub NOT IN (SELECT id FROM hubs)";
@@ -150,7 +150,7 @@ pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {
             .max(max(
                 "SELECT coalesce(max(parent_key), 0) FROM instances WHERE parent_key IS NOT NULL",
             )?),
-        // An inbox's numbers have a lowest bit of their own meaning.
+        // The lowest bit of an inbox's numbers has a meaning of its own.
         inbox: (max("SELECT coalesce(max(seq), 0) FROM inbox")? >> 1)
             .max(max("SELECT coalesce(max(seq), 0) FROM entity_inbox")?),
         activity: max("SELECT coalesce(max(id), 0) FROM activities")?,

@@ -1,4 +1,4 @@
-//! Purging ended instances.
+//! Purging finished instances.
 
 use durabletask_scheduler_core::{is_entity_id, is_terminal};
 
@@ -11,14 +11,14 @@ use super::writer::Tx;
 pub(crate) struct PurgeFilter {
     pub(crate) filter: StateFilter,
     pub(crate) recursive: bool,
-    /// Where the walk through the instances continues.
+    /// Where the scan of the instances continues.
     pub(crate) after: Option<Place>,
     pub(crate) limit: usize,
 }
 
 impl Tx<'_> {
-    /// Deletes an instance if it has ended, with its ended descendants where asked;
-    /// returns how many went. A missing or live instance counts nothing.
+    /// Deletes an instance if it has finished, with its finished descendants if requested;
+    /// returns how many were deleted. A missing or live instance counts as none.
     pub(crate) fn purge(&mut self, hub: i64, id: &str, recursive: bool) -> Result<i32, StoreError> {
         if is_entity_id(id) {
             return self.purge_entity(hub, id);
@@ -49,7 +49,7 @@ impl Tx<'_> {
         Ok(deleted)
     }
 
-    /// Purges one stretch of a filter; returns how many went and where to continue.
+    /// Purges one batch of a filter; returns how many were deleted and where to continue.
     pub(crate) fn purge_filter(
         &mut self,
         hub: i64,

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::StoreError;
 
-/// Which instances a query wants; all conditions hold at once.
+/// A query's filter; all conditions apply.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StateFilter {
     pub(crate) statuses: Vec<i32>,
@@ -21,7 +21,7 @@ pub(crate) struct StateFilter {
     pub(crate) id_prefix: Option<String>,
 }
 
-/// Where a page begins: after the instance with this time of creation and this key.
+/// A page's start: after the instance with this time of creation and this key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) created_us: i64,
@@ -35,7 +35,7 @@ pub(crate) struct Page {
     pub(crate) next: Option<Place>,
 }
 
-/// A stretch of history and the number to continue with, if there is more.
+/// A part of a history and the number to continue with, if there is more.
 #[derive(Clone, Debug)]
 pub(crate) struct HistoryPage {
     pub(crate) events: Vec<HistoryEvent>,
@@ -56,7 +56,7 @@ pub(super) fn from_micros(us: i64) -> Timestamp {
     }
 }
 
-/// Reads what [`read_state`] takes.
+/// Selects the columns that [`read_state`] reads.
 pub(super) fn select(payloads: bool) -> String {
     format!(
         "{} FROM instances i JOIN payloads p ON p.instance = i.key",
@@ -116,8 +116,8 @@ pub(crate) fn state(
 }
 
 /// The SQL that finds one page of a hub's instances, in order of creation, and its
-/// values. Each status has a stretch of the status index that is in that order already,
-/// and SQLite merges the stretches as it goes: a page reads about as many rows as it
+/// values. Each status has a range of the status index that is in that order already,
+/// and SQLite merges the ranges on the fly: a page reads about as many rows as it
 /// has, whatever else is in the hub.
 fn page_of_keys(
     hub: i64,
@@ -176,8 +176,8 @@ fn page_of_keys(
     (sql, values)
 }
 
-/// One page of a hub's instances in order of creation, after the cursor `after`: so many
-/// and so many bytes at most, but one in any case.
+/// One page of a hub's instances in order of creation, after the cursor `after`: up to this many
+/// and this many bytes, but at least one.
 pub(crate) fn query(
     conn: &Connection,
     hub: i64,
@@ -263,7 +263,7 @@ pub(crate) fn inbox(
     inbox_start(conn, key, limit, usize::MAX)
 }
 
-/// The same, no more than so many bytes of them, but the first in any case.
+/// The same, up to this many bytes, but at least the first.
 pub(crate) fn inbox_start(
     conn: &Connection,
     key: i64,

@@ -1,9 +1,9 @@
-//! Continue-as-new: what of an inbox continues to the next execution, and at what cost.
+//! Continue-as-new: which part of an inbox carries over to the next execution, and at what cost.
 //!
 //! Events that came from outside stay where they are, however many there are. The new
-//! execution's own ones get numbers before theirs, which are free: what had them was
-//! consumed by the turn. Results of the old execution's work are dropped. They can be told
-//! by their numbers, which are odd, so that no event has to be read for it.
+//! execution's own ones get numbers before theirs, which are free: the events that had them were
+//! consumed by the turn. Results of the old execution's work are dropped. They are recognized
+//! by their numbers, which are odd, so that no event has to be read.
 
 use std::sync::Arc;
 
@@ -16,12 +16,12 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::writer::Tx;
 use super::{Header, Note, StoreError};
 
-/// The step of the schema that brings it; [`renumber`] is part of it.
+/// The schema step that adds this; [`renumber`] is part of it.
 pub(super) const STEP: &str = "
 ALTER TABLE instances ADD COLUMN status_carried INTEGER NOT NULL DEFAULT 0;
 ";
 
-/// Numbers the events of a database whose numbers told nothing, in the same order.
+/// Renumbers the events of a database from before this scheme, in the same order.
 pub(super) fn renumber(conn: &Connection) -> rusqlite::Result<()> {
     // Downwards, so that no new number meets an old one.
     let rows: Vec<(i64, i64, Vec<u8>)> = conn
@@ -30,7 +30,7 @@ pub(super) fn renumber(conn: &Connection) -> rusqlite::Result<()> {
         .collect::<Result<_, _>>()?;
     let mut update = conn.prepare("UPDATE inbox SET seq = ?3 WHERE instance = ?1 AND seq = ?2")?;
     for (instance, seq, bytes) in rows {
-        // What cannot be read stays, and is met where it is handed out.
+        // Unreadable events stay; they are reported when they are dispatched.
         let ends = HistoryEvent::decode(&*bytes).is_ok_and(|event| ends_with_execution(&event));
         update.execute((instance, seq, number(seq, ends)))?;
     }
@@ -53,7 +53,7 @@ pub(super) fn number(count: i64, ends_with_execution: bool) -> i64 {
 }
 
 impl Tx<'_> {
-    /// Begins the next execution of an instance: the old history and timers go, what came
+    /// Begins the next execution of an instance: the old history and timers are removed, what came
     /// from outside stays, in order, behind `inbox`.
     pub(super) fn begin_execution(
         &mut self,

@@ -11,8 +11,8 @@ impl Tx<'_> {
     /// Starts the orchestration of `id` again as `target`, with its name, version,
     /// input and tags. Under its own id it must have ended, and is replaced.
     ///
-    /// A child's restart has no parent, as with the hosted service and the SDKs that
-    /// restart on their own: the parent has had its answer.
+    /// A child's restart has no parent, as in the hosted service and the SDKs that
+    /// restart themselves: the parent has its answer already.
     pub(crate) fn restart(
         &mut self,
         hub: i64,
@@ -33,7 +33,7 @@ impl Tx<'_> {
         let Some(full) = self.full(key)? else {
             return Err(StoreError::NotFound(id.to_owned()));
         };
-        // Read before a replacement takes the row away.
+        // Read before a replacement removes the row.
         let input = self.input(key)?;
         self.start(&Start {
             hub,

@@ -1,4 +1,4 @@
-//! Rewinding: asking for it, and continuing from the new history.
+//! Rewinding: requesting it, and continuing from the new history.
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
@@ -19,7 +19,7 @@ use super::{Header, Note, StoreError};
 const ROW_BYTES: usize = 128 * 1024;
 
 impl Tx<'_> {
-    /// Asks a worker to rewind a failed instance, which runs again from here on.
+    /// Asks a worker to rewind a failed instance, which is running again from then on.
     pub(crate) fn rewind(
         &mut self,
         hub: i64,
@@ -69,12 +69,12 @@ impl Tx<'_> {
             )?
             .execute([key])?;
         if self.is_suspended_in_history(key)? {
-            // The suspension ended with the execution that had it.
+            // The suspension ended with its execution.
             let resumed = EventType::ExecutionResumed(ExecutionResumedEvent::default());
             self.append_history(key, full.next_seq, event(-1, now, resumed))?;
         }
-        // What the failed execution left running has nobody to answer; what the new one
-        // still wants of it is scheduled again.
+        // Nobody waits for what the failed execution left running; what the new one
+        // still needs is scheduled again.
         let activities = self.withdraw_activities(key)?;
         self.notes.push(Note::Withdrawn { hub, activities });
         self.changed(hub, &instance_id);
@@ -152,7 +152,7 @@ impl Tx<'_> {
         Ok(next)
     }
 
-    /// Sets a rewound instance and the children that it waits for going again.
+    /// Resumes a rewound instance and the children that it waits for.
     pub(super) fn go_on_rewound(
         &mut self,
         header: &Header,
@@ -183,8 +183,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Makes an entity answer the new execution: a call that waits or runs there is
-    /// answered to it, any other is sent once more, and so is a lock request (the one of
+    /// Redirects an entity's answers to the new execution: a call that waits or runs there is
+    /// answered to it, any other is sent again, and so is a lock request (that of
     /// the failed execution is dropped when its turn comes).
     fn ask_entity_again(&mut self, hub: i64, message: EntityMessage) -> Result<(), StoreError> {
         if let EntityMessage::Operation(operation) = &message
@@ -195,9 +195,9 @@ impl Tx<'_> {
         self.entity_messages(hub, [message])
     }
 
-    /// Makes a child answer the new execution of its parent: a failed one is rewound
-    /// too, one that still runs answers later, any other end is reported once more. A child
-    /// that is no more, or is another's by now, is started as at first.
+    /// Redirects a child's answer to the new execution of its parent: a failed one is rewound
+    /// too, one that still runs answers later, any other end is reported again. A child
+    /// that was removed, or belongs to another parent by now, is started again.
     fn go_on_with_child(
         &mut self,
         parent: &Header,

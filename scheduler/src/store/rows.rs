@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Row};
 use super::writer::Tx;
 use super::{Header, Note, StoreError};
 
-/// Enough of an instance to deliver a message to it.
+/// The columns of an instance that delivering a message needs.
 pub(crate) struct Slim {
     pub(crate) header: Header,
     pub(crate) status: OrchestrationStatus,
@@ -18,14 +18,14 @@ pub(crate) struct Slim {
 }
 
 impl Slim {
-    /// Whether workers are kept from it: it is suspended, and none of them has a history
-    /// of its present execution, so no code has to learn of that yet.
+    /// Whether it is kept from workers: it is suspended, and none of them has a history
+    /// of its present execution, so no worker needs to know yet.
     pub(crate) fn is_paused(&self) -> bool {
         self.status == OrchestrationStatus::Suspended && !self.header.has_history
     }
 }
 
-/// All of an instance but its payloads.
+/// All columns of an instance except its payloads.
 pub(crate) struct Full {
     pub(crate) hub: i64,
     pub(crate) next_seq: i64,
@@ -126,7 +126,7 @@ impl Tx<'_> {
         Ok(Some(full))
     }
 
-    /// Delivers to a live instance: durable now, handed to dispatch after the commit.
+    /// Delivers to a live instance: durable now, passed to dispatch after the commit.
     pub(crate) fn deliver(
         &mut self,
         to: Slim,
@@ -135,7 +135,7 @@ impl Tx<'_> {
         let pushed = self.push_inbox(to.header.key, events)?;
         let paused = to.is_paused();
         if !to.held {
-            // Events that come together are delivered together.
+            // Events that arrive together are delivered together.
             if let Some(Note::Events {
                 header,
                 events,

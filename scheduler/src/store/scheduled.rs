@@ -10,8 +10,8 @@ use super::writer::Tx;
 use super::{Note, StoreError};
 
 impl Tx<'_> {
-    /// Gives an instance that waits for its scheduled start another time; one that is
-    /// past means now.
+    /// Reschedules an instance that waits for its scheduled start; a time in
+    /// the past means now.
     pub(crate) fn reschedule(
         &mut self,
         hub: i64,
@@ -28,7 +28,7 @@ impl Tx<'_> {
         }
         let key = slim.header.key;
         let due = micros(&at);
-        // The first event tells the worker for when the start was meant.
+        // The first event tells the worker the scheduled time.
         for (seq, event) in inbox(self.conn, key, usize::MAX)? {
             let HistoryEvent {
                 event_type: Some(EventType::ExecutionStarted(mut started)),

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::{OpenError, private};
 
-/// The newest schema version this program knows; kept in `user_version`.
+/// The newest schema version that this program knows; kept in `user_version`.
 pub(crate) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 
 /// The steps from each schema version to the next, the first from an empty file. A
@@ -72,7 +72,7 @@ CREATE INDEX timers_by_due ON timers (fire_us);
 ";
 
 /// Entities and what waits for them. Their keys are drawn from the same numbers as
-/// those of instances, so that timers belong to either.
+/// those of instances, so that a timer can belong to either.
 const ENTITIES: &str = "
 CREATE TABLE entities (
     key INTEGER PRIMARY KEY,
@@ -100,7 +100,7 @@ CREATE INDEX instances_by_status ON instances (hub, status, created_us);
 CREATE INDEX instances_by_name ON instances (hub, name, created_us);
 ";
 
-/// Makes task hubs that are not there yet.
+/// Creates missing task hubs.
 pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), OpenError> {
     let mut insert = conn.prepare(
         "INSERT INTO hubs (name) SELECT ?1
@@ -112,9 +112,9 @@ pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), Ope
     Ok(())
 }
 
-/// Lists by completion walk an index. A deleted hub's number is never given out again,
-/// so that nothing can be reached through it any more. Activities are found by their
-/// instance, to go with it.
+/// Lists by completion use an index. A deleted hub's number is never reused,
+/// so that nothing is reachable through it any more. Activities are found by their
+/// instance, to be removed with it.
 const COMPLETIONS_AND_HUBS: &str = "
 CREATE INDEX instances_by_completion ON instances (hub, completed_us, id) WHERE completed_us IS NOT NULL;
 CREATE INDEX activities_by_instance ON activities (instance);
@@ -131,14 +131,14 @@ UPDATE instances SET history_bytes =
     (SELECT coalesce(sum(length(events)), 0) FROM history WHERE instance = key);
 ";
 
-/// What has been acknowledged and not yet been given to a worker: the termination, and the
-/// status that a suspended instance goes back to, which is RUNNING where none is kept.
+/// What was acknowledged but not yet sent to a worker: the termination, and the
+/// status that a suspended instance returns to, which is RUNNING where none is kept.
 const COMMANDS: &str = "
 ALTER TABLE instances ADD COLUMN terminated BLOB;
 ALTER TABLE instances ADD COLUMN resumes_to INTEGER;
 ";
 
-/// Makes the data folder where it is missing, for its owner only.
+/// Creates the data folder if it is missing, for its owner only.
 pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
     private::create_folder(folder).map_err(|source| OpenError::Directory {
         path: folder.to_owned(),
@@ -146,7 +146,7 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
     })
 }
 
-/// Takes the folder for this process; the lock is released when the file is dropped,
+/// Locks the folder for this process; the lock is released when the file is dropped,
 /// however the process ends.
 pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
     let failed = |source| OpenError::Directory {
@@ -178,7 +178,7 @@ pub(crate) fn open_file(file: &Path) -> Result<Database, OpenError> {
     Ok(conn)
 }
 
-/// Makes a new database's file for its owner only. SQLite gives the files beside it the
+/// Creates a new database's file for its owner only. SQLite gives the files beside it the
 /// same permissions.
 fn make_private(file: &Path) -> Result<(), OpenError> {
     match private::create(file) {
@@ -210,8 +210,8 @@ pub(crate) fn open_reader(file: &Path) -> Result<Connection, OpenError> {
     Ok(conn)
 }
 
-/// Lets a statement stay prepared whatever values it is run with. SQLite would prepare some
-/// of them again for each value, to see whether another plan is better for it.
+/// Keeps statements prepared whatever values they run with. SQLite would re-prepare some
+/// of them for each value, in case another plan is better.
 fn keep_prepared(conn: &Connection) -> Result<(), OpenError> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
@@ -228,7 +228,7 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
     }
     let done = usize::try_from(found).unwrap_or(0);
     for (step, version) in STEPS.iter().zip(1_i64..).skip(done) {
-        // Each step on its own: a crash between two leaves a file that is one of them.
+        // Each step on its own: a crash between two leaves a file at one of the versions.
         let applied = conn
             .execute_batch(&format!("BEGIN IMMEDIATE; {step}"))
             .and_then(|()| match *step {

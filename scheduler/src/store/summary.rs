@@ -1,4 +1,4 @@
-//! Whole task hubs in a few numbers.
+//! Statistics of whole task hubs.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub(crate) fn hub_names(conn: &Connection) -> Result<HashMap<i64, String>, Store
 }
 
 /// How many instances of each hub have each status: hub, status number, count.
-/// Reads an index only.
+/// Reads only an index.
 pub(crate) fn status_counts(conn: &Connection) -> Result<Vec<(i64, i32, i64)>, StoreError> {
     let mut statement = conn.prepare_cached(
         "SELECT hub, status, count(*) FROM instances INDEXED BY instances_by_status

@@ -1,4 +1,4 @@
-//! Suspending and resuming: the status follows at once, workers learn with their next turn.
+//! Suspending and resuming: the status changes at once, workers learn of it with their next turn.
 
 use durabletask_proto::{HistoryChunk, HistoryEvent, OrchestrationStatus};
 use durabletask_scheduler_core::suspension_after;
@@ -11,7 +11,7 @@ use super::writer::Tx;
 
 impl Tx<'_> {
     /// Suspends a live instance. A second suspension is kept from workers: an official
-    /// one buffers it with the events it holds back, and never ends the turn that resumes.
+    /// one buffers it with the events that it holds back, and never ends the turn that resumes.
     pub(super) fn suspend(
         &mut self,
         mut slim: Slim,
@@ -39,7 +39,7 @@ impl Tx<'_> {
         self.deliver(slim, vec![suspended])
     }
 
-    /// Resumes a suspended instance; any other lets it drop.
+    /// Resumes a suspended instance; any other drops it.
     pub(super) fn resume(
         &mut self,
         mut slim: Slim,
@@ -63,15 +63,15 @@ impl Tx<'_> {
         self.deliver(slim, vec![resumed])
     }
 
-    /// Whether the instance will be suspended once it has been given all that waits for it.
+    /// Whether the instance will be suspended once it has received all of its inbox.
     fn is_suspended(&self, slim: &Slim) -> Result<bool, StoreError> {
         // An earlier version of this program changed the status with the worker's turn, so
-        // what waits says more where it says anything.
+        // the inbox takes precedence if it has such an event.
         let waiting = self.suspension_waiting(slim.header.key, i64::MIN)?;
         Ok(waiting.unwrap_or(slim.status == OrchestrationStatus::Suspended))
     }
 
-    /// What the inbox says of suspension behind the event with the number `through`.
+    /// The last suspension or resumption in the inbox after the event `through`.
     pub(super) fn suspension_waiting(
         &self,
         key: i64,

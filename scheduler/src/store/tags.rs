@@ -1,4 +1,4 @@
-//! Tags of instances, kept so that instances are found by them.
+//! Tags of instances, stored so that instances can be found by them.
 
 use std::collections::HashMap;
 

@@ -16,8 +16,8 @@ use super::{Note, StoreError};
 
 impl Tx<'_> {
     /// Ends each of the instances at once, with `reason` as its output, and returns the
-    /// ids of those that it does not end: missing and ended ones, and those that hold an
-    /// entity's lock, because their workers are to release it.
+    /// ids of those that it does not end: missing and finished ones, and those that hold an
+    /// entity's lock, because their workers must release it.
     pub(crate) fn terminate_now(
         &mut self,
         hub: i64,
@@ -42,7 +42,7 @@ impl Tx<'_> {
     }
 
     /// Terminates a live instance: at once where its present execution has not begun, or is
-    /// still to be rewound, for no worker may ever take it, and else with a worker's turn.
+    /// still to be rewound, since perhaps no worker ever takes it, and otherwise with a worker's turn.
     pub(super) fn tell_to_end(
         &mut self,
         slim: Slim,
@@ -56,7 +56,7 @@ impl Tx<'_> {
             .conn
             .prepare_cached("SELECT terminated FROM instances WHERE key = ?1")?
             .query_row([key], |row| row.get(0))?;
-        // The first one counts, but the children end where any of them asks for that.
+        // The first one counts, but the children end if any of them requests that.
         let mut kept = match known {
             Some(bytes) => HistoryEvent::decode(&*bytes)?,
             None => terminated.clone(),
@@ -80,7 +80,7 @@ impl Tx<'_> {
     }
 
     /// Ends a live instance as TERMINATED in place of its next turn, without a worker. A
-    /// turn that is out is taken back.
+    /// turn at a worker is taken back.
     pub(super) fn end_now(
         &mut self,
         slim: Slim,
@@ -134,8 +134,8 @@ impl Tx<'_> {
         self.apply(key, full.hub, full.next_seq, before, i64::MAX, effects)
     }
 
-    /// Terminates the children of instances that ended with them, for the reason that ended
-    /// their parent. A child that ends at once adds its own children: they are gone through
+    /// Terminates the children of instances that were terminated recursively, for their
+    /// parent's reason. A child that ends at once adds its own children, which are processed
     /// here, however deep they are.
     pub(super) fn terminate_children(&mut self) -> Result<(), StoreError> {
         if std::mem::replace(&mut self.parents.taken, true) {

@@ -32,7 +32,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Fires what is due, at most `limit` timers; returns when the next one is due
+    /// Fires due timers, at most `limit`; returns when the next one is due
     /// (microseconds since 1970), if there is one.
     pub(crate) fn fire_due(&mut self, limit: u32) -> Result<Option<i64>, StoreError> {
         let now = timestamp(self.now);

@@ -18,7 +18,7 @@ use super::instances::{Start, micros, timestamp};
 use super::writer::Tx;
 use super::{After, Header, Note, StoreError};
 
-/// A worker's answer, together with what it was given.
+/// A worker's completion, together with the turn that it got.
 #[derive(Clone, Debug)]
 pub(crate) struct FinishedTurn {
     pub(crate) key: i64,
@@ -33,7 +33,7 @@ pub(crate) struct FinishedTurn {
 }
 
 /// Fails an orchestration whose history would outgrow its limit, unless this turn ends
-/// or renews it. What the turn adds is estimated from above, by all that came and went.
+/// or renews it. The size that the turn adds is an upper estimate.
 fn bound_history(size: u64, turn: &mut FinishedTurn) {
     let delivered: usize = turn.delivered.iter().map(Message::encoded_len).sum();
     let added = u64::try_from(delivered + turn.response.encoded_len()).unwrap_or(u64::MAX);
@@ -67,7 +67,7 @@ fn bound_history(size: u64, turn: &mut FinishedTurn) {
 }
 
 impl Tx<'_> {
-    /// Commits a turn, or refuses it where its instance or execution is no more.
+    /// Commits a turn, or refuses it if its instance or execution was removed.
     pub(crate) fn complete_turn(&mut self, mut turn: FinishedTurn) -> Result<(), StoreError> {
         let full = self.full(turn.key)?.ok_or(StoreError::WorkItemGone)?;
         if full.instance.execution_id != turn.execution_id || is_terminal(full.instance.status) {
@@ -75,7 +75,7 @@ impl Tx<'_> {
         }
         let before = full.instance.status;
         bound_history(full.history_bytes, &mut turn);
-        // A turn that says nothing of suspension leaves it as the status has it.
+        // A turn without suspension or resumption keeps the status.
         let suspended = match suspension_after(&turn.delivered) {
             Some(_) => self.suspension_waiting(turn.key, turn.through)?,
             None => None,
@@ -139,8 +139,8 @@ impl Tx<'_> {
             (None, None) => next_seq + i64::from(appended),
         };
 
-        // The instance's own row: where it stands now. A history that was replaced counts
-        // from nothing, any other one grows.
+        // The instance's own row: its present state. A replaced history counts
+        // from zero, any other grows.
         self.conn
             .prepare_cached(
                 "UPDATE instances SET execution_id = ?2, version = ?3, status = ?4, held = 0, next_seq = ?5,
@@ -197,7 +197,7 @@ impl Tx<'_> {
         self.fan_out(&header, after, effects)
     }
 
-    /// What a turn does outside of its instance's history and row: to its inbox, timers and
+    /// A turn's effects outside its instance's history and row: to its inbox, timers and
     /// payloads, and to other instances and entities.
     fn fan_out(
         &mut self,
@@ -256,7 +256,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Starts a child. An id that a live instance has, or that is no valid id, is
+    /// Starts a child. An id that is invalid, or that a live instance has, is
     /// reported to the parent as the child's failure.
     pub(super) fn start_child(
         &mut self,

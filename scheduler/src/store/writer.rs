@@ -23,9 +23,9 @@ const QUEUE: usize = 4096;
 
 /// The connection that writes.
 pub(crate) enum Home {
-    /// To a database in memory.
+    /// A database in memory.
     Memory(Connection),
-    /// To a file, which says that it is in use for as long as this lives.
+    /// A file, which is marked as in use while this exists.
     File(Database),
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Tx<'a> {
     pub(crate) notes: Vec<Note>,
     pub(crate) now: DateTime<Utc>,
     pub(crate) ids: &'a mut Counters,
-    /// Instances whose children are to be terminated.
+    /// Instances whose children must be terminated.
     pub(crate) parents: Parents,
 }
 
@@ -69,12 +69,12 @@ pub(crate) struct Tx<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Parents {
     pub(crate) waiting: Vec<(i64, Option<String>)>,
-    /// Whether someone further up goes through them.
+    /// Whether a caller further up processes them.
     pub(crate) taken: bool,
 }
 
 impl Tx<'_> {
-    /// Writes something that changes nothing.
+    /// Makes a write without an effect.
     pub(crate) fn touch(&mut self) -> Result<(), StoreError> {
         self.conn
             .pragma_update(None, "user_version", super::schema::SCHEMA_VERSION)?;
@@ -102,7 +102,7 @@ where
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error> {
         match (self.work)(tx) {
             Err(StoreError::Sql(error)) => Err(error),
-            // Found out halfway, so what was written before must be rolled back.
+            // Discovered halfway, so what was written before must be rolled back.
             Err(StoreError::Corrupt(error)) => Err(rusqlite::Error::FromSqlConversionFailure(
                 0,
                 rusqlite::types::Type::Blob,
@@ -121,7 +121,7 @@ where
             Ok(()) => self.value.unwrap_or(Err(StoreError::Closed)),
             Err(error) => Err(error),
         };
-        // A caller that has gone away doesn't undo what is committed.
+        // A caller that has disconnected does not undo what is committed.
         let _ = self.reply.send(result);
     }
 }
@@ -161,7 +161,7 @@ impl Writer {
     }
 
     /// Runs `work` in a transaction and returns once it is on disk. `work` may run
-    /// again after a rollback, and must check before it writes whatever it may refuse.
+    /// again after a rollback, and must check what it may refuse before it writes.
     pub(crate) async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -180,12 +180,12 @@ impl Writer {
         answer.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// What the disk did to the last write.
+    /// The state of the disk after the last write.
     pub(crate) fn disk(&self) -> Disk {
         self.commits.disk()
     }
 
-    /// Ends when the thread has, which it does on its own only in a panic.
+    /// Returns when the thread ends, which it does by itself only in a panic.
     pub(crate) async fn closed(&self) {
         self.jobs.closed().await;
     }
@@ -270,7 +270,7 @@ fn transact(
     match outcome {
         Ok(()) => Ok(tx.notes),
         Err(error) => {
-            // SQLite has already rolled back after some errors; then this one fails.
+            // After some errors SQLite has already rolled back; then this fails.
             if let Err(second) = conn.execute_batch("ROLLBACK") {
                 tracing::debug!(error = %second, "nothing was left to roll back");
             }

@@ -37,6 +37,31 @@ async fn what_a_worker_gives_back_comes_again_with_a_growing_delay() {
 }
 
 #[tokio::test]
+async fn an_item_whose_delay_ended_while_another_worker_had_it_comes_back() {
+    let hub = Hub::memory().await;
+    let mut first = hub.worker().await;
+    hub.start("wanderer").await;
+    let (token, _) = first.turn().await;
+    let one_at_a_time = GetWorkItemsRequest {
+        max_concurrent_orchestration_work_items: 1,
+        ..GetWorkItemsRequest::default()
+    };
+    let mut second = hub.worker_with(one_at_a_time, "default").await;
+    first.abandon(&token).await.unwrap();
+    let (_, turn) = second.turn().await;
+    assert_eq!(turn.instance_id, "wanderer");
+    // What is abandoned later comes again later, so the wanderer's delay has ended by then.
+    hub.start("clock").await;
+    let (token, _) = first.turn().await;
+    first.abandon(&token).await.unwrap();
+    let (_, turn) = first.turn().await;
+    assert_eq!(turn.instance_id, "clock");
+    drop(second);
+    let (_, turn) = first.turn().await;
+    assert_eq!(turn.instance_id, "wanderer");
+}
+
+#[tokio::test]
 async fn a_worker_that_always_asks_for_the_history_is_slowed_down_too() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;

@@ -91,7 +91,7 @@ pub(super) async fn put(
     .await?;
     let before = one(
         transaction,
-        "SELECT until, reads_left FROM access_grants
+        "SELECT until, reads_left, reads_granted FROM access_grants
          WHERE kind = $1 AND grantee = $2 AND account = $3 FOR UPDATE",
         &[&kind, &grantee, &grant.account],
     )
@@ -101,22 +101,24 @@ pub(super) async fn put(
         .transpose()?;
     if let Some(same) = before
         .as_ref()
-        .filter(|it| keep && it.says_as_much_as(grant))
+        .filter(|it| keep && it.has_the_terms_of(grant))
     {
         return Ok(Granted::Before(same.clone()));
     }
     execute(
         transaction,
-        "INSERT INTO access_grants (kind, grantee, account, until, reads_left)
-         VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO access_grants (kind, grantee, account, until, reads_left, reads_granted)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (kind, grantee, account) DO UPDATE
-         SET until = excluded.until, reads_left = excluded.reads_left",
+         SET until = excluded.until, reads_left = excluded.reads_left,
+             reads_granted = excluded.reads_granted",
         &[
             &kind,
             &grantee,
             &grant.account,
             &grant.until.map(|at| at.timestamp()),
-            &grant.reads_left.map(i64::from),
+            &grant.reads.map(|reads| i64::from(reads.left())),
+            &grant.reads.map(|reads| i64::from(reads.granted())),
         ],
     )
     .await?;

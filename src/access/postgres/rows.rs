@@ -3,21 +3,23 @@
 use chrono::{DateTime, Utc};
 use countersign_database::Row;
 
-use crate::access::grants::{Grant, Grantee};
+use crate::access::grants::{Grant, Grantee, Reads};
 use crate::access::identity::Group;
 use crate::access::key_error::KeyError;
 use crate::access::keys::KeyRecord;
 
-/// A grant whose first two columns are its end and what is left of it.
+/// A grant whose first three columns are its end, the number of reads left, and that granted.
 pub(super) fn granted(row: &Row, to: Grantee, account: String) -> Result<Grant, KeyError> {
-    let reads: Option<i64> = row.try_get(1)?;
+    let (left, granted): (Option<i64>, Option<i64>) = (row.try_get(1)?, row.try_get(2)?);
+    let count = |reads: i64| u32::try_from(reads).map_err(|_| KeyError::Malformed);
     Ok(Grant {
         to,
         account,
         until: moment(row.try_get(0)?)?,
-        reads_left: reads
-            .map(|reads| u32::try_from(reads).map_err(|_| KeyError::Malformed))
-            .transpose()?,
+        reads: match granted.zip(left) {
+            Some((granted, left)) => Some(Reads::stored(count(granted)?, count(left)?)),
+            None => None,
+        },
     })
 }
 

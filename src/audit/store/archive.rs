@@ -1,9 +1,9 @@
-//! Old entries go into a file of their own, which continues the chain by itself; the record goes
-//! on from where that file ends.
+//! Moves old entries into a file of their own, which holds its part of the chain; the log continues
+//! from where that file ends.
 //!
-//! What was archived and up to where stands in the record's database under a code of the
-//! record's key, so that nobody without it can cut off the beginning and say that it was
-//! archived. And it is an entry of the record.
+//! The database notes what was archived under a message authentication code with the
+//! log's key, so that someone without it cannot remove the beginning and claim that it was
+//! archived. Archiving is also an entry of the log.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
@@ -24,13 +24,13 @@ use crate::private_file;
 
 /// The version of the file's form.
 const FORMAT: u32 = 1;
-/// The most entries of one archive: they are taken out at once, while others wait.
+/// The most entries of one archive: they are removed in one transaction, while writers wait.
 const MOST: u64 = 100_000;
-/// How many pages one step gives back to the disk.
+/// How many pages one step frees.
 const PAGES: u32 = 2_000;
 
-/// Made when something is archived for the first time. It is no part of the schema's version:
-/// a release that knows nothing of it finds a record that does not begin at the beginning.
+/// Created when something is archived for the first time. It is not part of the schema's version:
+/// an older release finds a log that does not start at its first entry.
 const TABLE: &str = "CREATE TABLE IF NOT EXISTS archived (
     -- The last entry that is in an archive.
     sequence INTEGER PRIMARY KEY,
@@ -53,7 +53,7 @@ struct Header {
     through_hash: String,
 }
 
-/// Each further line: an entry as it was chained.
+/// Each further line: an entry as in the chain.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     sequence: u64,
@@ -71,14 +71,14 @@ pub struct Archived {
 }
 
 impl AuditStore {
-    /// Moves all entries from before `before`, but not the record's last one, nor one after
-    /// `sent`, into the new file `to`, and appends `event`, which says so. The file is read
-    /// back and its chain is followed before anything is taken out. Nothing if there is nothing
+    /// Moves all entries from before `before`, except the log's last one and those after
+    /// `sent`, into the new file `to`, and appends `event`, which records that. The file is read
+    /// back and its chain is checked before anything is removed. None if there is nothing
     /// that old. Blocks.
     ///
     /// # Errors
     ///
-    /// [`AuditError`]; what was not taken out is still in the record.
+    /// [`AuditError`]; what was not removed is still in the log.
     pub fn archive(
         &mut self,
         to: &Path,
@@ -116,7 +116,7 @@ impl AuditStore {
         };
         self.write_archive(to, &start, &through)?;
         if let Err(error) = self.take_out(&start, &through, event) {
-            // Nothing was taken out, so the entries belong in no archive, or in another one.
+            // Nothing was removed, so the entries may still go into another archive.
             let _ = std::fs::remove_file(to);
             return Err(error);
         }
@@ -139,7 +139,7 @@ impl AuditStore {
                 true => Ok(()),
                 false => Err(AuditError::Archive {
                     path: to.to_owned(),
-                    reason: "it reads back differently; look at the disk".to_owned(),
+                    reason: "it reads back differently; check the disk".to_owned(),
                 }),
             }
         });
@@ -182,7 +182,7 @@ impl AuditStore {
         }
         out.flush().map_err(AuditError::File)?;
         out.get_ref().sync_all().map_err(AuditError::File)?;
-        // Its name has to be on the disk too before anything is taken out.
+        // Its directory entry must be on the disk too before anything is removed.
         let folder = match to.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
@@ -192,8 +192,8 @@ impl AuditStore {
             .map_err(AuditError::File)
     }
 
-    /// Takes entries out that are in a file now: all of them, with the entry that says so, or
-    /// none. What a part of an archive was taken out of could be verified with no archive.
+    /// Removes entries that are in a file now: all of them, with the entry that records it, or
+    /// none. A log from which part of an archive was removed could not be verified.
     fn take_out(&mut self, start: &Head, through: &Head, event: &Event) -> Result<(), AuditError> {
         let transaction = self
             .connection
@@ -231,8 +231,8 @@ impl AuditStore {
     }
 }
 
-/// Where the entries in the database begin: after this one, which is in an archive, or after
-/// the beginning of everything.
+/// The entry before the first one in the database: it is in an archive, or it is
+/// the chain's beginning.
 pub(super) fn start(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
     let there: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'archived')",
@@ -266,12 +266,12 @@ pub(super) fn start(connection: &Connection, key: &[u8; 32]) -> Result<Head, Aud
     }
 }
 
-/// Proves that the record's own program has archived up to there.
+/// Proves that this program archived the entries up to there.
 fn code(key: &[u8; 32], sequence: u64, hash: &[u8; 32]) -> [u8; 32] {
     secret::mac(key, &[b"archived", &sequence.to_be_bytes(), hash])
 }
 
-/// The chain as it is followed through archives.
+/// The chain while it is checked through archives.
 pub(super) struct Chain<'a> {
     pub(super) key: &'a [u8; 32],
     pub(super) end: Head,
@@ -280,7 +280,7 @@ pub(super) struct Chain<'a> {
 }
 
 impl Chain<'_> {
-    /// Goes on through all archives, in whichever order they are given.
+    /// Checks all archives, in whatever order they are given.
     pub(super) fn follow_all(&mut self, archives: &[PathBuf]) -> Result<(), AuditError> {
         let mut left: Vec<&PathBuf> = archives.iter().collect();
         while !left.is_empty() {
@@ -292,10 +292,7 @@ impl Chain<'_> {
             }
             let at = next.ok_or_else(|| AuditError::Archive {
                 path: left[0].clone(),
-                reason: format!(
-                    "there is no archive that goes on after entry {}",
-                    self.end.sequence
-                ),
+                reason: format!("no archive continues after entry {}", self.end.sequence),
             })?;
             let path = left.remove(at);
             self.follow(path)?;
@@ -303,7 +300,7 @@ impl Chain<'_> {
         Ok(())
     }
 
-    /// Goes on through one archive.
+    /// Checks one archive.
     fn follow(&mut self, path: &Path) -> Result<(), AuditError> {
         let wrong = |reason: String| AuditError::Archive {
             path: path.to_owned(),
@@ -314,12 +311,12 @@ impl Chain<'_> {
         for line in BufReader::new(file).lines().skip(1) {
             let line = line.map_err(AuditError::File)?;
             let line: Line = serde_json::from_str(&line)
-                .map_err(|error| wrong(format!("a line is no entry: {error}")))?;
+                .map_err(|error| wrong(format!("a line is not an entry: {error}")))?;
             self.end.sequence += 1;
             self.end.hash = link(self.key, &self.end.hash, self.end.sequence, &line.event);
             if line.sequence != self.end.sequence || line.hash != HEXLOWER.encode(&self.end.hash) {
                 return Err(wrong(format!(
-                    "it does not hold from entry {} on: it was changed, or the one before it is \
+                    "its chain is broken at entry {}: it was changed, or the entry before it is \
                      missing",
                     self.end.sequence
                 )));
@@ -338,7 +335,7 @@ impl Chain<'_> {
             && header.through_hash == HEXLOWER.encode(&self.end.hash)
         {
             true => Ok(()),
-            false => Err(wrong("its end was cut off".to_owned())),
+            false => Err(wrong("its end is missing".to_owned())),
         }
     }
 }
@@ -354,7 +351,7 @@ fn header(path: &Path) -> Result<Header, AuditError> {
         Ok(header) if header.countersign_audit_archive == FORMAT => Ok(header),
         _ => Err(AuditError::Archive {
             path: path.to_owned(),
-            reason: "it is no archive of a form that this release understands".to_owned(),
+            reason: "it is not an archive in a format that this release can read".to_owned(),
         }),
     }
 }

@@ -1,4 +1,4 @@
-//! A chain that holds, and every way in which it is seen that it does not.
+//! A valid chain, and every way in which a broken one is detected.
 
 use std::path::Path;
 
@@ -137,7 +137,7 @@ fn times_bound_a_query() {
     assert_eq!(found.iter().map(|e| e.sequence).collect::<Vec<_>>(), [2]);
 }
 
-/// Takes entries after `sequence` away, as someone with the file but not the key can.
+/// Removes entries after `sequence`, as someone with the file but not the key can.
 fn cut(path: &Path, sequence: i64) {
     let thief = Connection::open(path).unwrap();
     thief
@@ -175,7 +175,7 @@ fn a_cut_end_is_noticed_and_nothing_is_written_after_it() {
     let loss = Loss::Cut { ends: 4, noted: 6 };
     assert_eq!(verdict(&path), Verdict::Incomplete(loss.clone()));
     assert_lost(again(&path), &loss);
-    // Also by a server that runs, whatever becomes of the head beside the record.
+    // Also by a server that runs, whatever happens to the head beside the database.
     assert_lost(store.append(&events(1)), &loss);
     std::fs::remove_file(folder.path().join(AUDIT_HEAD)).unwrap();
     assert_lost(store.append(&events(1)), &loss);
@@ -236,7 +236,7 @@ fn a_record_continues_after_its_loss_was_accepted_and_says_so() {
     let noted = running.query(&all()).unwrap()[5].hash.clone();
     cut(&path, 4);
     assert_eq!(accept().unwrap(), Loss::Cut { ends: 4, noted: 6 });
-    // A server that runs learns of it.
+    // A running server notices it.
     running.append(&events(1)).unwrap();
     let entries = running.query(&all()).unwrap();
     assert_eq!(entries.len(), 6);
@@ -250,7 +250,7 @@ fn a_record_continues_after_its_loss_was_accepted_and_says_so() {
     );
     assert!(matches!(verdict(&path), Verdict::Intact(head) if head.sequence == 6));
     again(&path).unwrap();
-    // What was kept elsewhere from before still tells of it.
+    // A head that was kept elsewhere still reveals it.
     let store = AuditStore::open_existing(&path, &[7; 32]).unwrap();
     let before = Head::parse(&format!("6:{noted}")).unwrap();
     assert_eq!(
@@ -293,7 +293,7 @@ fn a_record_may_be_ahead_of_its_head_by_what_was_committed_last() {
     let before = std::fs::read(&head).unwrap();
     store.append(&events(2)).unwrap();
     drop(store);
-    // As a process leaves it that is killed between the two.
+    // As a process that is killed between the two leaves it.
     std::fs::write(&head, before).unwrap();
     assert!(matches!(verdict(&path), Verdict::Intact(head) if head.sequence == 4));
     let mut store = again(&path).unwrap();
@@ -333,14 +333,14 @@ fn what_a_power_failure_took_is_recorded_and_nothing_more_is_excused() {
     for (flushed, ends, excused) in [(2, 3, true), (2, 2, true), (2, 1, false)] {
         let (folder, mut store) = store();
         let path = folder.path().join("audit.sqlite3");
-        // As it was noted in a run of the machine that is over.
+        // As it was noted in an earlier boot of the machine.
         store.head = store.head.clone().in_boot("the-run-before");
         store.append(&events(flushed)).unwrap();
         store.flush().unwrap();
         store.append(&events(3)).unwrap();
         drop(store);
         cut(&path, ends);
-        // Nobody is there to excuse it where only is looked.
+        // Opening it for reading excuses nothing.
         assert!(matches!(verdict(&path), Verdict::Incomplete(_)));
         match again(&path) {
             Ok(store) if excused => {

@@ -1,5 +1,5 @@
 //! `/api/accounts/{id}`: renaming, filing, removing and restoring an account, and checking a
-//! code that someone else was given.
+//! code that someone else received.
 
 use std::sync::Arc;
 
@@ -48,12 +48,12 @@ pub(super) struct ChangeBody {
     read_approval: Option<bool>,
 }
 
-/// Tells a member that is null from one that is not there.
+/// Distinguishes a null member from an absent one.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Option::<String>::deserialize(deserializer).map(Some)
 }
 
-/// What a change of an account can be answered with.
+/// The problems of changing an account.
 const CHANGE: [ProblemCode; 2] = [ProblemCode::AccountUnknown, ProblemCode::VaultUnavailable];
 
 /// Changes an account's names, group, tags and rules
@@ -66,7 +66,7 @@ const CHANGE: [ProblemCode; 2] = [ProblemCode::AccountUnknown, ProblemCode::Vaul
     request_body = ChangeBody,
     responses((status = OK, description = "The account as it is now", body = AccountView)),
     extensions(
-        // The handler says what else was changed.
+        // The handler adds the other actions.
         ("x-audit" = json!(Action::Rename)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::VaultUnavailable])),
@@ -134,8 +134,8 @@ pub(super) async fn change(
     facts.on(answer)
 }
 
-/// For the audit log: what an account was called and where it was filed, and what and
-/// where it is now.
+/// For the audit log: an account's name, group and tags before
+/// and after.
 fn note_labels(facts: &mut Facts, before: &AccountRecord, after: &AccountRecord) {
     let (old, new) = (&before.preview, &after.preview);
     let names = Changes::default()
@@ -154,7 +154,7 @@ fn note_labels(facts: &mut Facts, before: &AccountRecord, after: &AccountRecord)
     note_done(facts, Action::File, filing);
 }
 
-/// Notes something that was done, unless it changed nothing.
+/// Adds an action, unless it changed nothing.
 fn note_done(facts: &mut Facts, action: Action, changes: Changes) {
     let changes = changes.list();
     if !changes.is_empty() {
@@ -162,7 +162,7 @@ fn note_done(facts: &mut Facts, action: Action, changes: Changes) {
     }
 }
 
-/// For the audit log: that an account came into another state.
+/// For the audit log: an account's change of state.
 pub(super) fn note_state(facts: &mut Facts, before: &AccountRecord, after: &str) {
     let was = match (&before.deleted_at, &before.pending_for) {
         (Some(_), _) => "removed",
@@ -174,7 +174,7 @@ pub(super) fn note_state(facts: &mut Facts, before: &AccountRecord, after: &str)
         .list();
 }
 
-/// The state of an account that was restored or proved.
+/// The state of an account after it was restored or proved.
 const fn state(record: &AccountRecord) -> &'static str {
     if record.pending_for.is_some() {
         "pending"
@@ -183,7 +183,7 @@ const fn state(record: &AccountRecord) -> &'static str {
     }
 }
 
-/// A group and tags that an account cannot have.
+/// The problem with an invalid group or tags.
 const fn unfit(detail: String) -> ApiError {
     ApiError::InvalidParameter {
         name: "group, tags",
@@ -259,7 +259,7 @@ pub(super) struct VerifyBody {
     token: Wiped,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Serialize, ToSchema)]
 struct VerifyView {
     /// Whether it is right, and was not accepted before.
@@ -277,7 +277,7 @@ struct VerifyView {
 #[serde(rename_all = "kebab-case")]
 #[schema(as = VerifyReason)]
 enum Reason {
-    /// It is not this account's code now.
+    /// It is not this account's current code.
     Wrong,
     /// It, or a later one, was accepted before.
     AlreadyUsed,
@@ -295,7 +295,7 @@ pub(super) async fn verdict(
     if reading.pending_for.is_some() {
         return Err(TokenError::Pending.into());
     }
-    // The vault may have taken its time.
+    // The vault may have taken a while.
     caller.again().await?;
     let id = readable(door, caller, id.as_str()).await?;
     let now = door.clock.now();
@@ -306,7 +306,7 @@ pub(super) async fn verdict(
     Ok(checked)
 }
 
-/// Checks a code that someone was given
+/// Checks a code
 ///
 /// A code is right one time step early or late, and accepted once: neither it nor an earlier one is
 /// accepted again, also after a restart. Too many wrong codes for an account by one caller end in

@@ -127,8 +127,8 @@ pub(super) async fn create(
     facts.on(answer)
 }
 
-/// What is answered where an enrollment was waited for and there is no account of it: it
-/// still runs, or why there is none.
+/// The answer after waiting for an enrollment that has led to no account: it
+/// is still running, or why there is no account.
 pub(super) fn not_enrolled(snapshot: &Snapshot) -> Result<Response, ApiError> {
     match (snapshot.stage, snapshot.problem.clone()) {
         (Stage::Invalid, Some(problem)) => Err(ApiError::Input(problem)),
@@ -150,10 +150,10 @@ pub(super) struct ListParameters {
     /// Only accounts with this tag, in any case.
     #[param(max_length = 200)]
     tag: Option<String>,
-    /// Those that were removed and can be restored, instead of those in use; for administrators.
+    /// Accounts that were removed and can be restored, instead of those in use; for administrators.
     #[param(value_type = Option<bool>, default = false)]
     removed: Option<String>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     cursor: Option<String>,
     /// How many accounts at most.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
@@ -212,7 +212,7 @@ pub(super) async fn list(
     Ok(no_store(Json(view).into_response()))
 }
 
-/// What to look for, if anything.
+/// The text to search for, if any.
 fn sought(name: &'static str, text: Option<String>) -> Result<Option<String>, ApiError> {
     match text.filter(|text| !text.is_empty()) {
         Some(text) if text.len() > MAX_SEARCH => Err(ApiError::InvalidParameter {

@@ -33,7 +33,7 @@ use crate::http::edge::problem_code::ProblemCode;
         ),
     )),
     extensions(
-        // The handler says which, once it has read the body.
+        // The handler chooses the action once it has read the body.
         ("x-audit" = json!(Action::Approve)),
         ("x-roles" = json!(Decide::ROLES)),
         ("x-problems" = json!([

@@ -1,4 +1,4 @@
-//! `GET /api/audit`: the record of who did what, for administrators.
+//! `GET /api/audit`: the audit log, for administrators.
 
 use std::sync::Arc;
 
@@ -23,9 +23,9 @@ use crate::http::edge::reply::no_store;
 pub(super) struct AuditParameters {
     /// Only entries of this caller.
     caller: Option<String>,
-    /// Only what was done to this: an enrollment's or account's id, or a key's name.
+    /// Only entries about this: an enrollment's or account's id, or a key's name.
     subject: Option<String>,
-    /// Only this.
+    /// Only this action.
     #[param(value_type = Option<Action>)]
     action: Option<String>,
     /// Not before this time.
@@ -37,7 +37,7 @@ pub(super) struct AuditParameters {
     /// `oldest` first, unless `newest` is requested.
     #[param(inline, value_type = Option<Order>)]
     order: Option<String>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     #[param(pattern = "^[0-9]{1,18}$")]
     cursor: Option<String>,
     /// How many entries at most.
@@ -65,7 +65,7 @@ enum Format {
     Cef,
 }
 
-/// A page of the record.
+/// A page of the audit log.
 #[derive(Serialize, ToSchema)]
 struct AuditPage {
     entries: Vec<Entry>,

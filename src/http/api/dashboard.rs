@@ -1,4 +1,4 @@
-//! `/api/dashboard/tickets`: the way into the task hub's dashboard, for administrators.
+//! `/api/dashboard/tickets`: links to the task hub's dashboard, for administrators.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -26,7 +26,7 @@ use crate::http::edge::reply::no_store;
 /// The longest id of an instance.
 const MAX_INSTANCE_ID: usize = 100;
 
-/// What the dashboard is to show.
+/// What the dashboard should show.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
@@ -40,9 +40,9 @@ pub(super) struct TicketParameters {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct TicketView {
-    /// Where a browser is logged in to the dashboard, once.
+    /// The address that logs a browser in to the dashboard, once.
     url: String,
-    /// Until when.
+    /// Until when the link is valid.
     #[serde(serialize_with = "moment")]
     expires_at: DateTime<Utc>,
 }
@@ -84,7 +84,7 @@ pub(super) async fn open(
             facts.subject.clone_from(&instance);
         }
         let made = Arc::clone(&door);
-        // By the system's clock, as the dashboard judges it.
+        // By the system's clock, which the dashboard uses.
         let now = SystemTime::now();
         let link = tokio::task::spawn_blocking(move || {
             made.server.dashboard.link(instance.as_deref(), now)

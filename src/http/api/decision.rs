@@ -14,7 +14,7 @@ use crate::http::edge::parameters::short_text;
 #[serde(deny_unknown_fields)]
 pub(super) struct DecisionBody {
     approved: bool,
-    /// Why, for those who read the record later.
+    /// The reason, for readers of the audit log.
     #[schema(max_length = 500)]
     comment: Option<String>,
 }

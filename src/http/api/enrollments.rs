@@ -1,4 +1,4 @@
-//! `/api/enrollments`: start, see, follow, list and end enrollments.
+//! `/api/enrollments`: start, show, follow, list and end enrollments.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -34,10 +34,10 @@ use crate::http::edge::reply::{accepts_events, no_store, unless_stopped};
 use crate::hub::{Cursor, HubError, ListQuery, NewEnrollment, Snapshot, Stage, Wishes};
 use crate::intake::Upload;
 
-/// How long a stream of changes lives before the browser has to connect again.
+/// How long an event stream lasts before the browser has to reconnect.
 const LONGEST_STREAM: Duration = Duration::from_secs(15 * 60);
 
-/// What a start can be answered with, besides what is wrong with the upload.
+/// The problems of starting an enrollment, besides those of the upload.
 pub(super) const START: [ProblemCode; 5] = [
     ProblemCode::HubUnavailable,
     ProblemCode::IdempotencyKeyReused,
@@ -47,25 +47,25 @@ pub(super) const START: [ProblemCode; 5] = [
 ];
 
 #[derive(Deserialize, IntoParams)]
-// A misspelt `approval` would be none.
+// A misspelt `approval` would be ignored.
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
-    /// Whether someone else has to agree; a rule of the server may demand it anyway.
+    /// Whether another person must approve; the server may require it anyway.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     approval: Option<String>,
-    /// Whether the account has to be proved before it is in use; a rule of the server may
-    /// demand it anyway.
+    /// Whether the account must be proved before it is in use; the server may
+    /// require it anyway.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     proof: Option<String>,
     /// What kind of codes the account gives, if its URI does not say so: Steam's own URIs do not.
     #[param(inline, value_type = Option<KindParameter>)]
     kind: Option<String>,
-    /// What to do where an account with the same secret and the same codes is in use: `keep`
-    /// both, with a warning, or `refuse` to add another one.
+    /// What to do if an account with the same secret and codes is in use: `keep`
+    /// both, with a warning, or `refuse` the new one.
     #[param(inline, value_type = Option<DuplicatesParameter>)]
     duplicates: Option<String>,
-    /// Who calls, for whom the address is the only place to say it.
+    /// A key, for callers that cannot send a header.
     #[serde(rename = "code")]
     #[param(ignore)]
     _code: Option<IgnoredAny>,
@@ -87,8 +87,8 @@ pub(super) enum DuplicatesParameter {
 }
 
 impl StartQuery {
-    /// What was sent, with what else the caller wants of it. A text is made one of Steam's
-    /// here, where that is requested; an image by the worker, who reads it.
+    /// The upload, with the caller's options. A text is turned into one of Steam's
+    /// here if requested; an image by the worker, which reads it.
     pub(super) fn with_wishes(&self, upload: Upload) -> Result<(Upload, Wishes), ApiError> {
         let unless_there = match self.duplicates.as_deref() {
             None | Some("" | "keep") => false,
@@ -198,13 +198,13 @@ pub(super) async fn start(
     facts.on(answer)
 }
 
-/// 202 with the links of an enrollment that runs.
+/// 202 with the links of a running enrollment.
 pub(super) fn accepted_response(snapshot: &Snapshot) -> Response {
     running(snapshot, Json(StartedView::new(snapshot)))
 }
 
-/// What a start answers, the first time and whenever it is repeated: where the enrollment is,
-/// and that it runs or how it has ended.
+/// The answer to a start, also when it is repeated: where the enrollment is,
+/// and that it is running or how it has ended.
 pub(super) fn started_response(snapshot: Snapshot) -> Response {
     if !snapshot.stage.has_ended() {
         return accepted_response(&snapshot);
@@ -227,7 +227,7 @@ fn running(snapshot: &Snapshot, body: impl IntoResponse) -> Response {
     no_store(response)
 }
 
-/// The status, of a snapshot as the caller may see it.
+/// The status of an enrollment, limited to what the caller may see.
 pub(super) fn status_response(snapshot: Snapshot) -> Response {
     let snapshot = &snapshot;
     let view = Json(EnrollmentView::new(snapshot));
@@ -252,10 +252,10 @@ fn retry_after(response: &mut Response, stage: Stage) {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StatusQuery {
-    /// For how many seconds to wait for another stage.
+    /// How many seconds to wait for another stage.
     #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
-    /// Another stage than this; without it, than the present one.
+    /// Wait until the stage differs from this; by default, from the present one.
     #[param(value_type = Option<Stage>)]
     since: Option<String>,
 }
@@ -364,9 +364,9 @@ pub(super) struct ListParameters {
     /// Only those in this stage.
     #[param(value_type = Option<Stage>)]
     stage: Option<String>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     cursor: Option<String>,
-    /// How many enrollments at most.
+    /// The most enrollments on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
@@ -418,7 +418,7 @@ pub(super) async fn list(
     Ok(no_store(Json(view).into_response()))
 }
 
-/// What ending something that runs can be answered with.
+/// The problems of ending something that runs.
 pub(super) const TERMINATE: [ProblemCode; 4] = [
     ProblemCode::AlreadyEnded,
     ProblemCode::EnrollmentUnknown,

@@ -1,5 +1,5 @@
-//! `PUT /api/accounts`: makes sure that an account is there, for tools that declare what there
-//! should be and say it again and again.
+//! `PUT /api/accounts`: ensures that an account exists, for tools that declare what should
+//! exist and repeat that.
 
 use std::sync::Arc;
 
@@ -34,11 +34,11 @@ use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, Wishes};
 use crate::intake::Upload;
 use crate::tokens::from_vault;
 
-/// How many enrollments of one account are looked at that have ended without leaving it there,
-/// because someone refused them or removed the account later.
+/// How many ended enrollments of one account are checked that have left no account,
+/// because they were rejected or the account was removed later.
 const MOST_EARLIER: u32 = 64;
 
-/// An account that is to be there.
+/// An account that should exist.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct EnsureBody {
@@ -47,18 +47,18 @@ pub(super) struct EnsureBody {
     uri: Wiped,
 }
 
-/// An account that is there.
+/// An account that exists.
 #[derive(Serialize, ToSchema)]
 struct EnsuredView {
     #[serde(flatten)]
     account: AccountView,
-    /// There if another account with the same secret was there already, under another name.
+    /// Present if another account with the same secret existed, under another name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<WarningView>,
 }
 
-/// Makes sure that an account is there
+/// Ensures that an account exists
 ///
 /// By its name, in any case: an account in use that has the same issuer and account name, the
 /// same secret and the same codes stays as it is, with its group, tags and rules. If none has
@@ -69,16 +69,16 @@ struct EnsuredView {
     put, path = "/api/accounts", tag = "accounts", operation_id = "ensureAccount",
     request_body = EnsureBody,
     responses(
-        (status = OK, description = "It was there before", body = EnsuredView),
+        (status = OK, description = "It existed before", body = EnsuredView),
         (
             status = CREATED, description = "It is enrolled", body = EnsuredView,
-            headers(("location" = String, description = "Where the account is")),
+            headers(("location" = String, description = "Address of the account")),
         ),
         (
             status = ACCEPTED, description = "The enrollment runs", body = StartedView,
             headers(
-                ("location" = String, description = "Where the status is"),
-                ("retry-after" = u32, description = "In how many seconds to ask"),
+                ("location" = String, description = "Address of the status"),
+                ("retry-after" = u32, description = "Seconds to wait before asking"),
             ),
         ),
     ),
@@ -187,20 +187,20 @@ async fn there(
     }
 }
 
-/// Whether an account has the names of another, in any case.
+/// Whether an account has the same names as another, in any case.
 fn is_called(record: &AccountRecord, wanted: &TotpAccount) -> bool {
     let preview = &record.preview;
     keys(preview.issuer.as_deref(), &preview.account_name)
         == keys(wanted.issuer(), wanted.account_name())
 }
 
-/// What came of it when the same account was declared before.
+/// What became of an earlier declaration of the same account.
 enum Earlier {
-    /// It was stored in this moment.
+    /// It was stored just now.
     There(Box<AccountRecord>),
-    /// It is under way.
+    /// It is running.
     Runs(Box<Snapshot>),
-    /// Nothing that is left; the id to enroll it under.
+    /// It left no account; the id to enroll it under.
     None(EnrollmentId),
 }
 
@@ -211,7 +211,7 @@ async fn earlier(door: &FrontDoor, wanted: &TotpAccount, uri: &str) -> Result<Ea
             Ok(record) if record.deleted_at.is_none() && is_called(&record, wanted) => {
                 return Ok(Earlier::There(Box::new(record)));
             }
-            // Removed, or called something else by now: another one.
+            // Removed or renamed in the meantime: a new one is needed.
             Ok(_) | Err(VaultError::Deleted) => continue,
             Err(VaultError::NotFound) => {}
             Err(error) => return Err(from_vault(error).into()),
@@ -220,7 +220,7 @@ async fn earlier(door: &FrontDoor, wanted: &TotpAccount, uri: &str) -> Result<Ea
             Ok(snapshot) if !snapshot.stage.has_ended() => {
                 return Ok(Earlier::Runs(Box::new(snapshot)));
             }
-            // It ended between the two looks, and is in the vault, or was destroyed.
+            // It ended between the two lookups, and is in the vault, or was destroyed.
             Ok(snapshot) if snapshot.stage == Stage::Enrolled => {
                 match door.vault.describe(&id).await {
                     Ok(record) if record.deleted_at.is_none() => {

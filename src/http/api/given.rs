@@ -1,5 +1,5 @@
-//! Which codes were given to whom as reads of a lease: a caller who gets the same one again
-//! learns nothing new.
+//! Remembers the codes that were counted as reads of a lease: a caller who gets the same one again
+//! learns nothing new, so it is not counted twice.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,10 +9,10 @@ use countersign_enrollment::ids::EnrollmentId;
 
 use crate::tokens::Token;
 
-/// How many are remembered; of others each reading counts.
+/// How many are remembered; beyond that, each reading counts.
 const MOST: usize = 10_000;
 
-/// By caller and account until when the code is shown that was counted last.
+/// By caller and account: until when the code is valid that was counted last.
 #[derive(Default)]
 pub(crate) struct Given(Mutex<HashMap<(String, EnrollmentId), DateTime<Utc>>>);
 
@@ -22,7 +22,7 @@ impl Given {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this very code was counted for this caller.
+    /// Whether this code was already counted for this caller.
     pub(super) fn was(&self, caller: &str, account: &EnrollmentId, token: &Token) -> bool {
         let key = (caller.to_owned(), account.clone());
         self.known().get(&key) == Some(&token.valid_until)

@@ -1,4 +1,4 @@
-//! `/api/grants`: which accounts callers of granted accounts may read, for administrators.
+//! `/api/grants`: which accounts callers limited to granted accounts may read, for administrators.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ids::account_id;
 use super::views::maybe_moment;
-use crate::access::{Grant, Granted, Grantee, Group, MAX_GRANTEE, grant_change};
+use crate::access::{Grant, Granted, Grantee, Group, MAX_GRANTEE, Reads, grant_change};
 use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
@@ -25,7 +25,7 @@ use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 use crate::tokens::from_vault;
 
-/// Every grant there is.
+/// Every grant.
 #[derive(Serialize, ToSchema)]
 struct GrantList {
     grants: Vec<GrantView>,
@@ -35,7 +35,7 @@ struct GrantList {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct GrantView {
-    /// To which caller or group.
+    /// The caller or group.
     #[serde(flatten)]
     to: Grantee,
     account: String,
@@ -44,6 +44,10 @@ struct GrantView {
         serialize_with = "maybe_moment"
     )]
     until: Option<DateTime<Utc>>,
+    /// How many codes were granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reads: Option<u32>,
+    /// How many of them may still be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     reads_left: Option<u32>,
 }
@@ -54,7 +58,8 @@ impl From<Grant> for GrantView {
             to: grant.to,
             account: grant.account,
             until: grant.until,
-            reads_left: grant.reads_left,
+            reads: grant.reads.map(Reads::granted),
+            reads_left: grant.reads.map(Reads::left),
         }
     }
 }
@@ -68,30 +73,30 @@ pub(super) struct NewGrantBody {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     group: Option<Group>,
     account: String,
-    /// Until when; forever if left out.
+    /// Until when; permanently if left out.
     until: Option<DateTime<Utc>>,
-    /// How many codes may be read; as many as wanted if left out.
+    /// How many codes may be read; unlimited if left out.
     #[schema(minimum = 1)]
     reads: Option<u32>,
 }
 
-/// Which grant to take back.
+/// Which grant to remove.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct GrantParameters {
-    /// From which caller; either this or `group`.
+    /// The caller; either this or `group`.
     caller: Option<String>,
-    /// From which group.
+    /// The group.
     #[param(min_length = 1, max_length = 128)]
     group: Option<String>,
-    /// Which account.
+    /// The account.
     #[param(required, value_type = String)]
     account: Option<String>,
 }
 
 /// Lists grants
 ///
-/// Used up and past ones too.
+/// Including those that are used up or have expired.
 #[utoipa::path(
     get, path = "/api/grants", tag = "operations", operation_id = "listGrants",
     responses((status = OK, description = "The grants", body = GrantList)),
@@ -108,7 +113,7 @@ pub(super) async fn list(
 
 /// Grants an account
 ///
-/// A caller or a group may read it, in place of what was granted before.
+/// Lets a caller or a group read it; replaces an earlier grant.
 #[utoipa::path(
     post, path = "/api/grants", tag = "operations", operation_id = "grant",
     request_body = NewGrantBody,
@@ -137,11 +142,11 @@ pub(super) async fn add(
     facts.on(answer)
 }
 
-/// Makes sure that an account is granted
+/// Ensures that an account is granted
 ///
-/// A grant with the same `until`, and with at most as many codes left as `reads` says, stays as
-/// it is: what was read of it stays counted, however often it is said. Anything else is put in
-/// place of what was granted before; POST does so in any case.
+/// A grant with the same `until` and the same `reads` stays as it is: what was read of it stays
+/// counted, however often the request is repeated. Any other replaces what was granted before,
+/// with all of its reads left; POST does so in any case.
 #[utoipa::path(
     put, path = "/api/grants", tag = "operations", operation_id = "ensureGrant",
     request_body = NewGrantBody,
@@ -178,7 +183,7 @@ pub(super) async fn put(
     facts.on(answer)
 }
 
-/// The grant as it is now, and whether it was so before; with `keep`, one that says the same
+/// The grant as it is now, and whether it existed before; with `keep`, an equal one
 /// stays.
 async fn granted(
     door: &Arc<FrontDoor>,
@@ -208,7 +213,7 @@ async fn granted(
         to,
         account: account.to_string(),
         until: body.until.map(|time| time.trunc_subsecs(0)),
-        reads_left: body.reads,
+        reads: body.reads.map(Reads::new),
     };
     let granted = match keep {
         true => door.access.grant_once(&grant).await?,
@@ -222,7 +227,7 @@ async fn granted(
     Ok((grant, false))
 }
 
-/// Takes a grant back
+/// Removes a grant
 #[utoipa::path(
     delete, path = "/api/grants", tag = "operations", operation_id = "withdraw",
     params(GrantParameters),
@@ -270,7 +275,7 @@ fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiE
     }
 }
 
-/// For the audit log: which account, and what became of it.
+/// For the audit log: the account and its grant.
 fn note(facts: &mut Facts, account: &str, what: &str) {
     facts.subject = Some(account.to_owned());
     facts.wish = Some(what.to_owned());

@@ -19,7 +19,7 @@ use crate::http::edge::reply::no_store;
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// For how long an answer is cached, so that frequent checks do not ask the parts more often.
+/// For how long an answer is cached, so that frequent checks do not query the parts more often.
 const FRESH: Duration = Duration::from_millis(500);
 
 /// Which parts answered.
@@ -67,7 +67,7 @@ impl LastAnswers {
 }
 
 impl FrontDoor {
-    /// What does not answer that this front door needs, in words; nothing once it is ready.
+    /// The parts that do not answer, in words; none once it is ready.
     pub(crate) async fn lacks(&self) -> Option<&'static str> {
         let answers = self.last_answers.now(self).await;
         match (answers.database, answers.hub, answers.vault) {
@@ -80,7 +80,7 @@ impl FrontDoor {
     }
 }
 
-/// Whether something answers.
+/// The result of one check.
 #[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Answering {
@@ -94,7 +94,7 @@ impl From<bool> for Answering {
     }
 }
 
-/// That the process answers.
+/// The process answers.
 #[derive(Serialize, ToSchema)]
 struct Alive {
     status: Answering,
@@ -103,7 +103,7 @@ struct Alive {
 /// Which parts answer.
 #[derive(Serialize, ToSchema)]
 struct Readiness {
-    /// Whether all of them do.
+    /// Whether all of them answer.
     status: Answering,
     /// The task hub.
     hub: Answering,
@@ -113,7 +113,7 @@ struct Readiness {
     database: Option<Answering>,
 }
 
-/// Tells that the process answers
+/// Reports that the process answers
 ///
 /// It needs no caller.
 #[utoipa::path(
@@ -129,7 +129,7 @@ pub(super) async fn live() -> Response {
     )
 }
 
-/// Tells whether it can do its work
+/// Reports whether the server is ready
 ///
 /// It needs no caller.
 #[utoipa::path(

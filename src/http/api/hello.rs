@@ -1,7 +1,7 @@
 //! `GET /api/hello`: proves to commands on this machine that this is the server of their
-//! data folder. It is no part of the API, and only connections within this machine get an
-//! answer. It is answered at any time, as health is: nothing of it is awaited, so that nobody
-//! who keeps the server busy keeps commands from recognising it.
+//! data folder. It is not part of the API, and only connections within this machine get an
+//! answer. It is answered at any time, as health checks are: it waits for nothing, so that no one
+//! who keeps the server busy can keep commands from recognizing it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::http::edge::error::ApiError;
 use crate::http::edge::reply::no_store;
 use crate::local_proof::{Nonce, PATH};
 
-/// The server's end of the connection that a request came by: an extension of it.
+/// The server's address of a request's connection: an extension of the request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LocalEnd(pub(crate) SocketAddr);
 
-/// What a command asks.
+/// A command's question.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Question {
@@ -30,7 +30,7 @@ struct Question {
     nonce: String,
 }
 
-/// What the server answers.
+/// The server's answer.
 #[derive(Serialize)]
 struct Answer {
     proof: String,
@@ -45,7 +45,7 @@ async fn hello(
     end: Option<Extension<LocalEnd>>,
     question: Result<Query<Question>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    // What comes in by a loopback address comes from this machine.
+    // Connections to a loopback address come from this machine.
     let end = end
         .map(|Extension(LocalEnd(address))| address)
         .filter(|address| address.ip().to_canonical().is_loopback())

@@ -1,4 +1,4 @@
-//! Ids in paths. What cannot be an id is as unknown as one that is not used.
+//! Ids in paths. A malformed id is answered like an unknown one.
 
 use countersign_enrollment::ids::{EnrollmentId, RequestId};
 use utoipa::IntoParams;
@@ -10,7 +10,7 @@ use crate::telemetry;
 /// An account's id in a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
+#[expect(dead_code, reason = "read as text, so that a malformed id is unknown")]
 pub(super) struct AccountPath {
     /// The account's id, which is its enrollment's.
     #[param(example = "totp-00000000-0000-4000-8000-000000000000")]
@@ -20,7 +20,7 @@ pub(super) struct AccountPath {
 /// An enrollment's id in a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
+#[expect(dead_code, reason = "read as text, so that a malformed id is unknown")]
 pub(super) struct EnrollmentPath {
     /// The enrollment's id.
     #[param(example = "totp-00000000-0000-4000-8000-000000000000")]
@@ -30,7 +30,7 @@ pub(super) struct EnrollmentPath {
 /// A request's id in a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
+#[expect(dead_code, reason = "read as text, so that a malformed id is unknown")]
 pub(super) struct RequestPath {
     /// The request's id.
     id: String,

@@ -43,7 +43,7 @@ const MAX_POSITION: u32 = MAX_ACCOUNTS as u32;
 /// An import's id in a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "read as text, so that what is no id is unknown")]
+#[expect(dead_code, reason = "read as text, so that a malformed id is unknown")]
 struct ImportPath {
     /// The import's id.
     #[param(example = "import-00000000-0000-4000-8000-000000000000")]
@@ -51,27 +51,27 @@ struct ImportPath {
 }
 
 #[derive(Deserialize, IntoParams)]
-// A misspelt `dryRun` would enroll.
+// A misspelt `dryRun` would be ignored, and the import would enroll.
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StartQuery {
-    /// Whether someone else has to agree to each account.
+    /// Whether another person must approve each account.
     #[param(inline, value_type = Option<ApprovalParameter>)]
     approval: Option<String>,
-    /// Whether only to tell what would be done.
+    /// Whether only to report what would be done.
     #[serde(rename = "dryRun")]
     #[param(value_type = Option<bool>, default = false)]
     dry_run: Option<String>,
     /// Which accounts to enroll, by position counted from 1, such as `1,3-5`; all if not given.
-    /// Positions that no account has are refused, or told among `problems` where images have
-    /// to be read first.
+    /// Positions without an account are refused, or reported among `problems` if images must
+    /// be read first.
     #[param(pattern = "^[1-9][0-9]{0,2}(,[1-9][0-9]{0,2})*$")]
     pick: Option<String>,
-    /// What to do with accounts whose secret and codes an account in use has under another
-    /// name: `keep` both, with a warning, or `skip` them as being there already.
+    /// What to do with accounts whose secret and codes are in use under another
+    /// name: `keep` both, with a warning, or `skip` them.
     #[param(inline, value_type = Option<DuplicatesParameter>)]
     duplicates: Option<String>,
-    /// Who calls, for whom the address is the only place to say it.
+    /// A key, for callers that cannot send a header.
     #[serde(rename = "code")]
     #[param(ignore)]
     _code: Option<IgnoredAny>,
@@ -87,7 +87,7 @@ enum DuplicatesParameter {
 
 /// Starts an import
 ///
-/// One file as the body, or several as the form fields `file`; what a file is shows its content.
+/// One file as the body, or several as the form fields `file`; a file's kind is recognized by its content.
 #[utoipa::path(
     post, path = "/api/imports", tag = "imports", operation_id = "startImport",
     params(StartQuery, IdempotencyKey),
@@ -201,7 +201,7 @@ fn positions(text: &str) -> Result<Vec<u32>, ApiError> {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StatusQuery {
-    /// For how many seconds to wait for a change.
+    /// How many seconds to wait for a change.
     #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
 }
@@ -302,14 +302,14 @@ pub(super) async fn terminate_by_post(
     terminate(door, caller, id).await
 }
 
-/// The id in a path; what cannot be one is as unknown as one that is not used.
+/// The id in a path; a malformed one is answered like an unknown one.
 fn import_id(text: &str) -> Result<ImportId, ApiError> {
     text.parse()
         .inspect(telemetry::about)
         .map_err(|_| ApiError::Enrollment(HubError::Unknown))
 }
 
-/// An import, without the ids of accounts that the caller may not see and has not added.
+/// An import, without the ids of accounts that the caller neither may see nor has added.
 fn response(snapshot: &ImportSnapshot, sees: impl Fn(&EnrollmentId) -> bool) -> Response {
     let view = Json(ImportView::new(snapshot, sees));
     if snapshot.has_ended() {
@@ -364,7 +364,7 @@ enum ImportStage {
     Terminated,
 }
 
-/// How many accounts it is about.
+/// How many accounts it covers.
 #[derive(Serialize, ToSchema)]
 struct ProgressView {
     total: u32,
@@ -372,14 +372,14 @@ struct ProgressView {
     ended: u32,
 }
 
-/// What became of one account.
+/// The result of one account.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = ImportedAccountView)]
 struct AccountView {
     /// Its position, counted from 1.
     position: u32,
-    /// What it is called where it comes from.
+    /// Its name in the source.
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     name: String,
@@ -401,13 +401,13 @@ struct AccountView {
     status_query_get_uri: Option<String>,
 }
 
-/// What is wrong with the sources, apart from single accounts.
+/// A problem with the sources, apart from single accounts.
 #[derive(Serialize, ToSchema)]
 struct SourceProblemView {
-    /// Which file, counted from 1; none if it is about all of them together.
+    /// The file, counted from 1; none if the problem concerns all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<u32>,
-    /// Which image in it, if it is an archive or a page with several.
+    /// The image in the file, if it is an archive or a page with several.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(flatten)]

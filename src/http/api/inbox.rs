@@ -1,7 +1,7 @@
-//! `GET /api/approvals`: what waits for a decision, once or as a stream of events.
+//! `GET /api/approvals`: pending decisions, once or as a stream of events.
 //!
-//! However many watch, the task hub is asked once: an answer is kept for as long as
-//! nobody needs a newer one.
+//! However many clients watch, the task hub is queried once: an answer is shared for as long as
+//! none of them needs a newer one.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,21 +31,21 @@ use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{accepts_events, no_store};
 use crate::hub::{Ballot, Decider, ListQuery, RequestQuery, RequestStage, Stage};
 
-/// How many of each kind are told at a time; the others show as these are decided.
+/// How many of each kind are listed at a time; the others follow as these are decided.
 const LIMIT: usize = 50;
-/// How often those who watch look again.
+/// How often streams check for changes.
 const LOOK: Duration = Duration::from_secs(1);
-/// How old an answer may be that another one has got.
+/// How old a shared answer may be.
 const FRESH: Duration = Duration::from_millis(800);
-/// How long a stream lives. The browser connects again on its own, and is let in only if
+/// How long a stream lasts. The browser reconnects on its own, and is accepted only if
 /// its caller still may.
 const LONGEST_STREAM: Duration = Duration::from_secs(60);
-/// How soon a browser connects again.
+/// How soon a browser reconnects.
 const RECONNECT: Duration = Duration::from_millis(500);
-/// How often an idle stream says that it is there, for proxies that drop silent ones.
+/// How often an idle stream sends a comment, for proxies that drop silent ones.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// What waits for a decision, as it was last seen.
+/// The pending decisions, as last seen.
 pub(crate) struct Inbox {
     kept: Mutex<Option<Kept>>,
     changed: watch::Sender<()>,
@@ -56,7 +56,7 @@ struct Kept {
     waiting: Arc<Waiting>,
 }
 
-/// What waits, for everyone, and what tells who may decide on each.
+/// What is pending, for all callers, and what determines who may decide on each.
 struct Waiting {
     /// The members of [`WaitingView`] that are the same for everyone, as JSON.
     enrollments: Value,
@@ -65,17 +65,20 @@ struct Waiting {
     ballots: Vec<(String, Ballot)>,
 }
 
-/// What waits for a decision.
+/// What is pending.
 #[derive(ToSchema)]
-#[expect(dead_code, reason = "described here, and written from what is kept")]
+#[expect(
+    dead_code,
+    reason = "described here, and written from the cached answer"
+)]
 struct WaitingView {
     /// The one that expires first comes first.
     enrollments: Vec<EnrollmentView>,
-    /// The same of requests to do something with an account.
+    /// Pending requests on accounts, in the same order.
     requests: Vec<RequestView>,
-    /// What the caller may decide on each of them.
+    /// What the caller may do with each of them.
     decisions: Vec<DecisionView>,
-    /// Whether there are others.
+    /// Whether there are more.
     more: bool,
 }
 
@@ -88,7 +91,7 @@ struct Answer<'a> {
     more: bool,
 }
 
-/// What a caller may decide on something that waits.
+/// What a caller may do with something that is pending.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DecisionView {
@@ -96,12 +99,12 @@ struct DecisionView {
     id: String,
     may_approve: bool,
     may_refuse: bool,
-    /// The code of the problem that an approval would be answered with.
+    /// The code of the problem that the caller's approval would get.
     #[serde(skip_serializing_if = "Option::is_none")]
     obstacle: Option<&'static str>,
 }
 
-/// Someone who decides, for as long as a stream lives.
+/// An approver, for as long as a stream lasts.
 struct Decides {
     id: String,
     hand: Arc<str>,
@@ -119,7 +122,7 @@ impl Decides {
 }
 
 impl Waiting {
-    /// What one caller sees, and a text that changes whenever this does.
+    /// What one caller sees, and a tag that changes whenever this does.
     fn told(&self, door: &FrontDoor, to: &Decides) -> Result<(String, String), ApiError> {
         let decisions = self.ballots.iter().map(|(id, ballot)| {
             let decider = Decider {
@@ -156,7 +159,7 @@ impl Inbox {
         }
     }
 
-    /// Makes everyone look again now.
+    /// Makes all streams check again now.
     pub(super) async fn look_again(&self) {
         *self.kept.lock().await = None;
         self.changed.send_replace(());
@@ -197,7 +200,7 @@ async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
             limit: LIMIT,
         })
         .await?;
-    // Everyone gets the same views, so they name no other accounts.
+    // All callers get the same views, so they name no other accounts.
     let enrollments: Vec<_> = page
         .items
         .into_iter()
@@ -223,17 +226,14 @@ fn as_json<T: Serialize>(views: impl Iterator<Item = T>) -> Result<Value, ApiErr
 /// The `id` of the last event that was received.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(
-    dead_code,
-    reason = "read from the headers where a stream is asked for"
-)]
+#[expect(dead_code, reason = "read from the headers if a stream is requested")]
 struct LastEventId {
-    /// The `id` of the last event that was received: what is unchanged since is not told.
+    /// The `id` of the last event that was received: nothing is sent while the list is the same.
     #[param(rename = "Last-Event-ID")]
     last_event_id: Option<String>,
 }
 
-/// Shows what waits for a decision
+/// Shows what is waiting for a decision
 ///
 /// Enrollments and requests, oldest first; with `Accept: text/event-stream` as a stream of
 /// events named `approvals`, each the whole list, whenever it changes. A stream lives for a
@@ -275,8 +275,8 @@ pub(super) async fn waiting(
     Ok(no_store(response))
 }
 
-/// What waits, again whenever it is something other than what `known` names, as events
-/// named `approvals`. Ends when its time is over, the server stops, or the hub is away.
+/// What is pending, again whenever it differs from what `known` names, as events
+/// named `approvals`. Ends after its time, when the server stops, or when the hub is unreachable.
 fn changes(
     door: Arc<FrontDoor>,
     decides: Decides,

@@ -1,4 +1,4 @@
-//! `/api/keys`: making, listing and revoking API keys, for administrators.
+//! `/api/keys`: creating, listing, rotating and revoking API keys, for administrators.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,13 +27,13 @@ use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 
-/// Every key there is or was.
+/// Every key, including revoked ones.
 #[derive(Serialize, ToSchema)]
 struct KeyList {
     keys: Vec<KeyView>,
 }
 
-/// A key: whose it is and what became of it, nothing that opens anything.
+/// A key: its caller, rights and state, without its secret.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct KeyView {
@@ -59,7 +59,7 @@ struct KeyView {
         serialize_with = "maybe_moment"
     )]
     revoked_at: Option<DateTime<Utc>>,
-    /// Until when the key works, or worked, that it has replaced; there once it was renewed.
+    /// Until when the key that it replaced is or was valid; present once it was rotated.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "maybe_moment"
@@ -83,7 +83,7 @@ impl From<KeyRecord> for KeyView {
     }
 }
 
-/// A key to make.
+/// A key to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct NewKeyBody {
@@ -102,7 +102,7 @@ pub(super) struct NewKeyBody {
     expires_at: Option<DateTime<Utc>>,
 }
 
-/// A new key, with what opens the door: shown this once.
+/// A new key with its secret, which is shown only once.
 #[derive(Serialize, ToSchema)]
 struct NewKeyView<'a> {
     #[serde(flatten)]
@@ -110,7 +110,7 @@ struct NewKeyView<'a> {
     key: &'a str,
 }
 
-/// A key that has stopped to work.
+/// A revoked key.
 #[derive(Serialize, ToSchema)]
 struct RevokedView {
     name: String,
@@ -120,7 +120,7 @@ struct RevokedView {
 
 /// Lists API keys
 ///
-/// Whose they are and what became of them, revoked ones too; nothing that opens anything.
+/// Their callers, rights and states, including revoked ones; never their secrets.
 #[utoipa::path(
     get, path = "/api/keys", tag = "operations", operation_id = "listKeys",
     responses((status = OK, description = "The keys", body = KeyList)),
@@ -135,10 +135,10 @@ pub(super) async fn list(
     Ok(no_store(Json(KeyList { keys }).into_response()))
 }
 
-/// Makes an API key
+/// Creates an API key
 ///
-/// It is shown this once. Who asks for an export, a transfer or a removal cannot have it approved
-/// with a key of their own making.
+/// It is shown only once. The requester of an export, a transfer or a removal cannot have it approved
+/// with a key that they created.
 #[utoipa::path(
     post, path = "/api/keys", tag = "operations", operation_id = "createKey",
     request_body = NewKeyBody,
@@ -189,7 +189,10 @@ pub(super) async fn create(
 /// A key's name in a path.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-#[expect(dead_code, reason = "read as text, so that what is no name is unknown")]
+#[expect(
+    dead_code,
+    reason = "read as text, so that a malformed name is unknown"
+)]
 struct KeyPath {
     /// The key's name.
     name: String,
@@ -230,7 +233,7 @@ pub(super) async fn revoke(
     facts.on(answer)
 }
 
-/// For how long the key before works.
+/// How long the old key stays valid.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RotateBody {
@@ -239,15 +242,15 @@ pub(super) struct RotateBody {
     overlap_seconds: Option<u32>,
 }
 
-/// How long the key before works unless someone says otherwise, and at most.
+/// How long the old key stays valid by default, and at most.
 const OVERLAP: (u32, u32) = (3_600, 2_592_000);
 
-/// Renews an API key
+/// Rotates an API key
 ///
-/// Under the same name, with the same role, groups and grants. The key before works on for the
-/// overlap, one that was replaced earlier ends at once, and so do its browser sessions.
-/// Everyone renews their own by presenting that key itself, not by a session and not by a key
-/// that was replaced; an administrator renews those that they, or keys of theirs, have made.
+/// Under the same name, with the same role, groups and grants. The old key stays valid for the
+/// overlap; one that was replaced earlier is revoked at once, and so are its browser sessions.
+/// Callers rotate their own by presenting that key itself, not a session or a key
+/// that was replaced; administrators rotate those that they, or their keys, created.
 #[utoipa::path(
     post, path = "/api/keys/{name}/rotate", tag = "operations", operation_id = "rotateKey",
     params(KeyPath),
@@ -270,7 +273,7 @@ pub(super) async fn rotate(
     let answer = caught(async {
         let by = caller.id();
         if by != name && !caller.roles().contains(Role::Admin) {
-            // Whose keys there are is the administrators' business.
+            // Only administrators may learn which keys exist.
             return Err(ApiError::KeyUnknown);
         }
         let overlap = body.overlap_seconds.unwrap_or(OVERLAP.0);
@@ -297,7 +300,7 @@ pub(super) async fn rotate(
     facts.on(answer)
 }
 
-/// What a request presents to say who calls.
+/// The credential that a request presents.
 pub(super) struct Presented(Option<Zeroizing<String>>);
 
 impl FromRequestParts<Arc<FrontDoor>> for Presented {

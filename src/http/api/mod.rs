@@ -1,4 +1,4 @@
-//! The operations: one file for each noun of the API, and those for what several nouns share.
+//! The operations: one file for each noun of the API, and files for what several nouns share.
 
 mod account_changes;
 mod accounts;
@@ -46,7 +46,7 @@ pub(crate) use session::login_link;
 pub(crate) use system::ServerInfo;
 pub(super) use turns::Turns;
 
-/// Adds every operation, each with the description that its handler gives.
+/// Adds every operation, each with its handler's description.
 pub(super) fn add_to(api: OpenApiRouter<Arc<FrontDoor>>) -> OpenApiRouter<Arc<FrontDoor>> {
     api.routes(routes!(health::live))
         .routes(routes!(health::ready))

@@ -1,4 +1,4 @@
-//! Which accounts a caller may read, asked before the vault is.
+//! Which accounts a caller may read, checked before the vault is read.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::ids::EnrollmentId;
@@ -32,8 +32,8 @@ pub(super) async fn readable(
     }
 }
 
-/// That a caller may be given a code of an account without anyone's approval. Giving it one
-/// takes this, with what the caller was granted.
+/// A caller's permission to get an account's code without an approval. Giving out a code
+/// consumes it, and a read of the caller's grant.
 #[must_use]
 pub(super) struct ReadPermit<'a> {
     door: &'a FrontDoor,
@@ -57,7 +57,7 @@ impl<'a> ReadPermit<'a> {
         Ok(permit)
     }
 
-    /// Whose codes may be read.
+    /// The account whose codes may be read.
     pub(super) fn account(&self) -> &EnrollmentId {
         &self.account
     }
@@ -71,7 +71,7 @@ impl<'a> ReadPermit<'a> {
         }
     }
 
-    /// Takes the read that an answer with this code is, and says whether the code is all that
+    /// Counts the read of this code, and says whether the code is all that
     /// the caller may be given.
     pub(super) async fn take_code(
         self,
@@ -88,7 +88,7 @@ impl<'a> ReadPermit<'a> {
             return Ok(Alone::Yes);
         }
         let now = door.clock.now();
-        // A code whose time has not begun is read when it begins: what has ended by then gives
+        // A code that is not valid yet is read when it becomes valid: a grant that has ended by then gives
         // nothing.
         let at = now.max(token.valid_from);
         match self.taken(at).await? {

@@ -1,9 +1,9 @@
 //! `/api/accounts/{id}/proof`: an account that waits to be proved is in use once its
 //! requester has seen the other service accept two consecutive codes of it.
 //!
-//! Until then its codes are here only, for the requester and administrators: a code that
-//! the other service does not know is of no use to anyone else, and automation that went
-//! by it would fail in a place where the cause is hard to see.
+//! Until then its codes are available only here, to the requester and administrators: a code that
+//! the other service does not know is useless to anyone else, and automation that relied
+//! on it would fail far from the cause.
 
 use std::sync::Arc;
 
@@ -31,14 +31,14 @@ use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 use crate::tokens::{Pending, from_vault};
 
-/// What looking at the codes can be answered with.
+/// The problems of reading the codes.
 const SHOW: [ProblemCode; 4] = [
     ProblemCode::AccountUnknown,
     ProblemCode::AlreadyProved,
     ProblemCode::AuditUnavailable,
     ProblemCode::VaultUnavailable,
 ];
-/// What proving can be answered with.
+/// The problems of proving an account.
 const PROVE: [ProblemCode; 5] = [
     ProblemCode::AccountUnknown,
     ProblemCode::AlreadyProved,
@@ -49,7 +49,7 @@ const PROVE: [ProblemCode; 5] = [
 
 /// Shows the codes that prove an account
 ///
-/// The present one and the one after it, of an account that waits to be proved: for who
+/// The present one and the one after it, of an account that waits to be proved: for the person who
 /// enrolled it, and for administrators.
 #[utoipa::path(
     get, path = "/api/accounts/{id}/proof", tag = "accounts", operation_id = "getProof",
@@ -71,7 +71,7 @@ pub(super) async fn codes(
     Ok(no_store(Json(view).into_response()))
 }
 
-/// Whether the other service has accepted two codes, and which, the earlier one first.
+/// Whether the other service has accepted two codes, and the codes, the earlier one first.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProofBody {
@@ -136,12 +136,12 @@ pub(super) async fn prove(
     facts.on(answer)
 }
 
-/// What becomes of an account that was pending.
+/// What becomes of a pending account.
 fn became(state: &str) -> FieldChange {
     FieldChange::new("state", Some("pending"), Some(state))
 }
 
-/// The account, for who may prove it; to others it is as unknown as one that is not there.
+/// The account, for those who may prove it; for others it is unknown.
 async fn pending(
     door: &FrontDoor,
     caller: &Caller<Enroll>,
@@ -150,7 +150,7 @@ async fn pending(
     let id = account_id(text)?;
     let is_admin = caller.roles().any_of(&[Role::Admin]);
     let pending = door.tokens.pending(&id).await?;
-    // The vault may have taken its time.
+    // The vault may have taken a while.
     caller.again().await?;
     match pending {
         Some(pending) if is_admin || pending.by.as_str() == caller.id() => Ok((id, pending)),

@@ -1,4 +1,4 @@
-//! `/api/accounts/{id}/recovery-codes` and `…/recovery-code`: what a service gives out to be
+//! `/api/accounts/{id}/recovery-codes` and `…/recovery-code`: codes that a service issues, to be
 //! used once each when the authenticator is lost, kept beside the account.
 
 use std::sync::Arc;
@@ -51,11 +51,11 @@ struct RecoveryCode {
     left: usize,
 }
 
-/// The recovery codes that an account is to have, in place of any others.
+/// An account's new recovery codes, in place of any others.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RecoveryBody {
-    /// At most 64, each of at most 128 bytes; none to remove those that there are.
+    /// At most 64, each of at most 128 bytes; none to remove existing ones.
     #[schema(value_type = Vec<String>, max_items = 64)]
     codes: Vec<Wiped>,
     /// The reason, for the approvers.
@@ -224,8 +224,8 @@ pub(super) async fn take_granted(
             .map_err(from_vault)?;
         caller.again().await?;
         let permit = door.hub.claim(&request, "read", &account).await?;
-        // What nobody had to agree to is a plain reading, as for codes. It was requested with a
-        // request, which is what a guarded account wants.
+        // Without an approval it is an ordinary read, as for codes. It was made with a
+        // request, which a guarded account requires.
         if request.approvals_needed == 0 {
             take_plainly(&door, &caller, &request.account).await?;
         }
@@ -238,7 +238,7 @@ pub(super) async fn take_granted(
     facts.on(answer)
 }
 
-/// The codes of an account that gives codes out, if one is left.
+/// The recovery codes of an account in use, if one is left.
 async fn available(door: &FrontDoor, id: &EnrollmentId) -> Result<RecoveryCodes, ApiError> {
     let reading = door.vault.read_for_code(id).await.map_err(from_vault)?;
     if reading.pending_for.is_some() {

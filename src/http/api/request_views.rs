@@ -33,7 +33,7 @@ pub(super) struct RequestView {
     #[serde(serialize_with = "moment")]
     last_updated_at: DateTime<Utc>,
     approval: ApprovalPart,
-    /// Until when what was granted can be made use of.
+    /// Until when what was granted can be used.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "maybe_moment"
@@ -47,17 +47,17 @@ pub(super) struct RequestView {
         serialize_with = "maybe_moment"
     )]
     removal_at: Option<DateTime<Utc>>,
-    /// The account, sealed for the installation that it was handed to.
+    /// The account, sealed for the installation that it is transferred to.
     #[serde(skip_serializing_if = "Option::is_none")]
     package: Option<String>,
     status_query_get_uri: String,
     approval_post_uri: String,
-    /// Where to make use of what was granted.
+    /// The path for using what was granted.
     #[serde(skip_serializing_if = "Option::is_none")]
     use_post_uri: Option<String>,
 }
 
-/// Which account it is about; what it is called and how its codes are made once that was
+/// The account; its names and the parameters of its codes are present once they were
 /// looked up.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -91,15 +91,15 @@ impl AccountPart {
     }
 }
 
-/// Whether and by whom it has to be approved.
+/// Whether and by whom it must be approved.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = RequestApproval)]
 struct ApprovalPart {
     required: bool,
-    /// How many people have to agree.
+    /// How many people must approve.
     needed: u8,
-    /// The groups whose members have to, where it is not for anyone.
+    /// The groups whose members must, unless any approver may.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     from: Vec<String>,
@@ -153,7 +153,7 @@ impl RequestView {
         }
     }
 
-    /// Where a request's status is.
+    /// The path of a request's status.
     pub(super) fn path(snapshot: &RequestSnapshot) -> String {
         format!("/api/requests/{}", snapshot.id)
     }
@@ -168,7 +168,7 @@ pub(super) struct RequestPage {
     pub(super) next: Option<String>,
 }
 
-/// An account's secret, on its way out.
+/// An exported account, with its secret.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ExportView {
@@ -184,7 +184,7 @@ pub(super) struct ExportView {
 }
 
 impl ExportView {
-    /// The account that a permit lets out.
+    /// The account that a permit releases.
     pub(super) fn new(
         _permit: &Permit<Release>,
         request: &Mandated,

@@ -1,5 +1,5 @@
-//! `/api/requests` and `/api/accounts/{id}/requests`: doing something with an account once
-//! someone else has agreed.
+//! `/api/requests` and `/api/accounts/{id}/requests`: acting on an account once
+//! another person has approved it.
 
 use std::sync::Arc;
 
@@ -42,7 +42,7 @@ const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// What to do with an account. Which members belong to which kind says `kind`.
+/// What to do with an account. `kind` determines which other members there are.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RequestBody {
@@ -51,13 +51,13 @@ pub(super) struct RequestBody {
     /// The reason, for the approvers.
     #[schema(max_length = 500)]
     reason: Option<String>,
-    /// `read`: how many codes.
+    /// For `read`: how many codes.
     #[schema(minimum = 1, maximum = 50)]
     reads: Option<u32>,
-    /// `read` and `export`: for how long, in seconds; `delete`: how much later.
+    /// For `read` and `export`: for how long, in seconds; for `delete`: how much later.
     #[schema(maximum = 7_776_000)]
     seconds: Option<u64>,
-    /// `transfer`: the other installation's key.
+    /// For `transfer`: the other installation's key.
     to: Option<String>,
 }
 
@@ -117,7 +117,7 @@ impl RequestBody {
         }
     }
 
-    /// The other installation's key, in the one spelling that is signed.
+    /// The other installation's key, in its canonical spelling, which is signed.
     fn recipient(&self) -> Result<String, ApiError> {
         let text = self.to.as_deref().unwrap_or_default();
         SealKey::from_text(text)
@@ -146,10 +146,10 @@ fn within<N: PartialOrd + std::fmt::Display>(
     Ok(number)
 }
 
-/// Asks to do something with an account
+/// Requests an action on an account
 ///
-/// Reading codes, exporting its URI, handing it to another installation or destroying it: each
-/// happens once someone else has agreed, where the server's rules say so. All but reading are for
+/// Reading codes, exporting its URI, transferring it to another installation or destroying it: each
+/// happens once another person has approved it, where the server requires that. All but reading are for
 /// administrators.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/requests", tag = "requests", operation_id = "startRequest",
@@ -170,7 +170,7 @@ fn within<N: PartialOrd + std::fmt::Display>(
         ),
     ),
     extensions(
-        // The handler says which kind, once it has read the body.
+        // The handler chooses the action once it has read the body.
         ("x-audit" = json!(Action::RequestRead)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
@@ -195,7 +195,7 @@ pub(super) async fn start(
             Act::Export { .. } => Action::RequestExport,
             Act::Transfer { .. } => Action::RequestTransfer,
             Act::Delete { .. } => Action::RequestDelete,
-            // Not asked for in this way.
+            // Recovery codes are requested elsewhere.
             Act::RecoveryCodes { .. } => Action::RequestRecoveryCodes,
         });
         facts.reason.clone_from(&reason);
@@ -227,17 +227,17 @@ pub(super) async fn start(
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StatusQuery {
-    /// For how many seconds to wait for another stage.
+    /// How many seconds to wait for another stage.
     #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
-    /// Another stage than this; without it, than the present one.
+    /// Wait until the stage differs from this; by default, from the present one.
     #[param(value_type = Option<RequestStage>)]
     since: Option<String>,
 }
 
 /// Shows a request
 ///
-/// Its requester sees it, and those who decide.
+/// For its requester and for approvers.
 #[utoipa::path(
     get, path = "/api/requests/{id}", tag = "requests", operation_id = "getRequest",
     params(RequestPath, StatusQuery),
@@ -284,16 +284,16 @@ pub(super) struct ListParameters {
     /// Only those about this account.
     #[param(pattern = "^totp-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
     account: Option<String>,
-    /// The `next` of the page before.
+    /// The `next` of the previous page.
     cursor: Option<String>,
-    /// How many requests at most.
+    /// The most requests on the page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
 }
 
 /// Lists requests
 ///
-/// Newest first; those who do not decide see their own.
+/// Newest first; callers that are not approvers see their own.
 #[utoipa::path(
     get, path = "/api/requests", tag = "requests", operation_id = "listRequests",
     params(ListParameters),
@@ -361,7 +361,7 @@ pub(super) async fn list(
         ),
     )),
     extensions(
-        // The handler says which, once it has read the body.
+        // The handler chooses the action once it has read the body.
         ("x-audit" = json!(Action::Approve)),
         ("x-roles" = json!(Decide::ROLES)),
         ("x-problems" = json!([
@@ -394,9 +394,9 @@ pub(super) async fn decide(
     facts.on(answer)
 }
 
-/// Takes a request back
+/// Withdraws a request
 ///
-/// What can be undone is undone.
+/// A removal that can be undone is undone.
 #[utoipa::path(
     delete, path = "/api/requests/{id}", tag = "requests", operation_id = "cancelRequest",
     params(RequestPath),
@@ -454,7 +454,7 @@ pub(super) async fn code(
     let mut facts = Facts::default();
     let answer = caught(async {
         let request = granted(&door, &caller, &id, "read", &mut facts).await?;
-        // Which code it is, before it is written down that it was given.
+        // The code is computed before the use is recorded.
         let token = door
             .tokens
             .lasting(&request.account, TimeDelta::zero())
@@ -466,11 +466,11 @@ pub(super) async fn code(
             .map_err(from_vault)?;
         caller.again().await?;
         door.hub.claim(&request, "read", &account).await?;
-        // What nobody had to agree to is a plain reading: it is taken from what is granted.
+        // Without an approval it is an ordinary read, counted against the caller's grant.
         if request.approvals_needed == 0 {
             take_plainly(&door, &caller, &request.account).await?;
         }
-        // One code: the next one would be another use.
+        // Only one code: the next one would be another use.
         Ok(no_store(
             Json(TokenView::new(token, true, Alone::Yes)).into_response(),
         ))
@@ -515,7 +515,7 @@ pub(super) async fn export(
     facts.on(answer)
 }
 
-/// What making use of a request can be answered with.
+/// The problems of using a granted request.
 pub(super) const USE: [ProblemCode; 7] = [
     ProblemCode::AccountUnknown,
     ProblemCode::AuditUnavailable,
@@ -526,8 +526,8 @@ pub(super) const USE: [ProblemCode; 7] = [
     ProblemCode::VaultUnavailable,
 ];
 
-/// What a request of this kind has granted to the caller, as the front door has signed it.
-/// Whether it may still be used is judged where it is used.
+/// The caller's granted request of this kind, as the front door has signed it.
+/// Whether it may still be used is checked on use.
 pub(super) async fn granted<P>(
     door: &FrontDoor,
     caller: &Caller<P>,
@@ -545,7 +545,7 @@ pub(super) async fn granted<P>(
     if request.act.kind() != kind {
         return Err(HubError::NotGranted.into());
     }
-    // Someone may have lost the account in the meantime.
+    // The caller may have lost access to the account in the meantime.
     let now = door.clock.now();
     let account = request.account.as_str();
     let may_read = door.access.may_read(caller.identity(), account, now);
@@ -572,7 +572,7 @@ fn stage_parameter(
     }
 }
 
-/// What a start answers, the first time and whenever it is repeated.
+/// The answer to a start, also when it is repeated.
 pub(super) fn started(snapshot: &RequestSnapshot) -> Response {
     let mut response = response(snapshot);
     locate(&mut response, snapshot);
@@ -600,7 +600,7 @@ fn accepted(snapshot: &RequestSnapshot) -> Response {
     no_store(response)
 }
 
-/// Says where the status is.
+/// Adds the address of the status.
 fn locate(response: &mut Response, snapshot: &RequestSnapshot) {
     if let Ok(location) = HeaderValue::from_str(&RequestView::path(snapshot)) {
         response.headers_mut().insert(header::LOCATION, location);

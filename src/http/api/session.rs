@@ -1,7 +1,7 @@
-//! `/api/session` and `/api/login-links`: who calls, and logging a browser in and out.
+//! `/api/session` and `/api/login-links`: the caller, and logging a browser in and out.
 //!
-//! A session is made by this server's own page only, from a token, a key or the code of a
-//! link, and never in place of another caller's without its leave.
+//! A session is opened only by this server's own page, with a token, a key or the code of a
+//! login link, and never replaces another caller's unless the page asks for that.
 
 use std::sync::Arc;
 
@@ -33,18 +33,18 @@ use crate::http::edge::reply::no_store;
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LogIn {
-    /// The code of a link that logs in, if there is no token or key in a header.
+    /// The code of a login link, if there is no token or key in a header.
     #[schema(value_type = Option<String>)]
     code: Option<Wiped>,
-    /// The caller whose session is to end with this, if the browser is logged in as another.
+    /// The caller whose session this replaces, if the browser is logged in as another.
     replace: Option<String>,
 }
 
 /// Logs a browser in
 ///
-/// From this server's own page only. A cookie for the caller, who has shown a token or key in
-/// a header, or the code of a link. A browser that is logged in as another caller stays so
-/// unless `replace` names that one.
+/// From this server's own page only. Sets a cookie for the caller, who presents a token or key in
+/// a header, or the code of a link. A browser that is logged in as another caller stays logged in as that one
+/// unless `replace` names it.
 #[utoipa::path(
     post, path = "/api/session", tag = "session", operation_id = "logIn",
     request_body = LogIn,
@@ -107,8 +107,8 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         if from != Provenance::Own {
             return Err(ApiError::SessionElsewhere);
         }
-        // A name that resolves to this server may be someone else's choice, and the page under it
-        // theirs.
+        // A name that resolves to this server may belong to an attacker, and so may the page under it,
+        // so only known names are accepted.
         if !door.server.names.are_meant_by(&parts) {
             return Err(ApiError::UnknownName);
         }
@@ -119,7 +119,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         if let Some(code) = &code
             && !door.access.redeem_login_code(code.as_str(), now).await?
         {
-            // Someone else was faster.
+            // Another request was faster.
             return Err(login_code_over(&mut facts));
         }
         let Some(value) = door.access.session(caller.identity(), now).await? else {
@@ -136,7 +136,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
     facts.on(answer)
 }
 
-/// A code that logs nobody in.
+/// The problem with an invalid login code.
 fn login_code_over(facts: &mut Facts) -> ApiError {
     facts.wrong = Some(Wrong::LoginCode);
     ApiError::LoginCodeOver
@@ -172,7 +172,7 @@ async fn former(
     Ok(former)
 }
 
-/// Says who calls
+/// Shows the caller
 #[utoipa::path(
     get, path = "/api/session", tag = "session", operation_id = "whoAmI",
     responses((status = OK, description = "The caller", body = WhoView<'static>)),
@@ -184,7 +184,7 @@ pub(super) async fn session(caller: Caller<Known>) -> Response {
 
 /// Logs a browser out
 ///
-/// The session ends at the server, and the browser forgets its cookie. It needs no caller.
+/// The session ends at the server, and the browser removes its cookie. It needs no caller.
 #[utoipa::path(
     delete, path = "/api/session", tag = "session", operation_id = "logOut",
     responses((
@@ -224,15 +224,15 @@ pub(super) async fn log_out(State(door): State<Arc<FrontDoor>>, request: Request
     facts.on(answer)
 }
 
-/// Who a caller is.
+/// The caller.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WhoView<'a> {
-    /// Under this its requests, decisions and records are kept.
+    /// The id under which its requests, decisions and audit entries are kept.
     caller: &'a str,
-    /// What people call it.
+    /// The display name.
     display_name: &'a str,
-    /// The role that says most, for those who expect one; null if it has none.
+    /// The highest role, for clients that expect a single one; null if it has none.
     #[schema(required)]
     role: Option<Role>,
     #[schema(value_type = Vec<Role>)]
@@ -261,8 +261,8 @@ fn whoami(caller: &Caller<Known>) -> Response {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct LinkView {
-    /// The link's path, to be opened at this server's address. What is behind its `#` is the
-    /// code, which browsers send to nobody on their own.
+    /// The link's path, to be opened at this server's address. The part after `#` is the
+    /// code, which browsers do not send to servers.
     link: String,
     /// Until when it can be used.
     #[serde(serialize_with = "moment")]
@@ -274,9 +274,9 @@ pub(crate) fn login_link(code: &str) -> String {
     format!("/login#code={code}")
 }
 
-/// Makes a link that logs in
+/// Creates a login link
 ///
-/// It logs one browser in as the caller who asks for it, once, within ten minutes. For callers
+/// It logs one browser in as the caller, once, within ten minutes. For callers
 /// with a key or the administrator's token.
 #[utoipa::path(
     post, path = "/api/login-links", tag = "session", operation_id = "makeLoginLink",

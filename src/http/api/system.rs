@@ -1,4 +1,4 @@
-//! `/api/system`: what surrounds the front door, for administrators.
+//! `/api/system`: the server's version and surroundings, for administrators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,29 +19,29 @@ use crate::http::edge::reply::no_store;
 use crate::local_hub::Dashboard;
 use crate::local_proof::LocalProof;
 
-/// What surrounds the front door.
+/// Facts about the server that requests need.
 pub(crate) struct ServerInfo {
     /// The task hub's name.
     pub(crate) task_hub: String,
-    /// Where another dashboard shows an instance, with `{id}` in place of the id.
+    /// The address of an instance on another dashboard, with `{id}` in place of the id.
     pub(crate) instance_link: Option<String>,
     /// The dashboard of this installation.
     pub(crate) dashboard: Dashboard,
-    /// What everyone may ask for.
+    /// The limits on requests.
     pub(crate) guard: Guard,
-    /// How long a client may leave a body where it is.
+    /// How long a client may stall a body.
     pub(crate) body_timeout: Duration,
-    /// Origins whose pages may call.
+    /// The origins whose pages may call the API.
     pub(crate) cors_origins: Vec<String>,
-    /// What browsers may call this server.
+    /// The names under which browsers may reach this server.
     pub(crate) names: OwnNames,
-    /// Whether callers come by HTTPS.
+    /// Whether callers use HTTPS.
     pub(crate) tls: bool,
-    /// What shows commands on the data folder that this is its server.
+    /// Proves to commands on the data folder that this is its server.
     pub(crate) proof: LocalProof,
 }
 
-/// What surrounds the front door.
+/// The server and its surroundings.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SystemView<'a> {
@@ -51,16 +51,16 @@ struct SystemView<'a> {
     server_time: DateTime<Utc>,
     /// The task hub's name.
     task_hub: &'a str,
-    /// Where the task hub's dashboard shows an instance, with `{id}` in place of its id.
+    /// The address of an instance on the task hub's dashboard, with `{id}` in place of its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_link: Option<String>,
-    /// Whether that dashboard lets browsers in by links of `POST /api/dashboard/tickets`.
+    /// Whether that dashboard accepts links of `POST /api/dashboard/tickets`.
     dashboard_tickets: bool,
     /// The public key that other installations seal accounts for this one with.
     seal_key: String,
 }
 
-/// Says what surrounds the server
+/// Shows the server and its surroundings
 #[utoipa::path(
     get, path = "/api/system", tag = "operations", operation_id = "system",
     responses((status = OK, description = "Version, time and task hub", body = SystemView<'static>)),

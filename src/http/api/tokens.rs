@@ -27,22 +27,22 @@ use crate::tokens::Token;
 
 /// How many codes are given at a time.
 const MAX_BATCH: usize = 500;
-/// The longest that a code can be asked to be good for, in seconds.
+/// The longest validity that a request can ask for, in seconds.
 const MAX_VALIDITY: i64 = 60;
 
-/// How a code is requested.
+/// The parameters of a code.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "read by hand, beside ids that may repeat")]
+#[expect(dead_code, reason = "parsed by hand, since ids may repeat")]
 struct CodeParameters {
-    /// How many seconds the code has to be good for.
+    /// How many seconds the code must stay valid.
     #[param(rename = "minValidity", maximum = 60, default = 0)]
     min_validity: Option<u32>,
-    /// When the present code is not good for that long: `wait` for one that is, or be given
-    /// the `next` at once, whose time begins at `validFrom`.
+    /// If the current code is not valid for that long: `wait` for one that is, or return
+    /// the `next` one at once, which becomes valid at `validFrom`.
     #[param(rename = "whenShort", inline)]
     when_short: Option<WhenShort>,
-    /// Whether asking again in the same time step takes no further read of a lease, for as long
+    /// Whether reading again in the same time step uses no further read of a lease, as long
     /// as it has one left: the code is the same.
     #[param(rename = "oncePerStep", default = false)]
     once_per_step: Option<bool>,
@@ -56,7 +56,7 @@ enum WhenShort {
     Next,
 }
 
-/// What reading a code can be answered with.
+/// The problems of reading a code.
 const READ: [ProblemCode; 6] = [
     ProblemCode::AccountPending,
     ProblemCode::AccountUnknown,
@@ -106,16 +106,16 @@ pub(super) async fn token(
 /// The header `If-None-Match`.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
-#[expect(dead_code, reason = "read by hand, since it may repeat")]
+#[expect(dead_code, reason = "parsed by hand, since it may repeat")]
 struct IfNoneMatch {
-    /// An earlier answer's `ETag`: the code is not given again while it is the same.
+    /// An earlier answer's `ETag`: the code is not returned while it is the same.
     #[param(rename = "If-None-Match")]
     if_none_match: Option<String>,
 }
 
 /// Reads codes by a query
 ///
-/// With one id an answer of its own, with several a list: each a code or the problem with it.
+/// With one id the code itself, with several a list: each a code or the problem with it.
 #[utoipa::path(
     get, path = "/api/tokens", tag = "codes", operation_id = "readCodes",
     params(
@@ -171,20 +171,20 @@ pub(super) async fn token_by_query(
 /// One code or several.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
-#[expect(dead_code, reason = "what an answer is one of")]
+#[expect(dead_code, reason = "only describes the alternatives")]
 enum Codes {
     One(TokenView),
     Several(Batch),
 }
 
-/// How someone wants a code.
+/// The requested kind of code.
 struct Wanted {
     detailed: bool,
-    /// How long it has to be good for.
+    /// How long it must stay valid.
     validity: TimeDelta,
-    /// Whether to wait for such a code instead of giving one whose time has not begun.
+    /// Whether to wait for such a code instead of returning one that is not valid yet.
     wait: bool,
-    /// Whether the same code again takes no further read.
+    /// Whether reading the same code again uses no further read.
     once: bool,
 }
 
@@ -269,7 +269,7 @@ async fn code(
     if let (true, Ok(ahead)) = (wanted.wait, ahead.to_std()) {
         tokio::select! {
             () = tokio::time::sleep(ahead) => token = door.tokens.lasting(id, TimeDelta::zero()).await?,
-            // A server that stops answers at once, with the code whose time comes.
+            // A server that is stopping answers at once, with the next code.
             () = door.stop.cancelled() => {}
         }
         caller.again().await?;
@@ -300,7 +300,7 @@ async fn code(
     Ok(no_store(response))
 }
 
-/// Refuses to promise more than any code of an account can keep.
+/// Refuses a validity that no code of the account has.
 fn fits(validity: TimeDelta, token: &Token) -> Result<(), ApiError> {
     if validity > TimeDelta::seconds(i64::from(token.period)) {
         return Err(ApiError::InvalidParameter {

@@ -1,4 +1,4 @@
-//! `/api/transfers`: taking over an account that another installation has sealed for this one.
+//! `/api/transfers`: adding an account that another installation has sealed for this one.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::hand::hand_of;
 use crate::http::edge::problem_code::ProblemCode;
 
-/// What a request of the kind `transfer` has ended with at the other installation.
+/// The result of a `transfer` request at the other installation.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TransferBody {
@@ -31,11 +31,11 @@ pub(super) struct TransferBody {
     package: String,
 }
 
-/// Takes over an account of another installation
+/// Receives an account from another installation
 ///
-/// It is enrolled under its id, as if its URI had been sent, with an approval where the server's
-/// rules ask for one. A package that does not open ends as `Invalid`, with the problem
-/// `package-unreadable`. After an attempt that failed it can be sent again.
+/// It is enrolled under its id, as if its URI had been uploaded, with an approval where the server
+/// requires one. A package that cannot be opened ends as `Invalid`, with the problem
+/// `package-unreadable`. After a failed attempt it can be sent again.
 #[utoipa::path(
     post, path = "/api/transfers", tag = "requests", operation_id = "receiveTransfer",
     request_body = TransferBody,

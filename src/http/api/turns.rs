@@ -1,14 +1,14 @@
-//! One change of an account at a time, so that the audit log says truly what was before.
+//! Changes an account one at a time, so that the audit log's old values are correct.
 
 use std::hash::{BuildHasher as _, RandomState};
 
 use countersign_enrollment::ids::EnrollmentId;
 use tokio::sync::{Mutex, MutexGuard};
 
-/// How many changes of different accounts may be in progress at once, at most.
+/// The most changes of different accounts that may be in progress at once.
 const LANES: usize = 32;
 
-/// The turns in which accounts are changed. Two accounts may share one.
+/// The locks under which accounts are changed. Two accounts may share one.
 pub(crate) struct Turns {
     lanes: [Mutex<()>; LANES],
     keys: RandomState,
@@ -22,7 +22,7 @@ impl Turns {
         }
     }
 
-    /// Waits for the account's turn, which lasts until what is answered is dropped.
+    /// Waits for the account's lock, which is held until the returned guard is dropped.
     pub(super) async fn of(&self, account: &EnrollmentId) -> MutexGuard<'_, ()> {
         let lane = self.keys.hash_one(account.as_str()) % LANES as u64;
         self.lanes[usize::try_from(lane).unwrap_or(0)].lock().await

@@ -1,4 +1,4 @@
-//! What was uploaded to enroll or import, from any of the accepted kinds of body.
+//! Uploads to enroll or import, from any of the accepted kinds of body.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ pub(super) struct JsonUpload {
     /// An image of a QR code, in base64 or as a `data:` URL.
     #[schema(value_type = String, required = false)]
     image: Option<Wiped>,
-    /// The recovery codes that the service gave out with it, to be kept beside the account.
+    /// The recovery codes that the service issued with it, to be stored with the account.
     #[serde(rename = "recoveryCodes")]
     #[schema(value_type = Vec<String>, max_items = 64, required = false)]
     recovery_codes: Option<Vec<Wiped>>,
@@ -66,7 +66,7 @@ pub(super) struct ImportForm {
     /// Exports of other programs, lists of URIs, images of QR codes.
     #[schema(value_type = Vec<String>, format = Binary)]
     file: Vec<Vec<u8>>,
-    /// For an encrypted export.
+    /// The password of an encrypted export.
     password: Option<String>,
 }
 
@@ -88,7 +88,7 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
                 recovery = codes;
                 upload
             }
-            // curl --data says this unless told otherwise.
+            // curl --data sends this type by default.
             Some("application/x-www-form-urlencoded") => {
                 return Err(ApiError::UnsupportedMediaType(Expected::Upload));
             }
@@ -111,7 +111,7 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
                 }
             }
             Some(_) => {
-                // An empty body of any type is told so: that is the likelier mistake.
+                // An empty body is reported as such, whatever its type: that is the likelier mistake.
                 read(request, Expected::Upload).await?;
                 return Err(ApiError::UnsupportedMediaType(Expected::Upload));
             }
@@ -128,11 +128,11 @@ impl FromRequest<Arc<FrontDoor>> for ImportBody {
         let arrival = Arrival::of(request.extensions());
         let upload = match media_type(&request).as_deref() {
             Some("multipart/form-data") => files_from_form(request, door).await?,
-            // curl --data says this unless told otherwise.
+            // curl --data sends this type by default.
             Some("application/x-www-form-urlencoded") => {
                 return Err(ApiError::UnsupportedMediaType(Expected::Files));
             }
-            // What a file is shows its content.
+            // A file's kind is recognized by its content.
             _ => ImportUpload {
                 files: vec![read(request, Expected::Files).await?],
                 password: None,

@@ -1,5 +1,5 @@
-//! `/v1/…`: reading and checking codes as HashiCorp Vault's TOTP engine has them, and what
-//! its clients ask first to see whether their token is good, so that its clients work here by another base URL. What is called a key there is
+//! `/v1/…`: reading and checking codes as in HashiCorp Vault's TOTP engine, and what
+//! its clients ask first to check their token, so that they work here with another base URL. A key there is
 //! an account here, named by its id; the token is one of our API keys.
 //!
 //! Source: the API documentation of Vault's TOTP secrets engine and token method.
@@ -30,7 +30,7 @@ use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 use crate::verify::Verdict;
 
-/// What Vault wraps around every answer. Nothing here is leased.
+/// Vault's envelope of every answer. Nothing here is leased.
 #[derive(Serialize, ToSchema)]
 struct Envelope<T> {
     request_id: String,
@@ -75,7 +75,7 @@ struct Code {
     code: String,
 }
 
-/// Whether a code is right.
+/// Whether a code is valid.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VaultValid)]
 struct Valid {
@@ -90,24 +90,24 @@ pub(super) struct CodeBody {
     code: Wiped,
 }
 
-/// Who a token is.
+/// The caller of a token.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VaultToken)]
 struct Token<'a> {
-    /// What people call the caller.
+    /// The caller's display name.
     display_name: &'a str,
     /// Its roles.
     #[schema(value_type = Vec<crate::access::Role>)]
     policies: Roles,
     /// Always false.
     renewable: bool,
-    /// Always 0: it does not end by an agreement with the client.
+    /// Always 0: it has no lease.
     ttl: u32,
 }
 
-/// Says who calls, for clients of HashiCorp Vault
+/// Shows the caller, for clients of HashiCorp Vault
 ///
-/// Clients ask this first, to see whether their token is good.
+/// Clients call this first, to check their token.
 #[utoipa::path(
     get, path = "/v1/auth/token/lookup-self", tag = "vault", operation_id = "vaultLookUpSelf",
     responses((status = OK, description = "The caller", body = Envelope<Token<'static>>)),
@@ -122,13 +122,13 @@ pub(super) async fn look_up_self(caller: Caller<Known>) -> Response {
     })
 }
 
-/// Whether this is ready, as Vault's clients ask it. There is one server, and nothing to unseal.
+/// Readiness, as Vault's clients expect it. There is one server, and nothing to unseal.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VaultHealth)]
 struct Health {
     /// Always true.
     initialized: bool,
-    /// Whether task hub or vault does not answer.
+    /// Whether task hub or vault is unreachable.
     sealed: bool,
     /// Always false.
     standby: bool,
@@ -137,13 +137,13 @@ struct Health {
     version: &'static str,
 }
 
-/// Says whether it can do its work, for clients of HashiCorp Vault
+/// Reports whether the server is ready, for clients of HashiCorp Vault
 ///
 /// It needs no caller.
 #[utoipa::path(
     get, path = "/v1/sys/health", tag = "vault", operation_id = "vaultHealth",
     responses(
-        (status = OK, description = "It can", body = Health),
+        (status = OK, description = "It is ready", body = Health),
         (status = SERVICE_UNAVAILABLE, description = "Task hub or vault is unreachable", body = Health),
     ),
 )]
@@ -163,7 +163,7 @@ pub(super) async fn health(State(door): State<Arc<FrontDoor>>) -> Response {
     no_store((status, Json(view)).into_response())
 }
 
-/// Whether this has to be unsealed, which it never has.
+/// Whether the server must be unsealed, which is never the case.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VaultSealStatus)]
 struct SealStatus {
@@ -171,7 +171,7 @@ struct SealStatus {
     r#type: &'static str,
     /// Always true.
     initialized: bool,
-    /// Whether task hub or vault does not answer.
+    /// Whether task hub or vault is unreachable.
     sealed: bool,
     /// Always 1.
     t: u8,
@@ -187,12 +187,12 @@ struct SealStatus {
     storage_type: &'static str,
 }
 
-/// Says whether it is sealed, for clients of HashiCorp Vault
+/// Reports whether the server is sealed, for clients of HashiCorp Vault
 ///
 /// It needs no caller.
 #[utoipa::path(
     get, path = "/v1/sys/seal-status", tag = "vault", operation_id = "vaultSealStatus",
-    responses((status = OK, description = "Whether it is", body = SealStatus)),
+    responses((status = OK, description = "The seal status", body = SealStatus)),
 )]
 pub(super) async fn seal_status(State(door): State<Arc<FrontDoor>>) -> Response {
     let view = SealStatus {
@@ -210,7 +210,7 @@ pub(super) async fn seal_status(State(door): State<Arc<FrontDoor>>) -> Response 
     no_store(Json(view).into_response())
 }
 
-/// Who leads, where there is one server only.
+/// The leader, where there is only one server.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VaultLeader)]
 struct Leader {
@@ -224,12 +224,12 @@ struct Leader {
     leader_cluster_address: &'static str,
 }
 
-/// Says who leads, for clients of HashiCorp Vault
+/// Reports the leader, for clients of HashiCorp Vault
 ///
 /// It needs no caller.
 #[utoipa::path(
     get, path = "/v1/sys/leader", tag = "vault", operation_id = "vaultLeader",
-    responses((status = OK, description = "Nobody does", body = Leader)),
+    responses((status = OK, description = "There is no leader", body = Leader)),
 )]
 pub(super) async fn leader() -> Response {
     let view = Leader {
@@ -271,7 +271,7 @@ pub(super) async fn read(
     facts.on(answer)
 }
 
-/// What checking a code can be answered with.
+/// The problems of checking a code.
 const CHECK: [ProblemCode; 5] = [
     ProblemCode::AccountPending,
     ProblemCode::AccountUnknown,
@@ -287,7 +287,7 @@ const CHECK: [ProblemCode; 5] = [
     method(post, put), path = "/v1/totp/code/{id}", tag = "vault", operation_id = "vaultCheckCode",
     params(AccountPath),
     request_body = CodeBody,
-    responses((status = OK, description = "Whether it is right", body = Envelope<Valid>)),
+    responses((status = OK, description = "Whether it is valid", body = Envelope<Valid>)),
     extensions(
         ("x-audit" = json!(Action::VerifyCode)),
         ("x-roles" = json!(Read::ROLES)),

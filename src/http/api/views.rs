@@ -16,7 +16,7 @@ use crate::http::edge::error::{ApiError, problem_type};
 use crate::hub::{Snapshot, Stage};
 use crate::tokens::Token;
 
-/// Answer to a start: where to continue (the links that Durable Functions gives, relative
+/// Answer to a start: where to continue (the links of Durable Functions, relative
 /// and without keys in them).
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -41,7 +41,7 @@ impl StartedView {
     }
 }
 
-/// Where an enrollment's status is.
+/// The path of an enrollment's status.
 pub(super) fn status_path(snapshot: &Snapshot) -> String {
     format!("/api/enrollments/{}", snapshot.id)
 }
@@ -58,7 +58,7 @@ pub(super) struct EnrollmentView {
     #[serde(serialize_with = "moment")]
     last_updated_at: DateTime<Utc>,
     requested_by: String,
-    /// Whether the account has to be proved before it is in use.
+    /// Whether the account must be proved before it is in use.
     proof_required: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     preview: Option<AccountPreview>,
@@ -72,7 +72,7 @@ pub(super) struct EnrollmentView {
     account: Option<AccountLink>,
 }
 
-/// Something odd about what was enrolled, with a sentence for a person.
+/// A warning about what was enrolled, with a sentence for a person.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WarningView {
@@ -90,15 +90,15 @@ impl WarningView {
     }
 }
 
-/// Whether and by whom it has to be approved.
+/// Whether and by whom it must be approved.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct ApprovalView {
     required: bool,
-    /// How many people have to agree, if more than one.
+    /// How many people must approve, if more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u8>,
-    /// The groups whose members have to, where it is not for anyone.
+    /// The groups whose members must, unless any approver may.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     from: Vec<String>,
@@ -114,7 +114,7 @@ struct ApprovalView {
     decision: Option<ApprovalDecision>,
 }
 
-/// What is wrong with an upload, as an enrollment or an import tells it.
+/// What is wrong with an upload, as an enrollment or an import reports it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ProblemView {
@@ -126,22 +126,22 @@ pub(super) struct ProblemView {
     next_step: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<ForeignKind>,
-    /// How the image was tried to be read.
+    /// How reading the image was attempted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     tried: Vec<String>,
-    /// Where codes, or what looks like some, are in the image: four corners each, in
+    /// Where codes, or what looks like codes, are in the image: four corners each, in
     /// ten-thousandths of its width and height.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, value_type = Vec<Vec<Vec<u16>>>)]
     regions: Vec<Region>,
-    /// Accounts that are there already, as far as the caller may see them.
+    /// Accounts that exist already, as far as the caller may see them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, value_type = Vec<String>)]
     accounts: Vec<EnrollmentId>,
 }
 
-/// Where the account is.
+/// The account's path.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AccountLink {
@@ -210,7 +210,7 @@ pub(super) struct EnrollmentPage {
     pub(super) next: Option<String>,
 }
 
-/// An account: what it is called and how its codes are made, not its secret.
+/// An account: its names and the parameters of its codes, without its secret.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AccountView {
@@ -221,16 +221,16 @@ pub(super) struct AccountView {
     group: Option<String>,
     tags: Vec<String>,
     state: AccountState,
-    /// Who has to prove it, while it is pending.
+    /// Who must prove it, while it is pending.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pending_for: Option<CallerId>,
     #[serde(serialize_with = "moment")]
     created_at: DateTime<Utc>,
     token_href: String,
-    /// Whether its codes are read with an approval only.
+    /// Whether its codes need an approved request.
     read_approval: bool,
-    /// When it was removed, while it is.
+    /// When it was removed, if it is.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "maybe_moment"
@@ -238,13 +238,13 @@ pub(super) struct AccountView {
     removed_at: Option<DateTime<Utc>>,
 }
 
-/// Whether an account's codes are given out.
+/// Whether an account's codes can be read.
 #[derive(Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum AccountState {
-    /// They are.
+    /// They can.
     Active,
-    /// Not before it is proved that the other service accepts them.
+    /// Not until it is proved that the other service accepts them.
     Pending,
     /// Not while it is removed; it can be restored until it is destroyed.
     Removed,
@@ -293,33 +293,33 @@ pub(super) struct AccountPage {
     pub(super) next: Option<String>,
 }
 
-/// A code. What follows `vaultStaleSeconds` is there where detail is given.
+/// A code. The members after `vaultStaleSeconds` are present if `detail` is requested.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TokenView {
     /// The digits, leading zeros kept; five characters for Steam Guard.
     token: String,
-    /// Seconds until it is shown no more.
+    /// Seconds until the next code replaces it.
     time_remaining: u32,
-    /// Seconds since the vault was last asked, while it does not answer.
+    /// Seconds since the vault last answered, while it is unreachable.
     #[serde(skip_serializing_if = "Option::is_none")]
     vault_stale_seconds: Option<u64>,
-    /// Seconds that a code is shown for.
+    /// The length of a time step, in seconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     period: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digits: Option<usize>,
-    /// The code that is shown after this one; left out where codes were granted for a time
-    /// or by number.
+    /// The code after this one; left out if codes were granted for a limited time
+    /// or number of reads.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_token: Option<String>,
-    /// When this code's time begins: in the future, where the next one was requested.
+    /// When this code becomes valid: in the future, if the next one was requested.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "maybe_moment"
     )]
     valid_from: Option<DateTime<Utc>>,
-    /// When it ends.
+    /// When it stops being valid.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "maybe_moment"
@@ -333,8 +333,8 @@ pub(super) struct TokenView {
     server_time: Option<DateTime<Utc>>,
 }
 
-/// Whether a code is given without the one after it: to someone who was granted a number
-/// of codes, or codes for a time only.
+/// Whether a code is given without the one after it: to a caller who was granted a number
+/// of codes, or codes for a limited time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alone {
     Yes,
@@ -358,7 +358,7 @@ impl TokenView {
     }
 }
 
-/// Several codes, in the order in which they were asked for.
+/// Several codes, in the requested order.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Batch {
     pub(super) tokens: Vec<BatchItem>,
@@ -374,7 +374,7 @@ pub(super) enum BatchItem {
         #[serde(flatten)]
         token: Box<TokenView>,
     },
-    /// No code.
+    /// A problem instead of a code.
     Problem {
         id: String,
         /// The code of the problem, as in an answer of its own.
@@ -402,13 +402,13 @@ pub(super) struct CreatedView<'a> {
     /// The account's id.
     secret_name: String,
     account_name: &'a str,
-    /// Null if there is none.
+    /// Null if it has none.
     #[schema(required)]
     issuer: Option<&'a str>,
-    /// There if the account has to be proved before it is in use.
+    /// Present if the account must be proved before it is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<AccountState>,
-    /// There if the same account was there already; what else is odd, its enrollment says.
+    /// Present if the same account existed already; its enrollment has all warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<WarningView>,

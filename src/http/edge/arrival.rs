@@ -1,5 +1,5 @@
-//! Who a request is from, found out once and before anything is held for it that others
-//! need too; and asked again after every wait, for a key can be revoked in the meantime.
+//! Who a request is from: determined once, before the request holds anything that others
+//! need too, and again after every wait, since a key can be revoked in the meantime.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -23,31 +23,31 @@ use super::limits::{self, Slot};
 use crate::access::Identity;
 use crate::http::FrontDoor;
 
-/// How often a stream asks whether its caller may still have it.
+/// How often a stream checks whether its caller may still have it.
 const STILL_THERE: Duration = Duration::from_secs(1);
-/// How long what was found out of a caller holds: what keys and grants are is known of within
-/// a millisecond of a change, and not sooner.
+/// How long a caller's recognition holds: changes of keys and grants become known within
+/// a millisecond.
 const JUST_NOW: Duration = Duration::from_millis(1);
-/// An answer that took longer than this is given only to someone who may still have it.
+/// After this time, an answer is given only if its caller may still have it.
 const SHORT: Duration = Duration::from_millis(50);
-/// A complete answer of at most this many bytes is handed to the socket in one write: nothing
+/// A complete answer of at most this many bytes goes to the socket in one write: nothing
 /// is held while its client reads.
 const AT_ONCE: u64 = 16 * 1024;
 
-/// A request that has come in, and who it is from.
+/// An accepted request, and who it is from.
 pub(crate) struct Arrival {
     door: Arc<FrontDoor>,
-    /// What says who calls, to be checked again after a wait.
+    /// The caller's credential, to be checked again after a wait.
     claim: Claim,
     /// None for a stranger.
     identity: Option<Arc<Identity>>,
-    /// Why it is a stranger's, until that is answered.
+    /// Why the caller was not recognized, until that is answered.
     refused: Mutex<Option<ApiError>>,
     since: Instant,
 }
 
 impl Arrival {
-    /// Finds out who a request is from that makes this claim. `slot` is what a stranger from
+    /// Determines who a request with this claim is from. `slot` is the place that a stranger from
     /// `client` holds already.
     async fn find(
         door: &Arc<FrontDoor>,
@@ -84,7 +84,7 @@ impl Arrival {
         extensions.get::<Arc<Self>>().cloned()
     }
 
-    /// Who it is from, for those who have to know.
+    /// Who it is from, for operations that need a caller.
     pub(crate) fn identity(&self) -> Result<Arc<Identity>, ApiError> {
         if let Some(identity) = &self.identity {
             return Ok(Arc::clone(identity));
@@ -94,7 +94,7 @@ impl Arrival {
     }
 
     /// Refuses to continue for a caller who is no longer who it was: whose key was revoked or
-    /// has expired, whose session has ended, or whose roles are others now. To be asked
+    /// has expired, whose session has ended, or whose roles have changed. To be called
     /// after every wait, before anything is given or done.
     pub(crate) async fn again(&self) -> Result<(), ApiError> {
         let Some(then) = &self.identity else {
@@ -120,23 +120,23 @@ pub(crate) async fn again(arrival: Option<&Arc<Arrival>>) -> Result<(), ApiError
     }
 }
 
-/// What a request takes from others for as long as it is answered and its answer is sent.
+/// The places that a request occupies until its answer is sent.
 pub(crate) struct Place {
-    /// One of its caller's, or one of its address's if it is a stranger's.
+    /// One of its caller's, or of its address's if it has no caller.
     _slot: Slot,
     /// One of all callers'.
     permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Place {
-    /// Gives back what is taken from all, and keeps what is taken from the caller's own.
+    /// Releases the shared place, and keeps the caller's own.
     fn give_back(&self) {
         let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
         *permit = None;
     }
 }
 
-/// What is held for a request that was let in.
+/// The places of an admitted request.
 pub(crate) struct Admitted {
     arrival: Arc<Arrival>,
     place: Option<Arc<Place>>,
@@ -145,7 +145,7 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    /// Lets a request in that comes from outside, for its caller or as a stranger's.
+    /// Admits a request from the network, for its caller or as a stranger's.
     pub(crate) async fn from_outside(
         door: &Arc<FrontDoor>,
         request: &mut Request,
@@ -183,7 +183,7 @@ impl Admitted {
         })
     }
 
-    /// Lets a request in that this server makes of itself for one that was let in.
+    /// Admits a request that this server makes on behalf of an admitted one.
     pub(crate) async fn from_inside(
         door: &Arc<FrontDoor>,
         request: &mut Request,
@@ -198,12 +198,12 @@ impl Admitted {
         })
     }
 
-    /// Whether it is a caller's.
+    /// Whether it has a caller.
     pub(crate) fn is_known(&self) -> bool {
         self.arrival.identity.is_some()
     }
 
-    /// To be called before what is left of a body is awaited.
+    /// Must be called before the rest of a body is awaited.
     pub(crate) fn answered(&self, response: &Response) {
         if response.body().size_hint().exact().is_some()
             && let Some(place) = &self.place
@@ -212,7 +212,7 @@ impl Admitted {
         }
     }
 
-    /// Whether the answer may still be given, if it is of the kind that only gives.
+    /// Whether the answer may still be given, for requests that only read.
     pub(crate) async fn still(&self, response: Response) -> Response {
         if !self.reads || self.arrival.since.elapsed() < SHORT || response.status().as_u16() >= 400
         {
@@ -243,7 +243,7 @@ impl Admitted {
     }
 }
 
-/// What a body streams, until its caller is no longer who it was.
+/// A body that ends early if its caller may no longer have it.
 fn while_known(
     arrival: Arc<Arrival>,
     body: Body,
@@ -260,7 +260,7 @@ fn while_known(
     })
 }
 
-/// A body that keeps a request's place until its end is on its way.
+/// A body that keeps a request's place until it is sent.
 struct Held {
     body: Body,
     place: Option<Arc<Place>>,
@@ -291,7 +291,7 @@ impl HttpBody for Held {
     }
 }
 
-/// Tells work that outlives its request whether anyone waits for it.
+/// Shows work that outlives its request whether anyone waits for it.
 #[derive(Clone)]
 pub(crate) struct Gone(CancellationToken);
 
@@ -301,7 +301,7 @@ impl Gone {
         extensions.get::<Self>().cloned()
     }
 
-    /// What comes of work that is worth nothing once nobody waits for it: it is given up
+    /// Runs work that is useless once nobody waits for it: it is canceled
     /// when the client hangs up or the request's time is over.
     pub(crate) async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, ApiError> {
         tokio::select! {
@@ -311,7 +311,7 @@ impl Gone {
     }
 }
 
-/// To be kept for as long as a request's answer is waited for. None for a request that only
+/// Must be kept while a request's answer is awaited. None for a request that only
 /// reads: its work ends with it.
 pub(crate) fn waits(request: &mut Request) -> Option<DropGuard> {
     if request.method().is_safe() {
@@ -322,7 +322,7 @@ pub(crate) fn waits(request: &mut Request) -> Option<DropGuard> {
     Some(gone.drop_guard())
 }
 
-/// What keeps a request's place for as long as work continues for it, also when nobody waits
+/// Keeps a request's place while work continues for it, even when nobody waits
 /// for the answer any more.
 pub(crate) fn place(extensions: &Extensions) -> Option<Arc<Place>> {
     extensions.get::<Arc<Place>>().cloned()

@@ -1,5 +1,5 @@
 //! Every request that reads a code or changes something leaves an entry in the audit
-//! record before it is answered.
+//! log before it is answered.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use super::parameters;
 use crate::audit::{Action, Event, Outcome, SessionMark, Together};
 use crate::http::FrontDoor;
 
-/// The header in which a caller may say why, as UTF-8.
+/// The header with a caller's reason, in UTF-8.
 const REASON: HeaderName = HeaderName::from_static("countersign-reason");
 
-/// The header that says why, if the text can be one: its control characters, line breaks
+/// The reason as a header, if the text can be one: its control characters, line breaks
 /// too, become spaces.
 pub(crate) fn reason_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
     let line: String = text
@@ -35,7 +35,7 @@ pub(crate) fn reason_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
     (!value.is_empty()).then_some((REASON, value))
 }
 
-/// Answers a request by `next`, and records it if it is one of those.
+/// Answers a request by `next`, and records it if it must be recorded.
 pub(crate) async fn audited<F>(
     door: Arc<FrontDoor>,
     request: Request,
@@ -50,11 +50,11 @@ where
     if request.method().is_safe() {
         return recorded(door, about, request, next).await;
     }
-    // What could not be recorded is not done; but a session may end at any time.
+    // Nothing is done that could not be recorded, except ending a session.
     if about.action != Action::LogOut && door.audit.is_incomplete().await {
         return ApiError::AuditUnavailable.into_response();
     }
-    // A caller who hangs up in the middle of a change may not keep it out of the record.
+    // A caller who hangs up during a change must not keep it out of the log.
     observe::spawn_detached(recorded(door, about, request, next))
         .await
         .unwrap_or_else(|_| ApiError::Panicked.into_response())
@@ -72,8 +72,8 @@ where
 {
     let mut response = next(request).await;
     let facts = Facts::of(&response).cloned().unwrap_or_default();
-    // Who is nobody was told so, and left a line in the log; a record that strangers
-    // could fill would be worth less.
+    // A caller that was not recognized has a line in the log; an audit log that strangers
+    // could fill would be less useful.
     let Some(caller) = facts.caller else {
         return response;
     };
@@ -99,7 +99,7 @@ where
         done
     });
     let mut done: Vec<Event> = deeds.collect();
-    // Of what was not done there is an entry as well.
+    // Failed parts are recorded too.
     if done.is_empty() || event.outcome != Outcome::Done {
         let changes = match event.outcome {
             Outcome::Done => facts.changes,
@@ -159,7 +159,7 @@ where
     response
 }
 
-/// Whether more of the same need no entry each: readings that no grant
+/// Whether repetitions need no entry each: readings that no grant
 /// counts.
 fn is_repeatable(event: &Event, counted: &[String]) -> bool {
     let subject = event.subject.as_ref();
@@ -168,8 +168,8 @@ fn is_repeatable(event: &Event, counted: &[String]) -> bool {
         && subject.is_some_and(|subject| !counted.contains(&subject.0))
 }
 
-/// The event as it was for its own subject, if that was not done with the others. Each
-/// exception is for one event: of a subject that is there twice, one may have been done.
+/// The event for its own subject, if that one failed. Each
+/// exception is for one event: if a subject is named twice, one of them may have succeeded.
 fn except(mut event: Event, exceptions: &mut Vec<Exception>) -> Event {
     let own = |exception: &Exception| {
         let subject = event.subject.as_ref();
@@ -183,13 +183,13 @@ fn except(mut event: Event, exceptions: &mut Vec<Exception>) -> Event {
     event
 }
 
-/// What a request is about, as far as it says itself.
+/// What a request is about, by its path and query.
 struct About {
     action: Action,
     subjects: Vec<String>,
     from: Option<std::net::IpAddr>,
     reason: Option<String>,
-    /// The browser session in which something is read, if it is in one.
+    /// The browser session of a reading, if there is one.
     session: Option<SessionMark>,
 }
 
@@ -228,7 +228,7 @@ fn subjects(operation: &Operation, route: &str, request: &Request) -> Vec<String
         .collect()
 }
 
-/// A caller can put anything where an id belongs; what is none is not repeated, for it
+/// A caller can send anything in place of an id; what is not an id is not repeated, since it
 /// could be a secret in the wrong place.
 fn short(id: &str) -> String {
     let known = id.parse::<EnrollmentId>().is_ok()

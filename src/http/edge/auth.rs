@@ -1,4 +1,4 @@
-//! Who calls: from a request's headers to a caller that may do one kind of thing.
+//! Authentication: from a request's headers to a caller with one permission.
 
 use std::collections::HashSet;
 use std::marker::PhantomData;
@@ -27,10 +27,10 @@ use crate::hub::{Decider, Requester};
 pub(crate) const FUNCTIONS_KEY: &str = "x-functions-key";
 /// The header of HashiCorp Vault's clients.
 pub(crate) const VAULT_TOKEN: &str = "x-vault-token";
-/// The header in which the page says whom it shows: a request for someone who is no longer
-/// logged in is refused, and not done as the one who is.
+/// The header in which the page names the caller that it shows: a request for a caller who is no longer
+/// logged in is refused, rather than done as another.
 pub(crate) const SHOWN_CALLER: &str = "x-countersign-caller";
-/// The headers that can say who calls.
+/// The headers that can carry a credential.
 pub(crate) const CREDENTIALS: [HeaderName; 4] = [
     header::AUTHORIZATION,
     HeaderName::from_static(FUNCTIONS_KEY),
@@ -38,10 +38,10 @@ pub(crate) const CREDENTIALS: [HeaderName; 4] = [
     header::COOKIE,
 ];
 
-/// A kind of thing to do, and the roles that may.
+/// A permission, and the roles that have it.
 pub(crate) trait Permission: Send + Sync + 'static {
     const ROLES: &'static [Role];
-    /// The roles in words, for the caller who has none of them.
+    /// The roles in words, for a caller without any of them.
     const NEEDS: &'static str;
 }
 
@@ -62,7 +62,7 @@ permission!(
     Enroll, [Enroller, Admin], "enroller"
 );
 permission!(
-    /// Seeing enrollments: an enroller its own, the others all.
+    /// Seeing enrollments: enrollers their own, others all.
     Follow, [Enroller, Approver, Admin], "enroller or approver"
 );
 permission!(
@@ -78,36 +78,36 @@ permission!(
     Administer, [Admin], "admin"
 );
 permission!(
-    /// Anything that every known caller may do.
+    /// Anything that every authenticated caller may do.
     Known, [Enroller, Approver, Reader, Admin], "enroller, approver, reader or admin"
 );
 
-/// A caller that may do `P`. Being one is the only proof of it that handlers get,
-/// and taking one from a request is the only way to make it.
+/// A caller with the permission `P`. This value is the only proof of it that handlers get,
+/// and extracting it from a request is the only way to create it.
 pub(crate) struct Caller<P> {
     identity: Arc<Identity>,
     arrival: Arc<Arrival>,
     gone: Option<Gone>,
-    /// Counts among the caller's requests while this is there; none if the request is a
-    /// part of one that counts.
+    /// The caller's place, held while this exists; none if the request is a
+    /// part of another that holds one.
     _place: Option<Arc<Place>>,
-    /// Whether it asked by HEAD.
+    /// Whether the method is HEAD.
     without_body: bool,
     permission: PhantomData<fn() -> P>,
 }
 
 impl<P> Caller<P> {
-    /// Under this its requests, decisions and records are kept; unique.
+    /// The unique id under which its requests, decisions and audit entries are kept.
     pub(crate) fn id(&self) -> &str {
         &self.identity.id
     }
 
-    /// What people call it; two callers may have the same.
+    /// The display name; two callers may have the same.
     pub(crate) fn display_name(&self) -> &str {
         &self.identity.display_name
     }
 
-    /// What it may do, beyond what this proof is for.
+    /// All its roles.
     pub(crate) fn roles(&self) -> Roles {
         self.identity.roles
     }
@@ -117,7 +117,7 @@ impl<P> Caller<P> {
         &self.identity.groups
     }
 
-    /// The caller as someone who decides.
+    /// The caller as an approver.
     pub(crate) fn decider<'a>(&'a self, hand: &'a str) -> Decider<'a> {
         Decider {
             id: self.id(),
@@ -126,7 +126,7 @@ impl<P> Caller<P> {
         }
     }
 
-    /// The caller as someone who asks for something.
+    /// The caller as a requester.
     pub(crate) fn requester<'a>(&'a self, hand: &'a str) -> Requester<'a> {
         Requester {
             id: self.id(),
@@ -134,7 +134,7 @@ impl<P> Caller<P> {
         }
     }
 
-    /// Whether what it asked for is left out of the answer.
+    /// Whether the body is left out of the answer.
     pub(crate) const fn gets_no_body(&self) -> bool {
         self.without_body
     }
@@ -163,14 +163,14 @@ impl<P> Caller<P> {
         })
     }
 
-    /// Refuses to continue if the caller may no longer: to be asked after every wait, before
+    /// Refuses to continue if the caller may no longer: to be called after every wait, before
     /// anything is given or done.
     pub(crate) async fn again(&self) -> Result<(), ApiError> {
         self.arrival.again().await
     }
 
-    /// What comes of work, for as long as the caller waits for it; then the caller may
-    /// still have it, or there is a reason why not.
+    /// Runs work while the caller waits for it; then checks that the caller may
+    /// still have the result.
     pub(crate) async fn unless_gone<T, E>(
         &self,
         work: impl Future<Output = Result<T, E>>,
@@ -186,7 +186,7 @@ impl<P> Caller<P> {
         Ok(done)
     }
 
-    /// Whose enrollments the caller sees: its own only, unless it decides on others'.
+    /// The requester whose enrollments the caller may see: itself, unless it is an approver.
     pub(crate) fn sees_only(&self) -> Option<&str> {
         let sees_all = self.roles().any_of(&[Role::Approver, Role::Admin]);
         (!sees_all).then_some(self.id())
@@ -200,7 +200,7 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
         parts: &mut Parts,
         door: &Arc<FrontDoor>,
     ) -> Result<Self, ApiError> {
-        // Every request that comes to a handler has been through the middleware.
+        // Every request that reaches a handler has passed the middleware.
         let arrival = Arrival::of(&parts.extensions).ok_or(ApiError::Unauthenticated)?;
         let identity = arrival.identity()?;
         shows(&parts.headers, &identity)?;
@@ -208,7 +208,7 @@ impl<P: Permission> FromRequestParts<Arc<FrontDoor>> for Caller<P> {
     }
 }
 
-/// Whether an answer may be to someone who is logged in as another than the page shows.
+/// Whether the caller logged in may differ from the one that the page shows.
 fn shows(headers: &HeaderMap, identity: &Identity) -> Result<(), ApiError> {
     match headers.get(SHOWN_CALLER) {
         Some(shown) if shown.as_bytes() != identity.id.as_bytes() => Err(ApiError::SessionChanged),
@@ -217,7 +217,7 @@ fn shows(headers: &HeaderMap, identity: &Identity) -> Result<(), ApiError> {
 }
 
 impl<P: Permission> Caller<P> {
-    /// A caller who was recognised as `identity` by something in the request itself, such as
+    /// A caller that was recognized as `identity` by something in the request itself, such as
     /// the code of a link, if it may do this.
     pub(crate) fn of(
         door: &FrontDoor,
@@ -255,16 +255,16 @@ struct CodeQuery {
     code: Option<String>,
 }
 
-/// What a request says about who sends it.
+/// The credential that a request claims.
 pub(crate) enum Claim {
     /// A token or key.
     Credential(Zeroizing<String>),
-    /// Nothing but what a browser sends on its own.
+    /// Only what a browser sends on its own.
     Browser(Box<Parts>),
 }
 
 impl Claim {
-    /// What `request` says. Nothing else of it is kept.
+    /// The claim of `request`. Nothing else of it is kept.
     pub(crate) fn of(request: &Request) -> Self {
         if let Some(credential) = presented(request.headers(), request.uri()) {
             return Self::Credential(credential);
@@ -279,7 +279,7 @@ impl Claim {
         Self::Browser(Box::new(parts))
     }
 
-    /// Whether it may take a while to check, since the issuer of a token has to be asked or a
+    /// Whether checking may take a while, since a token's issuer has to be asked or a
     /// signature verified.
     pub(crate) fn waits_for_issuer(&self, door: &FrontDoor) -> bool {
         match self {
@@ -289,7 +289,7 @@ impl Claim {
     }
 }
 
-/// Whose token or key this is.
+/// The caller with this token or key.
 pub(crate) async fn holder(
     credential: &str,
     door: &FrontDoor,
@@ -306,14 +306,14 @@ pub(crate) async fn holder(
     identity
 }
 
-/// Who calls; nobody if nothing is presented that could say so.
+/// The caller; none if no credential is presented.
 pub(crate) async fn identify(
     claim: &Claim,
     door: &FrontDoor,
     facts: &mut Facts,
 ) -> Result<Option<Arc<Identity>>, ApiError> {
     let parts = match claim {
-        // What is presented counts, even if it is wrong: falling back to a weaker proof
+        // A presented credential counts, even if it is wrong: falling back to a weaker one
         // would hide the mistake.
         Claim::Credential(credential) => return holder(credential, door, facts).await.map(Some),
         Claim::Browser(parts) => parts,
@@ -363,8 +363,8 @@ async fn logged_in(
     }
     let is_own = match from {
         Provenance::Own => true,
-        // Browsers that say nothing where a reading comes from: no page elsewhere can send
-        // this header without being asked first, and it would be refused.
+        // For browsers that do not send the origin of a reading: no other site's page can send
+        // this header without a preflight, which would be refused.
         Provenance::Unsaid => parts.method.is_safe() && headers.contains_key(SHOWN_CALLER),
         Provenance::Typed | Provenance::Other => false,
     };
@@ -375,8 +375,8 @@ async fn logged_in(
     }
 }
 
-/// What tells the browser session that a request comes in from others; none if anything else
-/// says who calls, which counts before it does.
+/// Identifies the browser session of a request; none if it presents another
+/// credential, which takes precedence.
 pub(crate) fn session_mark(door: &FrontDoor, request: &Request) -> Option<SessionMark> {
     let headers = request.headers();
     let other = [header::AUTHORIZATION.as_str(), FUNCTIONS_KEY, VAULT_TOKEN];
@@ -415,27 +415,27 @@ pub(crate) fn code_in_query(uri: &Uri) -> Option<String> {
     query.0.code
 }
 
-/// The key in a request's query as the header that does the same.
+/// The key in a request's query, as the equivalent header.
 pub(crate) fn key_in_query(parts: &Parts) -> Option<(HeaderName, HeaderValue)> {
     let value = HeaderValue::from_str(&code_in_query(&parts.uri)?).ok()?;
     Some((HeaderName::from_static(FUNCTIONS_KEY), value))
 }
 
-/// Where a request comes from, as far as a browser says.
+/// Where a request comes from, according to the browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Provenance {
     /// A page of this server's own origin.
     Own,
-    /// A page of any other origin, also of the same site.
+    /// A page of another origin, even of the same site.
     Other,
-    /// No page: someone typed the address, or another program opened it.
+    /// No page: a person typed the address, or another program opened it.
     Typed,
-    /// Nothing is said: no browser, or an old one.
+    /// Unknown: not a browser, or an old one.
     Unsaid,
 }
 
-/// Whether a request comes from a page of this server's own origin. The one place that
-/// decides it.
+/// Whether a request comes from a page of this server's own origin. This is the only place that
+/// decides that.
 pub(crate) fn same_origin(headers: &HeaderMap) -> Provenance {
     let mut sites = headers.get_all("sec-fetch-site").iter().peekable();
     if sites.peek().is_some() {
@@ -474,7 +474,7 @@ pub(crate) fn from_own_page(headers: &HeaderMap, or_no_page: bool) -> bool {
     }
 }
 
-/// Whether a name is one of this machine's; no browser leaves it out.
+/// Whether the request's host is this machine; browsers always send it.
 fn is_local(host: Option<&str>) -> bool {
     let Some(host) = host else {
         return true;
@@ -495,7 +495,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn other_sites_are_told_from_our_page_and_from_no_page() {
+    fn other_sites_are_distinguished_from_our_page_and_from_no_page() {
         use Provenance::{Other, Own, Typed, Unsaid};
         let host = ("host", "h:1");
         let fetched = |site| ("sec-fetch-site", site);

@@ -1,4 +1,4 @@
-//! Bodies: how much is read of one, and as what.
+//! Bodies: their size limits and types.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::error::ApiError;
 use crate::http::FrontDoor;
 use crate::intake::MAX_BODY;
 
-/// What the body of a request has to be.
+/// What a request's body must be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Expected {
     /// A small JSON document.
@@ -47,7 +47,7 @@ impl Expected {
         }
     }
 
-    /// Which types it may have.
+    /// Whether it may have this type.
     pub(crate) const fn types(self) -> &'static str {
         match self {
             Self::Json => "Send application/json.",
@@ -59,7 +59,7 @@ impl Expected {
         }
     }
 
-    /// How much is too much, and what to do instead.
+    /// The limit, and what to do instead.
     pub(crate) fn bound(self) -> String {
         let kib = self.most() / 1024;
         match self {
@@ -79,11 +79,11 @@ impl Expected {
 /// A JSON body of at most [`MAX_JSON`] bytes.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-/// The same, whatever type it is said to have: Vault's clients, and curl as Vault's
-/// documents use it, say something else or nothing.
+/// The same with any content type: Vault's clients, and curl as Vault's
+/// documentation uses it, send another one or none.
 pub(crate) struct UntypedJsonBody<T>(pub(crate) T);
 
-/// The largest JSON body where no image is expected.
+/// The largest JSON body for operations that accept no image.
 const MAX_JSON: usize = 64 * 1024;
 
 /// Text that is wiped when it is no longer needed.
@@ -134,7 +134,7 @@ pub(crate) fn media_type(request: &Request) -> Option<String> {
     type_of(request.headers())
 }
 
-/// Whether a body is said to be JSON, a problem included.
+/// Whether a content type is JSON, including problem documents.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     type_of(headers)
         .is_some_and(|kind| kind == "application/json" || kind == "application/problem+json")
@@ -147,7 +147,7 @@ fn type_of(headers: &HeaderMap) -> Option<String> {
     Some(kind.to_ascii_lowercase())
 }
 
-/// The whole body, refused before it is read if its length is known to be too much.
+/// The whole body, refused before it is read if its declared length is too large.
 pub(crate) async fn read(
     request: Request,
     expected: Expected,
@@ -167,7 +167,7 @@ pub(crate) async fn read(
     Ok(wiped(bytes))
 }
 
-/// Copies into memory that is wiped, and wipes the source where nobody else holds it.
+/// Copies into memory that is wiped on drop, and wipes the source if it is not shared.
 pub(crate) fn wiped(bytes: Bytes) -> Zeroizing<Vec<u8>> {
     let copy = Zeroizing::new(bytes.to_vec());
     if let Ok(mut source) = bytes.try_into_mut() {
@@ -224,8 +224,8 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-/// What of an error about a member can be told. Its text can quote the body, which may
-/// hold a secret; what was expected comes last in it and from the server alone.
+/// The safe part of an error about a member. Its text can quote the body, which may
+/// hold a secret; what was expected comes last, and comes from the server alone.
 fn unfit(error: &str) -> String {
     let text = error
         .rsplit_once(" at line ")
@@ -256,7 +256,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_member_has_to_be_is_told_and_never_what_it_is() {
+    fn errors_name_what_a_member_must_be_and_never_its_value() {
         let table = [
             (r#"{}"#, "The member `token` is missing"),
             (
@@ -284,7 +284,7 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[expect(dead_code, reason = "only whether it can be read is of interest")]
+    #[expect(dead_code, reason = "only used to see whether it can be parsed")]
     struct Sample {
         token: String,
         kind: Kind,

@@ -1,9 +1,9 @@
-//! The session's cookie: which one counts, how it is set, and how others of its name are
-//! taken away.
+//! The session cookie: which one counts, how it is set, and how others of its name are
+//! removed.
 //!
 //! Other programs on the same host, and other hosts of the same site, can put cookies of any
-//! name beside ours. Over TLS our own name keeps them out; without it, more than one cookie
-//! of the name is worth nothing, and the answer takes all of them away, so that nobody is
+//! name beside ours. Over TLS our cookie's name keeps them out; without it, several cookies
+//! of the name are refused, and the answer removes all of them, so that no one is
 //! locked out for longer than one more login.
 
 use std::net::IpAddr;
@@ -16,9 +16,9 @@ use std::net::SocketAddr;
 use crate::access::{COOKIE, HOST_COOKIE, LIFETIME};
 use crate::http::FrontDoor;
 
-/// The most folders of one path from which a cookie is taken away.
+/// The most folders of a path from which a cookie is removed.
 const MOST_FOLDERS: usize = 16;
-/// The most parents of a host for which a cookie is taken away.
+/// The most parent domains of a host for which a cookie is removed.
 const MOST_PARENTS: usize = 3;
 
 const FORWARDED_PROTO: &str = "x-forwarded-proto";
@@ -28,8 +28,8 @@ const FORWARDED_PROTO: &str = "x-forwarded-proto";
 pub(crate) struct ByTls(pub(crate) bool);
 
 impl ByTls {
-    /// How a request came. To be asked before its address becomes that of whom a proxy
-    /// speaks for.
+    /// How a request came. Must be called before its address becomes that of a proxy's
+    /// client.
     pub(crate) fn of(door: &FrontDoor, request: &Request) -> Self {
         if door.server.tls {
             return Self(true);
@@ -42,7 +42,7 @@ impl ByTls {
         Self(is_proxy && forwarded_by_tls(request.headers()))
     }
 
-    /// What was found out about a request; a server that has TLS has it for every request.
+    /// Whether a request used TLS; a server with TLS uses it for every request.
     pub(crate) fn noted(door: &FrontDoor, parts: &Parts) -> Self {
         let noted = parts.extensions.get::<Self>();
         noted.copied().unwrap_or(Self(door.server.tls))
@@ -53,8 +53,8 @@ impl ByTls {
     }
 }
 
-/// Whether proxies say that the browser came by TLS: `X-Forwarded-Proto`, or, without it,
-/// `Forwarded` (RFC 7239). What the first of them saw is what the browser sees.
+/// Whether proxies report that the browser used TLS: `X-Forwarded-Proto`, or, without it,
+/// `Forwarded` (RFC 7239). The first proxy's value is the browser's.
 fn forwarded_by_tls(headers: &HeaderMap) -> bool {
     let first = |name: &str| {
         let text = headers.get(name)?.to_str().ok()?;
@@ -79,7 +79,7 @@ fn forwarded_by_tls(headers: &HeaderMap) -> bool {
 pub(crate) enum Sent<'a> {
     Nothing,
     One(&'a str),
-    /// More than one: which of them is the browser's own cannot be told.
+    /// More than one: which of them is the browser's own is unknown.
     Several(Vec<&'a str>),
 }
 
@@ -94,11 +94,11 @@ impl<'a> Sent<'a> {
     }
 }
 
-/// What a request has under both of the names. Alone, only the one that counts here does.
+/// A request's cookies under both names. Alone, only the name that is valid here counts.
 pub(crate) fn sent(headers: &HeaderMap, by_tls: ByTls) -> Sent<'_> {
     let mut found = Vec::new();
     for line in headers.get_all(header::COOKIE) {
-        // Bytes, not text: a foreign cookie beside ours may be anything.
+        // Bytes, not text: another program's cookie may contain anything.
         for pair in line.as_bytes().split(|byte| *byte == b';') {
             let pair = pair.trim_ascii();
             let at = pair.iter().position(|byte| *byte == b'=');
@@ -106,7 +106,7 @@ pub(crate) fn sent(headers: &HeaderMap, by_tls: ByTls) -> Sent<'_> {
             let name = name.trim_ascii_end();
             if name == COOKIE.as_bytes() || name == HOST_COOKIE.as_bytes() {
                 let value = value.get(1..).unwrap_or_default().trim_ascii_start();
-                // What is no text is no session, but a cookie all the same.
+                // A value that is not text is not a session, but still a cookie.
                 found.push((name, std::str::from_utf8(value).unwrap_or_default()));
             }
         }
@@ -119,7 +119,7 @@ pub(crate) fn sent(headers: &HeaderMap, by_tls: ByTls) -> Sent<'_> {
     }
 }
 
-/// Sets the cookie, and takes away what would be sent beside it.
+/// Sets the cookie, and removes others of its name.
 pub(crate) fn set(value: &str, by_tls: ByTls, uri: &Uri, headers: &HeaderMap) -> Vec<HeaderValue> {
     let secure = if by_tls.0 { "; Secure" } else { "" };
     let name = by_tls.name();
@@ -129,19 +129,19 @@ pub(crate) fn set(value: &str, by_tls: ByTls, uri: &Uri, headers: &HeaderMap) ->
     let other = ByTls(!by_tls.0);
     let mut cookies = removals(uri, headers, by_tls, Keep::Root);
     cookies.push(removal(other.name(), "/", by_tls));
-    // Last, so that nothing before it takes it away.
+    // Last, so that none of the removals applies to it.
     cookies.push(cookie);
     values(&cookies)
 }
 
-/// Takes away every cookie of the name that this request can have sent.
+/// Removes every cookie of the name that this request can have sent.
 pub(crate) fn clear(by_tls: ByTls, uri: &Uri, headers: &HeaderMap) -> Vec<HeaderValue> {
     let mut cookies = removals(uri, headers, by_tls, Keep::Nothing);
     cookies.push(removal(ByTls(!by_tls.0).name(), "/", by_tls));
     values(&cookies)
 }
 
-/// The same, but for the one that logging in replaces.
+/// The same, except the one that logging in replaces.
 pub(crate) fn clear_beside(by_tls: ByTls, uri: &Uri, headers: &HeaderMap) -> Vec<HeaderValue> {
     values(&removals(uri, headers, by_tls, Keep::Root))
 }
@@ -161,7 +161,7 @@ enum Keep {
 }
 
 fn removal(name: &str, path: &str, by_tls: ByTls) -> String {
-    // Browsers let nothing happen to a `__Host-` cookie without `Secure`.
+    // Browsers ignore changes of a `__Host-` cookie without `Secure`.
     let secure = if by_tls.0 || name == HOST_COOKIE {
         "; Secure"
     } else {
@@ -170,8 +170,8 @@ fn removal(name: &str, path: &str, by_tls: ByTls) -> String {
     format!("{name}=; Path={path}; Max-Age=0{secure}")
 }
 
-/// What takes cookies away that another program may have put at any path and for any host
-/// that sends them here. A cookie that was sent has a path that the request's begins with.
+/// Removes cookies that another program may have set at any path and for any host
+/// that sends them here. The path of a cookie that was sent is a prefix of the request's.
 fn removals(uri: &Uri, headers: &HeaderMap, by_tls: ByTls, keep: Keep) -> Vec<String> {
     let mut cookies = Vec::new();
     let parents = parents(headers);
@@ -193,7 +193,7 @@ fn removals(uri: &Uri, headers: &HeaderMap, by_tls: ByTls, keep: Keep) -> Vec<St
 /// Every path that a cookie for this one can have.
 fn folders(path: &str) -> Vec<&str> {
     let mut found = vec!["/"];
-    // What is in it goes into a header; anything strange in a path is no path of ours.
+    // It goes into a header; a path with unusual characters is not one of ours.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~%@".contains(&byte);
     if !path.bytes().all(plain) {
         return found;
@@ -209,8 +209,8 @@ fn folders(path: &str) -> Vec<&str> {
     found
 }
 
-/// The host and those above it that are more than one word, for which a host below them can
-/// put cookies; none for addresses.
+/// The host and its parent domains of more than one label, for which a subdomain can
+/// set cookies; none for addresses.
 fn parents(headers: &HeaderMap) -> Vec<&str> {
     let host = headers.get(header::HOST).and_then(|v| v.to_str().ok());
     let Some(host) = host else {

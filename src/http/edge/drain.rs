@@ -1,10 +1,10 @@
-//! How a request and its connection end: what is left of a body when its answer is ready,
-//! and that no more may be asked on a connection of a server that stops.
+//! How a request and its connection end: the rest of a body once its answer is ready,
+//! and connections of a server that is stopping.
 //!
 //! A server that answers and closes while the client still writes resets the
 //! connection, and many clients then report the reset instead of the answer. So the
-//! rest is read and thrown away first, up to a bound on bytes and time: a client that sends
-//! too much gets that answer. Past the bound the connection is closed all the same.
+//! rest is read and discarded first, up to a limit on bytes and time: a client that sends
+//! too much gets that answer. Beyond the limit the connection is closed anyway.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,15 +20,15 @@ use tokio::sync::oneshot;
 use crate::http::FrontDoor;
 use crate::intake::MAX_BODY;
 
-/// How much of what is left of a body is read and thrown away.
+/// How much of the rest of a body is read and discarded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// As much as a caller may send by mistake.
     Long,
-    /// As much as comes in a moment: enough that a caller with an expired key gets that answer,
-    /// and not more, since nobody knows who sends it.
+    /// As much as arrives in a moment: enough that a caller with an expired key gets that answer,
+    /// and no more, since the sender is unknown.
     Moment,
-    /// What has arrived already: there is too much of it.
+    /// What has arrived already: the body is too large.
     Arrived,
 }
 
@@ -43,7 +43,7 @@ impl Patience {
     }
 }
 
-/// Answers a request by `next`, and reads what that has left of its body.
+/// Answers a request by `next`, and reads the rest of its body.
 pub(crate) async fn drain<F>(
     door: &FrontDoor,
     request: Request,
@@ -60,8 +60,8 @@ where
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
-    // Polls are answered in the moment of a stop, before their connection knows of it: a
-    // client that is not told would ask again on a connection that is closed. HTTP/2 has
+    // Long polls are answered when a stop begins, before their connection is closed: a
+    // client without this header would send its next request on a closed connection. HTTP/2 has
     // its own way to say so.
     if tells && door.stop.is_cancelled() {
         let close = HeaderValue::from_static("close");
@@ -70,7 +70,7 @@ where
     response
 }
 
-/// The answer, and whether there is nothing left of the body.
+/// The answer, and whether the body was read completely.
 async fn answered<F>(
     request: Request,
     patience: Patience,
@@ -96,7 +96,7 @@ where
     let response = next(request).await;
     let mut given_back = given_back;
     if let Ok(rest) = given_back.try_recv() {
-        // Reading is what tells a client that asks first to send: leave that one be.
+        // Reading would ask a client that expects 100-continue to send: do not.
         let (most, longest) = patience.bounds();
         let reads = rest.begun || !asks_first;
         let discarded = reads.then(|| tokio::time::timeout(longest, discard(rest.body, most)));
@@ -109,7 +109,7 @@ where
     (response, true)
 }
 
-/// Whether that was all.
+/// Whether the body ended.
 async fn discard(mut body: BodyDataStream, most: usize) -> bool {
     let mut read = 0;
     while let Some(part) = body.next().await {
@@ -128,7 +128,7 @@ struct Rest {
     begun: bool,
 }
 
-/// A body that goes back to the middleware when its reader drops it before its end.
+/// A body that returns to the middleware when its reader drops it before its end.
 struct Lent {
     rest: Option<Rest>,
     give_back: Option<oneshot::Sender<Rest>>,
@@ -153,7 +153,7 @@ impl Stream for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let (Some(rest), Some(give_back)) = (self.rest.take(), self.give_back.take()) {
-            // The middleware is gone when the request was given up: nobody to answer.
+            // The middleware is gone if the request was canceled: there is no one to answer.
             let _ = give_back.send(rest);
         }
     }

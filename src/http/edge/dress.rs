@@ -1,15 +1,15 @@
-//! The headers that every answer has, whatever it is to and whether it is a refusal.
+//! The headers of every answer, including refusals.
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 
 use super::cookie::ByTls;
 
-/// Browsers come back by HTTPS only, for a year.
+/// Browsers use only HTTPS, for a year.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 const HEADERS: [(HeaderName, &str); 8] = [
-    // What the API answers is this moment's and this caller's.
+    // The API's answers are for this moment and this caller.
     (header::CACHE_CONTROL, "no-store"),
     (
         header::CONTENT_SECURITY_POLICY,
@@ -18,7 +18,7 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    // No page of another origin loads what is answered here, not even as an image or a
+    // No page of another origin may load these answers, not even as an image or a
     // script, or keeps a handle on a window of ours.
     (
         HeaderName::from_static("cross-origin-resource-policy"),
@@ -35,7 +35,7 @@ const HEADERS: [(HeaderName, &str); 8] = [
     ),
 ];
 
-/// Gives an answer the headers that it has not got for itself.
+/// Adds the headers that an answer does not have yet.
 pub(crate) fn dress(response: &mut Response, by_tls: ByTls) {
     let headers = response.headers_mut();
     headers.reserve(HEADERS.len() + 4);

@@ -1,4 +1,4 @@
-//! What the front door answers when it does not do what was asked: one table from
+//! The front door's error answers: one table from
 //! errors to RFC 9457 problems.
 
 use std::error::Error as StdError;
@@ -23,7 +23,7 @@ use crate::intake::IntakeError;
 use crate::tokens::TokenError;
 use crate::verify::VerifyError;
 
-/// Why a request was not done. Texts are for the caller; what only the log needs
+/// Why a request failed. Texts are for the caller; what only the log needs
 /// is kept as the source.
 #[derive(Debug, Error)]
 pub(crate) enum ApiError {
@@ -145,7 +145,7 @@ pub(crate) struct Problem {
     detail: String,
     /// Names this occurrence: the request's id, as in the log.
     instance: String,
-    /// What programs tell problems apart by.
+    /// The code by which programs distinguish problems.
     code: String,
     /// What to do about an upload.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,7 +153,7 @@ pub(crate) struct Problem {
     /// What was sent instead of an account, where that is the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<ForeignKind>,
-    /// Why what was granted of an account gives nothing more, where that is the problem:
+    /// Why a grant gives nothing more, if that is the problem:
     /// `used-up` or `over`.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<&'static str>,
@@ -164,7 +164,7 @@ pub(crate) struct Problem {
     /// The detail, for the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<String>,
-    /// What clients of HashiCorp Vault read.
+    /// The errors as clients of HashiCorp Vault read them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     errors: Option<[String; 1]>,
@@ -213,7 +213,7 @@ impl ApiError {
         self.row().code
     }
 
-    /// Whether it is the server that could not, not the caller who may not.
+    /// Whether the server failed, rather than refused.
     pub(crate) fn is_ours(&self) -> bool {
         self.row().status.is_server_error()
     }
@@ -545,7 +545,7 @@ impl IntoResponse for ApiError {
             log(&self, row.code);
         }
         let (request_id, shape) = observe::current();
-        // As Vault answers a token that is not good; its clients know nothing else for it.
+        // As Vault answers an invalid token; its clients understand nothing else.
         let is_bad = matches!(self, Self::CredentialUnknown | Self::Token(_));
         let status = match shape {
             Shape::Vault if is_bad => StatusCode::FORBIDDEN,
@@ -574,7 +574,7 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
-            // Vault's clients look for errors in nothing else.
+            // Vault's clients look for errors only here.
             HeaderValue::from_static(match shape {
                 Shape::Vault => "application/json",
                 Shape::Problem | Shape::Compatible => "application/problem+json",

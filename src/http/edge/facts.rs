@@ -1,5 +1,5 @@
-//! What is learned about a request while it is answered: who it is from, what it did and to
-//! what. The handler that makes the answer puts it there, and the middleware reads it there.
+//! Facts about a request that are learned while it is answered: who it is from, what it did and to
+//! what. Handlers attach them to the answer, and the middleware reads them there.
 
 use std::fmt::Display;
 use std::panic::AssertUnwindSafe;
@@ -16,47 +16,47 @@ use crate::access::Identity;
 use crate::audit::{Action, FieldChange, Outcome};
 use crate::telemetry;
 
-/// What is learned about a request while it is answered, for the audit log and for the edge.
+/// Facts about a request, for the audit log and for the edge.
 /// It travels with the answer, as an extension of it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) caller: Option<Arc<Identity>>,
     pub(crate) action: Option<Action>,
-    /// What it was done to, where the path does not say it.
+    /// The subject, if the path does not name it.
     pub(crate) subject: Option<String>,
     pub(crate) reason: Option<String>,
     pub(crate) problem: Option<&'static str>,
-    /// What was presented to say who calls, if it is wrong.
+    /// The kind of credential that was presented, if it is wrong.
     pub(crate) wrong: Option<Wrong>,
     /// The public part of a wrong key.
     pub(crate) tried: Option<String>,
-    /// Until when the code is shown that was read alone and as often as the caller likes.
+    /// Until when the code is valid that was read alone and without a limit on reads.
     pub(crate) code_until: Option<DateTime<Utc>>,
-    /// Of which accounts the reading was one of those that a grant counts.
+    /// The accounts whose reading was counted by a grant.
     pub(crate) counted: Vec<String>,
-    /// What the browser is to do with the session's cookies.
+    /// Changes of the session's cookies.
     pub(crate) cookies: Vec<HeaderValue>,
-    /// What was not done of a request for several things that was answered all the same.
+    /// The failed parts of a request for several things that succeeded as a whole.
     pub(crate) exceptions: Vec<Exception>,
-    /// What a request for one thing has changed.
+    /// The changes that a request made.
     pub(crate) changes: Vec<FieldChange>,
-    /// What a request has done that may do several things to its subject: each is an entry.
+    /// The actions of a request that may do several things to its subject: each is an entry.
     pub(crate) deeds: Vec<Deed>,
-    /// What was requested, in words, where the caller gives no reason.
+    /// The request in words, if the caller gives no reason.
     pub(crate) wish: Option<String>,
 }
 
-/// One of several things that a request has done to its subject.
+/// One of several actions on a request's subject.
 #[derive(Clone, Debug)]
 pub(crate) struct Deed {
     pub(crate) action: Action,
     pub(crate) changes: Vec<FieldChange>,
 }
 
-/// One of several things that a request asked for and that was not done.
+/// One of several requested things that failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Exception {
-    /// To what, as the caller wrote it.
+    /// The subject, as the caller wrote it.
     pub(crate) subject: String,
     pub(crate) problem: &'static str,
     pub(crate) outcome: Outcome,
@@ -70,14 +70,14 @@ impl Facts {
         self.subject = Some(id.to_string());
     }
 
-    /// The answer, which says this.
+    /// The answer with these facts.
     pub(crate) fn on(self, answer: impl IntoResponse) -> Response {
         let mut response = answer.into_response();
         self.add_to(&mut response);
         response
     }
 
-    /// Says this with an answer, as far as it says nothing else itself.
+    /// Adds these facts to an answer; its own take precedence.
     pub(crate) fn add_to(self, response: &mut Response) {
         let said = response.extensions_mut().remove::<Self>();
         let facts = match said {
@@ -87,19 +87,19 @@ impl Facts {
         response.extensions_mut().insert(facts);
     }
 
-    /// What is said with an answer.
+    /// An answer's facts.
     pub(crate) fn of(response: &Response) -> Option<&Self> {
         response.extensions().get()
     }
 
-    /// Adds what was learned of one of several things.
+    /// Adds the facts of one of several things.
     pub(crate) fn also(&mut self, one: Self) {
         self.code_until = one.code_until.or(self.code_until);
         self.counted.extend(one.counted);
         self.exceptions.extend(one.exceptions);
     }
 
-    /// This, and the other of what this does not know.
+    /// These facts, completed by the other ones.
     fn or(self, other: Self) -> Self {
         fn first<T>(one: Vec<T>, other: Vec<T>) -> Vec<T> {
             if one.is_empty() { other } else { one }
@@ -123,8 +123,8 @@ impl Facts {
     }
 }
 
-/// What comes of a handler's work, also where it panics: what it has noted until then is said
-/// with the answer all the same.
+/// A handler's answer, even if it panics: what it noted until then is attached to
+/// the answer in any case.
 pub(crate) async fn caught(
     work: impl Future<Output = Result<Response, ApiError>>,
 ) -> Result<Response, ApiError> {

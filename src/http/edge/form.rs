@@ -29,7 +29,7 @@ impl Form {
         expected: Expected,
     ) -> Result<Self, ApiError> {
         refuse_too_long(&request, expected)?;
-        // axum's default limit is smaller than ours; its own extension raises it.
+        // axum's default limit is smaller than ours; its extension raises it.
         let (parts, body) = request.into_parts();
         let body = Body::new(http_body_util::Limited::new(body, expected.most()));
         let mut request = Request::from_parts(parts, body);
@@ -69,7 +69,7 @@ impl Form {
     }
 }
 
-/// A form that is not taken: doing only what is understood of it could be less than was
+/// A refused form: doing only the understood part of it could be less than was
 /// meant, or more.
 pub(crate) const fn unfit_form(detail: String) -> ApiError {
     ApiError::InvalidParameter {

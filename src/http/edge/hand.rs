@@ -1,4 +1,4 @@
-//! Which credentials may be one person's.
+//! Which credentials may belong to one person.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use super::auth::Caller;
 use super::error::ApiError;
 use crate::http::FrontDoor;
 
-/// From whose hand the caller's credential comes: equal for credentials that one person may
-/// hold. It is signed into what the caller asks for and decides.
+/// The person behind the caller's credential: equal for credentials that one person may
+/// hold. It is signed into the caller's requests and decisions.
 pub(crate) async fn hand_of<P>(
     door: &Arc<FrontDoor>,
     caller: &Caller<P>,

@@ -1,4 +1,4 @@
-//! The header by which a request can be sent again without being done twice.
+//! The header that makes retrying a request safe.
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderValue;
@@ -9,7 +9,7 @@ use utoipa::openapi::{ObjectBuilder, Required, Type};
 
 use super::error::ApiError;
 
-/// The header that names a request for its repetitions.
+/// The header that identifies a request when it is repeated.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The `Idempotency-Key` header: one visible ASCII text of up to 255 characters, with
@@ -24,7 +24,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         match (values.next(), values.next()) {
             (None, _) => Ok(Self(None)),
             (Some(value), None) => idempotency_key(value).map(|key| Self(Some(key))),
-            // Which of them would count is anyone's guess.
+            // It would be unclear which of them counts.
             (Some(_), Some(_)) => Err(unusable_key()),
         }
     }

@@ -1,8 +1,8 @@
-//! How much one caller, and one address of strangers, may ask for, and who an address
-//! really is.
+//! Limits per caller and per address of strangers, and the real address of a
+//! request.
 //!
-//! Nothing that all share is held for a request without a caller: strangers have bounds of
-//! their own, for each address, and those at that bound take nothing from callers,
+//! A request without a caller holds no shared resource: strangers have limits of
+//! their own, per address, and those at that limit take nothing from callers,
 //! from strangers elsewhere, or from health.
 
 use std::collections::HashMap;
@@ -25,14 +25,14 @@ use crate::config::{Limits, Networks};
 use crate::http::FrontDoor;
 use crate::local_proof;
 
-/// After how many requests those are forgotten who have not come for a while.
+/// After how many requests idle callers and addresses are removed.
 const FORGET_AFTER: usize = 10_000;
-/// How many requests of strangers are answered at once for one address.
+/// The most concurrent requests of strangers from one address.
 const STRANGERS_AT_ONCE: usize = 128;
-/// The header in which proxies name those who they speak for.
+/// The header in which proxies name their clients.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// What everyone may ask for.
+/// The limits on requests.
 pub(crate) struct Guard {
     proxies: Networks,
     addresses: Option<Rate>,
@@ -43,7 +43,7 @@ pub(crate) struct Guard {
     keys: RandomState,
 }
 
-/// A number of requests a second for each of many, who are distinguished by a hash.
+/// A rate limit for each of many callers or addresses, distinguished by a hash.
 struct Rate {
     limiter: DefaultKeyedRateLimiter<u64>,
     checked: AtomicUsize,
@@ -68,14 +68,14 @@ impl Rate {
     }
 }
 
-/// One request of a caller, or of an address, that is being answered, until it is dropped.
+/// The place of a caller's or address's request, until it is dropped.
 pub(crate) struct Slot {
     busy: Arc<Mutex<HashMap<u64, usize>>>,
     whose: u64,
 }
 
 impl Slot {
-    /// One more of someone's requests, unless `most` are being answered.
+    /// Takes one more place, unless `most` are taken.
     fn take(busy: &Arc<Mutex<HashMap<u64, usize>>>, whose: u64, most: usize) -> Option<Self> {
         let mut counts = lock(busy);
         let count = counts.entry(whose).or_default();
@@ -104,7 +104,7 @@ impl Drop for Slot {
 }
 
 fn lock(busy: &Mutex<HashMap<u64, usize>>) -> MutexGuard<'_, HashMap<u64, usize>> {
-    // Numbers, none of which a panic leaves half changed.
+    // Only numbers, which a panic cannot leave half changed.
     busy.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -121,12 +121,12 @@ impl Guard {
         }
     }
 
-    /// Whether what comes from an address is a trusted proxy's.
+    /// Whether an address is a trusted proxy's.
     pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         self.proxies.contain(address)
     }
 
-    /// Lets one more request of a caller in.
+    /// Admits one more request of a caller.
     pub(crate) fn caller(&self, caller: &str) -> Result<Slot, ApiError> {
         let caller = self.keys.hash_one(caller);
         if let Some(rate) = &self.callers {
@@ -136,7 +136,7 @@ impl Guard {
         slot.ok_or_else(|| limited(Duration::from_secs(1)))
     }
 
-    /// Lets a request without a caller in, if its address has not too many.
+    /// Admits a request without a caller, unless its address has too many.
     pub(crate) fn stranger(&self, client: Option<IpAddr>) -> Result<Slot, ApiError> {
         let address = self.keys.hash_one(client.map(network_of));
         if let Some(rate) = &self.addresses {
@@ -147,14 +147,14 @@ impl Guard {
     }
 
     /// Who a request comes from: the other end of the connection, or, if that is a
-    /// trusted proxy, whom it speaks for.
+    /// trusted proxy, its client.
     fn client(&self, peer: SocketAddr, headers: &HeaderMap) -> SocketAddr {
         if !self.proxies.contain(peer.ip()) {
             return peer;
         }
         let named = forwarded(headers);
-        // The last proxy wrote the last name. Names before one that no proxy of ours has
-        // written could be anyone's.
+        // The last proxy wrote the last name. Names before one that none of our proxies
+        // wrote could be forged.
         let mut client = peer.ip();
         for name in named.iter().rev() {
             let Some(address) = address(name) else { break };
@@ -178,8 +178,8 @@ fn limited(wait: Duration) -> ApiError {
     }
 }
 
-/// Whether a request is answered to everyone at any time, outside of all bounds: health, and
-/// the proof that commands on this machine ask for. Nothing of its body is awaited.
+/// Whether a request is answered to everyone at any time, outside all limits: health checks, and
+/// the proof that commands on this machine request. Its body is not awaited.
 pub(crate) fn is_unbounded(request: &Request) -> bool {
     matches!(
         request.uri().path(),
@@ -187,7 +187,7 @@ pub(crate) fn is_unbounded(request: &Request) -> bool {
     )
 }
 
-/// Finds out which address a request that comes from outside is from, and bounds how slow
+/// Determines the address of a request from the network, and limits how slow
 /// its body may be.
 pub(crate) fn receive(door: &FrontDoor, mut request: Request) -> Request {
     let guard = &door.server.guard;
@@ -205,13 +205,13 @@ pub(crate) fn receive(door: &FrontDoor, mut request: Request) -> Request {
     request.map(|body| Body::new(TimeoutBody::new(patience, body)))
 }
 
-/// The address that a request was found to be from.
+/// The address that was determined for a request.
 pub(crate) fn client_of(request: &Request) -> Option<IpAddr> {
     let client = request.extensions().get::<ConnectInfo<SocketAddr>>();
     client.map(|ConnectInfo(client)| client.ip())
 }
 
-/// What counts as one address: with IPv6 the network of 64 bits that a customer gets.
+/// What counts as one address: with IPv6 the /64 network that a customer gets.
 pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -219,7 +219,7 @@ pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The names that proxies have written, the client's first: those of `X-Forwarded-For`,
+/// The addresses that proxies have added, the client's first: those of `X-Forwarded-For`,
 /// or, without it, of `Forwarded` (RFC 7239).
 fn forwarded(headers: &HeaderMap) -> Vec<&str> {
     let texts = |name: &str| {

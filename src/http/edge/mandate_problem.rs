@@ -1,8 +1,8 @@
-//! The answers for something accepted that this server cannot act on.
+//! The error texts for refused mandates.
 
 use countersign_authority::Refusal;
 
-/// What is wrong with it, and what to do.
+/// What is wrong, and what to do.
 pub(crate) fn detail(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NoMandate | Refusal::Unregistered => {

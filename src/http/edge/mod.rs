@@ -1,5 +1,5 @@
-//! What surrounds every operation, whichever it is: who comes in, how much is taken of whom,
-//! what is read of a request, what is recorded, and how an answer is dressed. It knows no
+//! What every operation has in common: who is admitted, which limits apply,
+//! how requests are read, what is recorded, and which headers an answer has. It knows no
 //! operation: those of [`api`](super::api) use it, never the other way round.
 
 pub(crate) mod arrival;

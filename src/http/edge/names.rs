@@ -1,7 +1,7 @@
-//! The names that this server goes by in browsers.
+//! The names under which browsers reach this server.
 //!
-//! A cookie counts only under one of them. Any other name that resolves to this server is
-//! someone else's choice, and so would be the pages under it.
+//! A cookie is valid only under one of them. Any other name that resolves to this server may
+//! belong to an attacker, and so may the pages under it.
 
 use std::net::IpAddr;
 
@@ -12,9 +12,9 @@ use axum::http::{HeaderMap, header};
 /// The host names and addresses that browsers may use for this server.
 #[derive(Clone, Debug)]
 pub(crate) struct OwnNames {
-    /// Where it listens.
+    /// The listening address.
     listen: IpAddr,
-    /// The names that it was told, in small letters.
+    /// The configured names, in lower case.
     public: Vec<String>,
 }
 
@@ -28,19 +28,19 @@ impl OwnNames {
         }
     }
 
-    /// Whether a request names this server as it is called.
+    /// Whether a request uses one of this server's names.
     pub(crate) fn are_meant_by(&self, parts: &Parts) -> bool {
         let said = parts.headers.get_all(header::HOST).iter();
         let said = said.map(|host| Authority::try_from(host.as_bytes()).ok());
         let mut named = said
             .chain(parts.uri.authority().cloned().map(Some))
             .peekable();
-        // Browsers always say it, and once.
+        // Browsers always send it, and once.
         named.peek().is_some()
             && named.all(|host| host.is_some_and(|host| self.contain(host.host())))
     }
 
-    /// An address written in digits cannot be pointed elsewhere by anyone, so each counts
+    /// A literal address cannot be pointed elsewhere, so each is accepted
     /// that this server may have.
     fn contain(&self, name: &str) -> bool {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
@@ -56,7 +56,7 @@ impl OwnNames {
     }
 }
 
-/// Whom a request is addressed to: with HTTP/2 that is a part of the address.
+/// The host of a request: with HTTP/2 it is a part of the address.
 pub(crate) fn host_of(parts: &Parts) -> Option<&str> {
     let named = text(&parts.headers, header::HOST.as_str());
     named.or_else(|| parts.uri.authority().map(Authority::as_str))

@@ -1,4 +1,4 @@
-//! What surrounds every request: its id, its span and log line, and the limits on
+//! Around every request: its id, its span and log line, and the limits on
 //! time and number.
 
 use std::time::{Duration, Instant};
@@ -18,8 +18,8 @@ use super::refusals::{Refusal, Wrong};
 use crate::http::FrontDoor;
 use crate::telemetry::spans::{self, Span, Told};
 
-/// How long a request may take until its answer begins. Longer than the longest
-/// poll, shorter than what proxies put up with.
+/// How long a request may take until its answer begins: longer than the longest
+/// poll, shorter than the usual timeouts of proxies.
 const TIMEOUT: Duration = Duration::from_secs(75);
 
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,14 +46,14 @@ tokio::task_local! {
     static CONTEXT: Context;
 }
 
-/// The id of the request that the present task answers, and the shape of its errors.
+/// The id of the request that the current task answers, and the shape of its errors.
 pub(crate) fn current() -> (String, Shape) {
     CONTEXT
         .try_with(|context| (context.id.clone(), context.shape))
         .unwrap_or_else(|_| ("unknown".to_owned(), Shape::Problem))
 }
 
-/// The same work in a task of its own, which continues when nobody waits for its end any
+/// Runs the work in a task of its own, which continues when nobody waits for it any
 /// more; for the same request, in its span and its trace.
 pub(crate) async fn spawn_detached<F>(work: F) -> Result<F::Output, tokio::task::JoinError>
 where
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// Answers a request by `next`, with its log lines, metrics and headers.
+/// Answers a request by `next`, and adds log lines, metrics and headers.
 pub(crate) async fn observe<F>(
     door: &FrontDoor,
     request: Request,
@@ -113,8 +113,8 @@ where
     let wrong = facts.and_then(|facts| facts.wrong);
     let caller = facts.and_then(|facts| facts.caller.as_ref());
     let caller = caller.map(|caller| caller.id.as_str());
-    // Also where anyone is answered: how that is done may tell whether a guess was right. An
-    // old cookie comes with everything that a browser asks for.
+    // Also for public operations: their answer may reveal whether a guess was right. An
+    // old cookie, however, comes with every request of a browser.
     if refused || wrong == Some(Wrong::Key) {
         let refusal = Refusal {
             status: response.status(),
@@ -150,7 +150,7 @@ where
     response
 }
 
-/// The caller's own id for the request if it is a harmless one, else a new one.
+/// The caller's own id for the request if it is well-formed, otherwise a new one.
 fn request_id(request: &Request) -> String {
     request
         .headers()
@@ -161,7 +161,7 @@ fn request_id(request: &Request) -> String {
                 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
         })
         .map_or_else(
-            // Not by asking the system each time: nothing depends on nobody guessing it.
+            // Without asking the system each time: it need not be unpredictable.
             || {
                 uuid::Builder::from_random_bytes(rand::random())
                     .into_uuid()

@@ -1,5 +1,5 @@
-//! What is known of each operation before it is asked: the parameters that it has, and as
-//! what it is recorded. All of it comes from the description that its handler gives.
+//! What is known of each operation before it runs: its parameters, and the action under
+//! which it is recorded. All of it comes from the handlers' descriptions.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -12,9 +12,9 @@ use serde_json::Value;
 use super::error::ApiError;
 use crate::audit::Action;
 
-/// The extension by which a handler says as what it is recorded, where it is.
+/// The extension with a handler's audit action, if it is recorded.
 pub(crate) const AUDIT: &str = "x-audit";
-/// In any operation's address, for callers who have no other place to say who they are.
+/// The key in an address, for callers that cannot send a header; accepted by every operation.
 const CREDENTIAL: &str = "code";
 
 /// What is known of one operation.
@@ -22,7 +22,7 @@ const CREDENTIAL: &str = "code";
 pub(crate) struct Operation {
     /// The names of the parameters after `?`.
     parameters: BTreeSet<String>,
-    /// As what it is recorded.
+    /// The action under which it is recorded.
     action: Option<Action>,
 }
 
@@ -38,7 +38,7 @@ impl Operation {
         }
     }
 
-    /// As what it is recorded, if it is.
+    /// The action under which it is recorded, if it is.
     pub(crate) fn action(&self) -> Option<Action> {
         self.action
     }
@@ -49,12 +49,12 @@ impl Operation {
     }
 }
 
-/// As what a handler says that it is recorded.
+/// The action that a handler declares.
 fn action_of(description: &Value) -> Option<Action> {
     Action::deserialize(description.get(AUDIT)?).ok()
 }
 
-/// Whether an operation changes something and is recorded: where it cannot be, it is refused.
+/// Whether an operation changes something and must be recorded: if it cannot be, it is refused.
 /// A session may end at any time.
 pub(crate) fn is_recorded_change(method: &Method, description: &Value) -> bool {
     let action = action_of(description).filter(|action| *action != Action::LogOut);
@@ -66,7 +66,7 @@ pub(crate) fn is_recorded_change(method: &Method, description: &Value) -> bool {
 pub(crate) struct Operations(HashMap<String, HashMap<Method, Operation>>);
 
 impl Operations {
-    /// Those of a description in which the handlers' extensions still are.
+    /// Those of a description that still has the handlers' extensions.
     pub(crate) fn described_by(document: &Value) -> Self {
         let paths = document["paths"].as_object().into_iter().flatten();
         let operations = paths.map(|(path, item)| {
@@ -90,8 +90,8 @@ impl Operations {
     }
 
     /// Refuses a request with a parameter that its operation does not have: a misspelt one
-    /// would be as none, and nobody would notice. What is no operation of the description
-    /// takes what it likes.
+    /// would be ignored unnoticed. Paths outside the description
+    /// accept any.
     pub(crate) fn check_parameters(&self, parts: &Parts) -> Result<(), ApiError> {
         let Some(query) = parts.uri.query().filter(|query| !query.is_empty()) else {
             return Ok(());
@@ -113,7 +113,7 @@ impl Operations {
     }
 }
 
-/// What was sent is not repeated; what could be sent is.
+/// The text that was sent is not repeated; the valid names are.
 fn unknown(name: &str, names: &BTreeSet<String>) -> String {
     if names.is_empty() {
         return "this operation has no parameters after `?`".to_owned();

@@ -1,5 +1,5 @@
-//! Parameters that several operations have: how each is read, and what is said of one that
-//! cannot be.
+//! Parameters of several operations: how they are read, and the problems with those that
+//! cannot be read.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::audit::without_secrets;
 
 /// The longest that a status request may ask to wait, in seconds.
 const LONGEST_WAIT: u64 = 60;
-/// How many enrollments or accounts a page has unless asked for less or more.
+/// The default number of enrollments or accounts on a page.
 pub(crate) const DEFAULT_LIMIT: usize = 50;
-/// How many it has at most.
+/// The highest number.
 pub(crate) const MAX_LIMIT: usize = 200;
 
 /// The query's parameters, or the problem with them.
@@ -24,7 +24,7 @@ pub(crate) fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T
     query
         .map(|Query(parameters)| parameters)
         .map_err(|rejection| {
-            // What was sent is not repeated; what could be sent comes last, and from the
+            // The text that was sent is not repeated; the valid values come last, and from the
             // server alone.
             let text = rejection.body_text();
             let detail = match text.rsplit_once(", expected ") {
@@ -40,7 +40,7 @@ pub(crate) fn parameters<T>(query: Result<Query<T>, QueryRejection>) -> Result<T
         })
 }
 
-/// A parameter that is true or false; false if it is not there.
+/// A parameter that is true or false; false if it is absent.
 pub(crate) fn flag(name: &'static str, text: Option<&str>) -> Result<bool, ApiError> {
     match text {
         None | Some("false" | "0") => Ok(false),
@@ -59,7 +59,7 @@ pub(crate) enum ApprovalParameter {
     Required,
 }
 
-/// Whether the parameter `approval` asks for one.
+/// Whether the parameter `approval` requires one.
 pub(crate) fn approval_parameter(text: Option<&str>) -> Result<bool, ApiError> {
     required_parameter("approval", text)
 }
@@ -106,7 +106,7 @@ pub(crate) fn limit(text: Option<&str>) -> Result<usize, ApiError> {
     }
 }
 
-/// Refuses a moment that is over already: it would be a mistake.
+/// Refuses a moment in the past, which would be a mistake.
 pub(crate) fn refuse_past(
     name: &'static str,
     time: Option<DateTime<Utc>>,
@@ -121,15 +121,15 @@ pub(crate) fn refuse_past(
     }
 }
 
-/// A text for people, on one line and cleaned as names are; none if it is empty. It is kept in a history and shown: what
-/// looks like a secret in it, since someone pasted the wrong thing, is not.
+/// A text for people, on one line and cleaned like names; none if it is empty. It is kept in a history and shown, so what
+/// looks like a secret is redacted, in case someone pasted the wrong text.
 pub(crate) fn short_text(
     name: &'static str,
     text: Option<String>,
     most: usize,
 ) -> Result<Option<String>, ApiError> {
     let is_long = |text: &String| text.chars().count() > most;
-    // As it was sent, which is what the description of the API bounds, and as it is kept.
+    // Both as it was sent, which the API's description limits, and as it is kept.
     let sent_long = text.as_ref().is_some_and(is_long);
     let text = text
         .map(|text| without_secrets(&one_line(&text)))

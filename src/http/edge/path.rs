@@ -1,4 +1,4 @@
-//! What a path says.
+//! Variable parts of paths.
 
 use axum::extract::FromRequestParts;
 use axum::extract::Path as Parsed;
@@ -6,12 +6,12 @@ use axum::http::request::Parts;
 
 use super::error::ApiError;
 
-/// What stands for a text that is none (Unicode's replacement character).
+/// Replaces a part that is not text (Unicode's replacement character).
 const NO_TEXT: &str = "\u{fffd}";
 
-/// The variable part of a path. What is no text (bytes that are not UTF-8) is given as one
-/// that is nobody's name or id, so that it is answered like any other of which there is
-/// nothing.
+/// The variable part of a path. Bytes that are not UTF-8 are replaced by a text
+/// that is no one's name or id, so that it is answered like any other unknown
+/// one.
 pub(crate) struct Path<T>(pub(crate) T);
 
 impl<S: Send + Sync> FromRequestParts<S> for Path<String> {

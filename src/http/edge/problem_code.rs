@@ -1,4 +1,4 @@
-//! The codes of problems: what programs tell one problem from another by.
+//! The codes of problems: by which programs distinguish problems.
 
 use axum::http::StatusCode;
 use serde::{Serialize, Serializer};

@@ -1,8 +1,8 @@
-//! What strangers try is in the log: who was refused, from where and with which key, at the
-//! level that is shown unless another is requested. Many attempts cannot fill it.
+//! Logs what strangers try: who was refused, from where and with which key, at the
+//! default level. Many attempts cannot flood the log.
 //!
-//! Wrong credentials have lines of their own: someone who guesses cannot hide that behind
-//! other requests that are refused.
+//! Wrong credentials are counted separately: someone who guesses cannot hide that behind
+//! other refused requests.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,9 +16,9 @@ use super::limits::network_of;
 
 /// For how long refusals are counted together.
 const WINDOW: Duration = Duration::from_secs(60);
-/// How many of one address have a line of their own in that time.
+/// How many of one address have lines of their own in that time.
 const LINES: u32 = 5;
-/// How many wrong credentials of one address have.
+/// The same for wrong credentials.
 const WRONG_LINES: u32 = 20;
 /// How many of those are about the same key: trying one again and again leaves lines for
 /// others.
@@ -32,13 +32,13 @@ pub(crate) struct Refusal<'a> {
     pub(crate) from: Option<IpAddr>,
     /// The pattern that its path matches, never the path: anything can be in it.
     pub(crate) route: &'a str,
-    /// The caller, or the public part of the key that was tried.
+    /// The caller, or the public part of the presented key.
     pub(crate) who: Option<&'a str>,
-    /// What it presented that is nobody's, if it did.
+    /// The kind of unknown credential that it presented, if any.
     pub(crate) wrong: Option<Wrong>,
 }
 
-/// Something that says who calls, and that is wrong.
+/// A wrong credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wrong {
     /// A token or key.
@@ -91,7 +91,7 @@ struct Seen {
 }
 
 impl Counts {
-    /// Whether a refusal has a line of its own; it is counted if not.
+    /// Whether a refusal has a line of its own; otherwise it is counted.
     fn lists(&mut self, refusal: &Refusal<'_>, reason: &'static str) -> bool {
         let from = refusal.from.map(network_of);
         if self.seen.len() >= ADDRESSES && !self.seen.contains_key(&from) {
@@ -118,8 +118,8 @@ impl Counts {
         listed
     }
 
-    /// Logs what has no lines of its own: `more` for each address, and `others` for those of
-    /// which nothing else is known.
+    /// Logs what has no lines of its own: `more` for each address, and `others` for addresses
+    /// that are not tracked.
     fn tell(self, more: &str, others: &str) {
         for (from, seen) in self.seen {
             if seen.more > 0 {
@@ -172,7 +172,7 @@ impl Refusals {
         }
     }
 
-    /// Tells once a minute how many were refused without a line of their own, until `stop`.
+    /// Logs once a minute how many were refused without a line of their own, until `stop`.
     pub(crate) async fn tell_until(&self, stop: &CancellationToken) {
         loop {
             tokio::select! {
@@ -195,7 +195,7 @@ impl Refusals {
     }
 
     fn window(&self) -> MutexGuard<'_, Window> {
-        // Counts, none of which a panic leaves half changed.
+        // Only counts, which a panic cannot leave half changed.
         self.window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -204,7 +204,7 @@ fn shown(address: Option<IpAddr>) -> String {
     address.map_or_else(|| "unknown".to_owned(), |address| address.to_string())
 }
 
-/// The public part of a key, if a credential is one: `cs_<id>_` and what nobody may see.
+/// The public part of a key, if a credential is one: `cs_<id>_` and the secret part.
 pub(crate) fn public_part(credential: &str) -> Option<&str> {
     let (id, _) = credential.strip_prefix("cs_")?.split_once('_')?;
     let fits = id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_public_part_of_a_key_is_told() {
+    fn only_the_public_part_of_a_key_is_logged() {
         assert_eq!(public_part("cs_0123456789ab_0011"), Some("0123456789ab"));
         for other in [
             "cs_admin_secret",
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn many_refusals_are_counted_and_others_are_still_told() {
+    fn many_refusals_are_counted_and_others_are_still_logged() {
         let refusals = Refusals::default();
         (0..1_000).for_each(|_| note(&refusals, 1, None, None));
         (0..1_000).for_each(|last| note(&refusals, last, None, None));
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_is_refused_and_one_key_tried_again_hide_no_wrong_credential() {
+    fn neither_other_refusals_nor_one_repeated_key_hide_wrong_credentials() {
         let refusals = Refusals::default();
         let wrong = Some(Wrong::Key);
         (0..1_000).for_each(|last| note(&refusals, last, None, None));

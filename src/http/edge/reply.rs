@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use crate::http::FrontDoor;
 
-/// What the answer says may be different a moment later and is nobody else's business.
+/// The answer is for this moment and this caller only.
 pub(crate) fn no_store(mut response: Response) -> Response {
     response
         .headers_mut()
@@ -23,8 +23,8 @@ pub(crate) fn accepts_events(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What comes of following something, or, when the server stops, what is known of it
-/// already: its shutdown does not wait for polls.
+/// The result of following something or, when the server stops, its last known
+/// state: shutdown does not wait for long polls.
 pub(crate) async fn unless_stopped<S, E>(
     door: &FrontDoor,
     known: S,

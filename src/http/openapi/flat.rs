@@ -1,11 +1,11 @@
-//! Schemas that are all of something that is one of several, or one of several that are all of
-//! something, written out as one object each: generators of clients drop them otherwise.
+//! Schemas that nest `allOf` in `oneOf` or the other way round,
+//! flattened into one object each: client generators drop them otherwise.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-/// Writes out every such schema of the document, and leaves out what nobody refers to then.
+/// Flattens every such schema of the document, and removes those that are no longer referenced.
 pub(super) fn flatten(document: &mut Value) {
     let known = document["components"]["schemas"].clone();
     written_out(document, &known, Within::Anything);
@@ -24,7 +24,7 @@ pub(super) fn flatten(document: &mut Value) {
     }
 }
 
-/// In what a schema stands.
+/// What contains a schema.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Within {
     Anything,
@@ -64,8 +64,8 @@ fn written_out(value: &mut Value, known: &Value, within: Within) {
     }
 }
 
-/// Whether a part is an object on its own, which generators put together. One that is put
-/// together itself is none.
+/// Whether a part is a plain object, which generators can combine. One that is
+/// combined itself is not.
 fn is_object(part: &Value, known: &Value) -> bool {
     let named = part["$ref"]
         .as_str()
@@ -73,7 +73,7 @@ fn is_object(part: &Value, known: &Value) -> bool {
     named.map_or(part, |name| &known[name])["type"] == "object"
 }
 
-/// All members that there can be.
+/// All members of a schema's alternatives.
 #[derive(Default)]
 struct Object {
     properties: Map<String, Value>,
@@ -81,7 +81,7 @@ struct Object {
 }
 
 impl Object {
-    /// Adds a part; if it is there in any case, its members are as needed as it says.
+    /// Adds a part; if it always applies, its required members are required.
     fn add(&mut self, part: &Value, known: &Value, always: bool) {
         let named = part["$ref"]
             .as_str()
@@ -92,7 +92,7 @@ impl Object {
         for each in part["allOf"].as_array().into_iter().flatten() {
             self.add(each, known, always);
         }
-        // One of several: each may be there, and what is in all of them is.
+        // One of several: each member is optional, except those that all of them require.
         let several = part["oneOf"].as_array().map_or(&[][..], Vec::as_slice);
         for each in several {
             self.add(each, known, false);
@@ -130,7 +130,7 @@ impl Object {
     }
 }
 
-/// A member that several have: of what tells them apart, each value.
+/// A member that several have: of a discriminator, all values.
 fn join(there: &mut Value, other: &Value) {
     let values = there.get_mut("enum").and_then(Value::as_array_mut);
     if let (Some(values), Some(more)) = (values, other["enum"].as_array()) {

@@ -1,10 +1,10 @@
-//! The description as OpenAPI 3.0.3, for programs that read nothing newer. Those that make
-//! clients of it take one kind of body and one kind of answer for an operation, so it tells of
+//! The description as OpenAPI 3.0.3, for programs that read nothing newer. Client
+//! generators handle one kind of body and one kind of answer per operation, so it describes
 //! no more.
 
 use serde_json::{Map, Value, json};
 
-/// The same document in the words of the older version.
+/// The same document in the older version's terms.
 pub(super) fn derived(mut document: Value) -> Value {
     document["openapi"] = json!("3.0.3");
     if let Some(licence) = document["info"]["license"].as_object_mut() {
@@ -26,7 +26,7 @@ pub(super) fn derived(mut document: Value) -> Value {
     document
 }
 
-/// Of the kinds of a body, the one that says most: JSON with members, or the bytes of a file.
+/// Of the kinds of a body, the most specific one: JSON with members, or the bytes of a file.
 fn one_body(operation: &mut Value) {
     let Some(kinds) = operation
         .pointer_mut("/requestBody/content")
@@ -44,7 +44,7 @@ fn one_body(operation: &mut Value) {
     }
 }
 
-/// The answers of which the status begins like this, with what all of them can be as the
+/// The answers whose status begins like this, with all their alternatives as the
 /// content of each.
 fn one_answer(operation: &mut Value, class: &[&str], known: &Value) {
     let Some(responses) = operation["responses"].as_object_mut() else {
@@ -57,7 +57,7 @@ fn one_answer(operation: &mut Value, class: &[&str], known: &Value) {
         let contents = of_class.filter_map(|(_, response)| response["content"].as_object());
         contents.cloned().collect()
     };
-    // A problem, and not what else may be answered with the same status.
+    // The problem, not other answers with the same status.
     if contents(responses)
         .iter()
         .any(|kinds| !kinds.contains_key(JSON))
@@ -77,12 +77,12 @@ fn one_answer(operation: &mut Value, class: &[&str], known: &Value) {
     if schemas.is_empty() {
         return;
     }
-    // Nothing cannot be one of several: it is left to be noticed by its status.
+    // An empty answer cannot be an alternative: clients recognize it by its status.
     responses.retain(|status, response| !of_class(status) || response.get("content").is_some());
     if schemas.len() == 1 {
         return;
     }
-    // The one with most members that have to be there is tried first.
+    // The one with the most required members is tried first.
     schemas.sort_by_key(|schema| std::cmp::Reverse(required(schema, known)));
     let several = json!({ "oneOf": schemas });
     for (_, response) in responses.iter_mut().filter(|(status, _)| of_class(status)) {
@@ -92,7 +92,7 @@ fn one_answer(operation: &mut Value, class: &[&str], known: &Value) {
     }
 }
 
-/// How many members a schema says have to be there.
+/// How many members a schema requires.
 fn required(schema: &Value, known: &Value) -> usize {
     let named = schema["$ref"]
         .as_str()
@@ -114,9 +114,9 @@ fn older(value: &mut Value) {
     }
 }
 
-/// What a schema says otherwise; members of other things have none of these names.
+/// Translates a schema; members elsewhere have none of these names.
 fn older_schema(members: &mut Map<String, Value>) {
-    // There is nothing beside a reference.
+    // A reference has no siblings.
     if members.get("$ref").is_some_and(Value::is_string) {
         members.retain(|name, _| name == "$ref");
         return;
@@ -149,7 +149,7 @@ fn older_schema(members: &mut Map<String, Value>) {
         if let Some(Value::Object(mut only)) = only {
             members.remove(several);
             if let Some(target) = only.remove("$ref") {
-                // Beside a reference nothing could say that it may be null.
+                // Next to a reference, `nullable` would be ignored.
                 members.insert("allOf".to_owned(), json!([{ "$ref": target }]));
             }
             members.extend(only);

@@ -10,7 +10,8 @@
 //! `CONFORMANCE_PYTHON` and `CONFORMANCE_BLOBS` add rows; see `features::all`.
 //!
 //! Arguments name features; none runs all. What a backend cannot do stands in
-//! `exclusions.tsv` with the reason; an exclusion that is not needed fails the run.
+//! `exclusions.tsv` with the reason; an exclusion that is not needed fails the run. A backend that
+//! loses work through no fault of ours stands there as well, and gets a second try.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -56,7 +57,16 @@ async fn main() -> ExitCode {
                 Some(_) => SHORT_PATIENCE,
                 None => PATIENCE,
             };
-            let verdict = check(&backend, feature, patience).await;
+            let mut verdict = check(&backend, feature, patience).await;
+            // A failure that was expected needs no second try.
+            let again = report
+                .tried_again(backend.name)
+                .filter(|_| report.excluded(backend.name, feature.name).is_none());
+            if let (Verdict::Failed(_), Some(reason)) = (&verdict, again) {
+                println!("{} {} ... {verdict}", backend.name, feature.name);
+                println!("{} {} once more: {reason}", backend.name, feature.name);
+                verdict = check(&backend, feature, patience).await;
+            }
             println!("{} {} ... {verdict}", backend.name, feature.name);
             report.add(backend.name, feature.name, verdict);
         }

@@ -23,6 +23,9 @@ impl fmt::Display for Verdict {
 /// How the reason of an exclusion begins that is not always needed.
 const SOMETIMES: &str = "sometimes ";
 
+/// The name in `exclusions.tsv` of a reason that holds for all features of a backend.
+const EVERY_FEATURE: &str = "*";
+
 /// The verdicts so far, and what is excluded.
 pub struct Report {
     exclusions: BTreeMap<(String, String), String>,
@@ -66,6 +69,11 @@ impl Report {
     pub fn excluded(&self, backend: &str, feature: &str) -> Option<&str> {
         let key = (backend.to_owned(), feature.to_owned());
         self.exclusions.get(&key).map(String::as_str)
+    }
+
+    /// Why a feature that fails on this backend is tried once more, if it is.
+    pub fn tried_again(&self, backend: &str) -> Option<&str> {
+        self.excluded(backend, EVERY_FEATURE)
     }
 
     fn cell(&self, backend: &'static str, feature: &'static str) -> &'static str {

@@ -61,9 +61,12 @@ fn serving(folder: &Path, arguments: &[&str]) -> Command {
     if !arguments.contains(&"--listen") {
         command.args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"]);
     }
+    if !arguments.contains(&"--log") {
+        command.args(["--log", "warn"]);
+    }
     command
         .args(arguments)
-        .args(["--json", "--log", "warn", "--drain", "5"])
+        .args(["--json", "--drain", "5"])
         .arg("--data-dir")
         .arg(folder)
         .stdout(Stdio::piped())
@@ -147,6 +150,15 @@ impl Process {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Ends it gracefully and returns what it logged, which has to fit into a pipe.
+    pub fn log(mut self) -> String {
+        let mut stderr = self.child.stderr.take().unwrap();
+        assert!(self.terminate().success());
+        let mut log = String::new();
+        stderr.read_to_string(&mut log).unwrap();
+        log
     }
 
     /// SIGTERM, then waits for the end.

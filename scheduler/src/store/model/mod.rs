@@ -1,5 +1,5 @@
 //! The SQLite store against a plain model in memory: the same random operations, and
-//! after each of them both must tell the same about everything that can be seen.
+//! after each of them both must agree on everything that is visible.
 
 mod operations;
 mod plain;
@@ -19,7 +19,7 @@ use super::{ActivityAnswer, Narrow, Sort, StoreError, browse, history_page, inbo
 
 const HUB: i64 = 1;
 
-/// Does the same to both and compares what they answer.
+/// Runs the same operation on both and compares the results.
 fn apply(op: &Op, model: &mut Model, sql: &mut Sql) -> Result<(), TestCaseError> {
     match *op {
         Op::Start { at, delay, tag } => {
@@ -136,7 +136,7 @@ fn apply(op: &Op, model: &mut Model, sql: &mut Sql) -> Result<(), TestCaseError>
     Ok(())
 }
 
-/// Compares everything that can be seen.
+/// Compares everything that is visible.
 fn compare(model: &Model, sql: &Sql) -> Result<(), TestCaseError> {
     for id in IDS {
         let found = state(&sql.conn, HUB, id, true).unwrap();

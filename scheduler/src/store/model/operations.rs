@@ -1,4 +1,4 @@
-//! What is done to both: operations at random, and the answers of turns.
+//! The operations on both: random ones, and the answers of turns.
 
 use chrono::{DateTime, Utc};
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
@@ -12,7 +12,7 @@ use crate::store::instances::timestamp;
 
 pub(super) const IDS: [&str; 3] = ["a", "b", "c"];
 
-/// What someone does. Instances are numbers into [`IDS`].
+/// A random operation. Instances are numbers into [`IDS`].
 #[derive(Clone, Debug)]
 pub(super) enum Op {
     Start {
@@ -95,7 +95,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// What a turn answers.
+/// A turn's result.
 pub(super) struct Actions {
     pub(super) tasks: Vec<i32>,
     pub(super) timer: Option<(i32, u8)>,

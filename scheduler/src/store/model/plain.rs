@@ -156,7 +156,7 @@ impl Model {
                 one.timers.clear();
             }
             End::ContinuesAsNew => {
-                // Of what is not taken yet, only what came from outside continues.
+                // Of unconsumed events, only those from outside continue.
                 one.inbox
                     .retain(|told| matches!(told, Told::Raised(_) | Told::Terminated));
                 one.inbox.insert(0, Told::Started);

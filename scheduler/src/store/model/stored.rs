@@ -1,4 +1,4 @@
-//! The store, with what the model asks of it.
+//! The store, as the model drives it.
 
 use chrono::{DateTime, Utc};
 use durabletask_proto::{
@@ -142,7 +142,7 @@ impl Sql {
         .collect()
     }
 
-    /// Those of them that their instance waits for still: instance and task.
+    /// Those that their instance still waits for: instance and task.
     pub(super) fn awaited(&self) -> Vec<(String, i32)> {
         self.activities()
             .into_iter()
