@@ -39,8 +39,8 @@ use crate::verify::Verifier;
 
 pub use error::AppError;
 use listen::{Certificate, Listen};
-use parts::{Part, Vault, bind};
-use truth::Truth;
+use parts::{Part, bind};
+use truth::{Truth, Vault};
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";

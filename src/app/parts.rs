@@ -1,22 +1,17 @@
 //! Parts of the process: each with an owner, a stop signal and a bound on stopping.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
-use countersign_activities::vault::{CachedVault, EmbeddedVault, SecretVault};
-use countersign_azure::{Identity, KeyVault};
 use durabletask::Connection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::truth::{OwnVault, Truth};
 use super::{AppError, Parts};
-use crate::config::{AzureConfig, Config};
-use crate::metrics::VaultCounts;
+use crate::config::Config;
 
 /// Refuses a front door of which there could be several, each with keys, grants, counts and an
 /// audit log of its own, unless they share a database or someone has said that it is the only
@@ -98,48 +93,6 @@ impl Part {
                 Ok(())
             }
         }
-    }
-}
-
-/// The vault with the accounts: in the data folder, in the shared database, or the Key Vault
-/// that the settings name.
-pub(super) struct Vault {
-    pub(super) vault: Arc<dyn SecretVault>,
-    /// The cache within `vault`, and the vault behind it.
-    pub(super) counts: VaultCounts,
-    /// The vault behind it, if it is in the data folder.
-    pub(super) embedded: Option<EmbeddedVault>,
-}
-
-impl Vault {
-    /// Opens it, and makes one where none is there yet.
-    pub(super) async fn open(
-        truth: &Truth,
-        azure: &AzureConfig,
-        identity: Identity,
-    ) -> Result<Self, AppError> {
-        let (cache, remote, embedded) = match &azure.key_vault {
-            Some(settings) => {
-                let vault = Arc::new(KeyVault::new(settings, identity)?);
-                let cache = CachedVault::new(Arc::<KeyVault>::clone(&vault), azure.cache);
-                (cache, Some(vault), None)
-            }
-            None => {
-                let own = truth.vault().await?;
-                let cache = CachedVault::new(own.shared(), azure.cache);
-                let embedded = match own {
-                    OwnVault::Folder(vault) => Some(vault),
-                    OwnVault::Shared(_) => None,
-                };
-                (cache, None, embedded)
-            }
-        };
-        let cache = Arc::new(cache);
-        Ok(Self {
-            vault: Arc::<CachedVault>::clone(&cache),
-            counts: VaultCounts { cache, remote },
-            embedded,
-        })
     }
 }
 

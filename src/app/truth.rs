@@ -4,8 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use countersign_activities::vault::{EmbeddedVault, PostgresVault, SecretVault};
-use countersign_azure::{DatabaseTokens, Identity};
+use countersign_activities::vault::{CachedVault, EmbeddedVault, PostgresVault, SecretVault};
+use countersign_azure::{DatabaseTokens, Identity, KeyVault};
 use countersign_database::{Database, PasswordSource};
 use countersign_ledger::{Ledger, PostgresLedger};
 use tokio::sync::Notify;
@@ -16,10 +16,11 @@ use super::{ACCESS_DATABASE, AppError, parts};
 use crate::access::{AccessStore, FolderAccess, KeyStore, PostgresAccess};
 use crate::audit::{AUDIT_DATABASE, Audit, Ingester, PostgresAudit};
 use crate::clock::Clock;
-use crate::config::DatabaseConfig;
+use crate::config::{AzureConfig, DatabaseConfig};
 use crate::data_dir::DataDir;
 use crate::keys::{self, Installation, Place};
 use crate::ledger;
+use crate::metrics::VaultCounts;
 use crate::verify::{Checks, FolderChecks, PostgresChecks, VERIFY_DATABASE};
 
 /// How many connections a process holds at most, besides the one that listens for changes.
@@ -35,7 +36,7 @@ pub(super) struct Truth {
 }
 
 /// The vault of the installation, where that is not Key Vault.
-pub(super) enum OwnVault {
+enum OwnVault {
     Folder(EmbeddedVault),
     Shared(PostgresVault),
 }
@@ -115,7 +116,7 @@ impl Truth {
         }
     }
 
-    pub(super) async fn vault(&self) -> Result<OwnVault, AppError> {
+    async fn vault(&self) -> Result<OwnVault, AppError> {
         let data = self.data.clone();
         match &self.database {
             Some(database) => {
@@ -176,10 +177,52 @@ impl Truth {
 }
 
 impl OwnVault {
-    pub(super) fn shared(&self) -> Arc<dyn SecretVault> {
+    fn shared(&self) -> Arc<dyn SecretVault> {
         match self {
             Self::Folder(vault) => Arc::new(vault.clone()),
             Self::Shared(vault) => Arc::new(vault.clone()),
         }
+    }
+}
+
+/// The vault with the accounts: in the data folder, in the shared database, or the Key Vault
+/// that the settings name.
+pub(super) struct Vault {
+    pub(super) vault: Arc<dyn SecretVault>,
+    /// The cache within `vault`, and the vault behind it.
+    pub(super) counts: VaultCounts,
+    /// The vault behind it, if it is in the data folder.
+    pub(super) embedded: Option<EmbeddedVault>,
+}
+
+impl Vault {
+    /// Opens it, and makes one where none is there yet.
+    pub(super) async fn open(
+        truth: &Truth,
+        azure: &AzureConfig,
+        identity: Identity,
+    ) -> Result<Self, AppError> {
+        let (cache, remote, embedded) = match &azure.key_vault {
+            Some(settings) => {
+                let vault = Arc::new(KeyVault::new(settings, identity)?);
+                let cache = CachedVault::new(Arc::<KeyVault>::clone(&vault), azure.cache);
+                (cache, Some(vault), None)
+            }
+            None => {
+                let own = truth.vault().await?;
+                let cache = CachedVault::new(own.shared(), azure.cache);
+                let embedded = match own {
+                    OwnVault::Folder(vault) => Some(vault),
+                    OwnVault::Shared(_) => None,
+                };
+                (cache, None, embedded)
+            }
+        };
+        let cache = Arc::new(cache);
+        Ok(Self {
+            vault: Arc::<CachedVault>::clone(&cache),
+            counts: VaultCounts { cache, remote },
+            embedded,
+        })
     }
 }

@@ -10,18 +10,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::change::misleads;
-use super::entry::{Action, Event, Outcome, without_secrets};
 use super::error::AuditError;
 use super::postgres::PostgresAudit;
 use super::record::Record;
 use super::store::{AuditStore, place};
+use super::worked::{self, JournalEntry};
 
 /// How often the journal is checked without a notification, and how long after a failure.
 const LOOK: Duration = Duration::from_secs(1);
@@ -31,8 +29,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 const BATCH: usize = 256;
 /// How many batches are copied before it checks whether to stop.
 const BATCHES: usize = 64;
-/// The longest id or name from the journal that is kept, in characters.
-const MAX_NAME: usize = 128;
 
 /// Why a journal could not be read, as text.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
@@ -51,87 +47,6 @@ pub trait Journal: Send + Sync + 'static {
     fn after(&self, seq: u64, limit: usize) -> Result<Vec<JournalEntry>, JournalError>;
 }
 
-/// One thing that a worker did or refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JournalEntry {
-    /// Its place.
-    pub seq: u64,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The enrollment or request that it belonged to.
-    pub instance: String,
-    /// The account, where there is one.
-    pub account: Option<String>,
-    /// The action: `store`, `seal`, `disable`, `restore`, `purge`, `notify` or another code.
-    pub action: String,
-    /// How it ended.
-    pub outcome: JournalOutcome,
-    /// Why it was refused, as a code, or a detail of what was done.
-    pub reason: Option<String>,
-    /// The caller: `worker`.
-    pub by: String,
-}
-
-/// How a worker's action ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JournalOutcome {
-    /// It was done.
-    Done,
-    /// It was refused.
-    Refused,
-}
-
-impl JournalEntry {
-    /// The entry as an event of the audit log.
-    fn event(&self) -> Event {
-        let action = match self.action.as_str() {
-            "store" => Action::Store,
-            "seal" => Action::Seal,
-            "disable" => Action::Disable,
-            "restore" => Action::Restore,
-            "purge" => Action::Purge,
-            "notify" => Action::Notify,
-            _ => Action::Work,
-        };
-        let mut event = Event::new(action, &name(&self.by), self.at);
-        event.outcome = match self.outcome {
-            JournalOutcome::Done => Outcome::Done,
-            JournalOutcome::Refused => Outcome::Refused,
-        };
-        let said = self.reason.as_deref().unwrap_or_default();
-        if event.outcome == Outcome::Refused && is_code(said) {
-            event.problem = Some(said.to_owned());
-        }
-        let reason = match (action, event.problem.is_some()) {
-            (Action::Work, true) => name(&self.action),
-            (Action::Work, false) => format!("{} {said}", name(&self.action)),
-            (_, true) => String::new(),
-            (_, false) => said.to_owned(),
-        };
-        event = event.because(&reason);
-        event.instance = Some(name(&self.instance));
-        event.journal = Some(self.seq);
-        event.to(name(self.account.as_deref().unwrap_or(&self.instance)))
-    }
-}
-
-/// A name as it is kept. An instance's id may be any text that a client gave to the hub.
-fn name(text: &str) -> String {
-    let text = without_secrets(text);
-    let shown = text
-        .chars()
-        .map(|c| if misleads(c) { '\u{fffd}' } else { c });
-    shown.take(MAX_NAME).collect()
-}
-
-/// Whether a text is a code rather than a sentence.
-fn is_code(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
 impl AuditStore {
     /// Up to which place the journal `id` was copied.
     pub(super) fn mark(&self, id: &str) -> Result<u64, AuditError> {
@@ -145,7 +60,7 @@ impl AuditStore {
         from: u64,
         entries: &[JournalEntry],
     ) -> Result<(), AuditError> {
-        let (events, last) = events(from, entries)?;
+        let (events, last) = worked::events(from, entries)?;
         self.append_with(&events, |transaction| {
             if mark(transaction, id)? != from {
                 // Nothing is appended, and the next attempt begins after what was copied.
@@ -160,21 +75,6 @@ impl AuditStore {
             Ok(())
         })
     }
-}
-
-/// Entries that come after `from` as events of the record, and the place of the last one.
-pub(super) fn events(from: u64, entries: &[JournalEntry]) -> Result<(Vec<Event>, u64), AuditError> {
-    let mut last = from;
-    for entry in entries {
-        if entry.seq <= last {
-            let place = entry.seq;
-            return Err(AuditError::Journal(format!(
-                "its entry {place} comes after entry {last}"
-            )));
-        }
-        last = entry.seq;
-    }
-    Ok((entries.iter().map(JournalEntry::event).collect(), last))
 }
 
 fn mark(connection: &Connection, id: &str) -> rusqlite::Result<u64> {
@@ -315,7 +215,10 @@ impl Inside {
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::audit::JournalOutcome;
     use crate::audit::{AUDIT_DATABASE, AuditQuery, Verdict};
 
     /// A journal in memory, in place of the workers' database.

@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, Loss, Verdict};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
-use super::journal::{self, JournalEntry};
 use super::store::{AuditQuery, beginning, key_of, link, place};
+use super::worked::{self, JournalEntry};
 use crate::access::secret;
 
 /// How many entries are read at once while the chain is checked.
@@ -134,7 +134,7 @@ impl PostgresAudit {
         from: u64,
         entries: &[JournalEntry],
     ) -> Result<bool, AuditError> {
-        let (events, to) = journal::events(from, entries)?;
+        let (events, to) = worked::events(from, entries)?;
         let (id, inside) = (id.to_owned(), Arc::clone(&self.inside));
         let end = self
             .database

@@ -6,9 +6,9 @@ use tokio::runtime::Handle;
 
 use super::entry::{Entry, Event};
 use super::error::AuditError;
-use super::journal::JournalEntry;
 use super::postgres::PostgresAudit;
 use super::store::{AuditQuery, AuditStore, Syncing};
+use super::worked::JournalEntry;
 
 /// A record to append to. Its methods block.
 pub(super) enum Record {

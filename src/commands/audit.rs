@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::client::{data_dir, existing_folder};
 use super::output;
-use super::shared::{self, Shared};
+use super::shared::{self, Shared, audit_fault as fault};
 use super::{Exit, Fault, Outcome};
 use crate::app::SERVER_KEY;
 use crate::audit::{
@@ -333,13 +333,4 @@ fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
         )),
         None => Err(fault(AuditError::Nothing(folder))),
     }
-}
-
-pub(super) fn fault(error: AuditError) -> Fault {
-    let exit = match error {
-        AuditError::Nothing(_) => Exit::NotFound,
-        AuditError::Incomplete(_) => Exit::RecordIncomplete,
-        _ => Exit::Failed,
-    };
-    Fault::new(exit, error.to_string())
 }

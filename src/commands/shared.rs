@@ -7,7 +7,7 @@ use countersign_database::{Database, PasswordSource};
 use countersign_ledger::{Ledger as _, PostgresLedger};
 
 use super::{Exit, Fault, load};
-use crate::audit::PostgresAudit;
+use crate::audit::{AuditError, PostgresAudit};
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::keys::Place;
@@ -68,7 +68,7 @@ impl Shared {
         })?;
         PostgresAudit::open(self.database.clone(), self.data.path(), &key)
             .await
-            .map_err(super::audit::fault)
+            .map_err(audit_fault)
     }
 }
 
@@ -86,4 +86,14 @@ pub(super) fn refuse(data: &DataDir, instead: &str) -> Result<(), Fault> {
         )),
         Err(error) => Err(Fault::failed(error)),
     }
+}
+
+/// Why the audit log cannot be used.
+pub(super) fn audit_fault(error: AuditError) -> Fault {
+    let exit = match error {
+        AuditError::Nothing(_) => Exit::NotFound,
+        AuditError::Incomplete(_) => Exit::RecordIncomplete,
+        _ => Exit::Failed,
+    };
+    Fault::new(exit, error.to_string())
 }

@@ -13,6 +13,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::body::Expected;
+use super::causes;
 use super::facts::Facts;
 use super::mandate_problem;
 use super::observe::{self, Shape};
@@ -542,7 +543,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let row = self.row();
         if row.status.is_server_error() {
-            log(&self, row.code);
+            causes::log(&self, row.code);
         }
         let (request_id, shape) = observe::current();
         // As Vault answers an invalid token; its clients understand nothing else.
@@ -609,16 +610,6 @@ impl IntoResponse for ApiError {
         };
         facts.on(response)
     }
-}
-
-fn log(error: &ApiError, code: &str) {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    tracing::error!(code, error = %error, causes = causes.join(": "), "a request failed");
 }
 
 impl From<HubError> for ApiError {

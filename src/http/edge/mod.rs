@@ -6,6 +6,7 @@ pub(crate) mod arrival;
 pub(crate) mod audited;
 pub(crate) mod auth;
 pub(crate) mod body;
+mod causes;
 pub(crate) mod cookie;
 pub(crate) mod drain;
 pub(crate) mod dress;
