@@ -248,7 +248,7 @@ pub trait AccessStore: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<Option<String>, KeyError>;
 
-    /// Uses a code up; whether it was good until now. Of several who try at once, one is told
+    /// Uses a code up; whether it was good until now. Of several who try at once, one learns
     /// that it was.
     ///
     /// # Errors

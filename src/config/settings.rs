@@ -246,7 +246,7 @@ pub struct Settings {
     /// PostgreSQL database that front doors and workers share, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; the variable keeps it out of the process list [env: COUNTERSIGN_DATABASE_URL] [default: the data folder]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
-    /// Log in to the database with tokens of --azure-identity instead of a password [env: COUNTERSIGN_DATABASE_IDENTITY=true] [default: for Azure Database for PostgreSQL, if the URL has no password]
+    /// Log in to the database with tokens of --azure-identity instead of a password; on for Azure Database for PostgreSQL if the URL has no password [env: COUNTERSIGN_DATABASE_IDENTITY=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub database_identity: Option<bool>,
     /// How long the embedded task hub keeps what has ended, such as 30d or completed=7d,failed=90d, or none for as long as it is there; accounts stay [env: COUNTERSIGN_RETENTION] [default: 30d]

@@ -56,7 +56,7 @@ async fn folder_id(data: &DataDir) -> Result<Zeroizing<String>, KeyMaterialError
     Ok(id)
 }
 
-/// What an installation is told from others by.
+/// What an installation is recognized by.
 #[derive(Clone, Copy)]
 pub(crate) enum Installation<'a> {
     /// The data folder of its only front door.
