@@ -5,6 +5,7 @@ mod journal;
 mod listen;
 mod parts;
 mod trial;
+mod truth;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,34 +17,32 @@ use countersign_activities::webhook::Webhook;
 use countersign_activities::{Activities, Authority};
 use countersign_azure::Identity;
 use countersign_enrollment::fingerprint::FingerprintKey;
-use countersign_ledger::SqliteLedger;
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use crate::access::{Access, AdminToken, KeyStore, LoginCodes, Oidc, secret};
-use crate::audit::{AUDIT_DATABASE, AUDIT_SENT, Audit, Ingester, Shipper};
+use crate::access::{Access, AdminToken, Oidc, secret};
+use crate::audit::{AUDIT_SENT, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirError, DataDirLock};
 use crate::http::{self, FrontDoor, Guard, OwnNames, ServerInfo, Services};
 use crate::hub::{ApprovalPolicy, Hub};
 use crate::keys::{self, DoorKeys, Place, WorkerKeys};
-use crate::ledger;
 use crate::local_hub::{self, Dashboard};
 use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
 use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
-use crate::verify::{VERIFY_DATABASE, Verifier};
+use crate::verify::Verifier;
 
 pub use error::AppError;
-use journal::LedgerJournal;
 use listen::{Certificate, Listen};
-use parts::{Part, Vault, bind};
+use parts::{Part, bind};
 pub(crate) use trial::{Trial, try_settings};
+use truth::{Truth, Vault};
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
@@ -90,7 +89,7 @@ impl Parts {
 struct DoorServices {
     keys: DoorKeys,
     vault: Arc<dyn SecretVault>,
-    ledger: SqliteLedger,
+    truth: Truth,
     listener: TcpListener,
     tls: Option<Certificate>,
     clock: Arc<dyn Clock>,
@@ -112,8 +111,8 @@ pub struct Running {
     pub metrics_addr: Option<SocketAddr>,
     /// The administrator's token.
     pub admin_token: Option<Zeroizing<String>>,
-    /// Creates login links; none while access control is off.
-    login: Option<(Arc<LoginCodes>, Arc<dyn Clock>)>,
+    /// What makes links that log in; none where nobody has to.
+    login: Option<(Arc<Access>, Arc<dyn Clock>)>,
     /// The last one stops first.
     parts: Vec<Part>,
     failed: CancellationToken,
@@ -195,16 +194,24 @@ impl Running {
             let identity = Identity::new(&config.azure.identity);
             let connection = self.connection(config)?.with_credential(identity.clone());
             let place = Place::new(&self.data, &config.azure, &identity)?;
-            // A front door waits for its worker before it creates anything.
+            let truth = Truth::open(&self.data, config.database.as_ref(), &identity).await?;
+            if parts.front_door() {
+                truth.refuse_other_keys(&place, &keys::DOOR_FILES).await?;
+            }
+            if parts.worker() {
+                truth.refuse_other_keys(&place, &keys::WORKER_FILES).await?;
+            }
+            let installation = truth.installation();
+            // A front door waits for its worker before it makes anything.
             let waited = match parts.worker() {
                 true => None,
-                false => Some(DoorKeys::open(&place, &self.data, config.worker_wait).await?),
+                false => Some(DoorKeys::open(&place, installation, config.worker_wait).await?),
             };
             let Vault {
                 vault,
                 counts,
                 embedded,
-            } = Vault::open(&self.data, &config.azure, identity).await?;
+            } = Vault::open(&truth, &config.azure, identity).await?;
             if let Some(embedded) = embedded.filter(|_| parts.front_door()) {
                 keys::check_embedded(&self.data, &embedded).await?;
             }
@@ -213,8 +220,6 @@ impl Running {
             } else {
                 vault
             };
-            let data = self.data.clone();
-            let ledger = parts::blocking(move || ledger::open(&data)).await??;
             let cache = Arc::clone(&counts.cache);
             let remote = counts.remote.clone();
             let metrics = Arc::new(Metrics::new(counts));
@@ -229,8 +234,8 @@ impl Running {
             ));
             if parts.worker() {
                 let keys = WorkerKeys::open(&place).await?;
-                let authority =
-                    Authority::new(Arc::new(ledger.clone()), Arc::new(keys.checks.clone()));
+                truth.check_keys(&place, None, &keys.fingerprint).await?;
+                let authority = Authority::new(truth.ledger(), Arc::new(keys.checks.clone()));
                 self.follow("mandate keys", |stop| keys.checks.until(stop));
                 let ring = keys.ring.value();
                 self.follow("seal key", |stop| keys.ring.until(stop));
@@ -251,18 +256,22 @@ impl Running {
                 self.tls = tls.is_some();
                 let keys = match waited {
                     Some(keys) => keys,
-                    None => DoorKeys::open(&place, &self.data, config.worker_wait).await?,
+                    None => DoorKeys::open(&place, installation, config.worker_wait).await?,
                 };
+                truth
+                    .check_keys(&place, Some(&keys.server), &keys.fingerprint)
+                    .await?;
                 let services = DoorServices {
                     keys,
                     vault,
-                    ledger,
+                    truth,
                     listener,
                     tls,
                     clock,
                     metrics: Arc::clone(&metrics),
                 };
-                self.launch_front_door(config, &connection, services)?;
+                self.launch_front_door(config, &connection, services)
+                    .await?;
             }
             if let Some(address) = config.metrics_listen {
                 self.launch_metrics(address, metrics).await?;
@@ -362,7 +371,7 @@ impl Running {
         Ok(())
     }
 
-    fn launch_front_door(
+    async fn launch_front_door(
         &mut self,
         config: &Config,
         connection: &Connection,
@@ -371,7 +380,7 @@ impl Running {
         let DoorServices {
             keys,
             vault,
-            ledger,
+            truth,
             listener,
             tls,
             clock,
@@ -390,15 +399,14 @@ impl Running {
                 (token, admin)
             }
         };
-        let store = KeyStore::open(&self.data.path().join(ACCESS_DATABASE))?;
-        let verifier = Verifier::open(&self.data.path().join(VERIFY_DATABASE))
-            .map_err(|error| AppError::Verify(error.to_string()))?;
+        let verifier = Verifier::new(truth.checks()?);
         let folder_key = self.data.secret_key(SERVER_KEY)?;
-        let (audit, audit_writer) = Audit::open(
-            self.data.path().join(AUDIT_DATABASE),
-            &folder_key,
-            Arc::clone(&clock),
-        )?;
+        // One chain for all front doors takes a key that all of them have.
+        let chained = match truth.database() {
+            Some(_) => &keys.server,
+            None => &folder_key,
+        };
+        let (audit, audit_writer, ingester) = truth.audit(chained, Arc::clone(&clock)).await?;
         if let Some(endpoint) = &config.otlp.logs {
             let mark = self.data.path().join(AUDIT_SENT);
             let shipper = Shipper::new(audit.reader(), mark, endpoint)?;
@@ -413,7 +421,7 @@ impl Running {
                 },
             ));
         }
-        self.launch_ingester(&folder_key, ledger.clone())?;
+        self.launch_ingester(ingester);
         let oidc = self.launch_oidc(config, &clock)?;
         let seal = keys.seal.value();
         self.follow("sealing key", |stop| keys.seal.until(stop));
@@ -421,18 +429,20 @@ impl Running {
         self.follow("mandate key", |stop| keys.mandates.until(stop));
         let checks = keys.checks.clone();
         self.follow("checking keys", |stop| checks.until(stop));
-        let mut access = Access::new(admin, store, &keys.server).with_oidc(oidc);
+        let mut access = Access::new(admin, truth.access()?, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
-        } else {
-            self.login = Some((access.login_codes(), Arc::clone(&clock)));
+        }
+        let access = Arc::new(access);
+        if config.auth != AuthMode::None {
+            self.login = Some((Arc::clone(&access), Arc::clone(&clock)));
         }
         let hub = Hub::new(
             Client::new(connection)?,
             seal,
             &keys.server,
             Mandates::new(
-                Arc::new(ledger),
+                truth.ledger(),
                 DoorMandateKeys {
                     signs,
                     checks: keys.checks.clone(),
@@ -472,6 +482,7 @@ impl Running {
             proxies: config.trusted_proxies.clone(),
             tls,
         };
+        let database = truth.database().cloned();
         let failed = self.failed.clone();
         let noted = Arc::clone(&self.door);
         self.parts.push(Part::spawn(
@@ -488,6 +499,7 @@ impl Running {
                     clock,
                     metrics,
                     server,
+                    database,
                     stop: stop.clone(),
                 })?;
                 let door = Arc::new(door);
@@ -527,14 +539,7 @@ impl Running {
     }
 
     /// The task that copies what workers did from the ledger's journal into the audit log.
-    fn launch_ingester(
-        &mut self,
-        folder_key: &[u8; 32],
-        ledger: SqliteLedger,
-    ) -> Result<(), AppError> {
-        let path = self.data.path().join(AUDIT_DATABASE);
-        let journal = Arc::new(LedgerJournal::new(ledger));
-        let ingester = Ingester::open(&path, folder_key, journal, Arc::default())?;
+    fn launch_ingester(&mut self, ingester: Ingester) {
         self.parts.push(Part::spawn(
             "journal",
             SHIPPING_DRAIN,
@@ -544,7 +549,6 @@ impl Running {
                 Ok(())
             },
         ));
-        Ok(())
     }
 
     /// What recognises callers by an issuer's tokens, and the task that fetches its keys.
@@ -598,10 +602,10 @@ impl Running {
     /// A link that logs one browser in as the administrator, once and soon; none while access
     /// control is off, and without a front door.
     #[must_use]
-    pub fn login_link(&self) -> Option<Zeroizing<String>> {
-        let (codes, clock) = self.login.as_ref()?;
-        // Without random numbers there is none; `countersign login-link` says why.
-        let code = codes.for_administrator(clock.now()).ok()?;
+    pub async fn login_link(&self) -> Option<Zeroizing<String>> {
+        let (access, clock) = self.login.as_ref()?;
+        // Where it cannot be made there is none; `countersign login-link` says why.
+        let code = access.admin_login_code(clock.now()).await.ok()??;
         let link = format!("{}{}", self.server_url()?, http::login_link(&code));
         Some(Zeroizing::new(link))
     }

@@ -15,10 +15,12 @@ mod export;
 mod head;
 mod journal;
 mod postgres;
+mod record;
 mod redact;
 mod repeats;
 mod ship;
 mod store;
+mod worked;
 mod writer;
 
 pub use change::FieldChange;
@@ -27,12 +29,13 @@ pub use entry::{Action, Entry, Event, Outcome, Subject};
 pub use error::{AuditError, Loss, Verdict};
 pub use export::{cef, json_line};
 pub use head::{AUDIT_HEAD, Head};
-pub use journal::{Ingester, Journal, JournalEntry, JournalError, JournalOutcome};
+pub use journal::{Ingester, Journal, JournalError};
 pub use postgres::PostgresAudit;
 pub use redact::without_secrets;
 pub(crate) use repeats::{SessionMark, Together};
 pub(crate) use ship::{Shipper, sent};
 pub use store::{Archived, AuditQuery, AuditStore};
+pub use worked::{JournalEntry, JournalOutcome};
 pub(crate) use writer::Audit;
 
 /// The database's name in the data folder.

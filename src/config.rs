@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use countersign_database::DatabaseUrl;
 use durabletask_scheduler::Retention;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -82,6 +83,15 @@ pub struct WebhookConfig {
     pub url: Zeroizing<String>,
     /// The file with the key that notices are signed with; one in the data folder by default.
     pub secret_file: Option<PathBuf>,
+}
+
+/// A database that front doors and workers share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseConfig {
+    /// Where it is.
+    pub url: DatabaseUrl,
+    /// Whether tokens of the process's identity are the password.
+    pub tokens: bool,
 }
 
 /// What is logged and how.
@@ -152,7 +162,9 @@ pub struct Config {
     pub worker_wait: Duration,
     /// Whether the operator has confirmed that no other front door serves this installation.
     pub single_front_door: bool,
-    /// How long the embedded task hub keeps finished instances.
+    /// The database that front doors and workers share, if any.
+    pub database: Option<DatabaseConfig>,
+    /// How long the embedded task hub keeps what has ended.
     pub retention: Retention,
     /// Whether memory is kept out of swap.
     pub lock_memory: LockMemory,
@@ -191,6 +203,7 @@ impl fmt::Debug for Config {
             .field("azure", &self.azure)
             .field("worker_wait", &self.worker_wait)
             .field("single_front_door", &self.single_front_door)
+            .field("database", &self.database)
             .field("retention", &self.retention)
             .field("lock_memory", &self.lock_memory)
             .field("otlp", &self.otlp)
@@ -232,6 +245,7 @@ impl Config {
             admin_token: None,
             worker_wait: Duration::from_secs(30),
             single_front_door: false,
+            database: None,
             retention: Retention::all(DEFAULT_RETENTION),
             lock_memory: LockMemory::Auto,
             log: LogConfig {

@@ -9,6 +9,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use countersign_authority::LedgerId;
 use countersign_ledger::{LEDGER_DATABASE, Ledger as _, LedgerError, SqliteLedger};
 use thiserror::Error;
 
@@ -16,6 +17,8 @@ use crate::data_dir::{DataDir, DataDirError};
 
 /// The file with the ledger's id, in the data folder.
 const NOTE: &str = "installation.ledger";
+/// The file with the id of the ledger in the database that the folder's processes share.
+const SHARED_NOTE: &str = "installation.database";
 
 /// Why a folder's ledger cannot be used, and what to do.
 #[derive(Debug, Error)]
@@ -35,7 +38,33 @@ pub enum LedgerOpenError {
          were given out are given out again, and accounts are unaffected", .0.display()
     )]
     Missing(PathBuf),
-    /// The folder has a different ledger.
+    /// The folder's processes share a database.
+    #[error(
+        "the keys, grants, ledger and audit log of the data folder {} are in a database: set \
+         --database-url (COUNTERSIGN_DATABASE_URL), as its servers do", .0.display()
+    )]
+    Shared(PathBuf),
+    /// The folder has an installation of its own.
+    #[error(
+        "the data folder {} has keys, grants, a ledger and an audit log of its own, which a \
+         shared database would not have: start with an empty data folder, or without \
+         --database-url", .0.display()
+    )]
+    NotShared(PathBuf),
+    /// The folder's processes share another database.
+    #[error(
+        "the database's ledger is {found}, but the data folder {} belongs to the database with \
+         the ledger {noted}: set --database-url to that one", folder.display()
+    )]
+    OtherDatabase {
+        /// The folder.
+        folder: PathBuf,
+        /// The ledger's id that the folder has noted.
+        noted: String,
+        /// The one that was found.
+        found: String,
+    },
+    /// There is another one than there was.
     #[error(
         "{} is not this data folder's ledger: its id is {found}, but {noted} was expected. \
          Restore the right one. To continue with this one, run `countersign ledger accept-loss \
@@ -53,12 +82,47 @@ pub enum LedgerOpenError {
     },
 }
 
-/// Opens the ledger of a folder, and creates it if there never was one. Blocks.
+/// Checks that the processes of a folder share the database whose ledger has the id `id`, and
+/// notes that they do. Blocks.
+///
+/// # Errors
+///
+/// [`LedgerOpenError::NotShared`] and [`LedgerOpenError::OtherDatabase`].
+pub(crate) fn belongs_to(data: &DataDir, id: &LedgerId) -> Result<(), LedgerOpenError> {
+    let folder = || data.path().to_owned();
+    if data.read_secret(NOTE)?.is_some() {
+        return Err(LedgerOpenError::NotShared(folder()));
+    }
+    match data.read_secret(SHARED_NOTE)? {
+        Some(noted) if *noted == id.as_str() => Ok(()),
+        Some(noted) => Err(LedgerOpenError::OtherDatabase {
+            folder: folder(),
+            noted: noted.to_string(),
+            found: id.to_string(),
+        }),
+        None => Ok(data.replace_secret_file(SHARED_NOTE, id.as_str())?),
+    }
+}
+
+/// Refuses to use what is in a folder whose processes share a database.
+///
+/// # Errors
+///
+/// [`LedgerOpenError::Shared`].
+pub(crate) fn refuse_shared(data: &DataDir) -> Result<(), LedgerOpenError> {
+    match data.read_secret(SHARED_NOTE)? {
+        Some(_) => Err(LedgerOpenError::Shared(data.path().to_owned())),
+        None => Ok(()),
+    }
+}
+
+/// Opens the ledger of a folder, and makes it where there never was one. Blocks.
 ///
 /// # Errors
 ///
 /// [`LedgerOpenError`], whose text says what to do.
 pub(crate) fn open(data: &DataDir) -> Result<SqliteLedger, LedgerOpenError> {
+    refuse_shared(data)?;
     let noted = data.read_secret(NOTE)?;
     let path = data.path().join(LEDGER_DATABASE);
     if noted.is_some() && is_missing(&path)? {

@@ -31,4 +31,4 @@ mod problem;
 pub mod shutdown;
 pub mod telemetry;
 mod tokens;
-mod verify;
+pub mod verify;

@@ -1,141 +1,136 @@
-//! Checks codes that someone presents: each is accepted once, and guessing
+//! Checking codes that someone else was given: each is accepted once, and guessing
 //! is slowed down (RFC 6238 section 5.2, RFC 4226 section 7.3).
 
-use std::collections::VecDeque;
-use std::num::NonZeroUsize;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod folder;
+mod postgres;
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_activities::totp::{self, CodeError};
+use countersign_database::DatabaseError;
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::EnrollmentId;
-use durabletask_sqlite::Database;
-use lru::LruCache;
-use rusqlite::params;
 use thiserror::Error;
 
 use crate::access::secret;
-use crate::private_file;
+
+pub use folder::FolderChecks;
+pub use postgres::PostgresChecks;
 
 /// The database's name in the data folder.
 pub(crate) const VERIFY_DATABASE: &str = "verify.sqlite3";
 
 /// How many time steps a code may be early or late. RFC 6238 recommends at most one.
 const WINDOW: [i64; 3] = [0, -1, 1];
-/// How many wrong codes of an account one caller may try within [`MEMORY`].
+/// How many wrong codes an account takes from one caller within [`MEMORY`].
 const MOST_WRONG: usize = 5;
-/// How many all callers together may try before each of them has only one try.
+/// How many it takes from all callers together until each of them has one try instead.
 ///
-/// Several keys of one person would otherwise multiply the guesses. Only a caller that was
-/// wrong has to wait, so that no one can lock others out; that leaves many keys
-/// one guess each within [`MEMORY`].
+/// Several keys of one hand would otherwise have as many guesses more. Only someone who was
+/// wrong is kept waiting, so that nobody can lock others out; what that leaves to many keys
+/// is one guess for each within [`MEMORY`].
 const MOST_WRONG_OF_ALL: usize = 10;
 /// How long a wrong code counts.
 const MEMORY: TimeDelta = TimeDelta::minutes(5);
-/// For how many pairs of account and caller wrong codes are remembered.
-const PAIRS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Why a code cannot be checked.
 #[derive(Debug, Error)]
-pub(crate) enum VerifyError {
+pub enum VerifyError {
+    /// The file refused.
     #[error("the accepted code cannot be stored: {0}")]
     Store(#[from] rusqlite::Error),
+    /// The file cannot be made or opened.
     #[error("the database cannot be opened: {0}")]
     File(#[source] std::io::Error),
+    /// It was copied while it was in use, without its log.
     #[error(transparent)]
     Open(#[from] durabletask_sqlite::OpenError),
+    /// The shared database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The account's codes cannot be computed.
     #[error(transparent)]
     Code(#[from] CodeError),
+    /// The caller has to wait.
     #[error("too many wrong codes; try again in {retry_after} s")]
-    TooManyWrong { retry_after: u64 },
+    TooManyWrong {
+        /// In seconds.
+        retry_after: u64,
+    },
+    /// The process is ending, or the work panicked.
     #[error("the check did not finish")]
     Lost,
 }
 
-/// The result of a check.
+/// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Right, and never accepted before. `drift` is in time steps.
     Valid { drift: i64 },
-    /// Not this account's current code.
+    /// Not this account's code now.
     Wrong,
     /// Right, but it or a later one was accepted already.
     Used,
 }
 
-/// An account and the caller that tries codes of it.
-type Pair = (EnrollmentId, String);
+/// A code that someone tries.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Of this account.
+    pub account: EnrollmentId,
+    /// Who tries.
+    pub caller: String,
+    /// When.
+    pub now: DateTime<Utc>,
+    /// The time step that it is the code of; none if it is wrong.
+    pub step: Option<i64>,
+    /// How long a time step of the account is, in seconds.
+    pub period: i64,
+}
 
-/// Checks codes and remembers, for each account, the last time step it has accepted.
+/// What is decided about a code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// It is accepted, and was never before.
+    Accepted,
+    /// It or a later one was accepted already.
+    Used,
+    /// It is not the account's.
+    Wrong,
+    /// There were too many wrong ones; nothing is said about this one.
+    LockedOut {
+        /// In so many seconds it can be tried again.
+        retry_after: u64,
+    },
+}
+
+/// What every store of checked codes promises: over all front doors that share it, each time
+/// step of an account is accepted once and time goes forward, also after a restart; and a
+/// caller who was wrong too often waits.
+#[async_trait]
+pub trait Checks: Send + Sync {
+    /// Decides about a code, and remembers what was decided.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`]; the code was not accepted, as far as anyone knows.
+    async fn judge(&self, attempt: Attempt) -> Result<Judged, VerifyError>;
+}
+
+/// Checks codes.
 pub(crate) struct Verifier {
-    accepted: Arc<Mutex<Database>>,
-    wrong: Mutex<Wrong>,
-}
-
-/// When wrong codes were tried.
-struct Wrong {
-    by_caller: LruCache<Pair, VecDeque<DateTime<Utc>>>,
-    /// The most recent ones, from any caller.
-    by_account: LruCache<EnrollmentId, VecDeque<DateTime<Utc>>>,
-}
-
-impl Wrong {
-    fn note(&mut self, pair: Pair, now: DateTime<Utc>) {
-        let account = pair.0.clone();
-        let of_account = self.by_account.get_or_insert_mut(account, VecDeque::new);
-        if of_account.len() >= MOST_WRONG_OF_ALL {
-            of_account.pop_front();
-        }
-        of_account.push_back(now);
-        let of_caller = self.by_caller.get_or_insert_mut(pair, VecDeque::new);
-        of_caller.push_back(now);
-    }
-
-    /// How many wrong codes a caller has left.
-    fn most(&mut self, account: &EnrollmentId, now: DateTime<Utc>) -> usize {
-        let Some(times) = self.by_account.get_mut(account) else {
-            return MOST_WRONG;
-        };
-        times.retain(|time| now - *time < MEMORY);
-        if times.len() < MOST_WRONG_OF_ALL {
-            MOST_WRONG
-        } else {
-            1
-        }
-    }
+    checks: Arc<dyn Checks>,
 }
 
 impl Verifier {
-    /// Opens the database of accepted codes at `path`. Blocks.
-    pub(crate) fn open(path: &Path) -> Result<Self, VerifyError> {
-        private_file::ensure(path).map_err(VerifyError::File)?;
-        let connection = Database::open(path)?;
-        connection.write_ahead()?;
-        // An accepted code must not be accepted again after a power failure.
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS accepted (
-                 account TEXT PRIMARY KEY,
-                 step    INTEGER NOT NULL
-             ) STRICT, WITHOUT ROWID;
-             -- Since when codes may be accepted, after a restore: Unix seconds.
-             CREATE TABLE IF NOT EXISTS since (
-                 only   INTEGER PRIMARY KEY CHECK (only = 1),
-                 second INTEGER NOT NULL
-             ) STRICT;",
-        )?;
-        connection.mark()?;
-        Ok(Self {
-            accepted: Arc::new(Mutex::new(connection)),
-            wrong: Mutex::new(Wrong {
-                by_caller: LruCache::new(PAIRS),
-                by_account: LruCache::new(PAIRS),
-            }),
-        })
+    /// Checks codes with what `checks` remembers.
+    pub(crate) fn new(checks: Arc<dyn Checks>) -> Self {
+        Self { checks }
     }
 
-    /// Whether `code` is the account's at `now`, if `caller` may still try.
+    /// Whether `code` is the account's at `now`, as far as `caller` may still try.
     pub(crate) async fn check(
         &self,
         id: &EnrollmentId,
@@ -144,81 +139,26 @@ impl Verifier {
         code: &str,
         now: DateTime<Utc>,
     ) -> Result<Verdict, VerifyError> {
-        let pair = (id.clone(), caller.to_owned());
-        if let Some(retry_after) = self.locked_out(&pair, now) {
-            return Err(VerifyError::TooManyWrong { retry_after });
-        }
-        let verdict = match matching_step(account, code, now)? {
-            Some((step, drift)) if self.accept(id, account, step).await? => {
-                Verdict::Valid { drift }
+        let matching = matching_step(account, code, now)?;
+        let judged = self.checks.judge(Attempt {
+            account: id.clone(),
+            caller: caller.to_owned(),
+            now,
+            step: matching.map(|(step, _)| step),
+            period: i64::from(account.parameters().period()),
+        });
+        match (judged.await?, matching) {
+            (Judged::LockedOut { retry_after }, _) => {
+                Err(VerifyError::TooManyWrong { retry_after })
             }
-            Some(_) => Verdict::Used,
-            None => Verdict::Wrong,
-        };
-        let mut wrong = guard(&self.wrong);
-        match verdict {
-            Verdict::Valid { .. } => {
-                wrong.by_caller.pop(&pair);
-            }
-            Verdict::Wrong | Verdict::Used => {
-                wrong.note(pair, now);
-            }
+            (Judged::Accepted, Some((_, drift))) => Ok(Verdict::Valid { drift }),
+            (Judged::Used, Some(_)) => Ok(Verdict::Used),
+            (Judged::Accepted | Judged::Used | Judged::Wrong, _) => Ok(Verdict::Wrong),
         }
-        Ok(verdict)
-    }
-
-    /// Seconds until the next try, if there were too many wrong codes.
-    fn locked_out(&self, pair: &Pair, now: DateTime<Utc>) -> Option<u64> {
-        let mut wrong = guard(&self.wrong);
-        let most = wrong.most(&pair.0, now);
-        let times = wrong.by_caller.get_mut(pair)?;
-        times.retain(|time| now - *time < MEMORY);
-        if times.len() < most {
-            return None;
-        }
-        let free_at = *times.front()? + MEMORY;
-        Some(u64::try_from((free_at - now).num_seconds()).unwrap_or(0) + 1)
-    }
-
-    /// Refuses every code that could have been accepted before `now`: which ones were is unknown
-    /// after a restore. Blocks.
-    pub(crate) fn restart(&self, now: DateTime<Utc>) -> Result<(), VerifyError> {
-        guard(&self.accepted).execute(
-            "INSERT INTO since (only, second) VALUES (1, ?1)
-             ON CONFLICT (only) DO UPDATE SET second = max(second, excluded.second)",
-            params![now.timestamp()],
-        )?;
-        Ok(())
-    }
-
-    /// Marks a time step as used, unless it or a later one was used before.
-    async fn accept(
-        &self,
-        id: &EnrollmentId,
-        account: &TotpAccount,
-        step: i64,
-    ) -> Result<bool, VerifyError> {
-        let accepted = Arc::clone(&self.accepted);
-        let period = i64::from(account.parameters().period());
-        // A code one step early was accepted too.
-        let earliest = step.saturating_sub(1).saturating_mul(period);
-        let account = id.to_string();
-        let changed = tokio::task::spawn_blocking(move || {
-            guard(&accepted).execute(
-                "INSERT INTO accepted (account, step)
-                 SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM since WHERE second >= ?3)
-                 ON CONFLICT (account) DO UPDATE SET step = excluded.step
-                 WHERE excluded.step > accepted.step",
-                params![account, step, earliest],
-            )
-        })
-        .await
-        .map_err(|_| VerifyError::Lost)??;
-        Ok(changed == 1)
     }
 }
 
-/// The time step of `code`, and its distance from now.
+/// The time step that `code` is the code of, and how far it is from now.
 fn matching_step(
     account: &TotpAccount,
     code: &str,
@@ -245,16 +185,17 @@ fn matching_step(
     Ok(found)
 }
 
-/// No panic happens while one of these locks is held.
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use countersign_enrollment::otpauth;
 
     use super::*;
+
+    fn verifier(path: &Path) -> Verifier {
+        Verifier::new(Arc::new(FolderChecks::open(path).unwrap()))
+    }
 
     fn account() -> TotpAccount {
         otpauth::parse("otpauth://totp/a?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&digits=8")
@@ -279,7 +220,7 @@ mod tests {
         let id = EnrollmentId::random();
         let now = 1_111_111_109;
         assert_eq!(code(now), "07081804", "RFC 6238 appendix B");
-        let verifier = Verifier::open(&path).unwrap();
+        let verifier = self::verifier(&path);
         let check = async |verifier: &Verifier, code: String| {
             verifier
                 .check(&id, &account(), "rp", &code, at(now))
@@ -290,7 +231,7 @@ mod tests {
         assert_eq!(check(&verifier, spaced).await, Verdict::Valid { drift: 0 });
         assert_eq!(check(&verifier, code(now)).await, Verdict::Used);
         drop(verifier);
-        let verifier = Verifier::open(&path).unwrap();
+        let verifier = self::verifier(&path);
         assert_eq!(check(&verifier, code(now - 30)).await, Verdict::Used);
         assert_eq!(
             check(&verifier, code(now + 30)).await,
@@ -302,7 +243,7 @@ mod tests {
     #[tokio::test]
     async fn guessing_is_slowed_down_for_the_guesser_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let verifier = Verifier::open(&folder.path().join("verify.sqlite3")).unwrap();
+        let verifier = self::verifier(&folder.path().join("verify.sqlite3"));
         let id = EnrollmentId::random();
         let check = async |caller: &str, code: &str, seconds: i64| {
             verifier
@@ -330,7 +271,7 @@ mod tests {
     #[tokio::test]
     async fn more_keys_are_not_as_many_guesses_more_and_lock_nobody_out() {
         let folder = tempfile::tempdir().unwrap();
-        let verifier = Verifier::open(&folder.path().join("verify.sqlite3")).unwrap();
+        let verifier = self::verifier(&folder.path().join("verify.sqlite3"));
         let id = EnrollmentId::random();
         let now = 1_111_111_109;
         let check = async |caller: &str, code: &str| {

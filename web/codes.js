@@ -15,7 +15,7 @@ const RETRY_MS = 2000;
  * Failures after which asking again helps. Any other lasts until the account is looked at anew,
  * such as a lease that is used up: asking again would only fill the record.
  */
-const PASSING = new Set(["unreachable", "vault-unavailable", "audit-unavailable", "rate-limited", "busy", "timeout", "internal"]);
+const PASSING = new Set(["unreachable", "vault-unavailable", "database-unavailable", "audit-unavailable", "rate-limited", "busy", "timeout", "internal"]);
 /** A jump between the two clocks by this much, in milliseconds, means that the machine slept. */
 const SLEPT_MS = 2000;
 const TICK_MS = 200;

@@ -69,6 +69,18 @@ const MIGRATIONS: &[Migration] = &[
         tables: &["audit_entries", "audit_end"],
         needs: 1,
     },
+    Migration {
+        number: 5,
+        sql: include_str!("../migrations/0005_front_doors.sql"),
+        tables: &[
+            "access_login_codes",
+            "verify_accepted",
+            "verify_wrong",
+            "audit_marks",
+            "installation_keys",
+        ],
+        needs: 1,
+    },
 ];
 
 const FIRST: &str = "

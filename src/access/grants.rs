@@ -163,11 +163,8 @@ impl KeyStore {
         }
     }
 
-    /// The same, but one on the same terms stays as it is, with what was read of it.
-    pub(super) fn grant_once(&self, grant: &Grant) -> Result<Granted, KeyError> {
-        self.put(grant, true)
-    }
-
+    /// The same; with `keep`, one that says as much already stays as it is, with what was read
+    /// of it.
     pub(super) fn put(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError> {
         let mut connection = self.lock();
         // Immediate, so that what is replaced is what the answer says.

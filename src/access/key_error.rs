@@ -71,6 +71,9 @@ pub enum KeyError {
          revoked is trusted; try again in a moment"
     )]
     Unproven,
+    /// The process is ending, or the work panicked.
+    #[error("the key store's work did not finish")]
+    Unfinished,
     /// What the shared database holds does not have the form that this program writes.
     #[error("an entry of the key store does not have the form that this release writes")]
     Malformed,

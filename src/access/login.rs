@@ -1,72 +1,55 @@
-//! Codes that log a browser in: each is valid once and for a few minutes, and nothing of them
-//! is kept outside of this process's memory.
+//! Codes that log a browser in: each is valid once and for a few minutes. Here they are kept in
+//! the memory of one process.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
-use zeroize::Zeroizing;
 
-use super::identity::Subject;
-use super::secret::{self, RandomUnavailable};
+use super::secret;
+use super::store::SecretHash;
 
 /// How long a code is good.
 pub(crate) const CODE_LIFETIME: Duration = Duration::minutes(10);
 /// How many codes are good at a time; one more ends the oldest.
-const MOST_CODES: usize = 16;
+pub(super) const MOST_CODES: usize = 16;
 
 struct Kept {
-    hash: [u8; 32],
-    subject: Subject,
+    hash: SecretHash,
+    who: String,
     until: DateTime<Utc>,
 }
 
 /// The codes that are good now.
 #[derive(Default)]
-pub(crate) struct LoginCodes(Mutex<VecDeque<Kept>>);
+pub(super) struct LoginCodes(Mutex<VecDeque<Kept>>);
 
 impl LoginCodes {
-    /// A new code for the administrator.
-    pub(crate) fn for_administrator(
-        &self,
-        now: DateTime<Utc>,
-    ) -> Result<Zeroizing<String>, RandomUnavailable> {
-        self.issue(&Subject::Admin, now)
-    }
-
-    /// A new code for a caller, of 256 random bits.
-    pub(super) fn issue(
-        &self,
-        subject: &Subject,
-        now: DateTime<Utc>,
-    ) -> Result<Zeroizing<String>, RandomUnavailable> {
-        let code = secret::random_token("")?;
+    /// Keeps a code for the subject `who`.
+    pub(super) fn keep(&self, hash: &SecretHash, who: &str, now: DateTime<Utc>) {
         let mut kept = self.lock(now);
         if kept.len() == MOST_CODES {
             kept.pop_front();
         }
         kept.push_back(Kept {
-            hash: secret::hash(&code),
-            subject: subject.clone(),
+            hash: *hash,
+            who: who.to_owned(),
             until: now + CODE_LIFETIME,
         });
-        Ok(code)
     }
 
     /// Whom a code is for; nobody if it was used or its time is over.
-    pub(super) fn whose(&self, code: &str, now: DateTime<Utc>) -> Option<Subject> {
-        let hash = secret::hash(code);
+    pub(super) fn whose(&self, hash: &SecretHash, now: DateTime<Utc>) -> Option<String> {
         let kept = self.lock(now);
-        let found = kept.iter().find(|kept| secret::same(&kept.hash, &hash));
-        found.map(|kept| kept.subject.clone())
+        let found = kept.iter().find(|kept| secret::same(&kept.hash, hash));
+        found.map(|kept| kept.who.clone())
     }
 
     /// Uses a code up; whether it was good until now.
-    pub(super) fn redeem(&self, code: &str, now: DateTime<Utc>) -> bool {
-        let hash = secret::hash(code);
+    pub(super) fn redeem(&self, hash: &SecretHash, now: DateTime<Utc>) -> bool {
         let mut kept = self.lock(now);
         let before = kept.len();
-        kept.retain(|kept| !secret::same(&kept.hash, &hash));
+        kept.retain(|kept| !secret::same(&kept.hash, hash));
         kept.len() < before
     }
 
@@ -83,19 +66,24 @@ impl LoginCodes {
 mod tests {
     use super::*;
 
+    fn keep(codes: &LoginCodes, code: &str, now: DateTime<Utc>) -> SecretHash {
+        let hash = secret::hash(code);
+        codes.keep(&hash, "a.mark", now);
+        hash
+    }
+
     #[test]
     fn a_code_is_good_once_and_for_a_while() {
         let codes = LoginCodes::default();
         let now = Utc::now();
-        let code = codes.issue(&Subject::Admin, now).unwrap();
-        assert!(code.len() >= 22, "128 bits");
-        assert_eq!(codes.whose(&code, now), Some(Subject::Admin));
-        assert_eq!(codes.whose(&code[1..], now), None);
+        let code = keep(&codes, "first", now);
+        assert_eq!(codes.whose(&code, now).as_deref(), Some("a.mark"));
+        assert_eq!(codes.whose(&secret::hash("firs"), now), None);
         assert!(codes.redeem(&code, now));
         assert!(!codes.redeem(&code, now));
         assert_eq!(codes.whose(&code, now), None);
 
-        let code = codes.issue(&Subject::Admin, now).unwrap();
+        let code = keep(&codes, "second", now);
         assert_eq!(codes.whose(&code, now + CODE_LIFETIME), None);
         assert!(!codes.redeem(&code, now));
     }
@@ -105,7 +93,7 @@ mod tests {
         let codes = LoginCodes::default();
         let now = Utc::now();
         let made: Vec<_> = (0..=MOST_CODES)
-            .map(|_| codes.issue(&Subject::Admin, now).unwrap())
+            .map(|number| keep(&codes, &number.to_string(), now))
             .collect();
         assert_eq!(codes.whose(&made[0], now), None);
         assert!(made[1..].iter().all(|code| codes.redeem(code, now)));

@@ -1,6 +1,7 @@
 //! Who may do what: the administrator's token, API keys, browser sessions, roles.
 
 mod admin;
+mod folder;
 mod grants;
 mod guarded;
 mod hands;
@@ -26,12 +27,13 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use admin::AdminToken;
+pub use folder::FolderAccess;
 pub use grants::{Grant, Granted, Grantee, Reads, Spent};
 pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
 pub use identity::{Caller, Group, Identity, NotAGroup};
 pub use key_error::KeyError;
 pub use keys::{KeyRecord, KeyStore, NewKey};
-pub(crate) use login::{CODE_LIFETIME, LoginCodes};
+pub(crate) use login::CODE_LIFETIME;
 pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
 pub use postgres::PostgresAccess;
@@ -57,10 +59,9 @@ pub struct Access {
     admin: Arc<Identity>,
     /// Who everyone is while access control is off.
     anonymous: Option<Arc<Identity>>,
-    keys: KeyStore,
+    store: Arc<dyn AccessStore>,
     recall: Recall,
     sessions: Sessions,
-    login_codes: Arc<LoginCodes>,
     oidc: Option<Arc<Oidc>>,
 }
 
@@ -74,19 +75,22 @@ pub(crate) enum AuthError {
 }
 
 impl Access {
-    /// Recognises the administrator by `admin_token`, others by their keys, and
+    /// Recognises the administrator by `admin_token`, others by their keys in `store`, and
     /// browsers by cookies signed with a key derived from `server_key`.
     #[must_use]
-    pub fn new(admin_token: AdminToken, keys: KeyStore, server_key: &[u8; 32]) -> Self {
+    pub fn new(
+        admin_token: AdminToken,
+        store: Arc<dyn AccessStore>,
+        server_key: &[u8; 32],
+    ) -> Self {
         let admin_token = Arc::new(admin_token);
         Self {
             admin_token: Arc::clone(&admin_token),
             admin: Arc::new(all_powerful(ADMIN_NAME, Subject::Admin)),
             anonymous: None,
-            keys,
+            store,
             recall: Recall::default(),
             sessions: Sessions::new(server_key, admin_token),
-            login_codes: Arc::default(),
             oidc: None,
         }
     }
@@ -103,6 +107,11 @@ impl Access {
     pub(crate) fn with_oidc(mut self, oidc: Option<Arc<Oidc>>) -> Self {
         self.oidc = oidc;
         self
+    }
+
+    /// Whether it is known what has been revoked: changes of the store are heard.
+    pub(crate) fn hears_changes(&self) -> bool {
+        self.store.stamp().is_ok()
     }
 
     /// Who everyone is while access control is off.
@@ -123,11 +132,11 @@ impl Access {
         if let Some(oidc) = self.oidc.as_ref().filter(|_| Oidc::is_token(credential)) {
             return Ok(Some(oidc.check(credential, now).await?));
         }
-        let stamp = self.keys.stamp();
+        let stamp = self.store.stamp()?;
         if let Some(identity) = self.recall.caller(stamp, &hash, now) {
             return Ok(Some(identity));
         }
-        let Some(record) = self.keys.verify(credential, &hash, now)? else {
+        let Some(record) = self.store.verify(credential, &hash, now).await? else {
             return Ok(None);
         };
         let until = record.known_until(now);
@@ -145,20 +154,20 @@ impl Access {
 
     /// Who presents the session cookie `value`; nobody if the session has ended or its key
     /// was revoked.
-    pub(crate) fn resume(
+    pub(crate) async fn resume(
         &self,
         value: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, KeyError> {
-        match self.sessions.check(&self.keys, value, now)? {
-            Some(subject) => self.still(&subject, now),
+        match self.sessions.check(&*self.store, value, now).await? {
+            Some(subject) => self.still(&subject, now).await,
             None => Ok(None),
         }
     }
 
     /// The caller as it is now; nobody if its key was revoked in the meantime, and for those who
     /// have to present something each time.
-    fn still(
+    async fn still(
         &self,
         subject: &Subject,
         now: DateTime<Utc>,
@@ -166,100 +175,120 @@ impl Access {
         match subject {
             Subject::Admin => Ok(Some(Arc::clone(&self.admin))),
             Subject::Key(id) => {
-                let record = self.keys.active(id, now)?;
+                let record = self.store.active(id, now).await?;
                 Ok(record.map(holder).map(Arc::new))
             }
             Subject::Token | Subject::Open => Ok(None),
         }
     }
 
-    /// Ends the session of a cookie: no server on the same folder takes it any more. Answers
+    /// Ends the session of a cookie: no server on the same store takes it any more. Answers
     /// whose it was, if it was worth something until now.
-    pub(crate) fn end_session(
+    pub(crate) async fn end_session(
         &self,
         value: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, KeyError> {
-        match self.sessions.end(&self.keys, value, now)? {
-            Some(subject) => self.still(&subject, now),
+        match self.sessions.end(&*self.store, value, now).await? {
+            Some(subject) => self.still(&subject, now).await,
             None => Ok(None),
         }
     }
 
-    /// A code that logs a browser in as a caller, once and soon; none for callers who have
-    /// no sessions.
-    pub(crate) fn login_code(
+    /// A code of 256 random bits that logs a browser in as a caller, once and soon; none for
+    /// callers who have no sessions.
+    pub(crate) async fn login_code(
         &self,
         identity: &Identity,
         now: DateTime<Utc>,
-    ) -> Result<Option<Zeroizing<String>>, secret::RandomUnavailable> {
-        match identity.subject {
-            Subject::Token | Subject::Open => Ok(None),
-            Subject::Admin | Subject::Key(_) => {
-                self.login_codes.issue(&identity.subject, now).map(Some)
-            }
-        }
+    ) -> Result<Option<Zeroizing<String>>, KeyError> {
+        self.login_code_for(&identity.subject, now).await
     }
 
-    /// What makes login codes for the administrator.
-    pub(crate) fn login_codes(&self) -> Arc<LoginCodes> {
-        Arc::clone(&self.login_codes)
+    /// The same for the administrator.
+    pub(crate) async fn admin_login_code(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Zeroizing<String>>, KeyError> {
+        self.login_code_for(&Subject::Admin, now).await
+    }
+
+    async fn login_code_for(
+        &self,
+        subject: &Subject,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Zeroizing<String>>, KeyError> {
+        let Some(who) = self.sessions.who(subject) else {
+            return Ok(None);
+        };
+        let code = secret::random_token("")?;
+        let hash = secret::hash(&code);
+        self.store.keep_login_code(&hash, &who, now).await?;
+        Ok(Some(code))
     }
 
     /// Whom a login code is for; nobody if it was used, its time is over, or the key was
     /// revoked.
-    pub(crate) fn whose_login_code(
+    pub(crate) async fn whose_login_code(
         &self,
         code: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Arc<Identity>>, KeyError> {
-        match self.login_codes.whose(code, now) {
-            Some(subject) => self.still(&subject, now),
+        let who = self
+            .store
+            .whose_login_code(&secret::hash(code), now)
+            .await?;
+        match who.and_then(|who| self.sessions.subject(&who)) {
+            Some(subject) => self.still(&subject, now).await,
             None => Ok(None),
         }
     }
 
     /// Uses a login code up; whether it was good until now.
-    pub(crate) fn redeem_login_code(&self, code: &str, now: DateTime<Utc>) -> bool {
-        self.login_codes.redeem(code, now)
+    pub(crate) async fn redeem_login_code(
+        &self,
+        code: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError> {
+        self.store.redeem_login_code(&secret::hash(code), now).await
     }
 
     /// The accounts that a caller may read at `now`; none said means all.
-    pub(crate) fn readable(
+    pub(crate) async fn readable(
         &self,
         caller: &Identity,
         now: DateTime<Utc>,
     ) -> Result<Option<Vec<String>>, KeyError> {
         if caller.granted_only {
-            self.keys.granted(caller, now).map(Some)
+            self.store.granted(caller.into(), now).await.map(Some)
         } else {
             Ok(None)
         }
     }
 
     /// Whether a caller may read an account at `now`.
-    pub(crate) fn may_read(
+    pub(crate) async fn may_read(
         &self,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
-        Ok(self.reads_freely(caller, account, now)?.is_some()
-            || self.keys.may_read(caller, account, now)?)
+        Ok(self.reads_freely(caller, account, now).await?.is_some()
+            || self.store.may_read(caller.into(), account, now).await?)
     }
 
     /// Why a caller may no longer read an account that it was granted; nothing if it never was.
-    pub(crate) fn spent(
+    pub(crate) async fn spent(
         &self,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Spent>, KeyError> {
-        self.keys.spent(caller, account, now)
+        self.store.spent(caller.into(), account, now).await
     }
 
     /// Until when a caller may read an account as often as it likes; none if it may not.
-    fn reads_freely(
+    async fn reads_freely(
         &self,
         caller: &Identity,
         account: &str,
@@ -268,12 +297,12 @@ impl Access {
         if !caller.granted_only {
             return Ok(Some(NEVER));
         }
-        let stamp = self.keys.stamp();
+        let stamp = self.store.stamp()?;
         let recalled = self.recall.reads_freely(stamp, caller, account, now);
         if recalled.is_some() {
             return Ok(recalled);
         }
-        let until = self.keys.free_until(caller, account, now)?;
+        let until = self.store.free_until(caller.into(), account, now).await?;
         if let Some(until) = until {
             self.recall.let_read(stamp, caller, account, until);
         }
@@ -282,16 +311,16 @@ impl Access {
 
     /// Takes one read of an account from what a caller was granted. Nothing is written, and
     /// no flush waited for, where nothing is counted.
-    pub(crate) fn take_read(
+    pub(crate) async fn take_read(
         &self,
         caller: &Identity,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Taken, KeyError> {
-        if let Some(until) = self.reads_freely(caller, account, now)? {
+        if let Some(until) = self.reads_freely(caller, account, now).await? {
             let ends = until != NEVER;
             Ok(Taken::Uncounted { ends })
-        } else if self.keys.take_counted(caller, account, now)? {
+        } else if self.store.take_counted(caller.into(), account, now).await? {
             Ok(Taken::Counted)
         } else {
             Ok(Taken::Nothing)
@@ -299,20 +328,25 @@ impl Access {
     }
 
     /// Whether an account's codes are read with an approval only.
-    pub(crate) fn is_guarded(&self, account: &str) -> Result<bool, KeyError> {
-        Ok(self.guarded()?.contains(account))
+    pub(crate) async fn is_guarded(&self, account: &str) -> Result<bool, KeyError> {
+        Ok(self.guarded().await?.contains(account))
     }
 
     /// All such accounts.
-    pub(crate) fn guarded(&self) -> Result<Arc<BTreeSet<String>>, KeyError> {
-        let stamp = self.keys.stamp();
-        self.recall.guarded(stamp, || self.keys.guarded())
+    pub(crate) async fn guarded(&self) -> Result<Arc<BTreeSet<String>>, KeyError> {
+        let stamp = self.store.stamp()?;
+        if let Some(guarded) = self.recall.guarded(stamp) {
+            return Ok(guarded);
+        }
+        let guarded = Arc::new(self.store.guarded().await?);
+        self.recall.are_guarded(stamp, &guarded);
+        Ok(guarded)
     }
 
     /// Sets whether an account's codes are read with an approval only; whether they were
     /// before.
-    pub(crate) fn guard(&self, account: &str, guarded: bool) -> Result<bool, KeyError> {
-        self.keys.guard(account, guarded)
+    pub(crate) async fn guard(&self, account: &str, guarded: bool) -> Result<bool, KeyError> {
+        self.store.guard(account, guarded).await
     }
 
     /// Whether a caller reads only what was granted to it.
@@ -321,29 +355,29 @@ impl Access {
     }
 
     /// Every key there is or was, without what it is proved by.
-    pub(crate) fn keys(&self) -> Result<Vec<KeyRecord>, KeyError> {
-        self.keys.list()
+    pub(crate) async fn keys(&self) -> Result<Vec<KeyRecord>, KeyError> {
+        self.store.list().await
     }
 
-    /// Makes a key for the caller `maker`; see [`KeyStore::create`].
-    pub(crate) fn create_key(
+    /// Makes a key for the caller `maker`; see [`AccessStore::create`].
+    pub(crate) async fn create_key(
         &self,
         maker: &str,
         new: NewKey,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        self.keys.create_from(maker, new, now)
+        self.store.create(new, Some(maker), now).await
     }
 
     /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see
-    /// [`KeyStore::rotate`]. Everyone renews their own by presenting it, and those of others
+    /// [`AccessStore::rotate`]. Everyone renews their own by presenting it, and those of others
     /// only their creator, or someone of the creator's hand: anyone who sees a key can use it as if
     /// it were its caller.
     ///
     /// # Errors
     ///
-    /// As [`KeyStore::rotate`], and [`KeyError::OtherHand`] when the key is of another hand.
-    pub(crate) fn rotate_key(
+    /// As [`AccessStore::rotate`], and [`KeyError::OtherHand`] when the key is of another hand.
+    pub(crate) async fn rotate_key(
         &self,
         by: &str,
         presented: Option<&str>,
@@ -353,72 +387,74 @@ impl Access {
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
         if by == name {
             let held = presented.map(secret::hash).ok_or(KeyError::NotCurrent)?;
-            return self.keys.rotate(name, Some(&held), overlap, now);
+            return self.store.rotate(name, Some(&held), overlap, now).await;
         }
-        if !self.keys.list()?.iter().any(|key| key.name == name) {
+        let keys = self.store.list().await?;
+        if !keys.iter().any(|key| key.name == name) {
             return Err(KeyError::Unknown(name.to_owned()));
         }
-        let hand = self.keys.hand(name)?;
-        if hand == name || hand != self.keys.hand(by)? {
+        let hand = self.store.hand(name).await?;
+        if hand == name || hand != self.store.hand(by).await? {
             return Err(KeyError::OtherHand(name.to_owned()));
         }
-        self.keys.rotate(name, None, overlap, now)
+        self.store.rotate(name, None, overlap, now).await
     }
 
     /// From whose hand a caller's credential comes: the one who made its key over HTTP, or the
     /// one who made theirs, and so on. Callers of one hand may be one person.
-    pub(crate) fn hand(&self, caller: &str) -> Result<Arc<str>, KeyError> {
-        let stamp = self.keys.stamp();
+    pub(crate) async fn hand(&self, caller: &str) -> Result<Arc<str>, KeyError> {
+        let stamp = self.store.stamp()?;
         if let Some(hand) = self.recall.hand(stamp, caller) {
             return Ok(hand);
         }
-        let hand = self.keys.hand(caller)?.into();
+        let hand = self.store.hand(caller).await?.into();
         self.recall.is_from(stamp, caller, &hand);
         Ok(hand)
     }
 
-    /// The same, if it is known without asking the database.
-    pub(crate) fn known_hand(&self, caller: &str) -> Option<Arc<str>> {
-        self.recall.hand(self.keys.stamp(), caller)
+    /// Revokes a key; see [`AccessStore::revoke`].
+    pub(crate) async fn revoke_key(
+        &self,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<KeyRecord, KeyError> {
+        self.store.revoke(name, now).await
     }
 
-    /// Revokes a key; see [`KeyStore::revoke`].
-    pub(crate) fn revoke_key(&self, name: &str, now: DateTime<Utc>) -> Result<KeyRecord, KeyError> {
-        self.keys.revoke(name, now)
+    /// Every grant; see [`AccessStore::grants`].
+    pub(crate) async fn grants(&self) -> Result<Vec<Grant>, KeyError> {
+        self.store.grants().await
     }
 
-    /// Every grant; see [`KeyStore::grants`].
-    pub(crate) fn grants(&self) -> Result<Vec<Grant>, KeyError> {
-        self.keys.grants()
+    /// Grants an account unless it is granted like this.
+    pub(crate) async fn grant_once(&self, grant: &Grant) -> Result<Granted, KeyError> {
+        self.store.grant(grant, true).await
     }
 
-    /// Grants an account unless it is granted on these terms; see [`KeyStore::grant_once`].
-    pub(crate) fn grant_once(&self, grant: &Grant) -> Result<Granted, KeyError> {
-        self.keys.grant_once(grant)
+    /// Grants an account, in place of what was granted before.
+    pub(crate) async fn grant(&self, grant: &Grant) -> Result<Granted, KeyError> {
+        self.store.grant(grant, false).await
     }
 
-    /// Grants an account; see [`KeyStore::grant`].
-    pub(crate) fn grant(&self, grant: &Grant) -> Result<Option<Grant>, KeyError> {
-        self.keys.grant(grant)
-    }
-
-    /// Takes a grant back; see [`KeyStore::withdraw`].
-    pub(crate) fn withdraw(
+    /// Takes a grant back; see [`AccessStore::take_back`].
+    pub(crate) async fn withdraw(
         &self,
         from: &Grantee,
         account: &str,
     ) -> Result<Option<Grant>, KeyError> {
-        self.keys.take_back(from, account)
+        self.store.take_back(from, account).await
     }
 
     /// Begins a session: the cookie's value for a caller; none while access control is off,
     /// and for those who present a token of an issuer: a session would outlive it.
-    pub(crate) fn session(
+    pub(crate) async fn session(
         &self,
         identity: &Identity,
         now: DateTime<Utc>,
     ) -> Result<Option<String>, KeyError> {
-        self.sessions.issue(&self.keys, &identity.subject, now)
+        self.sessions
+            .issue(&*self.store, &identity.subject, now)
+            .await
     }
 }
 

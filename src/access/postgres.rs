@@ -4,6 +4,7 @@
 //! A change is announced to all front doors in its own transaction.
 
 mod changes;
+mod login;
 mod rows;
 
 use std::collections::BTreeSet;
@@ -496,6 +497,31 @@ impl AccessStore for PostgresAccess {
                 .boxed()
             })
             .await
+    }
+
+    async fn keep_login_code(
+        &self,
+        code: &SecretHash,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), KeyError> {
+        self.keep_code(code, who, now).await
+    }
+
+    async fn whose_login_code(
+        &self,
+        code: &SecretHash,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, KeyError> {
+        self.whose_code(code, now).await
+    }
+
+    async fn redeem_login_code(
+        &self,
+        code: &SecretHash,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError> {
+        self.redeem_code(code, now).await
     }
 }
 

@@ -153,20 +153,16 @@ impl Recall {
         known.hands.insert(caller.to_owned(), Arc::clone(hand));
     }
 
-    /// The guarded accounts, read by `read` unless they are known at `stamp`.
-    pub(super) fn guarded<E>(
-        &self,
-        stamp: u64,
-        read: impl FnOnce() -> Result<BTreeSet<String>, E>,
-    ) -> Result<Arc<BTreeSet<String>>, E> {
-        if let Some(guarded) = &self.at(stamp).guarded {
-            return Ok(Arc::clone(guarded));
-        }
-        let guarded = Arc::new(read()?);
+    /// The guarded accounts, if they are known at `stamp`.
+    pub(super) fn guarded(&self, stamp: u64) -> Option<Arc<BTreeSet<String>>> {
+        self.at(stamp).guarded.clone()
+    }
+
+    /// Remembers the guarded accounts, as read after `stamp` was taken.
+    pub(super) fn are_guarded(&self, stamp: u64, guarded: &Arc<BTreeSet<String>>) {
         let mut known = self.at(stamp);
         if known.stamp == stamp {
-            known.guarded = Some(Arc::clone(&guarded));
+            known.guarded = Some(Arc::clone(guarded));
         }
-        Ok(guarded)
     }
 }

@@ -12,6 +12,7 @@ use super::identity::Subject;
 use super::key_error::KeyError;
 use super::keys::KeyStore;
 use super::secret;
+use super::store::AccessStore;
 
 /// The cookie's name where the page comes without TLS.
 pub(crate) const COOKIE: &str = "countersign_session";
@@ -54,53 +55,76 @@ impl Sessions {
         short
     }
 
+    /// A subject as the store keeps it; none for callers who have no sessions.
+    pub(super) fn who(&self, subject: &Subject) -> Option<String> {
+        match subject {
+            Subject::Admin => Some(format!("a.{}", BASE64URL_NOPAD.encode(&self.admin_mark()))),
+            Subject::Key(id) => Some(format!("k.{id}")),
+            Subject::Token | Subject::Open => None,
+        }
+    }
+
+    /// The subject that the store keeps as `who`; none if that was for another token of the
+    /// administrator.
+    pub(super) fn subject(&self, who: &str) -> Option<Subject> {
+        match who.split_once('.')? {
+            ("a", mark) => {
+                let mark = BASE64URL_NOPAD.decode(mark.as_bytes()).ok()?;
+                secret::same(&mark, &self.admin_mark()).then_some(Subject::Admin)
+            }
+            ("k", id) => Some(Subject::Key(id.to_owned())),
+            _ => None,
+        }
+    }
+
     /// Begins a session for a caller who logged in at `now`: the cookie's value, or none for
     /// callers who have no sessions.
-    pub(super) fn issue(
+    pub(super) async fn issue(
         &self,
-        store: &KeyStore,
+        store: &dyn AccessStore,
         subject: &Subject,
         now: DateTime<Utc>,
     ) -> Result<Option<String>, KeyError> {
-        let who = match subject {
-            Subject::Admin => format!("a.{}", BASE64URL_NOPAD.encode(&self.admin_mark())),
-            Subject::Key(id) => format!("k.{id}"),
-            Subject::Token | Subject::Open => return Ok(None),
+        let Some(who) = self.who(subject) else {
+            return Ok(None);
         };
         let id = HEXLOWER.encode(secret::random_bytes::<16>()?.as_slice());
         let until = (now + LIFETIME).timestamp();
-        store.begin_session(&secret::hash(&id), &who, until, now.timestamp())?;
+        let hash = secret::hash(&id);
+        store
+            .begin_session(&hash, &who, until, now.timestamp())
+            .await?;
         let body = format!("{who}.{id}.{until}");
         let mac = secret::mac(&self.key, &[body.as_bytes()]);
         Ok(Some(format!("{body}.{}", BASE64URL_NOPAD.encode(&mac))))
     }
 
     /// Who the cookie is for, unless it is forged, over, ended or made for another token.
-    pub(super) fn check(
+    pub(super) async fn check(
         &self,
-        store: &KeyStore,
+        store: &dyn AccessStore,
         value: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Subject>, KeyError> {
         let Some(named) = self.read(value, now) else {
             return Ok(None);
         };
-        let is_kept = store.has_session(&named.id, now.timestamp())?;
+        let is_kept = store.has_session(&named.id, now.timestamp()).await?;
         Ok(is_kept.then_some(named.subject))
     }
 
-    /// Ends the session that the cookie is for: no server on the same folder takes it any
+    /// Ends the session that the cookie is for: no server on the same store takes it any
     /// more. Answers whom it was for, if it was still worth something.
-    pub(super) fn end(
+    pub(super) async fn end(
         &self,
-        store: &KeyStore,
+        store: &dyn AccessStore,
         value: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Subject>, KeyError> {
         let Some(named) = self.read(value, now) else {
             return Ok(None);
         };
-        let ended = store.end_session(&named.id)?;
+        let ended = store.end_session(&named.id).await?;
         Ok(ended.then_some(named.subject))
     }
 
@@ -110,22 +134,13 @@ impl Sessions {
         if !secret::same(&mac, &secret::mac(&self.key, &[body.as_bytes()])) {
             return None;
         }
-        let mut parts = body.split('.');
-        let (kind, who) = (parts.next()?, parts.next()?);
-        let (id, expiry) = (parts.next()?, parts.next()?);
+        let (rest, expiry) = body.rsplit_once('.')?;
+        let (who, id) = rest.rsplit_once('.')?;
         if expiry.parse::<i64>().ok()? <= now.timestamp() {
             return None;
         }
-        let subject = match kind {
-            "a" => {
-                let mark = BASE64URL_NOPAD.decode(who.as_bytes()).ok()?;
-                secret::same(&mark, &self.admin_mark()).then_some(Subject::Admin)
-            }
-            "k" => Some(Subject::Key(who.to_owned())),
-            _ => None,
-        };
         Some(Named {
-            subject: subject?,
+            subject: self.subject(who)?,
             id: secret::hash(id),
         })
     }
@@ -175,86 +190,104 @@ impl KeyStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::FolderAccess;
 
     fn sessions(server: u8, admin: u8) -> Sessions {
         let admin = Arc::new(AdminToken::of([admin; 32]));
         Sessions::new(&[server; 32], admin)
     }
 
-    fn store() -> (tempfile::TempDir, KeyStore) {
+    fn store() -> (tempfile::TempDir, FolderAccess) {
         let folder = tempfile::tempdir().unwrap();
         let store = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
-        (folder, store)
+        (folder, FolderAccess::new(store))
     }
 
-    #[test]
-    fn a_session_ends_and_cannot_be_changed() {
+    async fn begin(sessions: &Sessions, store: &FolderAccess, now: DateTime<Utc>) -> String {
+        let cookie = sessions.issue(store, &Subject::Admin, now).await;
+        cookie.unwrap().unwrap()
+    }
+
+    async fn check(
+        sessions: &Sessions,
+        store: &FolderAccess,
+        text: &str,
+        now: DateTime<Utc>,
+    ) -> Option<Subject> {
+        sessions.check(store, text, now).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_session_ends_and_cannot_be_changed() {
         let (_folder, store) = store();
         let sessions = self::sessions(1, 2);
         let now = Utc::now();
         let key = Subject::Key("0123456789ab".to_owned());
-        let cookie = sessions.issue(&store, &key, now).unwrap().unwrap();
-        let check = |sessions: &Sessions, text: &str, now| {
-            let subject = sessions.check(&store, text, now);
-            subject.unwrap()
-        };
-        assert_eq!(check(&sessions, &cookie, now), Some(key.clone()));
-        assert_eq!(check(&sessions, &cookie, now + LIFETIME), None);
+        let cookie = sessions.issue(&store, &key, now).await.unwrap().unwrap();
+        let resumed = check(&sessions, &store, &cookie, now).await;
+        assert_eq!(resumed, Some(key));
+        let late = check(&sessions, &store, &cookie, now + LIFETIME).await;
+        assert_eq!(late, None);
 
         let forged = cookie.replacen("0123456789ab", "aaaaaaaaaaaa", 1);
-        assert_eq!(check(&sessions, &forged, now), None);
         let elsewhere = self::sessions(3, 2);
-        assert_eq!(check(&elsewhere, &cookie, now), None);
-        for text in ["", ".", "a.b.c", "k.0123456789ab.00.99999999999."] {
-            assert_eq!(check(&sessions, text, now), None, "{text}");
+        assert_eq!(check(&elsewhere, &store, &cookie, now).await, None);
+        for text in [
+            forged.as_str(),
+            "",
+            ".",
+            "a.b.c",
+            "k.0123456789ab.00.99999999999.",
+        ] {
+            let found = check(&sessions, &store, text, now).await;
+            assert_eq!(found, None, "{text}");
         }
     }
 
-    #[test]
-    fn another_admin_token_ends_the_admins_sessions() {
+    #[tokio::test]
+    async fn another_admin_token_ends_the_admins_sessions() {
         let (_folder, store) = store();
         let now = Utc::now();
         let (one, other) = (sessions(1, 2), sessions(1, 9));
-        let cookie = one.issue(&store, &Subject::Admin, now).unwrap().unwrap();
-        assert!(one.check(&store, &cookie, now).unwrap().is_some());
-        assert!(other.check(&store, &cookie, now).unwrap().is_none());
+        let cookie = begin(&one, &store, now).await;
+        assert!(check(&one, &store, &cookie, now).await.is_some());
+        assert!(check(&other, &store, &cookie, now).await.is_none());
     }
 
-    #[test]
-    fn a_session_that_was_ended_stays_ended_and_the_others_continue() {
+    #[tokio::test]
+    async fn a_session_that_was_ended_stays_ended_and_the_others_continue() {
         let (folder, store) = store();
         let sessions = self::sessions(1, 2);
         let now = Utc::now();
-        let issue = || sessions.issue(&store, &Subject::Admin, now).unwrap();
-        let (first, second) = (issue().unwrap(), issue().unwrap());
-        assert_eq!(
-            sessions.end(&store, &first, now).unwrap(),
-            Some(Subject::Admin)
-        );
-        assert_eq!(sessions.end(&store, &first, now).unwrap(), None);
+        let first = begin(&sessions, &store, now).await;
+        let second = begin(&sessions, &store, now).await;
+        for whose in [Some(Subject::Admin), None] {
+            assert_eq!(sessions.end(&store, &first, now).await.unwrap(), whose);
+        }
         drop(store);
         let reopened = KeyStore::open(&folder.path().join("access.sqlite3")).unwrap();
-        assert_eq!(sessions.check(&reopened, &first, now).unwrap(), None);
-        assert!(sessions.check(&reopened, &second, now).unwrap().is_some());
+        let reopened = FolderAccess::new(reopened);
+        assert_eq!(check(&sessions, &reopened, &first, now).await, None);
+        assert!(check(&sessions, &reopened, &second, now).await.is_some());
     }
 
-    #[test]
-    fn one_session_too_many_ends_the_callers_oldest() {
+    #[tokio::test]
+    async fn one_session_too_many_ends_the_callers_oldest() {
         let (_folder, store) = store();
         let sessions = self::sessions(1, 2);
         let now = Utc::now();
         let other = Subject::Key("0123456789ab".to_owned());
-        let others = sessions.issue(&store, &other, now).unwrap().unwrap();
-        let cookies: Vec<String> = (0..=MOST_SESSIONS)
-            .map(|n| {
-                let then = now + Duration::seconds(n.into());
-                let cookie = sessions.issue(&store, &Subject::Admin, then).unwrap();
-                cookie.unwrap()
-            })
-            .collect();
-        let is_kept = |cookie: &str| sessions.check(&store, cookie, now).unwrap().is_some();
-        assert!(!is_kept(&cookies[0]));
-        assert!(cookies[1..].iter().all(|cookie| is_kept(cookie)));
-        assert!(is_kept(&others));
+        let others = sessions.issue(&store, &other, now).await.unwrap().unwrap();
+        let mut cookies = Vec::new();
+        for n in 0..=MOST_SESSIONS {
+            let then = now + Duration::seconds(n.into());
+            cookies.push(begin(&sessions, &store, then).await);
+        }
+        let mut kept = Vec::new();
+        for cookie in cookies.iter().chain([&others]) {
+            kept.push(check(&sessions, &store, cookie, now).await.is_some());
+        }
+        assert!(!kept[0]);
+        assert!(kept[1..].iter().all(|is_kept| *is_kept));
     }
 }

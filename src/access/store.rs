@@ -9,12 +9,12 @@ use zeroize::Zeroizing;
 use super::grants::{Grant, Granted, Grantee, Spent};
 use super::identity::Caller;
 use super::key_error::KeyError;
-use super::keys::{KeyRecord, KeyStore, NewKey};
+use super::keys::{KeyRecord, NewKey};
 
 /// The hash of a key or of a session's id.
 pub type SecretHash = [u8; 32];
 
-/// Keys, groups, grants, browser sessions, and the accounts that are read with an approval
+/// Keys, groups, grants, browser sessions, login codes, and the accounts that are read with an approval
 /// only, for all front doors that share it.
 ///
 /// Each method has all of its effect or none. A caller who asks after a method has returned learns
@@ -36,7 +36,7 @@ pub trait AccessStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As [`KeyStore::create`].
+    /// As [`KeyStore::create`](super::KeyStore::create).
     async fn create(
         &self,
         new: NewKey,
@@ -51,14 +51,14 @@ pub trait AccessStore: Send + Sync {
     /// [`KeyError`].
     async fn list(&self) -> Result<Vec<KeyRecord>, KeyError>;
 
-    /// Revokes a key; see [`KeyStore::revoke`].
+    /// Revokes a key; see [`KeyStore::revoke`](super::KeyStore::revoke).
     ///
     /// # Errors
     ///
     /// [`KeyError::Unknown`].
     async fn revoke(&self, name: &str, now: DateTime<Utc>) -> Result<KeyRecord, KeyError>;
 
-    /// Renews a key; see [`KeyStore::rotate`].
+    /// Renews a key; see [`KeyStore::rotate`](super::KeyStore::rotate).
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ pub trait AccessStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Unknown`] or [`KeyError::NotLimited`]; see [`KeyStore::grant`].
+    /// [`KeyError::Unknown`] or [`KeyError::NotLimited`]; see [`KeyStore::grant`](super::KeyStore::grant).
     async fn grant(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError>;
 
     /// Takes a grant back, which is the answer; none if there was none.
@@ -223,142 +223,40 @@ pub trait AccessStore: Send + Sync {
     ///
     /// [`KeyError`].
     async fn end_session(&self, id: &SecretHash) -> Result<bool, KeyError>;
-}
 
-/// The store of one data folder. Its calls wait for the disk where they are made, and are
-/// short.
-#[async_trait]
-impl AccessStore for KeyStore {
-    fn stamp(&self) -> Result<u64, KeyError> {
-        Ok(Self::stamp(self))
-    }
-
-    async fn create(
+    /// Keeps a code that logs a browser in once, as the subject `who`, for
+    /// [`CODE_LIFETIME`](super::CODE_LIFETIME). One more than are kept ends the oldest.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn keep_login_code(
         &self,
-        new: NewKey,
-        maker: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        match maker {
-            Some(maker) => self.create_from(maker, new, now),
-            None => Self::create(self, new, now),
-        }
-    }
-
-    async fn list(&self) -> Result<Vec<KeyRecord>, KeyError> {
-        Self::list(self)
-    }
-
-    async fn revoke(&self, name: &str, now: DateTime<Utc>) -> Result<KeyRecord, KeyError> {
-        Self::revoke(self, name, now)
-    }
-
-    async fn rotate(
-        &self,
-        name: &str,
-        held: Option<&SecretHash>,
-        overlap: TimeDelta,
-        now: DateTime<Utc>,
-    ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        Self::rotate(self, name, held, overlap, now)
-    }
-
-    async fn verify(
-        &self,
-        text: &str,
-        hash: &SecretHash,
-        now: DateTime<Utc>,
-    ) -> Result<Option<KeyRecord>, KeyError> {
-        Self::verify(self, text, hash, now)
-    }
-
-    async fn active(&self, id: &str, now: DateTime<Utc>) -> Result<Option<KeyRecord>, KeyError> {
-        Self::active(self, id, now)
-    }
-
-    async fn hand(&self, caller: &str) -> Result<String, KeyError> {
-        Self::hand(self, caller)
-    }
-
-    async fn grant(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError> {
-        self.put(grant, keep)
-    }
-
-    async fn take_back(&self, from: &Grantee, account: &str) -> Result<Option<Grant>, KeyError> {
-        Self::take_back(self, from, account)
-    }
-
-    async fn grants(&self) -> Result<Vec<Grant>, KeyError> {
-        Self::grants(self)
-    }
-
-    async fn granted(
-        &self,
-        caller: Caller<'_>,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<String>, KeyError> {
-        Self::granted(self, caller, now)
-    }
-
-    async fn may_read(
-        &self,
-        caller: Caller<'_>,
-        account: &str,
-        now: DateTime<Utc>,
-    ) -> Result<bool, KeyError> {
-        Self::may_read(self, caller, account, now)
-    }
-
-    async fn spent(
-        &self,
-        caller: Caller<'_>,
-        account: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Option<Spent>, KeyError> {
-        Self::spent(self, caller, account, now)
-    }
-
-    async fn free_until(
-        &self,
-        caller: Caller<'_>,
-        account: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Option<DateTime<Utc>>, KeyError> {
-        Self::free_until(self, caller, account, now)
-    }
-
-    async fn take_counted(
-        &self,
-        caller: Caller<'_>,
-        account: &str,
-        now: DateTime<Utc>,
-    ) -> Result<bool, KeyError> {
-        Self::take_counted(self, caller, account, now)
-    }
-
-    async fn guard(&self, account: &str, guarded: bool) -> Result<bool, KeyError> {
-        Self::guard(self, account, guarded)
-    }
-
-    async fn guarded(&self) -> Result<BTreeSet<String>, KeyError> {
-        Self::guarded(self)
-    }
-
-    async fn begin_session(
-        &self,
-        id: &SecretHash,
+        code: &SecretHash,
         who: &str,
-        until: i64,
-        now: i64,
-    ) -> Result<(), KeyError> {
-        Self::begin_session(self, id, who, until, now)
-    }
+        now: DateTime<Utc>,
+    ) -> Result<(), KeyError>;
 
-    async fn has_session(&self, id: &SecretHash, now: i64) -> Result<bool, KeyError> {
-        Self::has_session(self, id, now)
-    }
+    /// Whom a code logs in; nobody if it was used or its time is over.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn whose_login_code(
+        &self,
+        code: &SecretHash,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, KeyError>;
 
-    async fn end_session(&self, id: &SecretHash) -> Result<bool, KeyError> {
-        Self::end_session(self, id)
-    }
+    /// Uses a code up; whether it was good until now. Of several who try at once, one learns
+    /// that it was.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`].
+    async fn redeem_login_code(
+        &self,
+        code: &SecretHash,
+        now: DateTime<Utc>,
+    ) -> Result<bool, KeyError>;
 }

@@ -3,8 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use countersign_activities::vault::OpenError as VaultError;
+use countersign_activities::vault::{OpenError as VaultError, SharedVaultError};
 use countersign_activities::webhook::WebhookError;
+use countersign_database::DatabaseError;
 use durabletask::connection::ConnectionError;
 use durabletask::worker::WorkerError;
 use durabletask_scheduler::{AccessError, OpenError, ServeError};
@@ -35,6 +36,12 @@ pub enum AppError {
     /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The shared database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The vault in the shared database cannot be opened.
+    #[error("the vault cannot be opened: {0}")]
+    SharedVault(#[from] SharedVaultError),
     /// The API keys cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyError),
@@ -80,10 +87,10 @@ pub enum AppError {
     NoTaskHub,
     /// Several front doors could serve this installation, each with rules of its own.
     #[error(
-        "this front door uses {0}, which others can use too, but it keeps API keys, grants, read \
-         counts and the audit log in its own data folder, so other front doors would not share its \
-         decisions. Run only one, and confirm that with --single-front-door \
-         (COUNTERSIGN_SINGLE_FRONT_DOOR=true)"
+        "this front door uses {0}, which others can use too, but it keeps API keys, grants, counted \
+         reads and the audit log in its own data folder: what one front door decides, another would \
+         not know. Let them share a PostgreSQL database with --database-url, or run only one and \
+         say so with --single-front-door (COUNTERSIGN_SINGLE_FRONT_DOOR=true)"
     )]
     HalfDeployment(&'static str),
     /// The connection string cannot be used.

@@ -1,6 +1,8 @@
 //! The ledger's journal, as the audit log copies it.
 
-use countersign_ledger::{Ledger as _, Outcome, SqliteLedger};
+use std::sync::Arc;
+
+use countersign_ledger::{Ledger, Outcome};
 use tokio::runtime::Handle;
 
 use crate::audit::{Journal, JournalEntry, JournalError, JournalOutcome};
@@ -10,14 +12,14 @@ const WORKER: &str = "worker";
 
 /// The journal of a ledger.
 pub(super) struct LedgerJournal {
-    ledger: SqliteLedger,
-    /// The runtime for the ledger's calls: copying has a thread of its own.
+    ledger: Arc<dyn Ledger>,
+    /// Where the ledger's calls run: the copying has a thread of its own.
     runtime: Handle,
 }
 
 impl LedgerJournal {
-    /// Must be called on the runtime.
-    pub(super) fn new(ledger: SqliteLedger) -> Self {
+    /// To be called on the runtime.
+    pub(super) fn new(ledger: Arc<dyn Ledger>) -> Self {
         Self {
             ledger,
             runtime: Handle::current(),

@@ -2,13 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::serve::ListenerExt as _;
-use countersign_activities::vault::{CachedVault, EmbeddedVault, SecretVault};
-use countersign_azure::{Identity, KeyVault};
 use durabletask::Connection;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -16,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::{AppError, Parts};
-use crate::config::{AzureConfig, Config};
+use crate::config::Config;
 use crate::data_dir::DataDir;
-use crate::metrics::VaultCounts;
 
 /// Refuses a front door of which there could be several, each with keys, grants, counts and an
-/// audit log of its own, unless the operator has confirmed that it is the only one.
+/// audit log of its own, unless they share a database or someone has said that it is the only
+/// one.
 pub(super) fn refuse_half(config: &Config, parts: Parts) -> Result<(), AppError> {
-    if !parts.front_door() || config.single_front_door {
+    if !parts.front_door() || config.single_front_door || config.database.is_some() {
         return Ok(());
     }
     let connection = match (parts.scheduler(), &config.connection_string) {
@@ -99,44 +96,6 @@ impl Part {
                 Ok(())
             }
         }
-    }
-}
-
-/// The vault with the accounts: in the data folder, or the Key Vault that the settings name.
-pub(super) struct Vault {
-    pub(super) vault: Arc<dyn SecretVault>,
-    /// The cache within `vault`, and the vault behind it.
-    pub(super) counts: VaultCounts,
-    /// The vault behind it, if it is in the data folder.
-    pub(super) embedded: Option<EmbeddedVault>,
-}
-
-impl Vault {
-    /// Opens it; creates one in the data folder if there is none yet.
-    pub(super) async fn open(
-        data: &DataDir,
-        azure: &AzureConfig,
-        identity: Identity,
-    ) -> Result<Self, AppError> {
-        let (cache, remote, embedded) = match &azure.key_vault {
-            Some(settings) => {
-                let vault = Arc::new(KeyVault::new(settings, identity)?);
-                let cache = CachedVault::new(Arc::<KeyVault>::clone(&vault), azure.cache);
-                (cache, Some(vault), None)
-            }
-            None => {
-                let data = data.clone();
-                let vault = blocking(move || EmbeddedVault::open(data.path())).await??;
-                let cache = CachedVault::new(Arc::new(vault.clone()), azure.cache);
-                (cache, None, Some(vault))
-            }
-        };
-        let cache = Arc::new(cache);
-        Ok(Self {
-            vault: Arc::<CachedVault>::clone(&cache),
-            counts: VaultCounts { cache, remote },
-            embedded,
-        })
     }
 }
 

@@ -10,16 +10,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, params};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::change::misleads;
-use super::entry::{Action, Event, Outcome};
 use super::error::AuditError;
-use super::redact::without_secrets;
+use super::postgres::PostgresAudit;
+use super::record::Record;
 use super::store::{AuditStore, place};
+use super::worked::{self, JournalEntry};
 
 /// How often the journal is checked without a notification, and how long after a failure.
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,8 +29,6 @@ const LONGEST: Duration = Duration::from_secs(60);
 const BATCH: usize = 256;
 /// How many batches are copied before it checks whether to stop.
 const BATCHES: usize = 64;
-/// The longest id or name from the journal that is kept, in characters.
-const MAX_NAME: usize = 128;
 
 /// Why a journal could not be read, as text.
 pub type JournalError = Box<dyn std::error::Error + Send + Sync>;
@@ -49,106 +47,20 @@ pub trait Journal: Send + Sync + 'static {
     fn after(&self, seq: u64, limit: usize) -> Result<Vec<JournalEntry>, JournalError>;
 }
 
-/// One thing that a worker did or refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JournalEntry {
-    /// Its place.
-    pub seq: u64,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The enrollment or request that it belonged to.
-    pub instance: String,
-    /// The account, where there is one.
-    pub account: Option<String>,
-    /// The action: `store`, `seal`, `disable`, `restore`, `purge`, `notify` or another code.
-    pub action: String,
-    /// How it ended.
-    pub outcome: JournalOutcome,
-    /// Why it was refused, as a code, or a detail of what was done.
-    pub reason: Option<String>,
-    /// The caller: `worker`.
-    pub by: String,
-}
-
-/// How a worker's action ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum JournalOutcome {
-    /// It was done.
-    Done,
-    /// It was refused.
-    Refused,
-}
-
-impl JournalEntry {
-    /// The entry as an event of the audit log.
-    fn event(&self) -> Event {
-        let action = match self.action.as_str() {
-            "store" => Action::Store,
-            "seal" => Action::Seal,
-            "disable" => Action::Disable,
-            "restore" => Action::Restore,
-            "purge" => Action::Purge,
-            "notify" => Action::Notify,
-            _ => Action::Work,
-        };
-        let mut event = Event::new(action, &name(&self.by), self.at);
-        event.outcome = match self.outcome {
-            JournalOutcome::Done => Outcome::Done,
-            JournalOutcome::Refused => Outcome::Refused,
-        };
-        let said = self.reason.as_deref().unwrap_or_default();
-        if event.outcome == Outcome::Refused && is_code(said) {
-            event.problem = Some(said.to_owned());
-        }
-        let reason = match (action, event.problem.is_some()) {
-            (Action::Work, true) => name(&self.action),
-            (Action::Work, false) => format!("{} {said}", name(&self.action)),
-            (_, true) => String::new(),
-            (_, false) => said.to_owned(),
-        };
-        event = event.because(&reason);
-        event.instance = Some(name(&self.instance));
-        event.journal = Some(self.seq);
-        event.to(name(self.account.as_deref().unwrap_or(&self.instance)))
-    }
-}
-
-/// A name as it is kept. An instance's id may be any text that a client gave to the hub.
-fn name(text: &str) -> String {
-    let text = without_secrets(text);
-    let shown = text
-        .chars()
-        .map(|c| if misleads(c) { '\u{fffd}' } else { c });
-    shown.take(MAX_NAME).collect()
-}
-
-/// Whether a text is a code rather than a sentence.
-fn is_code(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
-
 impl AuditStore {
     /// Up to which place the journal `id` was copied.
-    fn mark(&self, id: &str) -> Result<u64, AuditError> {
+    pub(super) fn mark(&self, id: &str) -> Result<u64, AuditError> {
         Ok(mark(self.connection(), id)?)
     }
 
-    /// Appends entries of the journal `id` that come after `mark`.
-    fn copy(&mut self, id: &str, from: u64, entries: &[JournalEntry]) -> Result<(), AuditError> {
-        let mut last = from;
-        for entry in entries {
-            if entry.seq <= last {
-                let place = entry.seq;
-                return Err(AuditError::Journal(format!(
-                    "its entry {place} comes after entry {last}"
-                )));
-            }
-            last = entry.seq;
-        }
-        let events: Vec<Event> = entries.iter().map(JournalEntry::event).collect();
+    /// Appends entries of the journal `id` that come after `from`.
+    pub(super) fn copy(
+        &mut self,
+        id: &str,
+        from: u64,
+        entries: &[JournalEntry],
+    ) -> Result<(), AuditError> {
+        let (events, last) = worked::events(from, entries)?;
         self.append_with(&events, |transaction| {
             if mark(transaction, id)? != from {
                 // Nothing is appended, and the next attempt begins after what was copied.
@@ -183,7 +95,7 @@ pub struct Ingester {
 }
 
 struct Inside {
-    store: AuditStore,
+    record: Record,
     journal: Arc<dyn Journal>,
     id: String,
     /// Whether the last copied entry was seen to still exist.
@@ -203,16 +115,29 @@ impl Ingester {
         journal: Arc<dyn Journal>,
         wake: Arc<Notify>,
     ) -> Result<Self, AuditError> {
+        let record = Record::Folder(AuditStore::open(path, server_key)?);
+        Ok(Self::into_record(record, journal, wake))
+    }
+
+    /// Will copy `journal` into a record that other front doors copy it into as well. To be
+    /// called on the runtime.
+    #[must_use]
+    pub fn shared(audit: PostgresAudit, journal: Arc<dyn Journal>, wake: Arc<Notify>) -> Self {
+        let record = Record::Shared(audit, Handle::current());
+        Self::into_record(record, journal, wake)
+    }
+
+    fn into_record(record: Record, journal: Arc<dyn Journal>, wake: Arc<Notify>) -> Self {
         let inside = Inside {
-            store: AuditStore::open(path, server_key)?,
+            record,
             id: journal.id(),
             journal,
             checked: false,
         };
-        Ok(Self {
+        Self {
             inside: Arc::new(Mutex::new(inside)),
             wake,
-        })
+        }
     }
 
     /// Copies entries as they arrive until asked to stop, then those that exist by then.
@@ -260,7 +185,7 @@ impl Inside {
             let entries = journal.after(after, limit);
             entries.map_err(|error| AuditError::Journal(error.to_string()))
         };
-        let mut mark = self.store.mark(&self.id)?;
+        let mut mark = self.record.mark(&self.id)?;
         if !self.checked && mark > 0 {
             let last = read(&*self.journal, mark - 1, 1)?;
             if last.first().is_none_or(|entry| entry.seq != mark) {
@@ -274,19 +199,26 @@ impl Inside {
         for _ in 0..BATCHES {
             let entries = read(&*self.journal, mark, BATCH)?;
             let Some(last) = entries.last() else { break };
-            self.store.copy(&self.id, mark, &entries)?;
+            if !self.record.copy(&self.id, mark, &entries)? {
+                // Another front door was faster; it goes on from where that one is.
+                mark = self.record.mark(&self.id)?;
+                continue;
+            }
             mark = last.seq;
             if entries.len() < BATCH {
                 break;
             }
         }
-        self.store.flush()
+        self.record.flush()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::audit::JournalOutcome;
     use crate::audit::{AUDIT_DATABASE, AuditQuery, Verdict};
 
     /// A journal in memory, in place of the workers' database.
@@ -350,7 +282,7 @@ mod tests {
 
     fn inside(folder: &Path, journal: &Arc<InMemory>) -> Inside {
         Inside {
-            store: store(folder),
+            record: Record::Folder(store(folder)),
             journal: Arc::clone(journal) as Arc<dyn Journal>,
             id: journal.id(),
             checked: false,
@@ -369,12 +301,12 @@ mod tests {
         first.copy().unwrap();
         // A task that read the same entries before the other wrote them.
         let entries = journal.after(0, 10).unwrap();
-        assert!(second.store.copy("journal-1", 0, &entries).is_err());
+        assert!(second.record.copy("journal-1", 0, &entries).is_err());
         journal.add("notify", JournalOutcome::Done, None);
         second.copy().unwrap();
         first.copy().unwrap();
         assert_eq!(
-            told(&first.store),
+            told(&store(folder.path())),
             [
                 "1 worker store done |",
                 "2 worker seal refused mandate-unknown|",
@@ -383,7 +315,7 @@ mod tests {
             ]
         );
         assert!(matches!(
-            first.store.verify(None).unwrap(),
+            store(folder.path()).verify(None).unwrap(),
             Verdict::Intact(head) if head.sequence == 4
         ));
     }

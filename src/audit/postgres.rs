@@ -17,6 +17,7 @@ use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, Loss, Verdict};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
 use super::store::{AuditQuery, beginning, key_of, link, place};
+use super::worked::{self, JournalEntry};
 use crate::access::secret;
 
 /// How many entries are read at once while the chain is checked.
@@ -107,27 +108,76 @@ impl PostgresAudit {
             .database
             .write(move |transaction| {
                 let (events, inside) = (events.clone(), Arc::clone(&inside));
-                async move {
-                    let mut end = end(transaction).await?;
-                    // After the lock: what is known by then is no further than the end.
-                    let known = inside.known().clone();
-                    check(transaction, &end, &known).await?;
-                    for event in &events {
-                        end = append(transaction, &inside.key, &end, event).await?;
-                    }
-                    let sql = "UPDATE audit_end SET sequence = $1, hash = $2";
-                    let sequence = place(end.sequence);
-                    execute(transaction, sql, &[&sequence, &end.hash.as_slice()]).await?;
-                    Ok::<Head, AuditError>(end)
-                }
-                .boxed()
+                async move { extend(transaction, &inside, &events).await }.boxed()
             })
             .await?;
         self.note(end.clone()).await;
         Ok(end)
     }
 
-    /// The entries that match a query, in its order.
+    /// Up to which place the journal `id` was copied into the record.
+    pub(super) async fn mark(&self, id: &str) -> Result<u64, AuditError> {
+        let id = id.to_owned();
+        self.database
+            .read(move |transaction| {
+                let id = id.clone();
+                async move { mark(transaction, &id).await }.boxed()
+            })
+            .await
+    }
+
+    /// Appends entries of the journal `id` that come after `from`, once over all front doors:
+    /// nothing, and the answer is false, if another one has copied them by now.
+    pub(super) async fn copy(
+        &self,
+        id: &str,
+        from: u64,
+        entries: &[JournalEntry],
+    ) -> Result<bool, AuditError> {
+        let (events, to) = worked::events(from, entries)?;
+        let (id, inside) = (id.to_owned(), Arc::clone(&self.inside));
+        let end = self
+            .database
+            .write(move |transaction| {
+                let (id, events, inside) = (id.clone(), events.clone(), Arc::clone(&inside));
+                async move {
+                    // Locks the chain's end, so that one copies at a time.
+                    end(transaction).await?;
+                    if mark(transaction, &id).await? != from {
+                        return Ok(None);
+                    }
+                    let sql = "INSERT INTO audit_marks (journal, sequence) VALUES ($1, $2)
+                               ON CONFLICT (journal) DO UPDATE SET sequence = excluded.sequence";
+                    execute(transaction, sql, &[&id, &place(to)]).await?;
+                    extend(transaction, &inside, &events).await.map(Some)
+                }
+                .boxed()
+            })
+            .await?;
+        let Some(end) = end else {
+            return Ok(false);
+        };
+        self.note(end).await;
+        Ok(true)
+    }
+
+    /// Checks that the record goes as far as this process knows.
+    pub(super) async fn check(&self) -> Result<(), AuditError> {
+        let inside = Arc::clone(&self.inside);
+        self.database
+            .write(move |transaction| {
+                let inside = Arc::clone(&inside);
+                async move {
+                    let end = end(transaction).await?;
+                    let known = inside.known().clone();
+                    check(transaction, &end, &known).await
+                }
+                .boxed()
+            })
+            .await
+    }
+
+    /// The entries that a query asks for, in its order.
     ///
     /// # Errors
     ///
@@ -227,6 +277,33 @@ fn differing(noted: &[Head], at: &Head) -> Option<Loss> {
     noted.iter().find(other).map(|head| Loss::Other {
         sequence: head.sequence,
     })
+}
+
+/// Appends events to the record; its new end.
+async fn extend(
+    transaction: &Transaction<'_>,
+    inside: &Inside,
+    events: &[Event],
+) -> Result<Head, AuditError> {
+    let mut end = end(transaction).await?;
+    // After the lock: what is known by then is no further than the end.
+    let known = inside.known().clone();
+    check(transaction, &end, &known).await?;
+    for event in events {
+        end = append(transaction, &inside.key, &end, event).await?;
+    }
+    let sql = "UPDATE audit_end SET sequence = $1, hash = $2";
+    let sequence = place(end.sequence);
+    execute(transaction, sql, &[&sequence, &end.hash.as_slice()]).await?;
+    Ok(end)
+}
+
+/// Up to which place the journal `id` was copied.
+async fn mark(transaction: &Transaction<'_>, id: &str) -> Result<u64, AuditError> {
+    let sql = "SELECT sequence FROM audit_marks WHERE journal = $1";
+    let row = one(transaction, sql, &[&id]).await?;
+    let mark: Option<i64> = row.map(|row| value(&row, 0)).transpose()?;
+    Ok(mark.map_or(0, unsigned))
 }
 
 /// The chain's end, which no one else changes until the transaction ends.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -13,6 +13,8 @@ use tokio::time::timeout;
 
 use super::entry::{Entry, Event};
 use super::error::AuditError;
+use super::postgres::PostgresAudit;
+use super::record::{Reading, Record};
 use super::repeats::{Repeats, Together};
 use super::store::{AuditQuery, AuditStore};
 use crate::clock::Clock;
@@ -48,13 +50,13 @@ pub(crate) struct Audit {
 /// The audit log for readers. Holding it keeps nothing open.
 #[derive(Clone)]
 pub(crate) struct AuditReader {
-    store: Arc<Mutex<AuditStore>>,
+    record: Reading,
     appended: Arc<Notify>,
 }
 
 impl Audit {
-    /// Opens the audit log and starts the task that writes it, which uses `clock` to decide whether
-    /// a code has expired. Blocks while opening.
+    /// Opens the record in a folder and starts the task that writes it, which tells by `clock`
+    /// whether a code's time is over. Blocks for the opening.
     pub(crate) fn open(
         path: PathBuf,
         server_key: &[u8; 32],
@@ -62,12 +64,23 @@ impl Audit {
     ) -> Result<(Self, JoinHandle<()>), AuditError> {
         let store = AuditStore::open(&path, server_key)?;
         let reader = AuditStore::open(&path, server_key)?;
+        let reading = Reading::Folder(Arc::new(Mutex::new(reader)));
+        Ok(Self::start(Record::Folder(store), reading, clock))
+    }
+
+    /// Starts the task that writes to a record which other front doors write to as well.
+    pub(crate) fn shared(audit: PostgresAudit, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
+        let record = Record::Shared(audit.clone(), Handle::current());
+        Self::start(record, Reading::Shared(audit), clock)
+    }
+
+    fn start(record: Record, reading: Reading, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(WAITING);
         let appended = Arc::new(Notify::new());
         let repeats = Arc::new(Repeats::default());
         let incomplete = Arc::new(AtomicBool::new(false));
         let writer = Writer {
-            store,
+            record,
             repeats: Arc::clone(&repeats),
             clock,
             appended: Arc::clone(&appended),
@@ -81,12 +94,12 @@ impl Audit {
             queue,
             repeats,
             reader: AuditReader {
-                store: Arc::new(Mutex::new(reader)),
+                record: reading,
                 appended,
             },
             incomplete,
         };
-        Ok((audit, task))
+        (audit, task)
     }
 
     /// Records an event. When this returns, the entry survives this process.
@@ -126,7 +139,7 @@ impl Audit {
         if !self.incomplete.load(Ordering::Relaxed) {
             return false;
         }
-        let still = self.reader.with(|store| store.check()).await.is_err();
+        let still = self.reader.record.check().await.is_err();
         self.incomplete.store(still, Ordering::Relaxed);
         still
     }
@@ -145,21 +158,7 @@ impl Audit {
 impl AuditReader {
     /// The entries that match a query.
     pub(crate) async fn query(&self, query: AuditQuery) -> Result<Vec<Entry>, AuditError> {
-        self.with(move |store| store.query(&query)).await
-    }
-
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut AuditStore) -> Result<T, AuditError> + Send + 'static,
-    ) -> Result<T, AuditError> {
-        let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || {
-            // Reading changes nothing that a panic could leave half done.
-            let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-            work(&mut store)
-        })
-        .await
-        .map_err(|_| AuditError::Closed)?
+        self.record.query(query).await
     }
 
     /// Waits until this process has appended something.
@@ -170,7 +169,7 @@ impl AuditReader {
 
 /// The state of the writing task.
 struct Writer {
-    store: AuditStore,
+    record: Record,
     repeats: Arc<Repeats>,
     clock: Arc<dyn Clock>,
     appended: Arc<Notify>,
@@ -229,7 +228,7 @@ impl Writer {
             Some(task) => self.note_flush(runtime.block_on(task)),
             None => {}
         }
-        if let Some(syncing) = self.store.unflushed() {
+        if let Some(syncing) = self.record.unflushed() {
             self.flushed = Instant::now();
             self.flushing = Some(runtime.spawn_blocking(move || syncing.run()));
         }
@@ -239,14 +238,14 @@ impl Writer {
         if let Some(task) = self.flushing.take() {
             self.note_flush(runtime.block_on(task));
         }
-        if let Err(error) = self.store.flush() {
+        if let Err(error) = self.record.flush() {
             tracing::error!(%error, "the audit log's last entries may not be on disk");
         }
     }
 
     fn note_flush(&mut self, ended: Result<std::io::Result<u64>, tokio::task::JoinError>) {
         match ended {
-            Ok(Ok(sequence)) => self.store.flushed(sequence),
+            Ok(Ok(sequence)) => self.record.flushed(sequence),
             Ok(Err(error)) => tracing::error!(%error, "the audit log cannot be flushed"),
             // The runtime ends; the last flush covers everything.
             Err(_) => {}
@@ -261,7 +260,7 @@ impl Writer {
         runtime: &Handle,
     ) -> Result<Option<Waiting>, Elapsed> {
         let idle =
-            self.repeats.is_empty() && self.flushing.is_none() && self.store.unflushed().is_none();
+            self.repeats.is_empty() && self.flushing.is_none() && self.record.unflushed().is_none();
         if idle {
             return Ok(waiting.blocking_recv());
         }
@@ -274,7 +273,7 @@ impl Writer {
         }
         let events = batch.iter().map(|waiting| &waiting.event);
         let written = self
-            .store
+            .record
             .append(events.chain(repeated.iter()))
             .map_err(Arc::new);
         let lacks = |error: &Arc<AuditError>| matches!(**error, AuditError::Incomplete(_));

@@ -19,7 +19,7 @@ use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, Action, AuditStore, Event, FieldChange, Head};
 use crate::data_dir::{DataDir, DataDirLock, UNFINISHED};
 use crate::private_file;
-use crate::verify::{VERIFY_DATABASE, Verifier};
+use crate::verify::{FolderChecks, VERIFY_DATABASE};
 
 /// A backup that was opened and is complete.
 #[derive(Clone, Debug)]
@@ -189,8 +189,8 @@ async fn fill(
         let keys = KeyStore::open(&database)?;
         (restored.grants, restored.sessions) = keys.end_counted()?;
     }
-    Verifier::open(&to.join(VERIFY_DATABASE))
-        .and_then(|verifier| verifier.restart(now))
+    FolderChecks::open(&to.join(VERIFY_DATABASE))
+        .and_then(|checks| checks.restart(now))
         .map_err(|error| BackupError::Verify(error.to_string()))?;
     record(to, &restored, by, now)?;
     Ok(restored)

@@ -10,11 +10,12 @@ use zeroize::Zeroizing;
 
 use super::client::{data_dir, existing_folder};
 use super::output;
+use super::shared::{self, Shared, audit_fault as fault};
 use super::{Exit, Fault, Outcome};
 use crate::app::SERVER_KEY;
 use crate::audit::{
-    AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT, Action, AuditError, AuditQuery, AuditStore, Event,
-    Head, Verdict, cef, json_line, sent,
+    AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT, Action, AuditError, AuditQuery, AuditStore, Entry,
+    Event, Head, PostgresAudit, Verdict, cef, json_line, sent,
 };
 use crate::cli::{AuditCommand, AuditFormat, KeyPlace};
 use crate::config::ClientEnvironment;
@@ -27,13 +28,13 @@ const PAGE: usize = 1_000;
 /// The caller of commands on the data folder.
 pub(super) const LOCAL: &str = "local";
 
-pub(super) fn run(command: AuditCommand) -> Outcome {
+pub(super) async fn run(command: AuditCommand) -> Outcome {
     match command {
         AuditCommand::Verify {
             head,
             archives,
             place,
-        } => verify(head.as_deref(), &archives, &place),
+        } => verify(head.as_deref(), &archives, &place).await,
         AuditCommand::Archive {
             file,
             older_than,
@@ -56,12 +57,12 @@ pub(super) fn run(command: AuditCommand) -> Outcome {
                 limit: PAGE,
                 ..AuditQuery::default()
             };
-            export(&open(&place)?, query, format)
+            export(&open(&place).await?, query, format).await
         }
     }
 }
 
-fn verify(head: Option<&str>, archives: &[PathBuf], place: &KeyPlace) -> Outcome {
+async fn verify(head: Option<&str>, archives: &[PathBuf], place: &KeyPlace) -> Outcome {
     let kept = head
         .map(|text| {
             Head::parse(text).ok_or_else(|| {
@@ -72,8 +73,10 @@ fn verify(head: Option<&str>, archives: &[PathBuf], place: &KeyPlace) -> Outcome
             })
         })
         .transpose()?;
-    let checked =
-        open(place).and_then(|store| store.verify_with(kept.as_ref(), archives).map_err(fault));
+    let checked = match open(place).await {
+        Ok(record) => record.verify(kept.as_ref(), archives).await,
+        Err(fault) => Err(fault),
+    };
     let (problem, fault) = match checked {
         Ok(Verdict::Intact(head)) => {
             if place.json {
@@ -199,9 +202,9 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
     Ok(())
 }
 
-fn export(store: &AuditStore, mut query: AuditQuery, format: AuditFormat) -> Outcome {
+async fn export(record: &Record, mut query: AuditQuery, format: AuditFormat) -> Outcome {
     loop {
-        let entries = store.query(&query).map_err(fault)?;
+        let entries = record.query(&query).await?;
         for entry in &entries {
             let line = match format {
                 AuditFormat::Jsonl => json_line(entry).map_err(Fault::failed)?,
@@ -216,17 +219,29 @@ fn export(store: &AuditStore, mut query: AuditQuery, format: AuditFormat) -> Out
     }
 }
 
-/// The audit log for a command that changes the data folder. It is opened before
-/// the change, so that nothing is done that could not be recorded.
-pub(super) struct Recorder(AuditStore);
+/// The record for a command that changes something in the data folder. It is opened before
+/// that, so that what could not be recorded is not done.
+pub(super) enum Recorder {
+    /// In the folder.
+    Folder(Box<AuditStore>),
+    /// In the database that the folder's servers share.
+    Shared(PostgresAudit),
+}
 
 impl Recorder {
-    pub(super) fn open(place: &KeyPlace) -> Result<Self, Fault> {
-        Self::of(&existing_folder(place.data_dir.as_deref())?)
+    pub(super) async fn open(place: &KeyPlace) -> Result<Self, Fault> {
+        let data = existing_folder(place.data_dir.as_deref())?;
+        match Shared::of(&data).await? {
+            Some(shared) => Ok(Self::Shared(shared.audit().await?)),
+            None => Self::of(&data),
+        }
     }
 
-    /// A data folder's audit log, if there is one or should be.
-    pub(super) fn beside(data: &DataDir) -> Result<Option<Self>, Fault> {
+    /// The record of a data folder, if there is one or should be.
+    pub(super) async fn beside(data: &DataDir) -> Result<Option<Self>, Fault> {
+        if let Some(shared) = Shared::of(data).await? {
+            return Ok(Some(Self::Shared(shared.audit().await?)));
+        }
         let mut files = [AUDIT_DATABASE, AUDIT_HEAD].iter();
         let there = files.any(|file| data.path().join(file).exists());
         there.then(|| Self::of(data)).transpose()
@@ -235,13 +250,21 @@ impl Recorder {
     fn of(data: &DataDir) -> Result<Self, Fault> {
         let key = data.secret_key(SERVER_KEY).map_err(Fault::failed)?;
         let store = AuditStore::open(&data.path().join(AUDIT_DATABASE), &key).map_err(fault)?;
-        Ok(Self(store))
+        Ok(Self::Folder(Box::new(store)))
     }
 
     /// Records what a command has done.
-    pub(super) fn record(mut self, event: &Event) -> Outcome {
-        self.0.append([event]).map_err(fault)?;
-        self.0.flush().map_err(fault)
+    pub(super) async fn record(self, event: &Event) -> Outcome {
+        match self {
+            Self::Folder(mut store) => {
+                store.append([event]).map_err(fault)?;
+                store.flush().map_err(fault)
+            }
+            Self::Shared(audit) => {
+                let written = audit.append(std::slice::from_ref(event)).await;
+                written.map(drop).map_err(fault)
+            }
+        }
     }
 }
 
@@ -250,10 +273,44 @@ pub(super) fn local(action: Action, subject: &str) -> Event {
     Event::new(action, LOCAL, Utc::now()).to(subject)
 }
 
-/// The audit log for reading. Creates nothing.
-fn open(place: &KeyPlace) -> Result<AuditStore, Fault> {
+/// The record to be read.
+enum Record {
+    Folder(Box<AuditStore>),
+    Shared(PostgresAudit),
+}
+
+impl Record {
+    async fn verify(&self, kept: Option<&Head>, archives: &[PathBuf]) -> Result<Verdict, Fault> {
+        match self {
+            Self::Folder(store) => store.verify_with(kept, archives).map_err(fault),
+            Self::Shared(_) if !archives.is_empty() => Err(Fault::new(
+                Exit::Usage,
+                "--archive: an audit log in a database has no archives",
+            )),
+            Self::Shared(audit) => audit.verify(kept).await.map_err(fault),
+        }
+    }
+
+    async fn query(&self, query: &AuditQuery) -> Result<Vec<Entry>, Fault> {
+        match self {
+            Self::Folder(store) => store.query(query).map_err(fault),
+            Self::Shared(audit) => audit.query(query).await.map_err(fault),
+        }
+    }
+}
+
+/// The record to be read. Makes nothing.
+async fn open(place: &KeyPlace) -> Result<Record, Fault> {
+    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    if folder.is_dir() {
+        let data = DataDir::open(&folder).map_err(Fault::failed)?;
+        if let Some(shared) = Shared::of(&data).await? {
+            return Ok(Record::Shared(shared.audit().await?));
+        }
+    }
     let (path, key) = existing(place)?;
-    AuditStore::open_existing(&path, &key).map_err(fault)
+    let store = AuditStore::open_existing(&path, &key).map_err(fault)?;
+    Ok(Record::Folder(Box::new(store)))
 }
 
 /// Where the audit log is or was, and the server's key. Creates nothing.
@@ -264,6 +321,7 @@ fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
         return Err(fault(AuditError::Nothing(folder)));
     }
     let data = DataDir::open(&folder).map_err(Fault::failed)?;
+    shared::refuse(&data, "`audit verify` and `audit export` read it there")?;
     match data.existing_key(SERVER_KEY).map_err(Fault::failed)? {
         Some(key) => Ok((path, key)),
         None if path.exists() || folder.join(AUDIT_HEAD).exists() => Err(Fault::new(
@@ -275,13 +333,4 @@ fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
         )),
         None => Err(fault(AuditError::Nothing(folder))),
     }
-}
-
-fn fault(error: AuditError) -> Fault {
-    let exit = match error {
-        AuditError::Nothing(_) => Exit::NotFound,
-        AuditError::Incomplete(_) => Exit::RecordIncomplete,
-        _ => Exit::Failed,
-    };
-    Fault::new(exit, error.to_string())
 }

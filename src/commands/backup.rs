@@ -9,6 +9,7 @@ use serde_json::{Value, json, to_value};
 use super::audit::{self, LOCAL, Recorder};
 use super::client::{data_dir, folder_fault};
 use super::output;
+use super::shared;
 use super::{Exit, Fault, Outcome};
 use crate::audit::{Action, FieldChange, Head};
 use crate::backup::{self, BackupError, Contents, Manifest, Protection};
@@ -40,7 +41,7 @@ pub(super) async fn run(command: BackupCommand) -> Outcome {
                     ));
                 }
             };
-            create(Path::new(&file), &protection, identity.as_deref(), &place)
+            create(Path::new(&file), &protection, identity.as_deref(), &place).await
         }
         BackupCommand::Verify {
             file,
@@ -56,7 +57,7 @@ pub(super) async fn run(command: BackupCommand) -> Outcome {
     }
 }
 
-fn create(
+async fn create(
     file: &Path,
     protection: &Protection,
     identity: Option<&str>,
@@ -68,14 +69,20 @@ fn create(
         return Err(fault(BackupError::Nothing(folder)));
     }
     let data = DataDir::open(&folder).map_err(folder_fault)?;
-    // Recorded first, so that the entry is in the backup and no backup goes unrecorded.
-    if let Some(recorder) = Recorder::beside(&data)? {
+    shared::refuse(
+        &data,
+        "back it up with the database's tools, and the keys in this folder by copying them",
+    )?;
+    // Before it is made, so that it is in the backup, and that none is made unnoticed.
+    if let Some(recorder) = Recorder::beside(&data).await? {
         let recipients = match protection {
             Protection::None => "nobody: in clear".to_owned(),
             Protection::For(_) => protection.named().join(", "),
         };
         let change = FieldChange::new("recipients", None, Some(&recipients));
-        recorder.record(&audit::local(Action::Backup, SUBJECT).changing(vec![change]))?;
+        recorder
+            .record(&audit::local(Action::Backup, SUBJECT).changing(vec![change]))
+            .await?;
     }
     let made = backup::create(&data, file, protection, &identities).map_err(fault)?;
     for name in &made.left_out {

@@ -10,7 +10,7 @@ use super::find::Among;
 use super::key::{fault, from_now, open};
 use super::table::{self, Cell, Tone, plain};
 use super::{Exit, Fault, Outcome, output};
-use crate::access::{Grant, Grantee, NotAGroup, Reads, grant_change};
+use crate::access::{Grant, Granted, Grantee, NotAGroup, Reads, grant_change};
 use crate::audit::Action;
 use crate::cli::{GrantCommand, KeyPlace};
 
@@ -34,12 +34,16 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
                 until,
                 reads: reads.map(Reads::new),
             };
-            let recorder = Recorder::open(&place)?;
-            let before = open(&place)?.grant(&grant).map_err(fault)?;
+            let recorder = Recorder::open(&place).await?;
+            let granted = open(&place).await?.grant(&grant, false).await;
+            let before = match granted.map_err(fault)? {
+                Granted::Now(before) => before,
+                Granted::Before(same) => Some(same),
+            };
             let event = audit::local(Action::Grant, account.as_str())
                 .because(&describe(&grant))
                 .changing(grant_change(before.as_ref(), Some(&grant)));
-            recorder.record(&event)?;
+            recorder.record(&event).await?;
             if place.json {
                 return output::document(&json!({ "grant": grant }));
             }
@@ -47,7 +51,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             Ok(())
         }
         GrantCommand::List { place } => {
-            let grants = open(&place)?.grants().map_err(fault)?;
+            let grants = open(&place).await?.grants().await.map_err(fault)?;
             if place.json {
                 return output::document(&json!({ "grants": grants }));
             }
@@ -63,9 +67,11 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
         } => {
             let account = named(&account, &place).await?;
             let from = grantee(name, group)?;
-            let recorder = Recorder::open(&place)?;
-            let before = open(&place)?
+            let recorder = Recorder::open(&place).await?;
+            let before = open(&place)
+                .await?
                 .take_back(&from, account.as_str())
+                .await
                 .map_err(fault)?
                 .ok_or_else(|| {
                     Fault::new(
@@ -76,7 +82,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             let event = audit::local(Action::Withdraw, account.as_str())
                 .because(&format!("from {from}"))
                 .changing(grant_change(Some(&before), None));
-            recorder.record(&event)?;
+            recorder.record(&event).await?;
             if place.json {
                 return output::document(
                     &json!({"from": from, "account": account.as_str(), "removed": true}),

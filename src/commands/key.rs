@@ -1,14 +1,19 @@
 //! `countersign key`: callers other than the administrator.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{json, to_value};
 
 use super::audit::{self, Recorder};
 use super::client::{data_dir, existing_folder, folder_fault};
 use super::output;
+use super::shared::Shared;
 use super::table::{self, Cell, Tone, plain};
 use super::{Exit, Fault, Outcome};
-use crate::access::{KeyError, KeyRecord, KeyStore, NewKey};
+use crate::access::{
+    AccessStore, FolderAccess, KeyError, KeyRecord, KeyStore, NewKey, PostgresAccess,
+};
 use crate::app::ACCESS_DATABASE;
 use crate::audit::Action;
 use crate::cli::{KeyCommand, KeyPlace};
@@ -16,7 +21,7 @@ use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
 use crate::duration;
 
-pub(super) fn run(command: KeyCommand) -> Outcome {
+pub(super) async fn run(command: KeyCommand) -> Outcome {
     match command {
         KeyCommand::Create {
             name,
@@ -38,9 +43,15 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             // This works before the server's first start, too.
             let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
             DataDir::create(&folder).map_err(folder_fault)?;
-            let recorder = Recorder::open(&place)?;
-            let (record, key) = open(&place)?.create(new, now).map_err(fault)?;
-            recorder.record(&audit::local(Action::CreateKey, &name).changing(record.made()))?;
+            let recorder = Recorder::open(&place).await?;
+            let (record, key) = open(&place)
+                .await?
+                .create(new, None, now)
+                .await
+                .map_err(fault)?;
+            recorder
+                .record(&audit::local(Action::CreateKey, &name).changing(record.made()))
+                .await?;
             if place.json {
                 let mut document = to_value(record).map_err(Fault::failed)?;
                 document["key"] = json!(key.as_str());
@@ -53,7 +64,7 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             Ok(())
         }
         KeyCommand::List { place } => {
-            let keys = open(&place)?.list().map_err(fault)?;
+            let keys = open(&place).await?.list().await.map_err(fault)?;
             if place.json {
                 return output::document(&json!({"keys": keys}));
             }
@@ -80,13 +91,15 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
                 "0" | "0s" => now,
                 time => from_now("--overlap", time, now)?,
             };
-            let recorder = Recorder::open(&place)?;
-            let (record, key) = open(&place)?
+            let recorder = Recorder::open(&place).await?;
+            let (record, key) = open(&place)
+                .await?
                 .rotate(&name, None, until - now, now)
+                .await
                 .map_err(fault)?;
             let renewed =
                 audit::local(Action::RotateKey, &name).changing(KeyRecord::renewed(until));
-            recorder.record(&renewed)?;
+            recorder.record(&renewed).await?;
             if place.json {
                 let mut document = to_value(record).map_err(Fault::failed)?;
                 document["key"] = json!(key.as_str());
@@ -100,10 +113,14 @@ pub(super) fn run(command: KeyCommand) -> Outcome {
             Ok(())
         }
         KeyCommand::Revoke { name, place } => {
-            let (recorder, now) = (Recorder::open(&place)?, Utc::now());
-            let before = open(&place)?.revoke(&name, now).map_err(fault)?;
+            let (recorder, now) = (Recorder::open(&place).await?, Utc::now());
+            let before = open(&place)
+                .await?
+                .revoke(&name, now)
+                .await
+                .map_err(fault)?;
             let revoked = audit::local(Action::RevokeKey, &name).changing(before.revoked(now));
-            recorder.record(&revoked)?;
+            recorder.record(&revoked).await?;
             if place.json {
                 return output::document(&json!({"name": name, "revoked": true}));
             }
@@ -156,9 +173,14 @@ pub(super) fn from_now(flag: &str, text: &str, now: DateTime<Utc>) -> Result<Dat
         .ok_or_else(|| wrong("a time such as 30d".to_owned()))
 }
 
-pub(super) fn open(place: &KeyPlace) -> Result<KeyStore, Fault> {
+/// The keys and grants of a folder, or of the database that its servers share.
+pub(super) async fn open(place: &KeyPlace) -> Result<Arc<dyn AccessStore>, Fault> {
     let data = existing_folder(place.data_dir.as_deref())?;
-    KeyStore::open(&data.path().join(ACCESS_DATABASE)).map_err(fault)
+    if let Some(shared) = Shared::of(&data).await? {
+        return Ok(Arc::new(PostgresAccess::new(shared.database)));
+    }
+    let keys = KeyStore::open(&data.path().join(ACCESS_DATABASE)).map_err(fault)?;
+    Ok(Arc::new(FolderAccess::new(keys)))
 }
 
 pub(super) fn fault(error: KeyError) -> Fault {

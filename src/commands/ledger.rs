@@ -5,6 +5,7 @@ use serde_json::json;
 use super::audit::{self, Recorder};
 use super::client::data_dir;
 use super::output;
+use super::shared;
 use super::{Exit, Fault, Outcome};
 use crate::audit::Action;
 use crate::cli::{KeyPlace, LedgerCommand};
@@ -15,13 +16,13 @@ use crate::ledger;
 /// Its name in the audit log.
 const SUBJECT: &str = "ledger";
 
-pub(super) fn run(command: LedgerCommand) -> Outcome {
+pub(super) async fn run(command: LedgerCommand) -> Outcome {
     match command {
-        LedgerCommand::AcceptLoss { reason, place } => accept_loss(&reason, &place),
+        LedgerCommand::AcceptLoss { reason, place } => accept_loss(&reason, &place).await,
     }
 }
 
-fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
+async fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
     if reason.trim().is_empty() {
         return Err(Fault::new(
             Exit::Usage,
@@ -30,14 +31,17 @@ fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
     }
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let data = DataDir::open(&folder).map_err(Fault::failed)?;
+    shared::refuse(&data, "restore the database if its ledger is lost")?;
     if ledger::loss(&data).map_err(Fault::failed)?.is_none() {
         let nothing = format!("no ledger is missing from {}", folder.display());
         return Err(Fault::new(Exit::NotFound, nothing));
     }
-    let recorder = Recorder::beside(&data)?;
+    let recorder = Recorder::beside(&data).await?;
     ledger::accept_loss(&data).map_err(Fault::failed)?;
     if let Some(recorder) = recorder {
-        recorder.record(&audit::local(Action::AcceptLoss, SUBJECT).because(reason))?;
+        recorder
+            .record(&audit::local(Action::AcceptLoss, SUBJECT).because(reason))
+            .await?;
     }
     if place.json {
         return output::document(&json!({"accepted": SUBJECT}));

@@ -15,9 +15,9 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
     match command {
         MandateKeyCommand::Rotate(args) => {
             let (keys, data) = open(&args).await?;
-            let recorder = Recorder::beside(&data)?;
+            let recorder = Recorder::beside(&data).await?;
             let id = keys.rotate().await.map_err(fault)?;
-            record(recorder, Action::RotateMandateKey, &id)?;
+            record(recorder, Action::RotateMandateKey, &id).await?;
             if args.json {
                 return output::document(&json!({"id": id, "state": "signs"}));
             }
@@ -26,9 +26,9 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
         }
         MandateKeyCommand::Retire { id, args } => {
             let (keys, data) = open(&args).await?;
-            let recorder = Recorder::beside(&data)?;
+            let recorder = Recorder::beside(&data).await?;
             keys.retire(&id).await.map_err(fault)?;
-            record(recorder, Action::RetireMandateKey, &id)?;
+            record(recorder, Action::RetireMandateKey, &id).await?;
             if args.json {
                 return output::document(&json!({"id": id, "state": "retired"}));
             }
@@ -57,10 +57,10 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
     }
 }
 
-/// Records the change, unless the audit log is in another data folder.
-fn record(recorder: Option<Recorder>, action: Action, key: &str) -> Outcome {
+/// Records what was done, unless the audit log is in another data folder.
+async fn record(recorder: Option<Recorder>, action: Action, key: &str) -> Outcome {
     match recorder {
-        Some(recorder) => recorder.record(&audit::local(action, key)),
+        Some(recorder) => recorder.record(&audit::local(action, key)).await,
         None => Ok(()),
     }
 }

@@ -31,6 +31,7 @@ mod request;
 mod rotate;
 mod scheduler;
 mod serve;
+mod shared;
 mod stages;
 mod status;
 mod table;
@@ -169,12 +170,12 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Tag(args) => account::tag(args).await,
         Command::Verify(args) => token::verify(args).await,
         Command::Prove(args) => prove::run(args).await,
-        Command::Audit(args) => audit::run(args.command),
+        Command::Audit(args) => audit::run(args.command).await,
         Command::Backup(args) => backup::run(args.command).await,
         Command::Grant(args) => grant::run(args.command).await,
-        Command::Key(args) => key::run(args.command),
+        Command::Key(args) => key::run(args.command).await,
         Command::Rotate(args) => rotate::run(args.command).await,
-        Command::Ledger(args) => ledger::run(args.command),
+        Command::Ledger(args) => ledger::run(args.command).await,
         Command::MandateKey(args) => mandate_key::run(args.command).await,
         Command::LoginLink(args) => login_link::run(args).await,
         Command::Mcp(args) => mcp::run(args).await,

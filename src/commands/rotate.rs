@@ -11,6 +11,7 @@ use super::audit::{self, Recorder};
 use super::client::{data_dir, folder_fault};
 use super::key::from_now;
 use super::output::{self, Progress};
+use super::shared;
 use super::{Exit, Fault, Outcome, load};
 use crate::access::secret;
 use crate::audit::{Action, FieldChange};
@@ -25,7 +26,7 @@ const LOCK: &str = "rotate.lock";
 
 pub(super) async fn run(command: RotateCommand) -> Outcome {
     match command {
-        RotateCommand::VaultKey { place } => vault_key(&place),
+        RotateCommand::VaultKey { place } => vault_key(&place).await,
         RotateCommand::SealKey(args) => seal_key(&args).await,
         RotateCommand::AdminToken { overlap, place } => {
             let (data, _lock) = take(&place)?;
@@ -37,9 +38,9 @@ pub(super) async fn run(command: RotateCommand) -> Outcome {
                 ));
             }
             let until = until(&overlap)?;
-            let recorder = Recorder::beside(&data)?;
+            let recorder = Recorder::beside(&data).await?;
             let token = data.rotate_admin_token(until).map_err(folder_fault)?;
-            rotated(recorder, "admin-token", until, &token, &place)
+            rotated(recorder, "admin-token", until, &token, &place).await
         }
         RotateCommand::WebhookSecret { overlap, place } => {
             let (data, _lock) = take(&place)?;
@@ -55,11 +56,11 @@ pub(super) async fn run(command: RotateCommand) -> Outcome {
                 ));
             }
             let until = until(&overlap)?;
-            let recorder = Recorder::beside(&data)?;
+            let recorder = Recorder::beside(&data).await?;
             let key = secret::random_token("cs_hook_").map_err(Fault::failed)?;
             data.rotate_secret(WEBHOOK_SECRET, &key, until)
                 .map_err(folder_fault)?;
-            rotated(recorder, "webhook-secret", until, &key, &place)
+            rotated(recorder, "webhook-secret", until, &key, &place).await
         }
     }
 }
@@ -72,8 +73,8 @@ fn until(overlap: &str) -> Result<Option<DateTime<Utc>>, Fault> {
     }
 }
 
-/// Records and prints a secret's new value.
-fn rotated(
+/// Records and prints a secret that has another value.
+async fn rotated(
     recorder: Option<Recorder>,
     name: &str,
     until: Option<DateTime<Utc>>,
@@ -84,7 +85,7 @@ fn rotated(
     if let Some(recorder) = recorder {
         let change = FieldChange::new("beforeCountsUntil", None, until.as_deref());
         let event = audit::local(Action::RotateSecret, name).changing(vec![change]);
-        recorder.record(&event)?;
+        recorder.record(&event).await?;
     }
     if place.json {
         return output::document(&json!({
@@ -113,7 +114,7 @@ async fn seal_key(args: &ServeArgs) -> Outcome {
     };
     let identity = Identity::new(&config.azure.identity);
     let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
-    let recorder = Recorder::beside(&data)?;
+    let recorder = Recorder::beside(&data).await?;
     output::note("waiting until all workers open with the new key");
     let (key, resumed) = keys::rotate_seal_key(&place).await.map_err(|error| {
         Fault::new(
@@ -124,7 +125,7 @@ async fn seal_key(args: &ServeArgs) -> Outcome {
     if let Some(recorder) = recorder {
         let change = FieldChange::new("key", None, Some(&key));
         let event = audit::local(Action::RotateSecret, "seal-key").changing(vec![change]);
-        recorder.record(&event)?;
+        recorder.record(&event).await?;
     }
     if args.json {
         return output::document(&json!({"secret": "seal-key", "key": key, "resumed": resumed}));
@@ -133,9 +134,10 @@ async fn seal_key(args: &ServeArgs) -> Outcome {
     Ok(())
 }
 
-fn vault_key(place: &KeyPlace) -> Outcome {
+async fn vault_key(place: &KeyPlace) -> Outcome {
     let (data, _lock) = take(place)?;
-    let recorder = Recorder::beside(&data)?;
+    shared::refuse(&data, "its vault's key cannot be rotated yet")?;
+    let recorder = Recorder::beside(&data).await?;
     let mut progress = Progress::new();
     let rotated = vault::rotate_key(data.path(), |now| {
         progress.show(&format!("{} of {} encrypted again", now.done, now.of));
@@ -152,7 +154,7 @@ fn vault_key(place: &KeyPlace) -> Outcome {
         let before = rotated.before.join(", ");
         let change = FieldChange::new("key", Some(&before), Some(&rotated.key));
         let event = audit::local(Action::RotateSecret, "vault-key").changing(vec![change]);
-        recorder.record(&event)?;
+        recorder.record(&event).await?;
     }
     if place.json {
         return output::document(&json!({

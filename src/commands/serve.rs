@@ -66,7 +66,7 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
             output::note(&format!("Listening at {server}, and waiting for {lacks}"));
         };
         tokio::select! {
-            () = running.ready(waits) => announce(&config, &running),
+            () = running.ready(waits) => announce(&config, &running).await,
             () = stop.cancelled() => {}
         }
     }
@@ -114,14 +114,14 @@ fn announce_json(running: &Running) -> Outcome {
     }))
 }
 
-fn announce(config: &Config, running: &Running) {
+async fn announce(config: &Config, running: &Running) {
     if let Some(server) = running.server_url() {
         output::line(&format!("Countersign is ready at {server}"));
     } else {
         output::line("Countersign is ready");
     }
     if running.server_url().is_some() {
-        announce_front_door(config, running);
+        announce_front_door(config, running).await;
     }
     if let Some(address) = running.dashboard_addr {
         output::line(&format!(
@@ -143,14 +143,17 @@ fn announce(config: &Config, running: &Running) {
     }
 }
 
-fn announce_front_door(config: &Config, running: &Running) {
+async fn announce_front_door(config: &Config, running: &Running) {
     if config.auth == AuthMode::None {
         output::line("  Access      everyone on this machine may do everything (--auth none)");
         return;
     }
-    // A login link does not belong in a log or journal, even if it works only once.
-    let link = std::io::stdout().is_terminal();
-    match link.then(|| running.login_link()).flatten() {
+    // A log or a journal is no place for what opens the door, not even once.
+    let link = match std::io::stdout().is_terminal() {
+        true => running.login_link().await,
+        false => None,
+    };
+    match link {
         Some(link) => output::line(&format!(
             "  Log in      {}  (works once; for another: countersign login-link)",
             link.as_str()

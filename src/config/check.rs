@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use countersign_activities::webhook;
+use countersign_database::DatabaseUrl;
 use countersign_enrollment::decision::{MAX_APPROVALS, MAX_APPROVER_GROUPS, MAX_REMINDERS};
 use durabletask_scheduler::Retention;
 use zeroize::Zeroizing;
 
 use super::{
     AuthMode, Config, DEFAULT_DASHBOARD_LISTEN, DEFAULT_DATA_DIR, DEFAULT_LISTEN,
-    DEFAULT_SCHEDULER_LISTEN, LockMemory, LogFormat, Settings, WebhookConfig,
+    DEFAULT_SCHEDULER_LISTEN, DatabaseConfig, LockMemory, LogFormat, Settings, WebhookConfig,
 };
 use crate::access::Group;
 use crate::duration;
@@ -202,6 +203,32 @@ impl Settings {
         }
     }
 
+    fn check_database(&self, problems: &mut Vec<String>) -> Option<DatabaseConfig> {
+        let Some(text) = &self.database_url else {
+            if self.database_identity == Some(true) {
+                problems.push("database-identity needs database-url".to_owned());
+            }
+            return None;
+        };
+        let url: DatabaseUrl = match text.parse() {
+            Ok(url) => url,
+            Err(error) => {
+                problems.push(format!("database-url: {error}"));
+                return None;
+            }
+        };
+        let tokens = self.database_identity;
+        if tokens == Some(true) && url.has_password() {
+            problems.push(
+                "database-url has a password, but database-identity logs in with a token: leave \
+                 one of them out"
+                    .to_owned(),
+            );
+        }
+        let tokens = tokens.unwrap_or(url.is_azure() && !url.has_password());
+        Some(DatabaseConfig { url, tokens })
+    }
+
     fn check_process(&self, config: &mut Config, problems: &mut Vec<String>) {
         match self.lock_memory.as_deref() {
             None | Some("auto") => {}
@@ -219,6 +246,7 @@ impl Settings {
             },
         }
         config.single_front_door = self.single_front_door.unwrap_or(false);
+        config.database = self.check_database(problems);
         match self.retention.as_deref() {
             None => {}
             Some("none") => config.retention = Retention::default(),

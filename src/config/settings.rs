@@ -62,6 +62,8 @@ macro_rules! every_setting {
             token_max_stale,
             worker_wait,
             single_front_door,
+            database_url,
+            database_identity,
             retention,
             lock_memory,
             log_format,
@@ -241,6 +243,12 @@ pub struct Settings {
     /// Say that no other front door serves this installation: needed where a task hub elsewhere or Key Vault could serve several, which would each count and record by themselves [env: COUNTERSIGN_SINGLE_FRONT_DOOR=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub single_front_door: Option<bool>,
+    /// PostgreSQL database that front doors and workers share, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; the variable keeps it out of the process list [env: COUNTERSIGN_DATABASE_URL] [default: the data folder]
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Log in to the database with tokens of --azure-identity instead of a password; on for Azure Database for PostgreSQL if the URL has no password [env: COUNTERSIGN_DATABASE_IDENTITY=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub database_identity: Option<bool>,
     /// How long the embedded task hub keeps what has ended, such as 30d or completed=7d,failed=90d, or none for as long as it is there; accounts stay [env: COUNTERSIGN_RETENTION] [default: 30d]
     #[arg(long, value_name = "TIMES|none")]
     pub retention: Option<String>,
@@ -277,6 +285,7 @@ impl Settings {
         let require_approval = switch("COUNTERSIGN_REQUIRE_APPROVAL");
         let require_proof = switch("COUNTERSIGN_REQUIRE_PROOF");
         let single_front_door = switch("COUNTERSIGN_SINGLE_FRONT_DOOR");
+        let database_identity = switch("COUNTERSIGN_DATABASE_IDENTITY");
         let mut count = |name: &str, range: &str| {
             var(name).and_then(|value| {
                 let number = value.parse().ok();
@@ -313,6 +322,8 @@ impl Settings {
                 .or_else(|| var("DTS_CONNECTION_STRING")),
             worker_wait: var("COUNTERSIGN_WORKER_WAIT"),
             single_front_door,
+            database_url: var("COUNTERSIGN_DATABASE_URL"),
+            database_identity,
             retention: var("COUNTERSIGN_RETENTION"),
             lock_memory: var("COUNTERSIGN_LOCK_MEMORY"),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),

@@ -112,6 +112,11 @@ impl Config {
             "key-vault-api-version": vault
                 .and_then(|vault| vault.api_version.as_deref())
                 .unwrap_or("that of the SDK"),
+            "database-url": self.database.as_ref().map_or_else(
+                || "none: the data folder".to_owned(),
+                |database| database.url.to_string(),
+            ),
+            "database-identity": self.database.as_ref().is_some_and(|database| database.tokens),
             "azure-identity": azure.identity.selection.as_str(),
             "token-cache-age": duration::text(azure.cache.age),
             "token-cache-size": azure.cache.entries,

@@ -17,6 +17,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use countersign_activities::vault::SecretVault;
+use countersign_database::Database;
 use futures_util::FutureExt as _;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -57,7 +58,7 @@ const STRANGERS_TIME: Duration = Duration::from_secs(5);
 
 /// What handlers share.
 pub struct FrontDoor {
-    access: Access,
+    access: Arc<Access>,
     hub: Hub,
     intake: Intake,
     inbox: Inbox,
@@ -68,6 +69,8 @@ pub struct FrontDoor {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     server: ServerInfo,
+    /// What front doors share; without, all is in the data folder.
+    database: Option<Database>,
     requests: Arc<Semaphore>,
     refusals: Refusals,
     last_answers: LastAnswers,
@@ -79,7 +82,7 @@ pub struct FrontDoor {
 
 /// The services that a front door calls, and its own settings.
 pub(crate) struct Services {
-    pub(crate) access: Access,
+    pub(crate) access: Arc<Access>,
     pub(crate) hub: Hub,
     pub(crate) vault: Arc<dyn SecretVault>,
     pub(crate) verifier: Verifier,
@@ -87,6 +90,7 @@ pub(crate) struct Services {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) server: ServerInfo,
+    pub(crate) database: Option<Database>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -106,6 +110,7 @@ impl FrontDoor {
             clock,
             metrics,
             server,
+            database,
             stop,
         } = services;
         Ok(Self {
@@ -120,6 +125,7 @@ impl FrontDoor {
             clock,
             metrics,
             server,
+            database,
             requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             refusals: Refusals::default(),
             last_answers: LastAnswers::default(),

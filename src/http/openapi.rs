@@ -35,13 +35,14 @@ const ALWAYS: [ProblemCode; 5] = [
 ];
 /// The problems of an operation that needs a caller. A caller without any role is authenticated, but may do
 /// nothing.
-const CALLER: [ProblemCode; 10] = [
+const CALLER: [ProblemCode; 11] = [
     ProblemCode::Unauthenticated,
     ProblemCode::TokenExpired,
     ProblemCode::TokenNotYetValid,
     ProblemCode::TokenAudience,
     ProblemCode::TokenInvalid,
     ProblemCode::IssuerUnavailable,
+    ProblemCode::DatabaseUnavailable,
     ProblemCode::CrossSite,
     ProblemCode::SessionAmbiguous,
     ProblemCode::SessionChanged,

@@ -144,7 +144,40 @@ pub enum KeyMaterialError {
         /// The name of the secret.
         name: &'static str,
     },
-    /// The process is ending while it waits for the file system.
+    /// Key Vault has the keys of another installation than the database.
+    #[error(
+        "{secret} names another installation than the database: set --database-url to the \
+         database that the other front doors use. If that one is lost, or this installation kept \
+         everything in a data folder until now, set the secret {name} to the text \"new\": the \
+         database that a front door starts with next replaces it"
+    )]
+    OtherDatabase {
+        /// The secret with the installation's id, and its vault.
+        secret: String,
+        /// The name of the secret.
+        name: &'static str,
+    },
+    /// Other processes that share the database have keys that this one lacks.
+    #[error(
+        "the data folder {folder} lacks {files}, which other processes that use this database \
+         have already: copy these files from one of their data folders"
+    )]
+    NotCopied {
+        /// The folder.
+        folder: String,
+        /// The names of the files.
+        files: String,
+    },
+    /// Other processes that share the database have another key.
+    #[error(
+        "{0} is not the key that the other processes that use this database have: replace it \
+         with a copy of theirs"
+    )]
+    OtherKey(String),
+    /// The shared database cannot be used.
+    #[error(transparent)]
+    Database(#[from] countersign_database::DatabaseError),
+    /// The process ends while it waits for the file system.
     #[error("a key file could not be read or written: the process is ending")]
     Ending,
 }

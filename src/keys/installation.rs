@@ -8,6 +8,7 @@
 //! starts only where they agree.
 
 use countersign_activities::vault::EmbeddedVault;
+use countersign_authority::LedgerId;
 use zeroize::Zeroizing;
 
 use super::place::VaultPlace;
@@ -55,6 +56,15 @@ async fn folder_id(data: &DataDir) -> Result<Zeroizing<String>, KeyMaterialError
     Ok(id)
 }
 
+/// What an installation is recognized by.
+#[derive(Clone, Copy)]
+pub(crate) enum Installation<'a> {
+    /// The data folder of its only front door.
+    Folder(&'a DataDir),
+    /// The ledger in the database that all its front doors share.
+    Database(&'a LedgerId),
+}
+
 const INSTALLATION: Name = Name {
     file: "installation.id",
     secret: "countersign-installation",
@@ -64,13 +74,55 @@ const INSTALLATION: Name = Name {
 const NEW: &str = "new";
 
 impl VaultPlace {
-    /// Checks that `data` is the folder of this vault's installation, and adopts it if the
+    /// Checks that the keys in this vault are those of `installation`.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyMaterialError::OtherFolder`] and [`KeyMaterialError::OtherDatabase`] when they are
+    /// another one's.
+    pub(super) async fn check(
+        &self,
+        installation: Installation<'_>,
+    ) -> Result<(), KeyMaterialError> {
+        match installation {
+            Installation::Folder(data) => self.check_folder(data).await,
+            Installation::Database(id) => self.check_database(id).await,
+        }
+    }
+
+    async fn check_database(&self, id: &LedgerId) -> Result<(), KeyMaterialError> {
+        let id = Zeroizing::new(id.to_string());
+        let agreed = match self.read(INSTALLATION).await? {
+            Some(there) if there.as_str() == NEW => {
+                self.rotate(INSTALLATION, &id).await?;
+                tracing::warn!(
+                    "as requested in Key Vault, this database is now the installation's; rules, \
+                     keys and records of the previous one no longer apply"
+                );
+                return Ok(());
+            }
+            Some(there) => there,
+            None => {
+                let made = id.clone();
+                self.make(INSTALLATION, move || Ok(made)).await?
+            }
+        };
+        if *agreed == *id {
+            return Ok(());
+        }
+        Err(KeyMaterialError::OtherDatabase {
+            secret: self.of(INSTALLATION),
+            name: INSTALLATION.secret,
+        })
+    }
+
+    /// Checks that `data` is the folder of this vault's installation, and makes it that if the
     /// vault has none yet or an operator has asked for a new one.
     ///
     /// # Errors
     ///
     /// [`KeyMaterialError::OtherFolder`] when it is not.
-    pub(super) async fn check_folder(&self, data: &DataDir) -> Result<(), KeyMaterialError> {
+    async fn check_folder(&self, data: &DataDir) -> Result<(), KeyMaterialError> {
         let there = self.read(INSTALLATION).await?;
         let here = Place::Folder(data.clone()).read(INSTALLATION).await?;
         if there.as_ref().is_some_and(|there| there.as_str() != NEW) && here.is_none() {

@@ -19,6 +19,7 @@ mod installation;
 mod mandate;
 mod place;
 mod seal;
+mod shared;
 mod webhook;
 
 use std::time::Duration;
@@ -27,14 +28,14 @@ use countersign_enrollment::sealed::OpenKey;
 use zeroize::Zeroizing;
 
 use crate::access::secret::{self, RandomUnavailable};
-use crate::data_dir::DataDir;
 
 pub use error::KeyMaterialError;
 pub(crate) use follow::Followed;
-pub(crate) use installation::check_embedded;
+pub(crate) use installation::{Installation, check_embedded};
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::Place;
 pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
+pub(crate) use shared::{DOOR_FILES, WORKER_FILES, refuse_missing, refuse_other};
 pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
 
 /// A key's names: of its file in the data folder, and of its secret in Key Vault.
@@ -94,7 +95,7 @@ impl DoorKeys {
     /// [`KeyMaterialError`], which says what to do.
     pub(crate) async fn open(
         place: &Place,
-        data: &DataDir,
+        installation: Installation<'_>,
         patience: Duration,
     ) -> Result<Self, KeyMaterialError> {
         let (public, fingerprint) = tokio::try_join!(
@@ -102,17 +103,14 @@ impl DoorKeys {
             place.wait_for(FINGERPRINT, patience),
         )?;
         let seal = SealingKeys::new(place, &public)?;
-        let check_folder = async {
+        let check = async {
             match place {
-                Place::KeyVault(vault) => vault.check_folder(data).await,
+                Place::KeyVault(vault) => vault.check(installation).await,
                 Place::Folder(_) => Ok(()),
             }
         };
-        let ((), (text, mandates), server) = tokio::try_join!(
-            check_folder,
-            MandateKeys::open(place),
-            place.random_key(SERVER)
-        )?;
+        let ((), (text, mandates), server) =
+            tokio::try_join!(check, MandateKeys::open(place), place.random_key(SERVER))?;
         Ok(Self {
             mandates: Followed::new(place.clone(), mandate::MANDATE, text, mandates),
             checks: MandateChecks::open(place).await?,
@@ -184,6 +182,12 @@ impl Place {
     async fn random_key(&self, name: Name) -> Result<Zeroizing<[u8; 32]>, KeyMaterialError> {
         let text = self.read_or_make(name, secret::random_hex).await?;
         self.bytes(name, &text)
+    }
+
+    /// The key that front doors share, if it was made.
+    pub(crate) async fn server_key(&self) -> Result<Option<Zeroizing<[u8; 32]>>, KeyMaterialError> {
+        let text = self.read(SERVER).await?;
+        text.map(|text| self.bytes(SERVER, &text)).transpose()
     }
 
     fn bytes(&self, name: Name, text: &str) -> Result<Zeroizing<[u8; 32]>, KeyMaterialError> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign::access::{
-    AccessStore, Caller, Grant, Granted, Grantee, Group, KeyError, KeyStore, NewKey,
+    AccessStore, Caller, FolderAccess, Grant, Granted, Grantee, Group, KeyError, KeyStore, NewKey,
     PostgresAccess, Reads, Role, SecretHash, Spent,
 };
 use countersign_database::testing::Postgres;
@@ -32,7 +32,8 @@ impl Home for Folder {
     }
 
     async fn open(&self) -> Store {
-        Arc::new(KeyStore::open(&self.0.path().join("access.sqlite3")).unwrap())
+        let keys = KeyStore::open(&self.0.path().join("access.sqlite3")).unwrap();
+        Arc::new(FolderAccess::new(keys))
     }
 }
 

@@ -39,7 +39,8 @@ use super::{
 };
 
 pub(super) const DATABASE: &str = "vault.sqlite3";
-pub(super) const KEY_FILE: &str = "vault.key";
+/// The file with the vault's key, in the data folder.
+pub const KEY_FILE: &str = "vault.key";
 
 /// Why the vault's folder cannot be used.
 #[derive(Debug, Error)]

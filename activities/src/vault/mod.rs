@@ -28,7 +28,7 @@ use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use check::{CheckError, VaultContents, check};
-pub use embedded::{EmbeddedVault, OpenError};
+pub use embedded::{EmbeddedVault, KEY_FILE, OpenError};
 pub use key_file::KeyFileError;
 pub use postgres::{PostgresVault, SharedVaultError};
 pub use rotation::{Progress, Rotated, RotationError, rotate_key};

@@ -128,14 +128,14 @@ pub(super) async fn change(
         }
         if let Some(guarded) = body.read_approval {
             facts.action = Some(Action::Guard);
-            let was = door.access.guard(id.as_str(), guarded)?;
+            let was = door.access.guard(id.as_str(), guarded).await?;
             note_done(
                 &mut facts,
                 Action::Guard,
                 Changes::default().flag("readApproval", was, guarded),
             );
         }
-        account_response(&door, &record)
+        account_response(&door, &record).await
     })
     .await;
     facts.on(answer)
@@ -252,7 +252,7 @@ pub(super) async fn restore(
         let before = door.vault.describe(&id).await.map_err(from_vault)?;
         let record = door.vault.recover(&id).await.map_err(from_vault)?;
         note_state(&mut facts, &before, state(&record));
-        account_response(&door, &record)
+        account_response(&door, &record).await
     })
     .await;
     facts.on(answer)
@@ -297,14 +297,14 @@ pub(super) async fn verdict(
     id: &str,
     code: &str,
 ) -> Result<Verdict, ApiError> {
-    let id = readable(door, caller, id)?;
+    let id = readable(door, caller, id).await?;
     let reading = door.vault.read_for_code(&id).await.map_err(from_vault)?;
     if reading.pending_for.is_some() {
         return Err(TokenError::Pending.into());
     }
     // The vault may have taken a while.
     caller.again().await?;
-    let id = readable(door, caller, id.as_str())?;
+    let id = readable(door, caller, id.as_str()).await?;
     let now = door.clock.now();
     let checked = door
         .verifier

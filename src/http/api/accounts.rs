@@ -102,7 +102,7 @@ pub(super) async fn create(
         }
         let settling = door.hub.settle(started.clone(), PATIENCE);
         let snapshot = unless_stopped(&door, started, settling).await?;
-        let snapshot = snapshot.shown_to(caller.sight(&door));
+        let snapshot = snapshot.shown_to(caller.sight(&door).await?);
         let Some(preview) = snapshot
             .preview
             .as_ref()
@@ -183,7 +183,8 @@ pub(super) async fn list(
             needs: Administer::NEEDS,
         });
     }
-    if let Some(granted) = door.access.readable(caller.identity(), door.clock.now())? {
+    let granted = door.access.readable(caller.identity(), door.clock.now());
+    if let Some(granted) = granted.await? {
         return granted_page(&door, granted, &filter).await;
     }
     let cursor = query.cursor.as_deref().filter(|text| !text.is_empty());
@@ -199,7 +200,7 @@ pub(super) async fn list(
             error => from_vault(error).into(),
         })?;
     let view = AccountPage {
-        accounts: views(&door, &page.accounts)?,
+        accounts: views(&door, &page.accounts).await?,
         next: page.next,
     };
     Ok(no_store(Json(view).into_response()))
@@ -239,14 +240,14 @@ async fn granted_page(
     }
     records.sort_by_cached_key(Place::of);
     let view = AccountPage {
-        accounts: views(door, &records)?,
+        accounts: views(door, &records).await?,
         next: None,
     };
     Ok(no_store(Json(view).into_response()))
 }
 
-fn views(door: &FrontDoor, records: &[AccountRecord]) -> Result<Vec<AccountView>, ApiError> {
-    let guarded = door.access.guarded()?;
+async fn views(door: &FrontDoor, records: &[AccountRecord]) -> Result<Vec<AccountView>, ApiError> {
+    let guarded = door.access.guarded().await?;
     Ok(records
         .iter()
         .map(|record| AccountView::new(record, guarded.contains(record.id.as_str())))
@@ -254,11 +255,11 @@ fn views(door: &FrontDoor, records: &[AccountRecord]) -> Result<Vec<AccountView>
 }
 
 /// An account as an answer.
-pub(super) fn account_response(
+pub(super) async fn account_response(
     door: &FrontDoor,
     record: &AccountRecord,
 ) -> Result<Response, ApiError> {
-    let guarded = door.access.is_guarded(record.id.as_str())?;
+    let guarded = door.access.is_guarded(record.id.as_str()).await?;
     let view = AccountView::new(record, guarded);
     Ok(no_store(Json(view).into_response()))
 }
@@ -281,10 +282,10 @@ pub(super) async fn get(
     caller: Caller<Read>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let id = readable(&door, &caller, &id)?;
+    let id = readable(&door, &caller, &id).await?;
     let record = door.vault.describe(&id).await.map_err(from_vault)?;
     if record.deleted_at.is_some() && !caller.roles().contains(Role::Admin) {
         return Err(ApiError::AccountUnknown);
     }
-    account_response(&door, &record)
+    account_response(&door, &record).await
 }

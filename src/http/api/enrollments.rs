@@ -184,7 +184,9 @@ pub(super) async fn start(
                 recovery,
             })
             .await?;
-        Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+        Ok(started_response(
+            snapshot.shown_to(caller.sight(&door).await?),
+        ))
     })
     .await;
     facts.on(answer)
@@ -291,7 +293,7 @@ pub(super) async fn status(
     let since = since.unwrap_or(snapshot.stage);
     let following = door.hub.follow(snapshot.clone(), since, wait);
     let latest = unless_stopped(&door, snapshot, following).await?;
-    Ok(status_response(latest.shown_to(caller.sight(&door))))
+    Ok(status_response(latest.shown_to(caller.sight(&door).await?)))
 }
 
 /// Every stage from the present one to the end, as server-sent events named `status`.
@@ -327,11 +329,11 @@ fn changes(
                     latest
                 }
             };
+            // A stream that cannot say what its caller may see ends; the caller asks again.
+            let sees = caller.sight(&door).await.ok()?;
             let event = Event::default()
                 .event("status")
-                .json_data(EnrollmentView::new(
-                    &latest.clone().shown_to(caller.sight(&door)),
-                ))
+                .json_data(EnrollmentView::new(&latest.clone().shown_to(sees)))
                 .ok()?;
             let next = if latest.stage.has_ended() {
                 Next::Done
@@ -393,10 +395,11 @@ pub(super) async fn list(
             limit: limit(query.limit.as_deref())?,
         })
         .await?;
+    let sees = caller.sight(&door).await?;
     let items = page.items.into_iter();
     let view = EnrollmentPage {
         enrollments: items
-            .map(|item| EnrollmentView::new(&item.shown_to(caller.sight(&door))))
+            .map(|item| EnrollmentView::new(&item.shown_to(&sees)))
             .collect(),
         next: page.next.map(|cursor| cursor.to_text()),
     };

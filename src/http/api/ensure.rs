@@ -98,13 +98,13 @@ pub(super) async fn ensure(
         let wanted = parsed.account;
         if let Some(record) = there(&door, &wanted, &mut facts).await? {
             facts.about(&record.id);
-            return ensured(&door, StatusCode::OK, &record, Vec::new());
+            return ensured(&door, StatusCode::OK, &record, Vec::new()).await;
         }
         let uri = Zeroizing::new(wanted.to_uri());
         let started = match earlier(&door, &wanted, &uri).await? {
             Earlier::There(record) => {
                 facts.about(&record.id);
-                return ensured(&door, StatusCode::OK, &record, Vec::new());
+                return ensured(&door, StatusCode::OK, &record, Vec::new()).await;
             }
             Earlier::Runs(snapshot) => {
                 facts.about(&snapshot.id);
@@ -131,7 +131,7 @@ pub(super) async fn ensure(
         }
         let settling = door.hub.settle(started.clone(), PATIENCE);
         let snapshot = unless_stopped(&door, started, settling).await?;
-        let snapshot = snapshot.shown_to(caller.sight(&door));
+        let snapshot = snapshot.shown_to(caller.sight(&door).await?);
         if snapshot.stage != Stage::Enrolled {
             return not_enrolled(&snapshot);
         }
@@ -141,7 +141,7 @@ pub(super) async fn ensure(
             .await
             .map_err(from_vault)?;
         let warnings = snapshot.duplicates().map(WarningView::new).collect();
-        ensured(&door, StatusCode::CREATED, &record, warnings)
+        ensured(&door, StatusCode::CREATED, &record, warnings).await
     })
     .await;
     facts.on(answer)
@@ -232,13 +232,13 @@ async fn earlier(door: &FrontDoor, wanted: &TotpAccount, uri: &str) -> Result<Ea
     Ok(Earlier::None(EnrollmentId::random()))
 }
 
-fn ensured(
+async fn ensured(
     door: &FrontDoor,
     status: StatusCode,
     record: &AccountRecord,
     warnings: Vec<WarningView>,
 ) -> Result<Response, ApiError> {
-    let guarded = door.access.is_guarded(record.id.as_str())?;
+    let guarded = door.access.is_guarded(record.id.as_str()).await?;
     let account = AccountView::new(record, guarded);
     let mut response = (status, Json(EnsuredView { account, warnings })).into_response();
     if status == StatusCode::CREATED

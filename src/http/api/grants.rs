@@ -12,14 +12,13 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::ids::account_id;
 use super::views::maybe_moment;
-use crate::access::{Access, Grant, Granted, Grantee, Group, MAX_GRANTEE, Reads, grant_change};
+use crate::access::{Grant, Granted, Grantee, Group, MAX_GRANTEE, Reads, grant_change};
 use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::on_disk::on_disk;
 use crate::http::edge::parameters::parameters;
 use crate::http::edge::parameters::refuse_past;
 use crate::http::edge::problem_code::ProblemCode;
@@ -107,7 +106,7 @@ pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
 ) -> Result<Response, ApiError> {
-    let grants = on_disk(&door, Access::grants).await?;
+    let grants = door.access.grants().await?;
     let grants = grants.into_iter().map(GrantView::from).collect();
     Ok(no_store(Json(GrantList { grants }).into_response()))
 }
@@ -216,12 +215,11 @@ async fn granted(
         until: body.until.map(|time| time.trunc_subsecs(0)),
         reads: body.reads.map(Reads::new),
     };
-    let wanted = grant.clone();
-    let granted = on_disk(door, move |access| match keep {
-        true => access.grant_once(&wanted),
-        false => access.grant(&wanted).map(Granted::Now),
-    });
-    let before = match granted.await? {
+    let granted = match keep {
+        true => door.access.grant_once(&grant).await?,
+        false => door.access.grant(&grant).await?,
+    };
+    let before = match granted {
         Granted::Now(before) => before,
         Granted::Before(same) => return Ok((same, true)),
     };
@@ -257,8 +255,7 @@ pub(super) async fn remove(
         let from = grantee(query.caller.filter(|text| !text.is_empty()), group)?;
         let account = account_id(query.account.as_deref().unwrap_or_default())?;
         note(&mut facts, account.as_str(), &format!("from {from}"));
-        let (gone, id) = (from, account.to_string());
-        let before = on_disk(&door, move |access| access.withdraw(&gone, &id)).await?;
+        let before = door.access.withdraw(&from, account.as_str()).await?;
         let before = before.ok_or(ApiError::GrantUnknown)?;
         facts.changes = grant_change(Some(&before), None);
         Ok(no_store(StatusCode::NO_CONTENT.into_response()))

@@ -22,39 +22,60 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// For how long an answer is cached, so that frequent checks do not query the parts more often.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// Which parts answered the last check.
+/// Which parts answered.
+#[derive(Clone, Copy)]
+struct Answers {
+    hub: bool,
+    vault: bool,
+    /// None where no database is shared.
+    database: Option<bool>,
+}
+
+/// Which parts answered when they were last asked.
 #[derive(Default)]
 pub(crate) struct LastAnswers {
-    last: Mutex<Option<(Instant, bool, bool)>>,
+    last: Mutex<Option<(Instant, Answers)>>,
 }
 
 impl LastAnswers {
-    /// Whether the task hub and the vault answer. A check that arrives during another
-    /// gets the same answer.
-    async fn now(&self, door: &FrontDoor) -> (bool, bool) {
+    /// Whether task hub, vault and shared database answer. A check that arrives while they are
+    /// being asked gets the same answer.
+    async fn now(&self, door: &FrontDoor) -> Answers {
         let mut last = self.last.lock().await;
-        if let Some((at, hub, vault)) = *last
+        if let Some((at, answers)) = *last
             && at.elapsed() < FRESH
         {
-            return (hub, vault);
+            return answers;
         }
         let hub = tokio::time::timeout(PATIENCE, door.hub.reachable());
         let vault = tokio::time::timeout(PATIENCE, door.vault.check());
-        let (hub, vault) = tokio::join!(hub, vault);
-        let (hub, vault) = (matches!(hub, Ok(Ok(()))), matches!(vault, Ok(Ok(()))));
-        *last = Some((Instant::now(), hub, vault));
-        (hub, vault)
+        let database = async {
+            let database = door.database.as_ref()?;
+            let answered = tokio::time::timeout(PATIENCE, database.ping()).await;
+            // And its changes are heard: without, nothing that is remembered counts.
+            Some(matches!(answered, Ok(Ok(()))) && door.access.hears_changes())
+        };
+        let (hub, vault, database) = tokio::join!(hub, vault, database);
+        let answers = Answers {
+            hub: matches!(hub, Ok(Ok(()))),
+            vault: matches!(vault, Ok(Ok(()))),
+            database,
+        };
+        *last = Some((Instant::now(), answers));
+        answers
     }
 }
 
 impl FrontDoor {
     /// The parts that do not answer, in words; none once it is ready.
     pub(crate) async fn lacks(&self) -> Option<&'static str> {
-        match self.last_answers.now(self).await {
-            (true, true) => None,
-            (false, true) => Some("the task hub"),
-            (true, false) => Some("the vault"),
-            (false, false) => Some("task hub and vault"),
+        let answers = self.last_answers.now(self).await;
+        match (answers.database, answers.hub, answers.vault) {
+            (Some(false), _, _) => Some("the database"),
+            (_, true, true) => None,
+            (_, false, true) => Some("the task hub"),
+            (_, true, false) => Some("the vault"),
+            (_, false, false) => Some("task hub and vault"),
         }
     }
 }
@@ -87,6 +108,9 @@ struct Readiness {
     /// The task hub.
     hub: Answering,
     vault: Answering,
+    /// The shared database, and whether its changes are heard; left out where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<Answering>,
 }
 
 /// Reports that the process answers
@@ -111,7 +135,7 @@ pub(super) async fn live() -> Response {
 #[utoipa::path(
     get, path = "/readyz", tag = "operations", operation_id = "ready",
     responses(
-        (status = OK, description = "Task hub and vault are reachable", body = Readiness),
+        (status = OK, description = "Task hub, vault and shared database are reachable", body = Readiness),
         (status = SERVICE_UNAVAILABLE, content(
             (Readiness = "application/json"),
             (Problem = "application/problem+json"),
@@ -119,16 +143,18 @@ pub(super) async fn live() -> Response {
     ),
 )]
 pub(super) async fn ready(State(door): State<Arc<FrontDoor>>) -> Response {
-    let (hub, vault) = door.last_answers.now(&door).await;
-    let status = if hub && vault {
+    let answers = door.last_answers.now(&door).await;
+    let is_ready = answers.hub && answers.vault && answers.database.unwrap_or(true);
+    let status = if is_ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let body = Readiness {
-        status: (hub && vault).into(),
-        hub: hub.into(),
-        vault: vault.into(),
+        status: is_ready.into(),
+        hub: answers.hub.into(),
+        vault: answers.vault.into(),
+        database: answers.database.map(Answering::from),
     };
     no_store((status, Json(body)).into_response())
 }

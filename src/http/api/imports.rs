@@ -158,7 +158,7 @@ pub(super) async fn start(
                 approval_asked,
             })
             .await?;
-        let mut response = response(&snapshot, caller.sight(&door));
+        let mut response = response(&snapshot, caller.sight(&door).await?);
         if let Ok(location) = HeaderValue::from_str(&path(&snapshot)) {
             response.headers_mut().insert(header::LOCATION, location);
         }
@@ -228,7 +228,7 @@ pub(super) async fn status(
         .await?;
     let following = door.hub.follow_import(snapshot.clone(), wait);
     let latest = unless_stopped(&door, snapshot, following).await?;
-    Ok(response(&latest, caller.sight(&door)))
+    Ok(response(&latest, caller.sight(&door).await?))
 }
 
 /// Ends an import that runs, with the enrollments that it waits for
@@ -255,7 +255,7 @@ pub(super) async fn terminate(
     door.hub
         .terminate(id.as_str(), caller.sees_only(), caller.id())
         .await?;
-    Ok(response(&snapshot, caller.sight(&door)))
+    Ok(response(&snapshot, caller.sight(&door).await?))
 }
 
 /// Ends an import that runs, for clients that only post

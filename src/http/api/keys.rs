@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 
 use super::views::{maybe_moment, moment};
-use crate::access::{Access, Group, KeyRecord, NewKey, Role};
+use crate::access::{Group, KeyRecord, NewKey, Role};
 use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth;
@@ -22,7 +22,6 @@ use crate::http::edge::auth::{Administer, Caller, Known, Permission as _};
 use crate::http::edge::body::JsonBody;
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
-use crate::http::edge::on_disk::on_disk;
 use crate::http::edge::parameters::refuse_past;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
@@ -131,7 +130,7 @@ pub(super) async fn list(
     State(door): State<Arc<FrontDoor>>,
     _: Caller<Administer>,
 ) -> Result<Response, ApiError> {
-    let records = on_disk(&door, Access::keys).await?;
+    let records = door.access.keys().await?;
     let keys = records.into_iter().map(KeyView::from).collect();
     Ok(no_store(Json(KeyList { keys }).into_response()))
 }
@@ -169,9 +168,7 @@ pub(super) async fn create(
             granted_only: body.granted_only,
             groups: body.groups,
         };
-        let maker = caller.id().to_owned();
-        let (record, key) =
-            on_disk(&door, move |access| access.create_key(&maker, new, now)).await?;
+        let (record, key) = door.access.create_key(caller.id(), new, now).await?;
         facts.subject = Some(record.name.clone());
         facts.changes = record.made();
         let location = HeaderValue::from_str(&format!("/api/keys/{}", record.name));
@@ -223,8 +220,7 @@ pub(super) async fn revoke(
     let mut facts = Facts::default();
     let answer = caught(async {
         let now = door.clock.now();
-        let revoked = name.clone();
-        let before = on_disk(&door, move |access| access.revoke_key(&revoked, now)).await?;
+        let before = door.access.revoke_key(&name, now).await?;
         facts.subject = Some(name.clone());
         facts.changes = before.revoked(now);
         let view = RevokedView {
@@ -278,7 +274,7 @@ pub(super) async fn rotate(
 ) -> Response {
     let mut facts = Facts::default();
     let answer = caught(async {
-        let by = caller.id().to_owned();
+        let by = caller.id();
         if by != name && !caller.roles().contains(Role::Admin) {
             // Only administrators may learn which keys exist.
             return Err(ApiError::KeyUnknown);
@@ -292,13 +288,10 @@ pub(super) async fn rotate(
         }
         let overlap = TimeDelta::seconds(overlap.into());
         let now = door.clock.now();
-        let renewed = name.clone();
-        let rotated = move |access: &Access| {
-            let presented = presented.as_ref().map(|text| text.as_str());
-            access.rotate_key(&by, presented, &renewed, overlap, now)
-        };
+        let presented = presented.as_ref().map(|text| text.as_str());
+        let rotated = door.access.rotate_key(by, presented, &name, overlap, now);
         facts.subject = Some(name.clone());
-        let (record, key) = on_disk(&door, rotated).await?;
+        let (record, key) = rotated.await?;
         facts.changes = KeyRecord::renewed(now + overlap);
         let view = NewKeyView {
             record: record.into(),

@@ -15,11 +15,10 @@ use utoipa::ToSchema;
 
 use super::permit::READS_AT_ONCE;
 use super::views::maybe_moment;
-use crate::access::{Access, Grant, Grantee, Identity, Reads};
+use crate::access::{Grant, Grantee, Identity, Reads};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Permission as _, Read};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::on_disk::on_disk;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 use crate::tokens::from_vault;
@@ -98,7 +97,7 @@ pub(super) async fn mine(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Read>,
 ) -> Result<Response, ApiError> {
-    let mut own = on_disk(&door, Access::grants).await?;
+    let mut own = door.access.grants().await?;
     own.retain(|grant| is_to(&grant.to, caller.identity()));
     let accounts = described(&door, &own).await?;
     let now = door.clock.now();

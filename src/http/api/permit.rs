@@ -16,17 +16,18 @@ use crate::tokens::Token;
 pub(super) const READS_AT_ONCE: usize = 8;
 
 /// Refuses an account that the caller may not read as if there were none.
-pub(super) fn readable(
+pub(super) async fn readable(
     door: &FrontDoor,
     caller: &Caller<Read>,
     text: &str,
 ) -> Result<EnrollmentId, ApiError> {
     let id = account_id(text)?;
     let now = door.clock.now();
-    if door.access.may_read(caller.identity(), id.as_str(), now)? {
+    let (caller, access) = (caller.identity(), &door.access);
+    if access.may_read(caller, id.as_str(), now).await? {
         Ok(id)
     } else {
-        let spent = door.access.spent(caller.identity(), id.as_str(), now)?;
+        let spent = access.spent(caller, id.as_str(), now).await?;
         Err(spent.map_or(ApiError::AccountUnknown, ApiError::GrantSpent))
     }
 }
@@ -41,8 +42,8 @@ pub(super) struct ReadPermit<'a> {
 }
 
 impl<'a> ReadPermit<'a> {
-    /// The permit for the account with this id, or why the caller has none.
-    pub(super) fn of(
+    /// The permit for the account with this id, or why there is none.
+    pub(super) async fn of(
         door: &'a FrontDoor,
         caller: &'a Caller<Read>,
         text: &str,
@@ -50,9 +51,9 @@ impl<'a> ReadPermit<'a> {
         let permit = Self {
             door,
             caller,
-            account: readable(door, caller, text)?,
+            account: readable(door, caller, text).await?,
         };
-        permit.check_guard()?;
+        permit.check_guard().await?;
         Ok(permit)
     }
 
@@ -61,10 +62,10 @@ impl<'a> ReadPermit<'a> {
         &self.account
     }
 
-    /// Refuses to continue if the account was guarded in the meantime: to be
-    /// called after every wait.
-    pub(super) fn check_guard(&self) -> Result<(), ApiError> {
-        match self.door.access.is_guarded(self.account.as_str())? {
+    /// Refuses to continue if the account's codes are read with an approval only by now: to be
+    /// asked after every wait.
+    pub(super) async fn check_guard(&self) -> Result<(), ApiError> {
+        match self.door.access.is_guarded(self.account.as_str()).await? {
             true => Err(ApiError::ApprovalNeeded),
             false => Ok(()),
         }
@@ -72,8 +73,12 @@ impl<'a> ReadPermit<'a> {
 
     /// Counts the read of this code, and says whether the code is all that
     /// the caller may be given.
-    pub(super) fn take_code(self, token: &Token, facts: &mut Facts) -> Result<Alone, ApiError> {
-        self.check_guard()?;
+    pub(super) async fn take_code(
+        self,
+        token: &Token,
+        facts: &mut Facts,
+    ) -> Result<Alone, ApiError> {
+        self.check_guard().await?;
         let Self {
             door,
             caller,
@@ -86,11 +91,12 @@ impl<'a> ReadPermit<'a> {
         // A code that is not valid yet is read when it becomes valid: a grant that has ended by then gives
         // nothing.
         let at = now.max(token.valid_from);
-        match self.taken(at)? {
+        match self.taken(at).await? {
             Taken::Nothing
                 if door
                     .access
-                    .may_read(caller.identity(), account.as_str(), now)? =>
+                    .may_read(caller.identity(), account.as_str(), now)
+                    .await? =>
             {
                 Err(ApiError::InvalidParameter {
                     name: "minValidity",
@@ -112,39 +118,43 @@ impl<'a> ReadPermit<'a> {
         }
     }
 
-    /// Gives the same code once more if it was already counted as a read.
-    pub(super) fn repeat_code(self, token: &Token, facts: &mut Facts) -> Result<Alone, ApiError> {
+    /// Gives this very code once more where it was counted as a read already.
+    pub(super) async fn repeat_code(
+        self,
+        token: &Token,
+        facts: &mut Facts,
+    ) -> Result<Alone, ApiError> {
         let Self {
             door,
             caller,
             account,
         } = &self;
         if door.given.was(caller.id(), account, token) {
-            self.check_guard()?;
+            self.check_guard().await?;
             return Ok(Alone::Yes);
         }
-        self.take_code(token, facts)
+        self.take_code(token, facts).await
     }
 
-    /// Counts the read of a recovery code.
-    pub(super) fn take_recovery_code(self) -> Result<(), ApiError> {
-        self.check_guard()?;
-        take_plainly(self.door, self.caller, &self.account)
+    /// Takes the read that giving out a recovery code is.
+    pub(super) async fn take_recovery_code(self) -> Result<(), ApiError> {
+        self.check_guard().await?;
+        take_plainly(self.door, self.caller, &self.account).await
     }
 
-    fn taken(&self, at: DateTime<Utc>) -> Result<Taken, ApiError> {
+    async fn taken(&self, at: DateTime<Utc>) -> Result<Taken, ApiError> {
         let identity = self.caller.identity();
         let taken = self
             .door
             .access
             .take_read(identity, self.account.as_str(), at);
-        Ok(taken?)
+        Ok(taken.await?)
     }
 }
 
-/// Counts a read of the caller's grant, for something that needed no approval.
-/// With a request, the account may be a guarded one.
-pub(super) fn take_plainly(
+/// Takes a read from what the caller was granted, for something that nobody had to agree to.
+/// Where a request asked for it, it may be an account that is read with an approval only.
+pub(super) async fn take_plainly(
     door: &FrontDoor,
     caller: &Caller<Read>,
     account: &EnrollmentId,
@@ -152,7 +162,8 @@ pub(super) fn take_plainly(
     let now = door.clock.now();
     match door
         .access
-        .take_read(caller.identity(), account.as_str(), now)?
+        .take_read(caller.identity(), account.as_str(), now)
+        .await?
     {
         Taken::Nothing => Err(ApiError::AccountUnknown),
         Taken::Counted | Taken::Uncounted { .. } => Ok(()),

@@ -130,7 +130,7 @@ pub(super) async fn prove(
         };
         let record = door.vault.change(&id, &proved).await.map_err(from_vault)?;
         facts.changes = vec![became("active")];
-        account_response(&door, &record)
+        account_response(&door, &record).await
     })
     .await;
     facts.on(answer)

@@ -90,7 +90,7 @@ pub(super) async fn count(
     caller: Caller<Read>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let id = readable(&door, &caller, &id)?;
+    let id = readable(&door, &caller, &id).await?;
     let codes = door.vault.recovery(&id).await.map_err(from_vault)?;
     let view = RecoveryCount {
         total: codes.len(),
@@ -180,11 +180,11 @@ pub(super) async fn take(
     caller: Caller<Read>,
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
-    let permit = ReadPermit::of(&door, &caller, &id)?;
+    let permit = ReadPermit::of(&door, &caller, &id).await?;
     let id = permit.account().clone();
     let codes = available(&door, &id).await?;
     caller.again().await?;
-    permit.take_recovery_code()?;
+    permit.take_recovery_code().await?;
     let taken = door.hub.take_recovery(&id, &codes).await?;
     given(taken)
 }
@@ -221,7 +221,7 @@ pub(super) async fn take_granted(
         // Without an approval it is an ordinary read, as for codes. It was made with a
         // request, which a guarded account requires.
         if request.approvals_needed == 0 {
-            take_plainly(&door, &caller, &request.account)?;
+            take_plainly(&door, &caller, &request.account).await?;
         }
         let taken = door
             .hub

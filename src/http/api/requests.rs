@@ -193,7 +193,7 @@ pub(super) async fn start(
             Act::RecoveryCodes { .. } => Action::RequestRecoveryCodes,
         });
         facts.reason.clone_from(&reason);
-        let account = readable(&door, &caller, &id)?;
+        let account = readable(&door, &caller, &id).await?;
         if !matches!(act, Act::Read { .. }) && !caller.roles().contains(Role::Admin) {
             return Err(ApiError::Forbidden {
                 needs: Administer::NEEDS,
@@ -444,7 +444,7 @@ pub(super) async fn code(
         door.hub.claim(&request, "read", &account).await?;
         // Without an approval it is an ordinary read, counted against the caller's grant.
         if request.approvals_needed == 0 {
-            take_plainly(&door, &caller, &request.account)?;
+            take_plainly(&door, &caller, &request.account).await?;
         }
         // Only one code: the next one would be another use.
         Ok(no_store(
@@ -534,7 +534,8 @@ pub(super) async fn granted<P>(
     // The caller may have lost access to the account in the meantime.
     let now = door.clock.now();
     let account = request.account.as_str();
-    if !door.access.may_read(caller.identity(), account, now)? {
+    let may_read = door.access.may_read(caller.identity(), account, now);
+    if !may_read.await? {
         return Err(ApiError::AccountUnknown);
     }
     Ok(request)

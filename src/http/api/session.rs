@@ -99,7 +99,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
             }
             (Some(identity), None) => Arc::clone(identity),
             (None, Some(code)) => {
-                let whose = door.access.whose_login_code(code.as_str(), now)?;
+                let whose = door.access.whose_login_code(code.as_str(), now).await?;
                 whose.ok_or_else(|| login_code_over(&mut facts))?
             }
             (None, None) => door.access.anonymous().ok_or(ApiError::Unauthenticated)?,
@@ -115,18 +115,18 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
         facts.caller = Some(Arc::clone(&identity));
         let caller = Caller::<Known>::of(&door, identity, &parts)?;
         let by_tls = ByTls::noted(&door, &parts);
-        let former = former(&door, &caller, &parts, replace.as_deref(), &mut facts)?;
+        let former = former(&door, &caller, &parts, replace.as_deref(), &mut facts).await?;
         if let Some(code) = &code
-            && !door.access.redeem_login_code(code.as_str(), now)
+            && !door.access.redeem_login_code(code.as_str(), now).await?
         {
             // Another request was faster.
             return Err(login_code_over(&mut facts));
         }
-        let Some(value) = door.access.session(caller.identity(), now)? else {
+        let Some(value) = door.access.session(caller.identity(), now).await? else {
             return Ok(whoami(&caller));
         };
         for cookie in former {
-            door.access.end_session(&cookie, now)?;
+            door.access.end_session(&cookie, now).await?;
         }
         tracing::info!(caller = caller.id(), "logged in");
         facts.cookies = cookie::set(&value, by_tls, &parts.uri, &parts.headers);
@@ -142,9 +142,9 @@ fn login_code_over(facts: &mut Facts) -> ApiError {
     ApiError::LoginCodeOver
 }
 
-/// The sessions that logging in ends: the browser's, if they are the same
-/// caller's or those of the caller that may be replaced.
-fn former(
+/// The sessions that logging in ends: those that the browser has, if they are the same
+/// caller's or the one's that may be replaced.
+async fn former(
     door: &FrontDoor,
     caller: &Caller<Known>,
     parts: &Parts,
@@ -159,7 +159,7 @@ fn former(
     }
     let mut former = Vec::new();
     for value in sent.values() {
-        let Some(other) = door.access.resume(value, door.clock.now())? else {
+        let Some(other) = door.access.resume(value, door.clock.now()).await? else {
             continue;
         };
         if other.id != caller.id() && replace != Some(other.id.as_str()) {
@@ -211,7 +211,8 @@ pub(super) async fn log_out(State(door): State<Arc<FrontDoor>>, request: Request
             return Err(ApiError::CrossSite);
         }
         for value in sent.values() {
-            if let Some(identity) = door.access.end_session(value, door.clock.now())? {
+            let ended = door.access.end_session(value, door.clock.now());
+            if let Some(identity) = ended.await? {
                 tracing::info!(caller = identity.id, "logged out");
                 facts.caller = Some(identity);
             }
@@ -291,8 +292,7 @@ pub(super) async fn make_link(
     caller: Caller<Administer>,
 ) -> Result<Response, ApiError> {
     let now = door.clock.now();
-    let code = door.access.login_code(caller.identity(), now);
-    let code = code.map_err(|error| ApiError::Internal(error.into()))?;
+    let code = door.access.login_code(caller.identity(), now).await?;
     let code = code.ok_or(ApiError::NoSessionForCaller)?;
     let view = LinkView {
         link: login_link(&code),

@@ -261,7 +261,7 @@ async fn code(
     headers: &HeaderMap,
     facts: &mut Facts,
 ) -> Result<Response, ApiError> {
-    let permit = ReadPermit::of(door, caller, id)?;
+    let permit = ReadPermit::of(door, caller, id).await?;
     let id = permit.account();
     let mut token = door.tokens.lasting(id, wanted.validity).await?;
     fits(wanted.validity, &token)?;
@@ -273,7 +273,7 @@ async fn code(
             () = door.stop.cancelled() => {}
         }
         caller.again().await?;
-        permit.check_guard()?;
+        permit.check_guard().await?;
     }
     let tag = format!("\"{}\"", token.valid_from.timestamp());
     // Weakly compared, and `*` is any (RFC 9110, section 13.1.2).
@@ -288,8 +288,8 @@ async fn code(
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let alone = match wanted.once {
-            true => permit.repeat_code(&token, facts)?,
-            false => permit.take_code(&token, facts)?,
+            true => permit.repeat_code(&token, facts).await?,
+            false => permit.take_code(&token, facts).await?,
         };
         let detailed = wanted.detailed || !wanted.wait;
         Json(TokenView::new(token, detailed, alone)).into_response()
@@ -327,13 +327,13 @@ async fn batch(
         .map(async |text| {
             let mut facts = Facts::default();
             let token = async {
-                let permit = ReadPermit::of(door, caller, &text)?;
+                let permit = ReadPermit::of(door, caller, &text).await?;
                 let token = door
                     .tokens
                     .lasting(permit.account(), wanted.validity)
                     .await?;
                 fits(wanted.validity, &token)?;
-                let alone = permit.take_code(&token, &mut facts)?;
+                let alone = permit.take_code(&token, &mut facts).await?;
                 Ok::<_, ApiError>((token, alone))
             }
             .await;

@@ -74,7 +74,9 @@ pub(super) async fn receive(
         let person = person_of(&door, &caller).await?;
         let requester = caller.requester(&person);
         let snapshot = door.hub.receive(id, package, requester).await?;
-        Ok(started_response(snapshot.shown_to(caller.sight(&door))))
+        Ok(started_response(
+            snapshot.shown_to(caller.sight(&door).await?),
+        ))
     })
     .await;
     facts.on(answer)

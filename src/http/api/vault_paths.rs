@@ -287,12 +287,12 @@ pub(super) async fn read(
 ) -> Response {
     let mut facts = Facts::default();
     let answer = caught(async {
-        let permit = ReadPermit::of(&door, &caller, &id)?;
+        let permit = ReadPermit::of(&door, &caller, &id).await?;
         let token = door
             .tokens
             .lasting(permit.account(), TimeDelta::zero())
             .await?;
-        permit.take_code(&token, &mut facts)?;
+        permit.take_code(&token, &mut facts).await?;
         Ok(Envelope::around(Code { code: token.token }))
     })
     .await;

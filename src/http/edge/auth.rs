@@ -1,5 +1,6 @@
 //! Authentication: from a request's headers to a caller with one permission.
 
+use std::collections::HashSet;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -142,16 +143,24 @@ impl<P> Caller<P> {
         &self.identity
     }
 
-    /// Of the accounts that an answer names, those that the caller may see.
-    pub(crate) fn sight<'a>(&'a self, door: &'a FrontDoor) -> impl Fn(&EnrollmentId) -> bool + 'a {
-        let now = door.clock.now();
-        move |id| {
-            self.roles().any_of(Read::ROLES)
-                && door
-                    .access
-                    .may_read(&self.identity, id.as_str(), now)
-                    .unwrap_or(false)
-        }
+    /// Which accounts the caller may see, of those that something else names.
+    pub(crate) async fn sight(
+        &self,
+        door: &FrontDoor,
+    ) -> Result<impl Fn(&EnrollmentId) -> bool + Clone + use<P>, ApiError> {
+        let reads = self.roles().any_of(Read::ROLES);
+        let granted = match reads {
+            true => {
+                door.access
+                    .readable(&self.identity, door.clock.now())
+                    .await?
+            }
+            false => None,
+        };
+        let granted = granted.map(HashSet::<String>::from_iter);
+        Ok(move |id: &EnrollmentId| {
+            reads && granted.as_ref().is_none_or(|ids| ids.contains(id.as_str()))
+        })
     }
 
     /// Refuses to continue if the caller may no longer: to be called after every wait, before
@@ -309,7 +318,7 @@ pub(crate) async fn identify(
         Claim::Credential(credential) => return holder(credential, door, facts).await.map(Some),
         Claim::Browser(parts) => parts,
     };
-    if let Some(identity) = logged_in(parts, door, facts)? {
+    if let Some(identity) = logged_in(parts, door, facts).await? {
         return Ok(Some(identity));
     }
     let anonymous = door.access.anonymous();
@@ -322,10 +331,10 @@ pub(crate) async fn identify(
     Ok(anonymous)
 }
 
-/// The caller of the request's session cookie. With a cookie, only requests of this server's
-/// own page are accepted, readings included: another site's page must neither change anything nor use
-/// up counted reads.
-fn logged_in(
+/// Whose session the request's cookie is for. With a cookie only requests of this server's
+/// own page count, readings included: a page elsewhere must neither change anything nor use
+/// up what can be read a few times.
+async fn logged_in(
     parts: &Parts,
     door: &FrontDoor,
     facts: &mut Facts,
@@ -342,7 +351,7 @@ fn logged_in(
         }
         Sent::One(value) => value,
     };
-    let Some(identity) = door.access.resume(value, door.clock.now())? else {
+    let Some(identity) = door.access.resume(value, door.clock.now()).await? else {
         facts.wrong = Some(Wrong::Session);
         if from != Provenance::Other {
             facts.cookies = cookie::clear_beside(by_tls, &parts.uri, headers);

@@ -13,6 +13,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 use super::body::Expected;
+use super::causes;
 use super::facts::Facts;
 use super::mandate_problem;
 use super::observe::{self, Shape};
@@ -35,6 +36,8 @@ pub(crate) enum ApiError {
     Token(TokenProblem),
     #[error("the issuer's signing keys could not be fetched")]
     IssuerUnavailable(#[source] IssuerError),
+    #[error("the shared database cannot be used")]
+    DatabaseUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the caller lacks a role")]
     Forbidden { needs: &'static str },
     #[error("a request from another site")]
@@ -244,6 +247,11 @@ impl ApiError {
                     | TokenProblem::Claim(_) => ProblemCode::TokenInvalid,
                 },
                 format!("The token was refused: {problem}. Get a new one and send it."),
+            ),
+            Self::DatabaseUnavailable(_) => row(
+                ProblemCode::DatabaseUnavailable,
+                "The shared database does not answer, or its changes cannot be followed, so it is \
+                 not known what has been revoked. Try again in a moment.",
             ),
             Self::IssuerUnavailable(_) => row(
                 ProblemCode::IssuerUnavailable,
@@ -550,7 +558,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let row = self.row();
         if row.status.is_server_error() {
-            log(&self, row.code);
+            causes::log(&self, row.code);
         }
         let (request_id, shape) = observe::current();
         // As Vault answers an invalid token; its clients understand nothing else.
@@ -619,16 +627,6 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn log(error: &ApiError, code: &str) {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    tracing::error!(code, error = %error, causes = causes.join(": "), "a request failed");
-}
-
 impl From<HubError> for ApiError {
     fn from(error: HubError) -> Self {
         Self::Enrollment(error)
@@ -650,6 +648,7 @@ impl From<VerifyError> for ApiError {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::TooManyWrong { retry_after } => Self::TooManyAttempts { retry_after },
+            error @ VerifyError::Database(_) => Self::DatabaseUnavailable(Box::new(error)),
             error => Self::Internal(Box::new(error)),
         }
     }

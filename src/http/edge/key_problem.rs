@@ -23,9 +23,11 @@ impl From<KeyError> for ApiError {
             | KeyError::File(_)
             | KeyError::Newer(_)
             | KeyError::Random(_)
-            | KeyError::Database(_)
-            | KeyError::Unproven
+            | KeyError::Unfinished
             | KeyError::Malformed => Self::Internal(Box::new(error)),
+            error @ (KeyError::Database(_) | KeyError::Unproven) => {
+                Self::DatabaseUnavailable(Box::new(error))
+            }
         }
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::auth::Caller;
 use super::error::ApiError;
-use super::on_disk::on_disk;
 use crate::http::FrontDoor;
 
 /// The person behind the caller's credential: equal for credentials that one person may
@@ -13,9 +12,5 @@ pub(crate) async fn person_of<P>(
     door: &Arc<FrontDoor>,
     caller: &Caller<P>,
 ) -> Result<Arc<str>, ApiError> {
-    if let Some(person) = door.access.known_hand(caller.id()) {
-        return Ok(person);
-    }
-    let id = caller.id().to_owned();
-    on_disk(door, move |access| access.hand(&id)).await
+    Ok(door.access.hand(caller.id()).await?)
 }

@@ -86,6 +86,7 @@ codes! {
     EnrollmentFailed: INTERNAL_SERVER_ERROR, "enrollment-failed", "The enrollment failed";
     NotEnrolled: CONFLICT, "not-enrolled", "The account was not enrolled";
     VaultUnavailable: SERVICE_UNAVAILABLE, "vault-unavailable", "The vault is unreachable";
+    DatabaseUnavailable: SERVICE_UNAVAILABLE, "database-unavailable", "The shared database is unavailable";
     RateLimited: TOO_MANY_REQUESTS, "rate-limited", "Too many requests";
     TooManyAttempts: TOO_MANY_REQUESTS, "too-many-attempts", "Too many wrong codes";
     AuditUnavailable: SERVICE_UNAVAILABLE, "audit-unavailable", "The audit log cannot be written";

@@ -1,0 +1,99 @@
+//! Commands on a data folder whose servers share a database.
+
+use std::sync::Arc;
+
+use countersign_azure::{DatabaseTokens, Identity};
+use countersign_database::{Database, PasswordSource};
+use countersign_ledger::{Ledger as _, PostgresLedger};
+
+use super::{Exit, Fault, load};
+use crate::audit::{AuditError, PostgresAudit};
+use crate::config::Settings;
+use crate::data_dir::DataDir;
+use crate::keys::Place;
+use crate::ledger;
+
+/// How many connections a command holds.
+const CONNECTIONS: usize = 2;
+
+/// What a folder's servers share, as the environment says where it is.
+pub(super) struct Shared {
+    pub(super) database: Database,
+    data: DataDir,
+    place: Place,
+}
+
+impl Shared {
+    /// What the servers of the folder `data` share; nothing if all is in the folder.
+    pub(super) async fn of(data: &DataDir) -> Result<Option<Self>, Fault> {
+        let is_shared = ledger::refuse_shared(data);
+        let named = std::env::var_os("COUNTERSIGN_DATABASE_URL").is_some_and(|it| !it.is_empty());
+        if is_shared.is_ok() && !named {
+            return Ok(None);
+        }
+        let settings = Settings {
+            data_dir: Some(data.path().display().to_string()),
+            ..Settings::default()
+        };
+        let config = load(&settings)?;
+        let Some(found) = config.database else {
+            is_shared.map_err(Fault::failed)?;
+            return Ok(None);
+        };
+        let identity = Identity::new(&config.azure.identity);
+        let tokens = found
+            .tokens
+            .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>);
+        let database = Database::open(found.url, tokens, CONNECTIONS);
+        let database = database.await.map_err(Fault::failed)?;
+        let ledger = PostgresLedger::open(database.clone()).await;
+        let ledger = ledger.map_err(Fault::failed)?;
+        ledger::belongs_to(data, ledger.id()).map_err(Fault::failed)?;
+        Ok(Some(Self {
+            database,
+            data: data.clone(),
+            place: Place::new(data, &config.azure, &identity).map_err(Fault::failed)?,
+        }))
+    }
+
+    /// The audit log of all of them.
+    pub(super) async fn audit(&self) -> Result<PostgresAudit, Fault> {
+        let key = self.place.server_key().await.map_err(Fault::failed)?;
+        let key = key.ok_or_else(|| {
+            Fault::new(
+                Exit::Failed,
+                "server.key is missing: the audit log cannot be read or written without the \
+                 front doors' key",
+            )
+        })?;
+        PostgresAudit::open(self.database.clone(), self.data.path(), &key)
+            .await
+            .map_err(audit_fault)
+    }
+}
+
+/// Refuses a command that works on what is in the folder, where that is in a database;
+/// `instead` says what to do.
+pub(super) fn refuse(data: &DataDir, instead: &str) -> Result<(), Fault> {
+    match ledger::refuse_shared(data) {
+        Ok(()) => Ok(()),
+        Err(ledger::LedgerOpenError::Shared(folder)) => Err(Fault::new(
+            Exit::Failed,
+            format!(
+                "what the servers of the data folder {} keep is in a database: {instead}",
+                folder.display()
+            ),
+        )),
+        Err(error) => Err(Fault::failed(error)),
+    }
+}
+
+/// Why the audit log cannot be used.
+pub(super) fn audit_fault(error: AuditError) -> Fault {
+    let exit = match error {
+        AuditError::Nothing(_) => Exit::NotFound,
+        AuditError::Incomplete(_) => Exit::RecordIncomplete,
+        _ => Exit::Failed,
+    };
+    Fault::new(exit, error.to_string())
+}

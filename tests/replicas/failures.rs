@@ -1,0 +1,135 @@
+//! What happens where the database cannot be reached, and what is refused at the start.
+
+use std::time::{Duration, Instant};
+
+use countersign::app::{AppError, Parts, Running};
+use countersign_database::testing::{Postgres, Setup};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::installation::{ADMIN, Door, Installation, PATIENCE, at, clock, config, copy_keys};
+use crate::proxy::Proxy;
+
+/// What is answered where nothing may be given out.
+async fn refuses(door: &Door, path: &str, key: &str) -> Value {
+    let begun = Instant::now();
+    let refused = door.get(path, key).await;
+    assert_eq!(refused.status(), 503);
+    assert!(begun.elapsed() < Duration::from_secs(8), "within its bound");
+    refused.json().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_door_that_hears_no_changes_answers_503_within_a_second() {
+    let Some(server) = tokio::task::block_in_place(Postgres::shared) else {
+        return;
+    };
+    let name = tokio::task::block_in_place(|| server.make());
+    let proxy = Proxy::to(server.port()).await;
+    let far = at(proxy.port(), &name);
+    let near = at(server.port(), &name);
+    let both = Installation::start(&near, &far).await;
+    let account = both.one.account("silent").await;
+    let key = both.one.key("bot", "reader", false).await;
+    let path = format!("/api/tokens?id={account}");
+    for door in [&both.one, &both.other] {
+        assert_eq!(door.status(&path, &key).await, 200);
+    }
+
+    // Packets are dropped without a word, and then the key is revoked.
+    proxy.block();
+    let blocked = Instant::now();
+    both.one
+        .done(Method::DELETE, "/api/keys/bot", ADMIN, json!({}))
+        .await;
+    tokio::time::sleep(Duration::from_secs(1).saturating_sub(blocked.elapsed())).await;
+    let problem = refuses(&both.other, &path, &key).await;
+    assert_eq!(problem["code"], "database-unavailable", "{problem}");
+    both.other.until("/readyz", ADMIN, 503, PATIENCE).await;
+    let ready: Value = both.other.get("/readyz", ADMIN).await.json().await.unwrap();
+    assert_eq!(ready["database"], "unreachable", "{ready}");
+    assert_eq!(both.one.status("/readyz", ADMIN).await, 200);
+
+    // It goes on by itself, and knows what it missed.
+    proxy.unblock();
+    both.other.until("/readyz", ADMIN, 200, PATIENCE).await;
+    assert_eq!(both.other.status(&path, &key).await, 401);
+    assert_eq!(both.other.status(&path, ADMIN).await, 200);
+    both.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_database_nothing_is_given_out_and_all_goes_on_afterwards() {
+    let Some(mut server) = tokio::task::block_in_place(|| Postgres::start(Setup::default())) else {
+        return;
+    };
+    let name = tokio::task::block_in_place(|| server.make());
+    let at = at(server.port(), &name);
+    let both = Installation::start(&at, &at).await;
+    let account = both.one.account("away").await;
+    let key = both.one.key("bot", "reader", false).await;
+    let path = format!("/api/tokens?id={account}");
+    assert_eq!(both.other.status(&path, &key).await, 200);
+
+    tokio::task::block_in_place(|| server.stop().unwrap());
+    for door in [&both.one, &both.other] {
+        refuses(door, &path, &key).await;
+        // The administrator needs no key, and the code is in memory.
+        refuses(door, &path, ADMIN).await;
+        door.until("/readyz", ADMIN, 503, PATIENCE).await;
+    }
+    tokio::task::block_in_place(|| server.start_again().unwrap());
+    for door in [&both.one, &both.other] {
+        door.until("/readyz", ADMIN, 200, PATIENCE).await;
+        assert_eq!(door.status(&path, &key).await, 200);
+    }
+    both.other.account("afterwards").await;
+    both.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_belong_together_does_not_start() {
+    let Some(server) = tokio::task::block_in_place(Postgres::shared) else {
+        return;
+    };
+    let at = tokio::task::block_in_place(|| server.database());
+    let empty = tokio::task::block_in_place(|| server.database());
+    let both = Installation::start(&at, &at).await;
+    let refused = async |config, parts| match Running::start_parts(config, parts, clock()).await {
+        Ok(_) => panic!("it starts"),
+        Err(error) => error,
+    };
+
+    // Keys of one's own, or none.
+    let error = refused(both.third("none", &at), Parts::FrontDoor).await;
+    assert!(matches!(error, AppError::KeyMaterial(_)), "{error}");
+    assert!(error.to_string().contains("server.key"), "{error}");
+    copy_keys(&both.folder("one"), &both.folder("wrong"));
+    let wrong = both.folder("wrong").join("server.key");
+    std::fs::write(&wrong, "ab".repeat(32)).unwrap();
+    let error = refused(both.third("wrong", &at), Parts::FrontDoor).await;
+    assert!(matches!(error, AppError::KeyMaterial(_)), "{error}");
+    assert!(error.to_string().contains("copy of theirs"), "{error}");
+
+    // Another database, or none any more.
+    let third = both.folder("third");
+    copy_keys(&both.folder("one"), &third);
+    let running = Running::start_parts(both.third("third", &at), Parts::FrontDoor, clock());
+    running.await.unwrap().stop().await.unwrap();
+    let error = refused(both.third("third", &empty), Parts::FrontDoor).await;
+    assert!(matches!(error, AppError::Ledger(_)), "{error}");
+    let mut alone = both.third("third", &at);
+    alone.database = None;
+    let error = refused(alone, Parts::FrontDoor).await;
+    assert!(error.to_string().contains("--database-url"), "{error}");
+
+    // A folder that has all of that by itself.
+    let own = both.folder("own");
+    let mut settings = config(&own, &at);
+    settings.database = None;
+    let running = Running::start(settings).await.unwrap();
+    running.stop().await.unwrap();
+    let error = refused(both.third("own", &at), Parts::FrontDoor).await;
+    assert!(error.to_string().contains("of its own"), "{error}");
+    both.stop().await;
+}

@@ -1,0 +1,215 @@
+//! Two front doors with a folder each, one worker and one task hub, on one database.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use countersign::app::{Parts, Running};
+use countersign::clock::SystemClock;
+use countersign::config::{Config, DatabaseConfig};
+use countersign_database::DatabaseUrl;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+
+/// Only a failure waits this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+pub(crate) const ADMIN: &str = "administrators-token-of-tests";
+
+/// What an operator copies from the first machine to every other one.
+pub(crate) const KEYS: [&str; 6] = [
+    "server.key",
+    "mandate.key",
+    "mandate.pub",
+    "fingerprint.key",
+    "seal.pub",
+    "vault.key",
+];
+
+/// A front door as its callers see it.
+pub(crate) struct Door {
+    base: String,
+    http: Client,
+}
+
+impl Door {
+    fn of(running: &Running) -> Self {
+        Self {
+            base: running.server_url().unwrap(),
+            http: Client::builder().no_proxy().build().unwrap(),
+        }
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(crate) async fn get(&self, path: &str, key: &str) -> Response {
+        let request = self.request(Method::GET, path).bearer_auth(key);
+        request.send().await.unwrap()
+    }
+
+    pub(crate) async fn status(&self, path: &str, key: &str) -> StatusCode {
+        self.get(path, key).await.status()
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: Value,
+    ) -> Response {
+        let request = self.request(method, path).bearer_auth(key).json(&body);
+        request.send().await.unwrap()
+    }
+
+    /// The answer, which is a good one.
+    pub(crate) async fn done(&self, method: Method, path: &str, key: &str, body: Value) -> Value {
+        let response = self.send(method.clone(), path, key, body).await;
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// A key of a new caller.
+    pub(crate) async fn key(&self, name: &str, role: &str, granted_only: bool) -> String {
+        let body = json!({"name": name, "role": role, "grantedOnly": granted_only});
+        let made = self.done(Method::POST, "/api/keys", ADMIN, body).await;
+        made["key"].as_str().unwrap().to_owned()
+    }
+
+    /// A new account, by its id.
+    pub(crate) async fn account(&self, name: &str) -> String {
+        let uri = format!("otpauth://totp/{name}?secret={SECRET}&issuer=Replicas");
+        let body = json!({"uri": uri});
+        let made = self.done(Method::POST, "/api/accounts", ADMIN, body).await;
+        made["secretName"].as_str().expect("an account").to_owned()
+    }
+
+    /// Waits until a path is answered with a status.
+    pub(crate) async fn until(&self, path: &str, key: &str, status: u16, within: Duration) {
+        let begun = Instant::now();
+        loop {
+            let found = self.status(path, key).await;
+            if found == status {
+                return;
+            }
+            assert!(begun.elapsed() < within, "{path}: {found}, not {status}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+pub(crate) struct Installation {
+    first: Running,
+    second: Running,
+    pub(crate) one: Door,
+    pub(crate) other: Door,
+    folder: tempfile::TempDir,
+    url: String,
+}
+
+impl Installation {
+    /// The first front door with worker and hub at `near`, and the second one at `far`: the
+    /// same database, perhaps by another way.
+    pub(crate) async fn start(near: &DatabaseUrl, far: &DatabaseUrl) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (here, there) = (folder.path().join("one"), folder.path().join("other"));
+        let first = Running::start_parts(config(&here, near), Parts::Everything, clock())
+            .await
+            .unwrap();
+        copy_keys(&here, &there);
+        let second =
+            Running::start_parts(elsewhere(&there, far, &first), Parts::FrontDoor, clock())
+                .await
+                .unwrap();
+        let installation = Self {
+            one: Door::of(&first),
+            other: Door::of(&second),
+            first,
+            second,
+            folder,
+            url: near.to_string(),
+        };
+        for door in [&installation.one, &installation.other] {
+            door.until("/readyz", ADMIN, 200, PATIENCE).await;
+        }
+        installation
+    }
+
+    /// A key that is made on the host, and so of no administrator's hand.
+    pub(crate) async fn local_key(&self, name: &str, role: &str) -> String {
+        let made = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args([
+                "key",
+                "create",
+                name,
+                "--role",
+                role,
+                "--json",
+                "--data-dir",
+            ])
+            .arg(self.folder("other"))
+            .env("COUNTERSIGN_DATABASE_URL", &self.url)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+        made["key"].as_str().unwrap().to_owned()
+    }
+
+    /// The settings of one more front door on the folder `name`.
+    pub(crate) fn third(&self, name: &str, at: &DatabaseUrl) -> Config {
+        elsewhere(&self.folder(name), at, &self.first)
+    }
+
+    pub(crate) fn folder(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) async fn stop(self) -> tempfile::TempDir {
+        self.second.stop().await.unwrap();
+        self.first.stop().await.unwrap();
+        self.folder
+    }
+}
+
+/// The database `name` by the port of its server, or of what passes everything on to it.
+pub(crate) fn at(port: u16, name: &str) -> DatabaseUrl {
+    let text = format!("postgresql://countersign@127.0.0.1:{port}/{name}");
+    text.parse().unwrap()
+}
+
+pub(crate) fn clock() -> std::sync::Arc<SystemClock> {
+    std::sync::Arc::new(SystemClock)
+}
+
+pub(crate) fn config(folder: &Path, at: &DatabaseUrl) -> Config {
+    let mut config = Config::embedded(folder);
+    config.admin_token = Some(ADMIN.to_owned().into());
+    config.database = Some(DatabaseConfig {
+        url: at.clone(),
+        tokens: false,
+    });
+    config
+}
+
+fn elsewhere(folder: &Path, at: &DatabaseUrl, first: &Running) -> Config {
+    let mut config = config(folder, at);
+    config.connection_string = Some(format!(
+        "Endpoint=http://{};TaskHub=default;Authentication=Token;TokenFile={}",
+        first.scheduler_addr.unwrap(),
+        first.hub_token_file.as_ref().unwrap().display()
+    ));
+    config
+}
+
+pub(crate) fn copy_keys(from: &Path, to: &Path) {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut private = std::fs::DirBuilder::new();
+    private.mode(0o700).create(to).unwrap();
+    for name in KEYS {
+        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    }
+}

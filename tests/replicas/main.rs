@@ -1,0 +1,9 @@
+//! Several front doors that share a database: what one of them decides, counts and records
+//! holds at the others, and where that cannot be known nothing is given out.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod failures;
+mod installation;
+#[path = "../../database/tests/database/proxy.rs"]
+mod proxy;
+mod together;
