@@ -30,7 +30,7 @@ use crate::config::{AuthMode, Config};
 use crate::data_dir::{Addresses, DataDir, DataDirError, DataDirLock};
 use crate::http::{self, FrontDoor, Guard, OwnNames, ServerInfo, Services};
 use crate::hub::{ApprovalPolicy, Hub};
-use crate::keys::{self, DoorKeys, Place, WorkerKeys};
+use crate::keys::{self, DoorKeys, Installation, Place, WorkerKeys};
 use crate::local_hub::{self, Dashboard};
 use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
@@ -194,6 +194,14 @@ impl Running {
             let identity = Identity::new(&config.azure.identity);
             let connection = self.connection(config)?.with_credential(identity.clone());
             let place = Place::new(&self.data, &config.azure, &identity)?;
+            // A front door waits for its worker before it creates anything.
+            let waited = match (parts.worker(), &config.database) {
+                (false, None) => {
+                    let folder = Installation::Folder(&self.data);
+                    Some(DoorKeys::open(&place, folder, config.worker_wait).await?)
+                }
+                _ => None,
+            };
             let truth = Truth::open(&self.data, config.database.as_ref(), &identity).await?;
             if parts.front_door() {
                 truth.refuse_other_keys(&place, &keys::DOOR_FILES).await?;
@@ -202,10 +210,11 @@ impl Running {
                 truth.refuse_other_keys(&place, &keys::WORKER_FILES).await?;
             }
             let installation = truth.installation();
-            // A front door waits for its worker before it makes anything.
-            let waited = match parts.worker() {
-                true => None,
-                false => Some(DoorKeys::open(&place, installation, config.worker_wait).await?),
+            let waited = match (waited, parts.worker()) {
+                (None, false) => {
+                    Some(DoorKeys::open(&place, installation, config.worker_wait).await?)
+                }
+                (waited, _) => waited,
             };
             let Vault {
                 vault,

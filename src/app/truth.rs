@@ -38,7 +38,7 @@ pub(super) struct Truth {
 /// The vault of the installation, where that is not Key Vault.
 enum OwnVault {
     Folder(EmbeddedVault),
-    Shared(PostgresVault),
+    Shared(Box<PostgresVault>),
 }
 
 impl Truth {
@@ -122,7 +122,7 @@ impl Truth {
             Some(database) => {
                 let file = data.path().join(countersign_activities::vault::KEY_FILE);
                 let vault = PostgresVault::open(database.clone(), &file).await?;
-                Ok(OwnVault::Shared(vault))
+                Ok(OwnVault::Shared(Box::new(vault)))
             }
             None => {
                 let vault = parts::blocking(move || EmbeddedVault::open(data.path())).await??;
@@ -180,7 +180,7 @@ impl OwnVault {
     fn shared(&self) -> Arc<dyn SecretVault> {
         match self {
             Self::Folder(vault) => Arc::new(vault.clone()),
-            Self::Shared(vault) => Arc::new(vault.clone()),
+            Self::Shared(vault) => Arc::<PostgresVault>::from(vault.clone()),
         }
     }
 }

@@ -86,7 +86,7 @@ pub(super) enum Reading {
     /// In a data folder.
     Folder(Arc<Mutex<AuditStore>>),
     /// In a shared database.
-    Shared(PostgresAudit),
+    Shared(Box<PostgresAudit>),
 }
 
 impl Reading {

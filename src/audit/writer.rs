@@ -71,7 +71,7 @@ impl Audit {
     /// Starts the task that writes to a record which other front doors write to as well.
     pub(crate) fn shared(audit: PostgresAudit, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
         let record = Record::Shared(audit.clone(), Handle::current());
-        Self::start(record, Reading::Shared(audit), clock)
+        Self::start(record, Reading::Shared(Box::new(audit)), clock)
     }
 
     fn start(record: Record, reading: Reading, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {

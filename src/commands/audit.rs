@@ -225,14 +225,14 @@ pub(super) enum Recorder {
     /// In the folder.
     Folder(Box<AuditStore>),
     /// In the database that the folder's servers share.
-    Shared(PostgresAudit),
+    Shared(Box<PostgresAudit>),
 }
 
 impl Recorder {
     pub(super) async fn open(place: &KeyPlace) -> Result<Self, Fault> {
         let data = existing_folder(place.data_dir.as_deref())?;
         match Shared::of(&data).await? {
-            Some(shared) => Ok(Self::Shared(shared.audit().await?)),
+            Some(shared) => Ok(Self::Shared(Box::new(shared.audit().await?))),
             None => Self::of(&data),
         }
     }
@@ -240,7 +240,7 @@ impl Recorder {
     /// The record of a data folder, if there is one or should be.
     pub(super) async fn beside(data: &DataDir) -> Result<Option<Self>, Fault> {
         if let Some(shared) = Shared::of(data).await? {
-            return Ok(Some(Self::Shared(shared.audit().await?)));
+            return Ok(Some(Self::Shared(Box::new(shared.audit().await?))));
         }
         let mut files = [AUDIT_DATABASE, AUDIT_HEAD].iter();
         let there = files.any(|file| data.path().join(file).exists());
@@ -276,7 +276,7 @@ pub(super) fn local(action: Action, subject: &str) -> Event {
 /// The record to be read.
 enum Record {
     Folder(Box<AuditStore>),
-    Shared(PostgresAudit),
+    Shared(Box<PostgresAudit>),
 }
 
 impl Record {
@@ -305,7 +305,7 @@ async fn open(place: &KeyPlace) -> Result<Record, Fault> {
     if folder.is_dir() {
         let data = DataDir::open(&folder).map_err(Fault::failed)?;
         if let Some(shared) = Shared::of(&data).await? {
-            return Ok(Record::Shared(shared.audit().await?));
+            return Ok(Record::Shared(Box::new(shared.audit().await?)));
         }
     }
     let (path, key) = existing(place)?;

@@ -38,8 +38,8 @@ pub(super) async fn check(config: Config, json: bool) -> Outcome {
     tried.extend(keys_vault.map(|tried| ("keys vault", tried)));
     let source = identity.source().await;
     match json {
-        true => output::document(&document(&config, source.as_deref(), &tried))?,
-        false => print(&config, source.as_deref(), &tried),
+        true => output::document(&document(&config, source, &tried))?,
+        false => print(&config, source, &tried),
     }
     match tried.iter().all(|(_, outcome)| outcome.is_ok()) {
         true => Ok(()),

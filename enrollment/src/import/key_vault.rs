@@ -95,7 +95,7 @@ fn entry(secret: &Secret) -> Option<ImportEntry> {
             ..entry
         });
     }
-    // An account is called something else than its id.
+    // An account has a name other than its id.
     let account_name = match secret_name {
         Some(secret_name) if issuer.is_empty() && account_name.is_empty() => {
             Some(secret_name).filter(|name| !name.starts_with("totp-"))

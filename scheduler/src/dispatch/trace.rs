@@ -47,7 +47,7 @@ macro_rules! line {
             task_hub = $item.hub,
             kind = $item.kind.name(),
             name = $item.name,
-            instance = %$item.owner,
+            instance_id = %$item.owner,
             task_id = $item.task_id,
             $($field = $value,)*
             $text

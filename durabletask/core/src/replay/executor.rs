@@ -235,7 +235,7 @@ impl Execution {
     /// # Errors
     ///
     /// [`QueryError`] if the code has not said that it answers this query, if its handler
-    /// fails or panics, or if the code does otherwise than its history records.
+    /// fails or panics, or if the code diverges from its history.
     pub fn query(&mut self, name: &str, input: Option<&str>) -> Result<String, QueryError> {
         // The code may be ahead of its record here: the record of a turn is complete once
         // that has been committed, and not before.

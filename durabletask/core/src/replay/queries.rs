@@ -32,7 +32,7 @@ pub enum QueryError {
         /// What it answers.
         known: Vec<String>,
     },
-    /// The handler failed, or the code does otherwise than its history records.
+    /// The handler failed, or the code diverges from its history.
     #[error(transparent)]
     Failed(FailureDetails),
 }

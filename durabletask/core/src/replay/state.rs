@@ -649,7 +649,7 @@ impl State {
         let mut carryover = Vec::new();
         if status == CompletionStatus::ContinuedAsNew {
             carryover = self.take_unprocessed();
-            // Whoever sent an update waits for its answer, so none is dropped.
+            // The sender of an update waits for its answer, so none is dropped.
             carryover.retain(|(name, _, _)| keep_events || is_update(name));
         }
         actions.push(OrchestratorAction {
