@@ -1,5 +1,6 @@
 //! The composition root: from checked settings to parts that run and stop together.
 
+mod door;
 mod error;
 mod journal;
 mod listen;
@@ -12,14 +13,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use countersign_activities::vault::SecretVault;
 use countersign_activities::webhook::Webhook;
 use countersign_activities::{Activities, Authority};
 use countersign_azure::Identity;
 use countersign_enrollment::fingerprint::FingerprintKey;
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -38,6 +37,7 @@ use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
 use crate::verify::Verifier;
 
+use door::DoorServices;
 pub use error::AppError;
 use listen::{Certificate, Listen};
 use parts::{Part, bind};
@@ -83,17 +83,6 @@ impl Parts {
     const fn scheduler(self) -> bool {
         matches!(self, Self::Everything)
     }
-}
-
-/// What a front door of this process runs on.
-struct DoorServices {
-    keys: DoorKeys,
-    vault: Arc<dyn SecretVault>,
-    truth: Truth,
-    listener: TcpListener,
-    tls: Option<Certificate>,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
 }
 
 /// Running parts, until [`Running::stop`]. If this is dropped instead, they are asked to stop
