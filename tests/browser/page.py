@@ -513,7 +513,7 @@ def proving(page, server):
     page.click("label.check", "Prove it")
     page.click("summary", "Type it by hand")
     page.one("input[name=link]").send_keys(link("mouse"), Keys.ENTER)
-    added(page, "Proof mouse: It is stored and waits to be proved.")
+    added(page, "Proof mouse: Stored; it still has to be proved.")
     pending = lambda: {account["accountName"]: account for account in server.call("GET", "/api/accounts?search=proof")["accounts"]}
     assert pending()["mouse"]["state"] == "pending"
     accept(page, lambda: page.button("Both were accepted"))
@@ -524,7 +524,7 @@ def proving(page, server):
     page.script("document.activeElement.blur()")
     page.tab_to("document.activeElement.name === 'link'", "the link")
     page.keys(link("keys"), Keys.ENTER)
-    added(page, "Proof keys: It is stored and waits to be proved.")
+    added(page, "Proof keys: Stored; it still has to be proved.")
 
     def press():
         page.tab_to("document.activeElement.textContent === 'Both were accepted'", "that both were accepted")
@@ -537,7 +537,7 @@ def proving(page, server):
         page.keys(Keys.ENTER)
     for name, refuse in (("refused", lambda: page.button("They were refused")), ("refused-by-keys", by_keyboard)):
         page.one("input[name=link]").send_keys(link(name), Keys.ENTER)
-        added(page, f"Proof {name}: It is stored and waits to be proved.")
+        added(page, f"Proof {name}: Stored; it still has to be proved.")
         refuse()
         added(page, f"Proof {name}: Removed, because")
         assert name not in pending()
@@ -619,7 +619,7 @@ def approvals(page, server, other):
     other.says("nav .count", "1")
     # Not by whoever asked for it.
     page.click("nav a", "Approvals")
-    page.says(".card", "You asked for this yourself")
+    page.says(".card", "This is your own request")
     page.until(lambda _: not any(b.is_displayed() for b in page.all(".card button")), "nothing to decide with")
 
     other.one(".card textarea").send_keys("seen on the shared screen")
@@ -636,14 +636,14 @@ def approvals(page, server, other):
     other.tab_to("document.activeElement.textContent === 'Refuse'", "refusing")
     other.keys(Keys.ENTER)
     other.says("#toast", "Bank second is refused.")
-    added(page, "Bank second: It was refused.")
+    added(page, "Bank second: Rejected.")
     added(page, "Refused by second-pair-of-eyes")
     added(page, "Comment: not ours")
 
     asked(page, link("third"), "Bank third")
     other.says(".card h2", "Bank third")
     page.button("End it")
-    added(page, "Bank third: It was ended by an operator.")
+    added(page, "Bank third: Ended by an operator.")
     other.until(lambda _: not other.all(".card"), "it does not wait any more")
 
 
