@@ -45,7 +45,7 @@ def commands(page, server, ids):
     page.says(".account", GITHUB)
     chord(page, Keys.CONTROL, "k")
     at(page, "dialog [role=combobox]")
-    page.keys("record")
+    page.keys("audit")
     page.until(lambda _: [e.text.split("\n")[0] for e in page.all("[role=option]")] == ["Go to Operations: Audit log"], "one command")
     page.keys(Keys.ENTER)
     page.says(".tabs [aria-current]", "Audit log")
