@@ -230,7 +230,7 @@ def several_at_once(page, server, ids):
     page.says("#toast", "2 accounts are removed.")
     page.until(lambda _: len([row for row in page.all(".account") if row.is_displayed()]) == 2, "removed")
     page.button("Undo", "#toast")
-    page.says("#toast", "2 accounts are back.")
+    page.says("#toast", "2 accounts are restored.")
     page.until(lambda _: len([row for row in page.all(".account") if row.is_displayed()]) == 4, "back")
     page.click("[data-key=end-selection]")
     # Who may change nothing selects nothing.
