@@ -45,12 +45,15 @@ step_packages() {
     echo "install.sh installs what was signed, and nothing that was changed"
 
     for package in "$work"/packages/*.deb; do
-        dpkg-deb --info "$package" | grep -q 'Package: countersign'
+        # Not through a pipe, which grep closes before all of it is written.
+        dpkg-deb --info "$package" >"$work/info"
+        grep -q 'Package: countersign' "$work/info"
         dpkg-deb --contents "$package" >"$work/contents"
         grep -q './usr/lib/systemd/system/countersign.service' "$work/contents"
     done
     for package in "$work"/packages/*.rpm; do
-        rpm --query --package --list "$package" 2>/dev/null | grep -q /usr/lib/systemd/system/countersign.service
+        rpm --query --package --list "$package" 2>/dev/null >"$work/contents"
+        grep -q /usr/lib/systemd/system/countersign.service "$work/contents"
     done
     if command -v systemd-analyze >/dev/null; then
         for unit in deploy/systemd/*.service; do
