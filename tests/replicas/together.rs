@@ -191,7 +191,7 @@ async fn two_people_are_two_people_at_any_front_door_and_one_chain_records_them(
     let given = one.done(Method::POST, &export, ADMIN, json!({})).await;
     assert!(given["uri"].as_str().unwrap().contains(SECRET));
 
-    // Whoever asks at either sees what was done at both.
+    // A caller of either sees what was done at both.
     let page = one.get("/api/audit?limit=200", ADMIN).await;
     let seen = page.json::<Value>().await.unwrap()["entries"].clone();
     let seen = seen.as_array().unwrap();

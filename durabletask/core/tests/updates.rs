@@ -105,7 +105,7 @@ proptest! {
         prop_assert_eq!(replay_history(registry(), "test-instance", &run.history), Ok(()));
     }
 
-    /// Whoever waits when the orchestration ends learns that, however it ends.
+    /// A caller that waits when the orchestration ends learns that, however it ends.
     #[test]
     fn an_end_answers_those_who_wait(
         counts in prop::collection::vec(0_u64..20, 1..8),

@@ -2,7 +2,7 @@
 //! read from the store, with the state, once a worker is found.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use durabletask_scheduler_core::entity_name;
 
@@ -109,26 +109,17 @@ impl State {
         // What is reported from now on may be missing from the batch that is read.
         slot.runnable = false;
         stream.free_entities -= 1;
-        self.meters
-            .entry((header.hub, Kind::Entity))
-            .or_default()
-            .dispatched(waited);
-        let given = Lease {
-            hub: header.hub,
-            stream: stream_id,
-            held: Held::Entity(HeldEntity {
-                header: Arc::clone(&header),
-                batch: None,
-            }),
-            since: Instant::now(),
-            chunks: None,
-            completing: false,
-            bytes: 0,
-        };
-        given.named(lease).handed_out(waited);
-        self.leases.insert(lease, given);
         // As for turns, this only fails for a stream that is ending.
-        let _ = stream.sender.try_send(Assignment::Entity { lease, header });
+        let _ = stream.sender.try_send(Assignment::Entity {
+            lease,
+            header: Arc::clone(&header),
+        });
+        let hub = header.hub;
+        let held = Held::Entity(HeldEntity {
+            header,
+            batch: None,
+        });
+        self.lend(lease, stream_id, hub, held, waited);
     }
 
     /// Fills the free window of a stream from the queue of entities.

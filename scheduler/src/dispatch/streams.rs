@@ -15,7 +15,6 @@ use super::setbacks::{SUSPECT_BYTES, Why};
 use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream};
 use super::workers::WorkerIdentity;
 use super::{Assignment, Events, turn_start};
-use crate::metrics::Kind;
 use crate::store::Header;
 
 impl State {
@@ -51,6 +50,7 @@ impl State {
             return;
         };
         let header = Arc::clone(&slot.header);
+        let hub = header.hub;
         let events = if slot.stored {
             None
         } else {
@@ -72,21 +72,6 @@ impl State {
             started,
             events: events.clone(),
         };
-        self.meters
-            .entry((header.hub, Kind::Orchestration))
-            .or_default()
-            .dispatched(waited);
-        let given = Lease {
-            hub: header.hub,
-            stream: stream_id,
-            held,
-            since: Instant::now(),
-            chunks: None,
-            completing: false,
-            bytes: 0,
-        };
-        given.named(lease).handed_out(waited);
-        self.leases.insert(lease, given);
         // The channel has room for the whole window; sending only fails for a stream that
         // is ending, which returns its leases itself.
         let _ = stream.sender.try_send(Assignment::Turn {
@@ -96,6 +81,7 @@ impl State {
             events,
             continues,
         });
+        self.lend(lease, stream_id, hub, held, waited);
     }
 
     /// Subtracts a waiting activity's request from the bytes in memory.
@@ -129,22 +115,25 @@ impl State {
             id: item.id,
             request: item.request.clone(),
         };
-        self.meters
-            .entry((hub, Kind::Activity))
-            .or_default()
-            .dispatched(waited);
-        let given = Lease {
+        let _ = stream.sender.try_send(assignment);
+        self.lend(lease, stream_id, hub, Held::Activity(item), waited);
+    }
+
+    /// Records that a stream has an item, which waited in a queue for `waited`. Its message may be
+    /// on its way by then: whatever answers it needs this state.
+    pub(super) fn lend(&mut self, id: u64, stream: u64, hub: i64, held: Held, waited: Duration) {
+        let lease = Lease {
             hub,
-            stream: stream_id,
-            held: Held::Activity(item),
+            stream,
+            held,
             since: Instant::now(),
             chunks: None,
             completing: false,
             bytes: 0,
         };
-        given.named(lease).handed_out(waited);
-        self.leases.insert(lease, given);
-        let _ = stream.sender.try_send(assignment);
+        self.meter(hub, lease.held.kind()).dispatched(waited);
+        lease.named(id).handed_out(waited);
+        self.leases.insert(id, lease);
     }
 
     /// Fills the free windows of a stream from the queues.
