@@ -44,9 +44,9 @@ engines=yes
 optional "duroxide and Restate" peers || engines=
 restate=$engines
 [ -z "$restate" ] || optional "the Restate server" node_packages restate restate Restate || restate=
-(cd "$root" && cargo build --release --locked --quiet -p durabletask-scheduler-cli \
+(cd "$root" && cargo build --profile dist --locked --quiet -p durabletask-scheduler-cli \
     && cargo bench --locked --quiet -p durabletask-conformance --no-run) >&2
-release=${CARGO_TARGET_DIR:-$root/target}/release
+release=${CARGO_TARGET_DIR:-$root/target}/dist
 serving
 lines=$scratch/lines
 
