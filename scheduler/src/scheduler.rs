@@ -45,8 +45,8 @@ impl Scheduler {
         let dispatch = Dispatch::new(Arc::clone(&config.clock), config.activities.clone());
         let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
         let commits: Arc<Commits> = Arc::default();
-        let (store, pending) = Store::open(&config, committed, Arc::clone(&commits))?;
-        dispatch.restore(pending);
+        let mut pending = |pending| dispatch.restore(pending);
+        let store = Store::open(&config, committed, Arc::clone(&commits), &mut pending)?;
         Ok(Self {
             store,
             dispatch,

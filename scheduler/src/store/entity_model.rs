@@ -210,7 +210,7 @@ impl Stored {
                 Note::Entity { header, runnable } => {
                     self.told.insert(header.key, runnable);
                 }
-                Note::EntityGone { key } => {
+                Note::EntityGone { key, .. } => {
                     self.told.remove(&key);
                 }
                 _ => {}

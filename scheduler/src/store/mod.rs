@@ -41,14 +41,14 @@ use tokio::sync::Semaphore;
 pub(crate) use activities::ActivityAnswer;
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 pub(crate) use entities::{EntityBatch, EntityHeader};
-pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
+pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch, entity_header};
 pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
 pub(crate) use pending::{Pending, PendingActivity, PendingInstance};
 pub(crate) use purge::PurgeFilter;
 pub(crate) use query::{
-    Place, StateFilter, history_bytes, history_page, inbox, inbox_start, query, state,
+    Place, StateFilter, history_bytes, history_page, inbox, query, state, waiting_turn,
 };
 pub(crate) use retention::first_end;
 pub(crate) use summary::{hub_names, status_counts};
@@ -127,7 +127,7 @@ pub(crate) enum Note {
         runnable: bool,
     },
     /// An entity was removed.
-    EntityGone { key: i64 },
+    EntityGone { hub: i64, key: i64 },
     /// A timer is due at this time (microseconds since 1970).
     TimerSet(i64),
     /// The status of an instance has changed.
@@ -201,12 +201,13 @@ enum Readers {
 }
 
 impl Store {
-    /// Opens the storage and returns it with all work that was pending when it was last closed.
+    /// Opens the storage and passes on all work that was pending when it was last closed.
     pub(crate) fn open(
         config: &SchedulerConfig,
         committed: Arc<dyn Committed>,
         commits: Arc<Commits>,
-    ) -> Result<(Self, Pending), OpenError> {
+        pending: &mut dyn FnMut(Pending),
+    ) -> Result<Self, OpenError> {
         let (conn, lock, readers) = match &config.storage {
             Storage::Memory => (Home::Memory(schema::open_memory()?), None, Readers::Writer),
             Storage::Directory(path) => {
@@ -230,7 +231,7 @@ impl Store {
             }
         };
         schema::ensure_hubs(&conn, &config.hub_names())?;
-        let pending = pending::load(&conn)?;
+        pending::load(&conn, pending)?;
         let counters = pending::counters(&conn)?;
         let clock = Arc::clone(&config.clock);
         // The thread ends on its own once the last handle to the writer is dropped.
@@ -240,14 +241,11 @@ impl Store {
             Storage::Memory => None,
             Storage::Directory(path) => Some(path.join(DATABASE)),
         };
-        Ok((
-            Self {
-                writer,
-                readers,
-                file,
-            },
-            pending,
-        ))
+        Ok(Self {
+            writer,
+            readers,
+            file,
+        })
     }
 
     /// Checkpoints the log into the file, which then gets its final size.
@@ -349,7 +347,7 @@ mod tests {
     async fn a_reading_that_panics_takes_no_connection_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let config = SchedulerConfig::new(Storage::Directory(folder.path().to_owned()));
-        let (store, _) = Store::open(&config, Arc::new(Nobody), Arc::default()).unwrap();
+        let store = Store::open(&config, Arc::new(Nobody), Arc::default(), &mut |_| {}).unwrap();
         for _ in 0..=config.read_connections {
             let lost = store.read(|_| -> Result<(), _> { panic!("a fault of the test's") });
             assert!(lost.await.is_err());

@@ -9,7 +9,7 @@ use prost_types::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::StoreError;
+use super::{Header, StoreError};
 
 /// A query's filter; all conditions apply.
 #[derive(Clone, Debug, Default)]
@@ -263,8 +263,46 @@ pub(crate) fn inbox(
     inbox_start(conn, key, limit, usize::MAX)
 }
 
-/// The same, up to this many bytes, but at least the first.
-pub(crate) fn inbox_start(
+/// An instance whose events are waiting in the store.
+#[derive(Debug)]
+pub(crate) struct WaitingTurn {
+    pub(crate) header: Header,
+    /// The first events.
+    pub(crate) events: Vec<(i64, HistoryEvent)>,
+    /// The number of the last one.
+    pub(crate) last_seq: i64,
+}
+
+/// An instance with the first of its waiting events, up to this many and this many bytes, but at
+/// least one; `None` if it is gone or has none.
+pub(crate) fn waiting_turn(
+    conn: &Connection,
+    key: i64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Option<WaitingTurn>, StoreError> {
+    // At one moment, or a commit in between would show only in a part of it. A database in
+    // memory is read in the writer's transaction.
+    let _moment = match conn.is_autocommit() {
+        true => Some(conn.unchecked_transaction()?),
+        false => None,
+    };
+    let Some(header) = super::rows::header(conn, key)? else {
+        return Ok(None);
+    };
+    let events = inbox_start(conn, key, limit, max_bytes)?;
+    let last_seq: Option<i64> = conn
+        .prepare_cached("SELECT max(seq) FROM inbox WHERE instance = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    Ok(last_seq.map(|last_seq| WaitingTurn {
+        header,
+        events,
+        last_seq,
+    }))
+}
+
+/// The first events, up to this many bytes, but at least one.
+fn inbox_start(
     conn: &Connection,
     key: i64,
     limit: usize,
