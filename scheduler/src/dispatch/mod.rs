@@ -148,6 +148,7 @@ pub(crate) struct Dispatch {
     pub(crate) waiters: Arc<Waiters>,
     first_timer: watch::Sender<i64>,
     idle: Notify,
+    freed: Notify,
     changes: watch::Sender<()>,
     /// Canceled once nothing more is dispatched.
     pub(crate) ended: CancellationToken,
@@ -158,14 +159,16 @@ impl Dispatch {
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         activities: HashMap<String, ActivityPolicy>,
+        waiting_bytes: usize,
     ) -> Arc<Self> {
         // The epoch makes tokens of an earlier process unknown to this one.
         let epoch = uuid::Uuid::new_v4().simple().to_string();
         Arc::new(Self {
-            state: Mutex::new(State::new(clock, activities)),
+            state: Mutex::new(State::new(clock, activities, waiting_bytes)),
             waiters: Arc::default(),
             first_timer: watch::Sender::new(i64::MAX),
             idle: Notify::new(),
+            freed: Notify::new(),
             changes: watch::Sender::new(()),
             ended: CancellationToken::new(),
             epoch,
@@ -374,6 +377,11 @@ impl Dispatch {
         }
     }
 
+    /// Returns once a commit has removed something since this was last awaited.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
+    }
+
     /// Marked as changed by each commit that changed something.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
@@ -428,6 +436,7 @@ impl Committed for Dispatch {
         let mut state = self.lock();
         let mut changed = Vec::new();
         let mut gone = Vec::new();
+        let mut freed = false;
         let mut first_timer = i64::MAX;
         for note in notes {
             match note {
@@ -455,7 +464,10 @@ impl Committed for Dispatch {
                     request,
                 } => state.activity(&header, id, request),
                 Note::Entity { header, runnable } => state.entity(header, runnable),
-                Note::EntityGone { hub, key } => state.entity_gone(hub, key),
+                Note::EntityGone { hub, key } => {
+                    state.entity_gone(hub, key);
+                    freed = true;
+                }
                 Note::TimerSet(at) => first_timer = first_timer.min(at),
                 Note::Changed { hub, instance_id } => changed.push((hub, instance_id)),
                 Note::Gone {
@@ -465,6 +477,7 @@ impl Committed for Dispatch {
                     activities,
                 } => {
                     state.gone(hub, key, &activities);
+                    freed = true;
                     changed.push((hub, instance_id));
                 }
                 Note::Withdrawn { hub, activities } => state.withdraw(hub, &activities),
@@ -476,6 +489,9 @@ impl Committed for Dispatch {
             }
         }
         drop(state);
+        if freed {
+            self.freed.notify_one();
+        }
         self.timer_set(first_timer);
         self.changes.send_replace(());
         for (hub, instance_id) in changed {

@@ -9,7 +9,7 @@ use prost::Message;
 
 use super::lanes::Lane;
 use super::setbacks::Item;
-use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, QueuedActivity, Slot, State, Sticky};
+use super::state::{ActivityItem, Held, Lease, QueuedActivity, Slot, State, Sticky};
 use super::trace;
 use crate::metrics::Kind;
 use crate::store::{After, Header, PendingActivity};
@@ -53,7 +53,7 @@ impl State {
         slot.last_seq = events.last().map_or(slot.last_seq, |(seq, _)| *seq);
         if !slot.stored {
             let size: usize = events.iter().map(|(_, event)| weight(event)).sum();
-            if self.buffered + size > BUFFER_BYTES {
+            if self.buffered + size > self.most_buffered {
                 self.buffered -= drained_size(&slot.events).min(self.buffered);
                 slot.events.clear();
                 slot.stored = true;
@@ -104,7 +104,7 @@ impl State {
         }
         if !slot.stored {
             let size: usize = events.iter().map(|(_, event)| weight(event)).sum();
-            if self.buffered + size > BUFFER_BYTES {
+            if self.buffered + size > self.most_buffered {
                 self.buffered -= drained_size(&slot.events).min(self.buffered);
                 slot.events.clear();
                 slot.stored = true;
@@ -191,7 +191,7 @@ impl State {
             header.version.clone(),
         );
         let size = request_weight(&request);
-        let request = (self.buffered + size <= BUFFER_BYTES).then_some(request);
+        let request = (self.buffered + size <= self.most_buffered).then_some(request);
         if request.is_some() {
             self.buffered += size;
         }

@@ -31,8 +31,6 @@ use crate::store::Header;
 pub(super) const APPLIED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 /// How many idle instances are remembered with the stream that ran them last.
 pub(super) const STICKY: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
-/// How many bytes of events and requests wait in memory; beyond, they are read back from the store.
-pub(super) const BUFFER_BYTES: usize = 16 * 1024 * 1024;
 /// The largest window of a worker, whatever it requests.
 pub(super) const MAX_WINDOW: usize = 4096;
 
@@ -234,7 +232,10 @@ pub(super) struct State {
     pub(super) next_permit: watch::Sender<i64>,
     pub(super) applied: LruCache<u64, ()>,
     pub(super) sticky: LruCache<i64, Sticky>,
+    /// How many bytes of events and requests wait in memory, and how many may; beyond, they are
+    /// read back from the store.
     pub(super) buffered: usize,
+    pub(super) most_buffered: usize,
     pub(super) next: u64,
     pub(super) closed: bool,
 }
@@ -249,7 +250,11 @@ impl std::fmt::Debug for State {
 }
 
 impl State {
-    pub(super) fn new(clock: Arc<dyn Clock>, activities: HashMap<String, ActivityPolicy>) -> Self {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        activities: HashMap<String, ActivityPolicy>,
+        most_buffered: usize,
+    ) -> Self {
         note_origin();
         Self {
             clock,
@@ -266,6 +271,7 @@ impl State {
             applied: LruCache::new(APPLIED),
             sticky: LruCache::new(STICKY),
             buffered: 0,
+            most_buffered,
             next: 0,
             closed: false,
         }

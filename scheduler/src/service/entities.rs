@@ -153,7 +153,7 @@ impl Service {
         let states = query.include_state;
         let page = self
             .store
-            .read(move |conn| {
+            .browse(move |conn| {
                 store::entities(conn, hub, &filter, after, (limit, takes.page()), states)
             })
             .await
@@ -178,7 +178,7 @@ impl Service {
         };
         let page = self
             .store
-            .read(move |conn| store::entities(conn, hub, &all, after, (SWEEP, usize::MAX), false))
+            .browse(move |conn| store::entities(conn, hub, &all, after, (SWEEP, usize::MAX), false))
             .await
             .map_err(status)?;
         let ids: Vec<String> = page.entities.into_iter().map(|e| e.instance_id).collect();

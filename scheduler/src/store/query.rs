@@ -176,6 +176,25 @@ fn page_of_keys(
     (sql, values)
 }
 
+/// Where the first instances are that a filter selects, in order of creation, after `after`.
+pub(super) fn places(
+    conn: &Connection,
+    hub: i64,
+    filter: &StateFilter,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<Vec<Place>, StoreError> {
+    let (sql, values) = page_of_keys(hub, filter, after, limit.saturating_sub(1));
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
+        Ok(Place {
+            created_us: row.get(0)?,
+            key: row.get(1)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// One page of a hub's instances in order of creation, after the cursor `after`: up to this many
 /// and this many bytes, but at least one.
 pub(crate) fn query(
