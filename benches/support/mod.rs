@@ -5,11 +5,11 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use durabletask::worker::WorkerError;
 use durabletask::{Client, Connection, Registry, Worker};
-use durabletask_scheduler::{Scheduler, SchedulerConfig, ServeError, Storage};
+use durabletask_scheduler::{OpenError, Scheduler, SchedulerConfig, ServeError, Storage};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long a scheduler may take to close.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A scheduler with its dashboard, and without a worker, that runs until [`Hub::stop`].
 pub(crate) struct Hub {
     pub(crate) client: Client,
@@ -25,13 +28,13 @@ pub(crate) struct Hub {
     pub(crate) dashboard: SocketAddr,
     connection: Connection,
     serving: JoinHandle<Result<(), ServeError>>,
+    pages: JoinHandle<()>,
     stop: CancellationToken,
 }
 
 impl Hub {
     pub(crate) async fn open(storage: Storage) -> Self {
-        let scheduler =
-            Scheduler::open(SchedulerConfig::new(storage)).expect("the scheduler opens");
+        let scheduler = Self::opened(&storage).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("the port is known");
         let pages = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -39,7 +42,7 @@ impl Hub {
         let stop = CancellationToken::new();
         let router = scheduler.dashboard();
         let ending = stop.clone().cancelled_owned();
-        tokio::spawn(async move {
+        let pages = tokio::spawn(async move {
             let served = axum::serve(pages, router).with_graceful_shutdown(ending);
             served.await.expect("the dashboard is served");
         });
@@ -56,7 +59,21 @@ impl Hub {
             dashboard,
             connection,
             serving,
+            pages,
             stop,
+        }
+    }
+
+    /// Waits for a scheduler that has just stopped: its lock goes with its last thread.
+    async fn opened(storage: &Storage) -> Scheduler {
+        let begun = Instant::now();
+        loop {
+            match Scheduler::open(SchedulerConfig::new(storage.clone())) {
+                Err(OpenError::InUse { .. }) if begun.elapsed() < PATIENCE => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                opened => return opened.expect("the scheduler opens"),
+            }
         }
     }
 
@@ -85,6 +102,7 @@ impl Hub {
             .await
             .expect("the scheduler does not panic")
             .expect("the scheduler drains");
+        self.pages.await.expect("the dashboard does not panic");
     }
 }
 

@@ -325,6 +325,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_may_wait_lets_others_go_first() {
+        let config = SchedulerConfig::new(Storage::Memory);
+        let store = Store::open(&config, Arc::new(Nobody), Arc::default(), &mut |_| {}).unwrap();
+        let order: Arc<std::sync::Mutex<Vec<&str>>> = Arc::default();
+        let noting = |what| {
+            let order = Arc::clone(&order);
+            move |_: &mut Tx<'_>| {
+                order.lock().unwrap().push(what);
+                Ok(())
+            }
+        };
+        // While this runs, the others are asked for; it ends once all are.
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let blocking = store.writer.write(move |_| {
+            let _ = gone.recv();
+            Ok(())
+        });
+        let behind = store.writer.write_behind(noting("behind"));
+        let first = store.writer.write(noting("first"));
+        let second = store.writer.write(noting("second"));
+        let let_go = async {
+            tokio::task::yield_now().await;
+            drop(go);
+            Ok(())
+        };
+        let all = tokio::try_join!(blocking, behind, first, second, let_go);
+        all.unwrap();
+        assert_eq!(*order.lock().unwrap(), ["first", "second", "behind"]);
+    }
+
+    #[tokio::test]
     async fn a_reading_that_panics_takes_no_connection_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let config = SchedulerConfig::new(Storage::Directory(folder.path().to_owned()));

@@ -127,3 +127,58 @@ impl Tx<'_> {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+    use crate::store::{pending, schema};
+
+    #[test]
+    fn a_tree_is_purged_in_parts_from_its_leaves() {
+        let conn = schema::open_memory().unwrap();
+        // A root with two ended children and a live one; each of them with an ended child.
+        conn.execute_batch(
+            "INSERT INTO hubs (id, name) VALUES (1, 'h');
+             INSERT INTO instances (key, hub, id, execution_id, name, status, held, next_seq,
+                 created_us, updated_us, parent_key, details, terminate_children)
+             SELECT column1, 1, 'i' || column1, 'e', 'n', column3, 0, 0, 0, 0, column2, x'', 0 FROM (VALUES
+                 (1, NULL, 1), (2, 1, 1), (3, 1, 1), (4, 1, 0), (5, 2, 1), (6, 3, 1), (7, 4, 1));
+             INSERT INTO payloads (instance) SELECT key FROM instances;",
+        )
+        .unwrap();
+        let mut ids = pending::counters(&conn).unwrap();
+        let mut parts = 0;
+        loop {
+            conn.execute_batch("BEGIN").unwrap();
+            let mut tx = Tx::new(&conn, DateTime::<Utc>::UNIX_EPOCH, &mut ids);
+            let purged = tx.purge(1, "i1", true, Slice::over()).unwrap();
+            conn.execute_batch("COMMIT").unwrap();
+            parts += 1;
+            assert_eq!(purged.deleted, 1, "each part does something, and no more");
+            let orphans: i64 = conn
+                .query_row(
+                    "SELECT count(*) FROM instances i WHERE status = 1 AND key <> 7
+                     AND parent_key NOT IN (SELECT key FROM instances)",
+                    [],
+                    |row| row.get(0),
+                )
+                .unwrap();
+            assert_eq!(orphans, 0, "what is left is found from the root");
+            if purged.complete {
+                break;
+            }
+        }
+        assert_eq!(parts, 5);
+        let left: Vec<i64> = conn
+            .prepare("SELECT key FROM instances ORDER BY key")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert_eq!(left, [4, 7], "a live child stays, with its own");
+    }
+}

@@ -9,6 +9,7 @@ use prost_types::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::browse::{after_prefix, is_rare};
 use super::{Header, StoreError};
 
 /// A query's filter; all conditions apply.
@@ -119,11 +120,13 @@ pub(crate) fn state(
 /// values. Each status has a range of the status index that is in that order already,
 /// and SQLite merges the ranges on the fly: a page reads about as many rows as it
 /// has, whatever else is in the hub.
+/// The few instances whose ids have a rare prefix are all read, and sorted.
 fn page_of_keys(
     hub: i64,
     filter: &StateFilter,
     after: Option<Place>,
     limit: usize,
+    rare_prefix: bool,
 ) -> (String, Vec<Value>) {
     let mut statuses: Vec<Option<i32>> = match filter.statuses.is_empty() {
         true => vec![None],
@@ -136,7 +139,11 @@ fn page_of_keys(
     let mut parts = Vec::new();
     let mut values = Vec::new();
     for status in statuses {
-        let mut sql = "SELECT created_us, key FROM instances WHERE hub = ?".to_owned();
+        let index = match rare_prefix {
+            true => "INDEXED BY instances_by_id ",
+            false => "",
+        };
+        let mut sql = format!("SELECT created_us, key FROM instances {index}WHERE hub = ?");
         values.push(Value::from(hub));
         if let Some(status) = status {
             sql.push_str(" AND status = ?");
@@ -160,6 +167,14 @@ fn page_of_keys(
             sql.push_str(" AND substr(id, 1, length(?)) = ?");
             values.push(prefix.clone().into());
             values.push(prefix.clone().into());
+            if rare_prefix {
+                sql.push_str(" AND id >= ?");
+                values.push(prefix.clone().into());
+                if let Some(end) = after_prefix(prefix) {
+                    sql.push_str(" AND id < ?");
+                    values.push(end.into());
+                }
+            }
         }
         parts.push(sql);
     }
@@ -184,7 +199,7 @@ pub(super) fn places(
     after: Option<Place>,
     limit: usize,
 ) -> Result<Vec<Place>, StoreError> {
-    let (sql, values) = page_of_keys(hub, filter, after, limit.saturating_sub(1));
+    let (sql, values) = page_of_keys(hub, filter, after, limit.saturating_sub(1), false);
     let mut statement = conn.prepare_cached(&sql)?;
     let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
         Ok(Place {
@@ -205,7 +220,11 @@ pub(crate) fn query(
     (limit, max_bytes): (usize, usize),
     payloads: bool,
 ) -> Result<Page, StoreError> {
-    let (keys, values) = page_of_keys(hub, filter, after, limit);
+    let rare_prefix = match &filter.id_prefix {
+        Some(prefix) => is_rare(conn, hub, prefix)?,
+        None => false,
+    };
+    let (keys, values) = page_of_keys(hub, filter, after, limit, rare_prefix);
     // One statement, so that the states are those that the filter saw.
     let sql = format!(
         "{}, w.created_us AS place FROM ({keys}) w CROSS JOIN instances i ON i.key = w.key
@@ -366,7 +385,7 @@ mod tests {
             (filter(&[]), "instances_by_created"),
         ] {
             for after in [None, Some(place)] {
-                let (sql, values) = page_of_keys(1, &filter, after, 100);
+                let (sql, values) = page_of_keys(1, &filter, after, 100, false);
                 let plan = super::super::explain(&conn, &sql, values);
                 assert!(plan.contains(index), "{plan}");
                 assert!(

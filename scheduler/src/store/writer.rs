@@ -42,6 +42,12 @@ impl Slice {
         Self(None)
     }
 
+    /// One that is over.
+    #[cfg(test)]
+    pub(crate) fn over() -> Self {
+        Self(Instant::now().checked_sub(SLICE))
+    }
+
     /// Whether the rest is left for the next part. Each part does something, even if it is late.
     pub(crate) fn is_over(self) -> bool {
         self.0.is_some_and(|begun| begun.elapsed() >= SLICE)
