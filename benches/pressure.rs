@@ -24,8 +24,10 @@
 mod support;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
@@ -285,10 +287,35 @@ async fn run_off(folder: &Path, count: usize) {
 }
 
 async fn page(hub: &Hub, path: &str) -> String {
-    let address = format!("http://{}{path}", hub.dashboard);
-    let answer = reqwest::get(address).await.expect("the dashboard answers");
+    load(&reqwest::Client::new(), hub.dashboard, path).await
+}
+
+async fn load(client: &reqwest::Client, dashboard: SocketAddr, path: &str) -> String {
+    let asked = client.get(format!("http://{dashboard}{path}")).send();
+    let answer = asked.await.expect("the dashboard answers");
     assert!(answer.status().is_success(), "{path}: {}", answer.status());
     answer.text().await.expect("the answer is text")
+}
+
+/// A browser that loads the pages again and again, in a thread of its own, until it is stopped; how
+/// many it has loaded.
+fn browser(dashboard: SocketAddr, first: usize, stop: CancellationToken) -> JoinHandle<usize> {
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be made");
+        runtime.block_on(async {
+            let client = reqwest::Client::new();
+            let mut pages = 0;
+            while !stop.is_cancelled() {
+                let path = PAGES.get((first + pages) % PAGES.len());
+                load(&client, dashboard, path.expect("there is one")).await;
+                pages += 1;
+            }
+            pages
+        })
+    })
 }
 
 /// How many instances wait for a worker.
@@ -330,41 +357,30 @@ async fn neighbours(count: usize) {
     while ended(&hub).await < count {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    let client = reqwest::Client::new();
     for path in PAGES {
         let mut times = Vec::new();
         for _ in 0..20 {
             let begun = Instant::now();
-            page(&hub, path).await;
+            load(&client, hub.dashboard, path).await;
             times.push(begun.elapsed());
         }
         times.sort_unstable();
         println!("  {:6.2} ms  GET {path}", percentile(&times, 50) * 1e3);
     }
-    let hub = Arc::new(hub);
     let alone = sampled(&hub.client, |done| done >= SAMPLES).await;
     print_times("  alone", alone, 1e3, "ms");
 
     let stop = CancellationToken::new();
     let dashboards: Vec<_> = (0..DASHBOARDS)
-        .map(|number| {
-            let (hub, stop) = (Arc::clone(&hub), stop.clone());
-            tokio::spawn(async move {
-                let mut pages = 0_usize;
-                while !stop.is_cancelled() {
-                    let path = PAGES.get((pages + number) % PAGES.len());
-                    page(&hub, path.expect("there is one")).await;
-                    pages += 1;
-                }
-                pages
-            })
-        })
+        .map(|number| browser(hub.dashboard, number, stop.clone()))
         .collect();
     let begun = Instant::now();
     let beside = sampled(&hub.client, |done| done >= SAMPLES).await;
     stop.cancel();
     let mut pages = 0;
     for dashboard in dashboards {
-        pages += dashboard.await.expect("a dashboard loads its pages");
+        pages += dashboard.join().expect("a dashboard loads its pages");
     }
     let rate = pages as f64 / begun.elapsed().as_secs_f64();
     print_times("  dashboards", beside, 1e3, "ms");
@@ -399,7 +415,6 @@ async fn neighbours(count: usize) {
     }
     println!("  file             {:8} MiB, {before} MiB before", size());
     worker.stop().await;
-    let hub = Arc::into_inner(hub).expect("nobody else has it");
     hub.stop().await;
 }
 

@@ -289,7 +289,7 @@ impl Store {
         F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         match &self.readers {
-            Readers::Writer => self.writer.write_behind(move |tx| work(tx.conn)).await,
+            Readers::Writer => self.writer.write(move |tx| work(tx.conn)).await,
             Readers::File { browsers, .. } => browsers.read(work).await,
         }
     }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,9 +24,42 @@ const BATCH: usize = 512;
 /// How many commands may wait before callers do.
 const QUEUE: usize = 4096;
 /// How long a part of a long piece of work may take, which others wait for.
-const SLICE: Duration = Duration::from_millis(2);
+const SLICE: Duration = Duration::from_millis(1);
 /// How often a part of such work is done although others are always waiting.
 const SHARE: Duration = Duration::from_millis(10);
+/// How long such work pauses after each part while others write, which is so until none has for
+/// [`QUIET`].
+const PAUSE: Duration = Duration::from_millis(4);
+const QUIET: Duration = Duration::from_millis(20);
+
+/// Lets long pieces of work go on one part at a time, at the pace that others leave.
+struct Pace {
+    /// When a part of any of them has ended.
+    last_part: tokio::sync::Mutex<Option<Instant>>,
+    begun: Instant,
+    /// When something else was last written, in microseconds since `begun`.
+    last_other: AtomicU64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        Self {
+            last_part: tokio::sync::Mutex::new(None),
+            begun: Instant::now(),
+            last_other: AtomicU64::new(0),
+        }
+    }
+
+    fn note_other(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_other.store(now, Ordering::Relaxed);
+    }
+
+    fn is_quiet(&self) -> bool {
+        let last = Duration::from_micros(self.last_other.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(last) >= QUIET
+    }
+}
 
 /// The time that a part of a long piece of work may take.
 #[derive(Clone, Copy, Debug)]
@@ -187,6 +221,7 @@ enum When {
 #[derive(Clone)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<When>,
+    pace: Arc<Pace>,
     commits: Arc<Commits>,
 }
 
@@ -203,6 +238,7 @@ impl Writer {
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let kept = Arc::clone(&commits);
+        let pace = Arc::new(Pace::new());
         let mut thread = Thread {
             conn,
             counters,
@@ -210,6 +246,7 @@ impl Writer {
             clock,
             committed,
             commits,
+            pace: Arc::clone(&pace),
         };
         let thread = std::thread::Builder::new()
             .name("scheduler-writer".to_owned())
@@ -221,6 +258,7 @@ impl Writer {
         Ok((
             Self {
                 jobs,
+                pace,
                 commits: kept,
             },
             thread,
@@ -238,13 +276,22 @@ impl Writer {
     }
 
     /// Like [`Writer::write`], for a part of a long piece of work: it lets all others go first, so
-    /// that they wait for one such part at most, which ends with its [`Slice`].
+    /// that they wait for one such part at most, which ends with its [`Slice`]. There is one at a
+    /// time, and a pause in between while others write.
     pub(crate) async fn write_behind<T, F>(&self, work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        self.ask(When::Behind, work).await
+        let mut last_part = self.pace.last_part.lock().await;
+        if let Some(last) = *last_part
+            && !self.pace.is_quiet()
+        {
+            tokio::time::sleep_until((last + PAUSE).into()).await;
+        }
+        let outcome = self.ask(When::Behind, work).await;
+        *last_part = Some(Instant::now());
+        outcome
     }
 
     async fn ask<T, F>(&self, when: fn(Box<dyn Job>) -> When, work: F) -> Result<T, StoreError>
@@ -284,6 +331,7 @@ struct Thread {
     clock: Arc<dyn Clock>,
     committed: Arc<dyn Committed>,
     commits: Arc<Commits>,
+    pace: Arc<Pace>,
 }
 
 impl Thread {
@@ -311,6 +359,9 @@ impl Thread {
                 };
             }
             let nobody_waits = batch.is_empty();
+            if !nobody_waits {
+                self.pace.note_other();
+            }
             self.commit(&mut batch);
             if (nobody_waits || last_behind.elapsed() >= SHARE)
                 && let Some(job) = behind.pop_front()
