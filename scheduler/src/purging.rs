@@ -98,7 +98,7 @@ async fn purge(
     Ok(next)
 }
 
-/// Shrinks the file by what was removed, whoever removed it, once that is over or has been going on
+/// Shrinks the file by what was removed, once that is over or has been going on
 /// for a while.
 pub(crate) async fn give_back(store: Store, dispatch: Arc<Dispatch>, stop: CancellationToken) {
     loop {

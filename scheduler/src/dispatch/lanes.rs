@@ -64,7 +64,7 @@ impl Lane {
 }
 
 /// A queue that finds the oldest item that a worker accepts. Items may wait in it by the million,
-/// so each takes up a few bytes only.
+/// so each needs only a few bytes.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     lanes: HashMap<Arc<Lane>, VecDeque<Waiting<T>>>,

@@ -14,9 +14,9 @@ use super::trace;
 use crate::metrics::Kind;
 use crate::store::{After, Header, PendingActivity};
 
-/// About what an instance takes up besides its events: its slot and header, with their texts.
+/// About what an instance needs besides its events: its slot and header, with their texts.
 const SLOT_BYTES: usize = 768;
-/// About what an activity in a queue takes up besides its request.
+/// About what an activity in a queue needs besides its request.
 const ITEM_BYTES: usize = 192;
 
 impl State {
@@ -348,7 +348,7 @@ fn drained_size(events: &VecDeque<(i64, HistoryEvent)>) -> usize {
     events.iter().map(|(_, event)| weight(event)).sum()
 }
 
-/// About how much memory a waiting event takes up, with its share of what is around it.
+/// About how much memory a waiting event needs, with its share of what is around it.
 pub(super) fn weight(event: &HistoryEvent) -> usize {
     size_of::<(i64, HistoryEvent)>() + SLOT_BYTES + event.encoded_len()
 }

@@ -128,7 +128,7 @@ impl Browsers {
     {
         let (answer, answered) = oneshot::channel();
         let reading: Reading = Box::new(move |conn| {
-            // Whoever asked may have gone while this was waiting.
+            // The caller may have gone in the meantime.
             if answer.is_closed() {
                 return;
             }
