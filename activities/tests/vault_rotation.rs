@@ -22,7 +22,7 @@ const NOW: u64 = 1_700_000_000;
 async fn assert_read(vault: &EmbeddedVault, id: &EnrollmentId, number: usize) {
     let read = vault.read_for_code(id).await.unwrap();
     let code = totp::code_at(&account(number), NOW).unwrap();
-    assert_eq!(read.code_at(NOW).unwrap().token, code.token);
+    assert_eq!(read.code_at(NOW).unwrap().text, code.text);
 }
 
 fn account(number: usize) -> TotpAccount {
