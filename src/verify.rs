@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn more_keys_are_not_as_many_guesses_more_and_lock_nobody_out() {
+    async fn more_keys_bring_no_more_guesses_and_lock_no_one_out() {
         let folder = tempfile::tempdir().unwrap();
         let verifier = self::verifier(&folder.path().join("verify.sqlite3"));
         let id = EnrollmentId::random();

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_told_from_the_period_not_from_the_request() {
+    fn time_is_derived_from_the_period_not_from_the_request() {
         let account = otpauth::parse("otpauth://totp/x?secret=2FASTEST")
             .unwrap()
             .account;

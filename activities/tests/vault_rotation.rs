@@ -144,7 +144,7 @@ async fn ten_thousand_accounts_get_another_key_and_no_reading_fails() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_was_cut_off_goes_on() {
+async fn an_interrupted_rotation_continues() {
     let folder = tempfile::tempdir().unwrap();
     let (vault, ids) = filled(folder.path(), 250).await;
     let path = folder.path();

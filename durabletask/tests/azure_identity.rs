@@ -111,7 +111,7 @@ async fn one_identity_serves_vault_and_hub_with_a_token_each() {
 }
 
 #[tokio::test]
-async fn many_who_ask_at_once_cause_one_request() {
+async fn concurrent_callers_cause_one_request() {
     let source = Arc::new(Scripted {
         lifetime: Mutex::new(Some(HOUR)),
         pause: Some(Duration::from_millis(50)),

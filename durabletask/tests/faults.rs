@@ -160,7 +160,7 @@ async fn an_unknown_task_hub_is_reported_and_does_not_stop_a_worker() {
 }
 
 #[tokio::test]
-async fn a_client_of_a_scheduler_that_is_not_there_says_so_and_works_once_it_is() {
+async fn a_client_reports_an_unreachable_scheduler_and_works_once_it_is_up() {
     let mut fake = Fake::start().await;
     fake.kill();
     fake.gone().await;

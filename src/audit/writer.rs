@@ -312,7 +312,7 @@ mod tests {
     use crate::clock::ManualClock;
 
     #[tokio::test]
-    async fn readings_in_a_session_are_told_after_a_pause_and_at_the_end() {
+    async fn readings_in_a_session_are_reported_after_a_pause_and_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.sqlite3");
         let start = DateTime::UNIX_EPOCH;

@@ -439,7 +439,7 @@ mod tests {
     }
 
     #[test]
-    fn how_a_request_ended_is_told_in_words() {
+    fn how_a_request_ended_is_described_in_words() {
         let told = |request: Value| ended(&request).0;
         let refused =
             json!({"stage": "Rejected", "approval": {"decision": {"comment": "not now"}}});
