@@ -314,7 +314,7 @@ async fn a_session_is_continued_in_turns_and_deleted_after_its_time() {
     let said = |script: &Script| script.asked().last().unwrap().messages[1..].to_vec();
     let (one, two) = (Message::user("1"), Message::assistant("one"));
     hub.answer(&agent, &ask("1")).await;
-    assert_eq!(said(&script), [one.clone()]);
+    assert_eq!(said(&script), std::slice::from_ref(&one));
     hub.answer(&agent, &ask("2")).await;
     assert_eq!(said(&script), [one, two, Message::user("2")]);
     // Two messages were forgotten by the third answer, since four are kept.
