@@ -25,6 +25,7 @@ use crate::problem::{InputProblem, Parameter, there};
 
 pub use crate::account::AccountPreview;
 pub(crate) use query::{is_start, is_zero};
+pub(crate) use wrapping::open_secret;
 
 /// The longest text that is looked at, in bytes. The largest QR code holds less than
 /// 3,000, and the longest secret and labels, escaped, less than this.
@@ -238,6 +239,9 @@ fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Parsed, 
         return read(whole);
     }
     let mut parsed = parsed?;
+    if let Some(parameter) = query::cut_off(before, after) {
+        return Err(InputProblem::ParamDamaged { parameter });
+    }
     let fragment = query::read(after)?;
     let ours = parsed.account.parameters();
     let differing = [
