@@ -47,7 +47,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     }
 }
 
-fn ends_line(c: char) -> bool {
+pub(super) fn ends_line(c: char) -> bool {
     matches!(
         c,
         '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}'
@@ -67,7 +67,7 @@ pub(super) fn begins_with_uri(line: &str) -> bool {
 
 /// Whether a line that follows a URI is the rest of it: no words of their own, and what only
 /// parameters, secrets and numbers are made of.
-fn is_rest(before: &str, line: &str) -> bool {
+pub(super) fn is_rest(before: &str, line: &str) -> bool {
     let is_code = |c: char| c.is_ascii_digit() || matches!(c, '=' | '&' | '%');
     let is_capitals = line.bytes().all(|byte| byte.is_ascii_uppercase());
     // A secret in small letters goes on in them.

@@ -98,6 +98,9 @@ fn meant_folded(folded: &str) -> Option<Parameter> {
     if folded.is_empty() || HARMLESS.contains(&folded) {
         return None;
     }
+    if folded.contains("digit") && !folded.contains("digital") {
+        return Some(Parameter::Digits);
+    }
     let known = NAMES.iter().find(|(known, _)| folded.contains(known));
     let synonym = || SYNONYMS.iter().find(|(known, _)| folded == *known);
     let near = || {
@@ -156,7 +159,10 @@ pub(super) fn meant_by_value(name: &str, value: &str) -> Option<Parameter> {
     names
         .iter()
         .find_map(|name| {
-            let mut numbered = NUMBERED.iter().filter(|(word, _)| name.contains(word));
+            // How often something was used is no time of its own.
+            let mut numbered = NUMBERED
+                .iter()
+                .filter(|(word, _)| name.contains(word) && !name.contains("used"));
             let mut parts = DECIDING
                 .iter()
                 .filter(|(known, _)| name.len() > 2 && is_within(name, known));
