@@ -293,19 +293,24 @@ def main():
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp())
     server = Server(options.program, options.data or folder / "data")
-    browsers = [chromium(), chromium()]
+    # Each screen with each scheme, and every language with each of both.
+    phone = {**PHONE, "deviceScaleFactor": 1}
+    shown = [("light", None, "en"), ("dark", phone, "de"), ("dark", None, "de"), ("light", phone, "en")]
+    browsers = [chromium() for _ in shown]
     try:
-        page, other = (Countersign(browser, server.http, options.pictures, "page") for browser in browsers)
-        pages = [(page, "light", None, "en"), (other, "dark", {**PHONE, "deviceScaleFactor": 1}, "de")]
+        all_pages = [Countersign(browser, server.http, options.pictures, "page") for browser in browsers]
+        page = all_pages[0]
         steps = {
-            "steady": lambda: steady(pages, server), "both_languages": lambda: both_languages(page, server),
-            "without_barriers": lambda: options.axe and without_barriers(page, server, options.axe), "soon": lambda: soon(page, server, options.many),
+            "steady": lambda: steady([(each, *how) for each, how in zip(all_pages, shown)], server),
+            "both_languages": lambda: both_languages(page, server),
+            "without_barriers": lambda: options.axe and without_barriers(page, server, options.axe),
+            "soon": lambda: soon(page, server, options.many),
         }
         for name, step in steps.items():
             if options.only and name not in options.only:
                 continue
             step()
-            for each in (page, other):
+            for each in all_pages:
                 each.no_complaints(["401 (Unauthorized)"])
             print("ok", name, flush=True)
         server.stop()
