@@ -114,7 +114,7 @@ async fn a_guarded_account_is_read_with_what_a_request_grants() {
     let listed = ["list", "--requests", "--account", elsewhere, "--json"];
     assert_eq!(json_of(&place.run(0, &listed))["requests"], json!([]));
 
-    place.code(1, &request);
+    place.code(4, &request);
     place.agree(&request);
     assert_eq!(place.followed(0, &request), "Granted");
     let told = text_of(&place.run(0, &["status", &request]));
