@@ -349,12 +349,13 @@ impl Api {
     }
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, Fault> {
-        request.send().await.map_err(|error| {
-            if let Some(fault) = self.no_server(&error) {
-                return fault;
-            }
-            unreachable::fault(&self.base, &error)
-        })
+        match request.send().await {
+            Ok(response) => Ok(response),
+            Err(error) => match self.no_server(&error) {
+                Some(fault) => Err(fault),
+                None => Err(unreachable::fault(&self.base, &error).await),
+            },
+        }
     }
 
     /// The error if nothing answers at the data folder's address.

@@ -2,18 +2,26 @@
 
 use std::error::Error;
 use std::io::ErrorKind;
+use std::time::Duration;
 
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
 use url::Url;
 
 use super::{Exit, Fault};
 
+/// For how long a program may speak first.
+const FIRST_WORD: Duration = Duration::from_millis(500);
+
 /// The error for a request to `base` that failed without an answer.
-pub(super) fn fault(base: &Url, error: &reqwest::Error) -> Fault {
+pub(super) async fn fault(base: &Url, error: &reqwest::Error) -> Fault {
     let address = base.authority();
     let tls: Option<&rustls::Error> = cause(error);
     let refused = cause::<std::io::Error>(error)
         .is_none_or(|error| matches!(error.kind(), ErrorKind::ConnectionRefused));
-    if cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse) {
+    let garbled = cause::<hyper::Error>(error).is_some_and(hyper::Error::is_parse);
+    let broke_off = !error.is_connect() && !error.is_timeout();
+    if garbled || (broke_off && speaks_first(base).await) {
         return Fault::new(
             Exit::NotOurServer,
             format!(
@@ -47,6 +55,20 @@ pub(super) fn fault(base: &Url, error: &reqwest::Error) -> Fault {
         Some(_) => fault,
         None => fault.passing(),
     }
+}
+
+/// Whether the program at an address speaks before it is asked, as no HTTP server does: it broke
+/// the connection off, which a server that is ending does too.
+async fn speaks_first(base: &Url) -> bool {
+    let (Some(host), Some(port)) = (base.host_str(), base.port_or_known_default()) else {
+        return false;
+    };
+    let host = host.trim_matches(['[', ']']);
+    let word = async {
+        let mut connection = TcpStream::connect((host, port)).await?;
+        connection.read_u8().await
+    };
+    matches!(tokio::time::timeout(FIRST_WORD, word).await, Ok(Ok(_)))
 }
 
 /// The first of an error's causes that is a `T`. Those that an I/O error wraps are causes too.
