@@ -143,7 +143,6 @@ async fn a_lease_is_taken_back_and_what_is_wrong_is_reported() {
     assert_eq!(request, again);
     // There is no code yet, and later there is none any more.
     place.run(4, &["token", &request]);
-    place.run(4, &["recovery-codes", "take", &request]);
     place.agree(&request);
     assert_eq!(place.followed(0, &request), "Granted");
     // Another stage than one that is over is there at once.
