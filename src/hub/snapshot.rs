@@ -216,16 +216,8 @@ impl Snapshot {
 
     /// Its last progress still says which account it was about, if it had come that far.
     fn end_without_outcome(&mut self, stage: Stage, state: &InstanceState) {
-        if let Ok(Progress::AwaitingApproval {
-            preview,
-            warnings,
-            approved_by,
-            ..
-        }) = state.custom_status()
-        {
+        if let Ok(Progress::AwaitingApproval { preview, .. }) = state.custom_status() {
             self.preview = Some(preview);
-            self.warnings = warnings;
-            self.approved_by = approved_by;
         }
         self.stage = stage;
     }
