@@ -33,7 +33,7 @@ pub mod orchestration {
 
 /// What activities learn of their calls.
 pub mod activity {
-    pub use durabletask_core::{ActivityContext, Cancelled};
+    pub use durabletask_core::{ActivityContext, Cancelled, HeartbeatError};
 }
 
 /// Trying again.

@@ -1,9 +1,15 @@
 //! What an activity may know about its call.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::cancellation::{Cancellation, Cancelled};
+use crate::codec;
+use crate::heartbeat::{HEARTBEAT_TIMEOUT_TAG, HeartbeatError, Heartbeats, RememberedHeartbeats};
 use crate::history::TraceContext;
 
 /// The tag with the call's time limit for the activity's worker, in milliseconds.
@@ -64,6 +70,7 @@ pub struct ActivityContext {
     tags: BTreeMap<String, String>,
     trace_context: Option<TraceContext>,
     cancellation: Cancellation,
+    heartbeats: Arc<dyn Heartbeats>,
 }
 
 impl ActivityContext {
@@ -79,6 +86,7 @@ impl ActivityContext {
             tags: BTreeMap::new(),
             trace_context: None,
             cancellation: Cancellation::default(),
+            heartbeats: Arc::new(RememberedHeartbeats::default()),
         }
     }
 
@@ -115,6 +123,27 @@ impl ActivityContext {
     pub fn with_cancellation(mut self, cancellation: Cancellation) -> Self {
         self.cancellation = cancellation;
         self
+    }
+
+    /// The same call, whose heartbeats go there.
+    #[must_use]
+    pub fn with_heartbeats(mut self, heartbeats: Arc<dyn Heartbeats>) -> Self {
+        self.heartbeats = heartbeats;
+        self
+    }
+
+    /// The same call, an earlier attempt of which has reported `details`: for tests of an
+    /// activity without a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`HeartbeatError::Payload`] if `details` cannot be written as JSON.
+    pub fn with_last_heartbeat<T: Serialize + ?Sized>(
+        self,
+        details: &T,
+    ) -> Result<Self, HeartbeatError> {
+        let details = codec::encode(details).map_err(HeartbeatError::Payload)?;
+        Ok(self.with_heartbeats(Arc::new(RememberedHeartbeats::of(details))))
     }
 
     /// The activity's name.
@@ -168,6 +197,64 @@ impl ActivityContext {
     pub fn start_to_close(&self) -> Option<Duration> {
         let limit = self.tags.get(START_TO_CLOSE_TAG)?.parse().ok()?;
         Some(Duration::from_millis(limit))
+    }
+
+    /// How long this attempt may be silent, if the orchestration limited it.
+    #[must_use]
+    pub fn heartbeat_timeout(&self) -> Option<Duration> {
+        let limit = self.tags.get(HEARTBEAT_TIMEOUT_TAG)?.parse().ok()?;
+        Some(Duration::from_millis(limit))
+    }
+
+    /// Says that the activity is alive, and how far it is. Once this returns, `details` are
+    /// durable: the next attempt of this call, or this one on another worker after a crash,
+    /// reads them with [`last_heartbeat`](Self::last_heartbeat).
+    ///
+    /// ```
+    /// use durabletask::{ActivityContext, Failure};
+    ///
+    /// async fn copy(ctx: ActivityContext, chunks: u32) -> Result<u32, Failure> {
+    ///     let done: u32 = ctx.last_heartbeat().await?.unwrap_or(0);
+    ///     for chunk in done..chunks {
+    ///         // ... copy this chunk
+    ///         ctx.heartbeat(&(chunk + 1)).await?;
+    ///     }
+    ///     Ok(chunks - done)
+    /// }
+    /// # let _ = copy;
+    /// ```
+    ///
+    /// Each heartbeat is an event in the history of the orchestration, so send a few within
+    /// [`TaskOptions::heartbeat_timeout`](crate::TaskOptions::heartbeat_timeout), not
+    /// thousands. Without such a timeout, nobody watches over the silence, and the details are
+    /// kept all the same. `details` have at most 16 KiB as JSON text.
+    ///
+    /// # Errors
+    ///
+    /// [`HeartbeatError`]: [`Ended`](HeartbeatError::Ended) if the activity has returned or
+    /// its orchestration has ended, [`TooLate`](HeartbeatError::TooLate) if the attempt was
+    /// silent for too long, and others. A heartbeat that was not recorded breaks no activity
+    /// by itself: it may go on and report again.
+    pub async fn heartbeat<T: Serialize + ?Sized>(
+        &self,
+        details: &T,
+    ) -> Result<(), HeartbeatError> {
+        let details = codec::encode(details).map_err(HeartbeatError::Payload)?;
+        self.heartbeats.beat(details).await
+    }
+
+    /// The details of the last heartbeat of this call, from any of its attempts; `None` if
+    /// there was none. It waits until the heartbeats before it are in the history, so none
+    /// that was recorded is missed.
+    ///
+    /// # Errors
+    ///
+    /// [`HeartbeatError::Payload`] if the details are no `T`, [`HeartbeatError::Unsupported`]
+    /// if the backend gives out no histories, and others.
+    pub async fn last_heartbeat<T: DeserializeOwned>(&self) -> Result<Option<T>, HeartbeatError> {
+        let last = self.heartbeats.last().await?;
+        last.map(|details| codec::decode(Some(&details)).map_err(HeartbeatError::Payload))
+            .transpose()
     }
 
     /// Waits until nobody needs the result any more; when that is, the worker's

@@ -14,6 +14,7 @@ mod contract;
 pub mod cron;
 mod entity;
 mod error;
+mod heartbeat;
 mod history;
 mod input;
 mod outcome;
@@ -34,6 +35,10 @@ pub use entity::{
     InvalidEntityId, Operation, OperationOutcome, run_batch,
 };
 pub use error::{Failure, FailureDetails, TaskError};
+pub use heartbeat::{
+    HEARTBEAT_EVENT, HeartbeatError, HeartbeatMessage, Heartbeats, RememberedHeartbeats,
+    heartbeat_timeout,
+};
 pub use history::{
     ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance, TraceContext,
     timestamp_from_wire, timestamp_to_wire,

@@ -5,6 +5,7 @@ mod context;
 mod entities;
 mod executor;
 mod fan_out;
+mod heartbeats;
 mod inbox;
 mod messages;
 pub(crate) mod mismatch;

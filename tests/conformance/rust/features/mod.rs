@@ -6,6 +6,7 @@ mod commands;
 mod entities;
 mod events;
 mod families;
+mod heartbeats;
 mod mixed;
 mod starts;
 mod tasks;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Feature> {
     let mut rows = [
         tasks::features(),
         events::features(),
+        heartbeats::features(),
         families::features(),
         starts::features(),
         commands::features(),
