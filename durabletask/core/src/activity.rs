@@ -9,8 +9,12 @@ use serde::de::DeserializeOwned;
 
 use crate::cancellation::{Cancellation, Cancelled};
 use crate::codec;
-use crate::heartbeat::{HEARTBEAT_TIMEOUT_TAG, HeartbeatError, Heartbeats, RememberedHeartbeats};
+use crate::contract::Feed;
+use crate::feed::{self, FeedAppend, feed_entity};
+use crate::heartbeat::{HEARTBEAT_TIMEOUT_TAG, HeartbeatError};
 use crate::history::TraceContext;
+use crate::host::{ActivityHost, NoHost, PublishError};
+use crate::input::InputFor;
 
 /// The tag with the call's time limit for the activity's worker, in milliseconds.
 pub const START_TO_CLOSE_TAG: &str = "durabletask.startToCloseMs";
@@ -70,7 +74,7 @@ pub struct ActivityContext {
     tags: BTreeMap<String, String>,
     trace_context: Option<TraceContext>,
     cancellation: Cancellation,
-    heartbeats: Arc<dyn Heartbeats>,
+    host: Arc<dyn ActivityHost>,
 }
 
 impl ActivityContext {
@@ -86,7 +90,7 @@ impl ActivityContext {
             tags: BTreeMap::new(),
             trace_context: None,
             cancellation: Cancellation::default(),
-            heartbeats: Arc::new(RememberedHeartbeats::default()),
+            host: Arc::new(NoHost::default()),
         }
     }
 
@@ -125,10 +129,10 @@ impl ActivityContext {
         self
     }
 
-    /// The same call, whose heartbeats go there.
+    /// The same call, whose heartbeats and published values go to `host`.
     #[must_use]
-    pub fn with_heartbeats(mut self, heartbeats: Arc<dyn Heartbeats>) -> Self {
-        self.heartbeats = heartbeats;
+    pub fn with_host(mut self, host: Arc<dyn ActivityHost>) -> Self {
+        self.host = host;
         self
     }
 
@@ -143,7 +147,7 @@ impl ActivityContext {
         details: &T,
     ) -> Result<Self, HeartbeatError> {
         let details = codec::encode(details).map_err(HeartbeatError::Payload)?;
-        Ok(self.with_heartbeats(Arc::new(RememberedHeartbeats::of(details))))
+        Ok(self.with_host(Arc::new(NoHost::with_heartbeat(details))))
     }
 
     /// The activity's name.
@@ -240,7 +244,7 @@ impl ActivityContext {
         details: &T,
     ) -> Result<(), HeartbeatError> {
         let details = codec::encode(details).map_err(HeartbeatError::Payload)?;
-        self.heartbeats.beat(details).await
+        self.host.beat(details).await
     }
 
     /// The details of the last heartbeat of this call, from any of its attempts; `None` if
@@ -252,9 +256,50 @@ impl ActivityContext {
     /// [`HeartbeatError::Payload`] if the details are no `T`, [`HeartbeatError::Unsupported`]
     /// if the backend gives out no histories, and others.
     pub async fn last_heartbeat<T: DeserializeOwned>(&self) -> Result<Option<T>, HeartbeatError> {
-        let last = self.heartbeats.last().await?;
+        let last = self.host.last().await?;
         last.map(|details| codec::decode(Some(&details)).map_err(HeartbeatError::Payload))
             .transpose()
+    }
+
+    /// Adds a value to the instance's feed, for clients that follow it with `Client::follow`.
+    /// Once this returns, the value is durable.
+    ///
+    /// `number` says which of this call's values it is, counted up from any number. Attempts of
+    /// a call share their numbers, and a value whose number is not above those before is left
+    /// out: so a call that is repeated, or goes on from its last heartbeat, publishes nothing
+    /// twice. What an attempt would now say otherwise under an old number is left out too; let
+    /// such a value say which attempt it is of, or publish under other numbers.
+    ///
+    /// ```
+    /// use durabletask::{ActivityContext, Failure, Feed};
+    ///
+    /// const WORDS: Feed<String> = Feed::new("words");
+    ///
+    /// async fn tell(ctx: ActivityContext, story: String) -> Result<(), Failure> {
+    ///     for (number, word) in (0..).zip(story.split_whitespace()) {
+    ///         ctx.publish(&WORDS, number, word).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = tell;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: a value has at most 64 KiB as JSON text.
+    pub async fn publish<T>(
+        &self,
+        feed: &Feed<T>,
+        number: u64,
+        value: &(impl InputFor<T> + ?Sized),
+    ) -> Result<(), PublishError> {
+        let append = FeedAppend {
+            producer: Some(self.idempotency_key()),
+            number,
+            value: feed::value_text(value).map_err(PublishError::Payload)?,
+        };
+        let feed = feed_entity(&self.instance_id, feed);
+        self.host.publish(feed, append).await
     }
 
     /// Waits until nobody needs the result any more; when that is, the worker's

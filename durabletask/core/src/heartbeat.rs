@@ -4,11 +4,8 @@
 //! orchestration that made the call, so it is a step of the history: the silence of an
 //! activity is seen by the orchestration, over crashes of every worker, and on every backend.
 
-use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt as _, ready};
 use serde::{Deserialize, Serialize};
 
 use crate::error::FailureDetails;
@@ -117,53 +114,4 @@ pub enum HeartbeatError {
     /// The scheduler cannot say what the last heartbeat was.
     #[error("the scheduler does not support that: {0}")]
     Unsupported(String),
-}
-
-/// Where the heartbeats of one call go. A worker provides it.
-///
-/// ```
-/// use durabletask_core::Heartbeats;
-///
-/// fn is_shared<T: Heartbeats>() {}
-/// # let _ = is_shared::<durabletask_core::RememberedHeartbeats>;
-/// ```
-pub trait Heartbeats: fmt::Debug + Send + Sync {
-    /// Records a heartbeat; it is durable once this returns. `details` is JSON text.
-    fn beat(&self, details: String) -> BoxFuture<'_, Result<(), HeartbeatError>>;
-
-    /// The details of the last heartbeat of any attempt of this call, JSON text.
-    fn last(&self) -> BoxFuture<'_, Result<Option<String>, HeartbeatError>>;
-}
-
-/// Heartbeats that go nowhere: those of a context without a worker, as in a unit test.
-///
-/// ```
-/// use durabletask_core::{Heartbeats, RememberedHeartbeats};
-///
-/// let heartbeats = RememberedHeartbeats::default();
-/// # let _: &dyn Heartbeats = &heartbeats;
-/// ```
-#[derive(Debug, Default)]
-pub struct RememberedHeartbeats {
-    last: Mutex<Option<String>>,
-}
-
-impl RememberedHeartbeats {
-    pub(crate) fn of(details: String) -> Self {
-        Self {
-            last: Mutex::new(Some(details)),
-        }
-    }
-}
-
-impl Heartbeats for RememberedHeartbeats {
-    fn beat(&self, details: String) -> BoxFuture<'_, Result<(), HeartbeatError>> {
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(details);
-        ready(Ok(())).boxed()
-    }
-
-    fn last(&self) -> BoxFuture<'_, Result<Option<String>, HeartbeatError>> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        ready(Ok(last.clone())).boxed()
-    }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use durabletask_core::{
-    ActivityContext, Cancellation, Failure, FailureDetails, HeartbeatMessage, Heartbeats, Registry,
+    ActivityContext, ActivityHost, Cancellation, Failure, FailureDetails, HeartbeatMessage,
+    Registry,
 };
 use durabletask_proto as proto;
 use futures_util::FutureExt;
@@ -15,7 +16,7 @@ use prost::Message;
 use crate::client::Client;
 use crate::spans::Spanned;
 
-use super::heartbeats::Beats;
+use super::host::Host;
 use super::limits::MAX_RESPONSE_BYTES;
 use super::running::RunningActivities;
 
@@ -38,7 +39,7 @@ pub(super) async fn run(
         .with_trace_context(request.parent_trace_context.map(Into::into))
         .with_cancellation(cancellation.clone());
     let limit = context.start_to_close();
-    let beats = Arc::new(Beats::new(
+    let host = Arc::new(Host::new(
         client.clone(),
         instance.instance_id.clone(),
         HeartbeatMessage {
@@ -50,19 +51,19 @@ pub(super) async fn run(
         },
         context.heartbeat_timeout(),
     ));
-    let context = context.with_heartbeats(Arc::clone(&beats) as Arc<dyn Heartbeats>);
+    let context = context.with_host(Arc::clone(&host) as Arc<dyn ActivityHost>);
     let call = running.begin(
         &instance.instance_id,
         execution_id.as_deref(),
         request.task_id,
     );
-    let work = beats.watch(call_handler(registry, context, request.input));
+    let work = host.watch(call_handler(registry, context, request.input));
     let work = within(limit, work);
     let answer = span
         .run(call.run(work, &cancellation, running.grace()))
         .await
         .unwrap_or_else(|| Err(needless()));
-    beats.close();
+    host.close();
     if let Err(details) = &answer {
         span.failed(&details.message);
     }

@@ -7,7 +7,7 @@ mod completion;
 mod divergence;
 mod entity;
 mod filters;
-mod heartbeats;
+mod host;
 mod items;
 mod limits;
 mod link;

@@ -6,6 +6,7 @@ mod commands;
 mod entities;
 mod events;
 mod families;
+mod feeds;
 mod heartbeats;
 mod mixed;
 mod starts;
@@ -73,6 +74,7 @@ pub fn all() -> Vec<Feature> {
     }
     // After these the Go sidecar is gone: a call to an entity ends it.
     rows.extend(entities::features());
+    rows.extend(feeds::features());
     if python {
         rows.extend(mixed::features());
     }

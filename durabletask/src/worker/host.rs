@@ -1,11 +1,12 @@
-//! The heartbeats of one activity call, as its worker sends them.
+//! What one activity call reaches through its context, as its worker provides it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use durabletask_core::{
-    Event, FailureDetails, HEARTBEAT_EVENT, HeartbeatError, HeartbeatMessage, Heartbeats,
-    HistoryPayload, codec, heartbeat_timeout,
+    ActivityHost, EntityRef, Event, FEED_APPEND, FailureDetails, FeedAppend, FeedLog,
+    HEARTBEAT_EVENT, HeartbeatError, HeartbeatMessage, HistoryPayload, PublishError, codec,
+    heartbeat_timeout,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -25,9 +26,9 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(30);
 const READ_AGAIN_MIN: Duration = Duration::from_millis(10);
 const READ_AGAIN_MAX: Duration = Duration::from_millis(500);
 
-/// Where the heartbeats of one delivered call go: to its orchestration, as events.
+/// The host of one delivered call. Heartbeats go to its orchestration, as events.
 #[derive(Debug)]
-pub(super) struct Beats {
+pub(super) struct Host {
     client: Client,
     instance_id: String,
     /// A heartbeat of this call, without mark and details.
@@ -48,7 +49,7 @@ struct State {
     ended: Option<HeartbeatError>,
 }
 
-impl Beats {
+impl Host {
     pub(super) fn new(
         client: Client,
         instance_id: String,
@@ -210,7 +211,7 @@ impl Beats {
     }
 }
 
-impl Heartbeats for Beats {
+impl ActivityHost for Host {
     fn beat(&self, details: String) -> BoxFuture<'_, Result<(), HeartbeatError>> {
         async move {
             if details.len() > MAX_DETAILS_BYTES {
@@ -252,6 +253,20 @@ impl Heartbeats for Beats {
                 tokio::time::sleep(delay).await;
                 delay = (delay * 2).min(READ_AGAIN_MAX);
             }
+        }
+        .boxed()
+    }
+
+    fn publish(
+        &self,
+        feed: EntityRef<FeedLog>,
+        append: FeedAppend,
+    ) -> BoxFuture<'_, Result<(), PublishError>> {
+        async move {
+            self.client
+                .signal_entity(&feed, &FEED_APPEND, &append)
+                .await
+                .map_err(|error| PublishError::NotPublished(error.to_string()))
         }
         .boxed()
     }
