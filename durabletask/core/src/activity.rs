@@ -10,10 +10,9 @@ use serde::de::DeserializeOwned;
 use crate::cancellation::{Cancellation, Cancelled};
 use crate::codec;
 use crate::contract::Feed;
-use crate::feed::{self, FeedAppend, feed_entity};
 use crate::heartbeat::{HEARTBEAT_TIMEOUT_TAG, HeartbeatError};
 use crate::history::TraceContext;
-use crate::host::{ActivityHost, NoHost, PublishError};
+use crate::host::{ActivityHost, NoHost, PublishError, value_text};
 use crate::input::InputFor;
 
 /// The tag with the call's time limit for the activity's worker, in milliseconds.
@@ -293,13 +292,10 @@ impl ActivityContext {
         number: u64,
         value: &(impl InputFor<T> + ?Sized),
     ) -> Result<(), PublishError> {
-        let append = FeedAppend {
-            producer: Some(self.idempotency_key()),
-            number,
-            value: feed::value_text(value).map_err(PublishError::Payload)?,
-        };
-        let feed = feed_entity(&self.instance_id, feed);
-        self.host.publish(feed, append).await
+        let value = value_text(value).map_err(PublishError::Payload)?;
+        self.host
+            .publish(feed.name().to_owned(), number, value)
+            .await
     }
 
     /// Waits until nobody needs the result any more; when that is, the worker's

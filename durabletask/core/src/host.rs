@@ -4,10 +4,13 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt as _, ready};
+use serde::Serialize;
 
-use crate::entity::EntityRef;
-use crate::feed::{FeedAppend, FeedLog};
+use crate::codec;
 use crate::heartbeat::HeartbeatError;
+
+/// How large a published value may be, as JSON text.
+pub(crate) const MAX_VALUE_BYTES: usize = 64 << 10;
 
 /// Why a value was not published.
 ///
@@ -57,11 +60,12 @@ pub trait ActivityHost: fmt::Debug + Send + Sync {
     /// The details of the last heartbeat of any attempt of this call, JSON text.
     fn last(&self) -> BoxFuture<'_, Result<Option<String>, HeartbeatError>>;
 
-    /// Adds a value to a feed; it is durable once this returns.
+    /// Adds a value, JSON text, to the feed of this name; it is durable once this returns.
     fn publish(
         &self,
-        feed: EntityRef<FeedLog>,
-        append: FeedAppend,
+        feed: String,
+        number: u64,
+        value: String,
     ) -> BoxFuture<'_, Result<(), PublishError>>;
 }
 
@@ -98,11 +102,22 @@ impl ActivityHost for NoHost {
         ready(Ok(last.clone())).boxed()
     }
 
-    fn publish(
-        &self,
-        _: EntityRef<FeedLog>,
-        _: FeedAppend,
-    ) -> BoxFuture<'_, Result<(), PublishError>> {
+    fn publish(&self, _: String, _: u64, _: String) -> BoxFuture<'_, Result<(), PublishError>> {
         ready(Ok(())).boxed()
+    }
+}
+
+/// A value as JSON text.
+///
+/// # Errors
+///
+/// The reason, if it cannot be written or is too large.
+pub(crate) fn value_text<T: Serialize + ?Sized>(value: &T) -> Result<String, String> {
+    let text = codec::encode(value)?;
+    match text.len() {
+        0..=MAX_VALUE_BYTES => Ok(text),
+        bytes => Err(format!(
+            "it has {bytes} bytes as JSON text, and a value of a feed has at most {MAX_VALUE_BYTES}; publish a reference instead"
+        )),
     }
 }

@@ -14,7 +14,6 @@ mod contract;
 pub mod cron;
 mod entity;
 mod error;
-mod feed;
 mod heartbeat;
 mod history;
 mod host;
@@ -34,12 +33,10 @@ pub use contract::{Activity, Event, Feed, Orchestration, Query, Update};
 pub use entity::{
     Entity, EntityAction, EntityBatch, EntityBatchResult, EntityBatchRun, EntityCaller,
     EntityContext, EntityHandlers, EntityId, EntityOperation, EntityRef, EntityStartOptions,
-    InvalidEntityId, Operation, OperationOutcome, run_batch,
+    FEED_APPEND, FEED_READ, FeedAppend, FeedLog, FeedPage, InvalidEntityId, Operation,
+    OperationOutcome, feed_entity, register_feeds, run_batch,
 };
 pub use error::{Failure, FailureDetails, TaskError};
-pub use feed::{
-    FEED_APPEND, FEED_READ, FeedAppend, FeedLog, FeedPage, feed_entity, register_feeds,
-};
 pub use heartbeat::{HEARTBEAT_EVENT, HeartbeatError, HeartbeatMessage, heartbeat_timeout};
 pub use history::{
     ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance, TraceContext,

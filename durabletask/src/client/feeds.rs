@@ -90,7 +90,7 @@ impl Client {
         let following = Following {
             client: self.clone(),
             instance_id: instance_id.to_owned(),
-            entity: feed_entity(instance_id, feed),
+            entity: feed_entity(instance_id, feed.name()),
             feed: feed.name().to_owned(),
             next: from,
             every: every.max(SHORTEST),
@@ -117,7 +117,7 @@ impl Client {
         feed: &Feed<T>,
     ) -> Result<(), ClientError> {
         const DELETE: Operation<FeedLog, (), ()> = Operation::new("delete");
-        self.signal_entity(&feed_entity(instance_id, feed), &DELETE, &())
+        self.signal_entity(&feed_entity(instance_id, feed.name()), &DELETE, &())
             .await
     }
 }

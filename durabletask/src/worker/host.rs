@@ -4,9 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use durabletask_core::{
-    ActivityHost, EntityRef, Event, FEED_APPEND, FailureDetails, FeedAppend, FeedLog,
-    HEARTBEAT_EVENT, HeartbeatError, HeartbeatMessage, HistoryPayload, PublishError, codec,
-    heartbeat_timeout,
+    ActivityHost, Event, FEED_APPEND, FailureDetails, FeedAppend, HEARTBEAT_EVENT, HeartbeatError,
+    HeartbeatMessage, HistoryPayload, PublishError, codec, feed_entity, heartbeat_timeout,
 };
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -259,12 +258,22 @@ impl ActivityHost for Host {
 
     fn publish(
         &self,
-        feed: EntityRef<FeedLog>,
-        append: FeedAppend,
+        feed: String,
+        number: u64,
+        value: String,
     ) -> BoxFuture<'_, Result<(), PublishError>> {
         async move {
+            let append = FeedAppend {
+                producer: Some(self.call.key.clone()),
+                number,
+                value,
+            };
             self.client
-                .signal_entity(&feed, &FEED_APPEND, &append)
+                .signal_entity(
+                    &feed_entity(&self.instance_id, &feed),
+                    &FEED_APPEND,
+                    &append,
+                )
                 .await
                 .map_err(|error| PublishError::NotPublished(error.to_string()))
         }

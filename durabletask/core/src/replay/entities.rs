@@ -12,9 +12,9 @@ use chrono::{DateTime, Utc};
 use crate::action::ActionKind;
 use crate::codec;
 use crate::contract::{Feed, Orchestration};
-use crate::entity::{EntityId, EntityRef, Operation};
+use crate::entity::{EntityId, EntityRef, FEED_APPEND, FeedAppend, Operation, feed_entity};
 use crate::error::TaskError;
-use crate::feed::{self, FEED_APPEND, FeedAppend, feed_entity};
+use crate::host::value_text;
 use crate::input::InputFor;
 
 use super::context::{OrchestrationContext, unwritable};
@@ -264,14 +264,14 @@ impl OrchestrationContext {
         feed: &Feed<T>,
         value: &(impl InputFor<T> + ?Sized),
     ) -> Result<(), TaskError> {
-        let value = feed::value_text(value).map_err(|reason| unwritable(feed.name(), reason))?;
+        let value = value_text(value).map_err(|reason| unwritable(feed.name(), reason))?;
         let append = FeedAppend {
             // The history keeps it from being published twice.
             producer: None,
             number: 0,
             value,
         };
-        let entity = feed_entity(self.instance_id(), feed);
+        let entity = feed_entity(self.instance_id(), feed.name());
         self.signal_entity(&entity, &FEED_APPEND, &append)
     }
 

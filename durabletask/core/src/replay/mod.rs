@@ -17,6 +17,7 @@ mod saga;
 mod state;
 mod tasks;
 mod updates;
+mod watching;
 
 pub use combinators::{
     Either, WhenAll, WhenAny, join, select, when_all, when_all_settled, when_any,

@@ -12,9 +12,8 @@ use serde_json::Value;
 
 use crate::codec;
 use crate::contract::{Event, Feed, Orchestration};
-use crate::entity::{EntityId, EntityRef};
+use crate::entity::{EntityId, EntityRef, feed_entity, read_values, register_feeds};
 use crate::error::{Failure, FailureDetails};
-use crate::feed::{feed_entity, read_values, register_feeds};
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
 use crate::input::InputFor;
 use crate::registry::Registry;
@@ -180,7 +179,7 @@ impl<O> TestRun<O> {
     ///
     /// If a value is no `T`.
     pub fn published<T: DeserializeOwned>(&self, feed: &Feed<T>) -> Result<Vec<T>, Failure> {
-        let log = self.entity_state(&feed_entity(&self.instance_id, feed));
+        let log = self.entity_state(&feed_entity(&self.instance_id, feed.name()));
         read_values(log.unwrap_or_default().page(0).values)
     }
 }

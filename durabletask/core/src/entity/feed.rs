@@ -10,17 +10,17 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::codec;
-use crate::contract::Feed;
-use crate::entity::{Entity, EntityHandlers, EntityRef, Operation};
 use crate::error::Failure;
 use crate::registry::Registry;
+
+use super::contract::{Entity, Operation};
+use super::handlers::EntityHandlers;
+use super::id::EntityRef;
 
 /// How many values a feed keeps for readers.
 const MAX_VALUES: usize = 1_000;
 /// How large they may be together, as JSON text; the latest is kept in any case.
 const MAX_BYTES: usize = 256 << 10;
-/// How large one value may be, as JSON text.
-pub(crate) const MAX_VALUE_BYTES: usize = 64 << 10;
 /// Of how many producers a feed remembers what they have published.
 const MAX_PRODUCERS: usize = 1_000;
 /// The longest key of an entity whose id may have 100 characters.
@@ -128,29 +128,14 @@ impl FeedLog {
 
 /// The entity behind an instance's feed.
 #[must_use]
-pub fn feed_entity<T>(instance_id: &str, feed: &Feed<T>) -> EntityRef<FeedLog> {
+pub fn feed_entity(instance_id: &str, feed: &str) -> EntityRef<FeedLog> {
     // The length keeps apart what the separator could not.
-    let key = format!("{}/{instance_id}/{}", instance_id.len(), feed.name());
+    let key = format!("{}/{instance_id}/{feed}", instance_id.len());
     if key.chars().count() <= MAX_KEY {
         return FEED.id(&key);
     }
     let hashed = Uuid::new_v5(&NAMESPACE, key.as_bytes());
     FEED.id(&hashed.simple().to_string())
-}
-
-/// A value as JSON text.
-///
-/// # Errors
-///
-/// The reason, if it cannot be written or is too large.
-pub(crate) fn value_text<T: Serialize + ?Sized>(value: &T) -> Result<String, String> {
-    let text = codec::encode(value)?;
-    match text.len() {
-        0..=MAX_VALUE_BYTES => Ok(text),
-        bytes => Err(format!(
-            "it has {bytes} bytes as JSON text, and a value of a feed has at most {MAX_VALUE_BYTES}; publish a reference instead"
-        )),
-    }
 }
 
 /// Adds what keeps feeds to the code of a worker.
@@ -191,6 +176,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::host::{MAX_VALUE_BYTES, value_text};
     use proptest::prelude::*;
 
     fn append(log: &mut FeedLog, producer: &str, number: u64, value: u64) {
@@ -203,17 +189,15 @@ mod tests {
 
     #[test]
     fn keys_fit_and_keep_instances_apart() {
-        let words = Feed::<u32>::new("words");
-        let short = feed_entity("order-1", &words);
+        let short = feed_entity("order-1", "words");
         assert_eq!(short.to_string(), "@durabletask.feed@7/order-1/words");
         let long = "x".repeat(100);
         for instance in [long.as_str(), "ü".repeat(90).as_str(), ""] {
-            assert!(feed_entity(instance, &words).check().is_ok());
+            assert!(feed_entity(instance, "words").check().is_ok());
         }
-        let (one, other) = (Feed::<u32>::named("b/c"), Feed::<u32>::named("c"));
         assert_ne!(
-            feed_entity("a", &one).to_string(),
-            feed_entity("a/b", &other).to_string()
+            feed_entity("a", "b/c").to_string(),
+            feed_entity("a/b", "c").to_string()
         );
     }
 
