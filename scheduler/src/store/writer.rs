@@ -28,14 +28,15 @@ const SLICE: Duration = Duration::from_millis(1);
 /// How often a part of such work is done although others are always waiting.
 const SHARE: Duration = Duration::from_millis(10);
 /// How long such work pauses after each part while others write, which is so until none has for
-/// [`QUIET`].
+/// [`QUIET`]: four times as long as the part took.
 const PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 const QUIET: Duration = Duration::from_millis(20);
 
 /// Lets long pieces of work go on one part at a time, at the pace that others leave.
 struct Pace {
-    /// When a part of any of them has ended.
-    last_part: tokio::sync::Mutex<Option<Instant>>,
+    /// Before when the next part of any of them does not begin, while others write.
+    next_part: tokio::sync::Mutex<Instant>,
     begun: Instant,
     /// When something else was last written, in microseconds since `begun`.
     last_other: AtomicU64,
@@ -43,9 +44,10 @@ struct Pace {
 
 impl Pace {
     fn new() -> Self {
+        let begun = Instant::now();
         Self {
-            last_part: tokio::sync::Mutex::new(None),
-            begun: Instant::now(),
+            next_part: tokio::sync::Mutex::new(begun),
+            begun,
             last_other: AtomicU64::new(0),
         }
     }
@@ -283,14 +285,15 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        let mut last_part = self.pace.last_part.lock().await;
-        if let Some(last) = *last_part
-            && !self.pace.is_quiet()
-        {
-            tokio::time::sleep_until((last + PAUSE).into()).await;
+        let mut next_part = self.pace.next_part.lock().await;
+        if !self.pace.is_quiet() {
+            tokio::time::sleep_until((*next_part).into()).await;
         }
+        let begun = Instant::now();
         let outcome = self.ask(When::Behind, work).await;
-        *last_part = Some(Instant::now());
+        // A fifth of the time is its share, also where the disk is slow.
+        let pause = (4 * begun.elapsed()).clamp(PAUSE, LONGEST_PAUSE);
+        *next_part = Instant::now() + pause;
         outcome
     }
 
