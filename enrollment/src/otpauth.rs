@@ -148,7 +148,7 @@ impl Warning {
                     .to_owned()
             }
             Self::Duplicate { accounts } => format!(
-                "{} This one was added as well; remove the one that you do not need.",
+                "{} This one gives the same codes: keep both only if you need two.",
                 there(accounts)
             ),
         }

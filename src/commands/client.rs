@@ -11,7 +11,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::output::{self, Progress, clean};
-use super::{Exit, Fault, input};
+use super::{Exit, Fault, input, unreachable};
 use crate::app::SERVER_KEY;
 use crate::cli::{ServerArgs, ServerPlace};
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
@@ -54,7 +54,7 @@ enum Proof {
 
 /// The server's answer to a request that failed.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorReply {
     pub(super) status: StatusCode,
     /// The problem document (RFC 9457), or null if the server sent none.
     pub(super) problem: Value,
@@ -93,10 +93,6 @@ impl Api {
             api.proof = Proof::OfNone(folder);
             api.token = given;
             return Ok(api);
-        }
-        if !folder.is_dir() {
-            let message = format!("{} is a file, not a data folder", folder.display());
-            return Err(Fault::new(Exit::NoFolder, message));
         }
         api.believing(folder, given)
     }
@@ -204,7 +200,9 @@ impl Api {
 
     /// Sends a request; the answer's JSON, or the error.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Value, Fault> {
-        self.try_send(request).await?.map_err(Refusal::into_fault)
+        self.try_send(request)
+            .await?
+            .map_err(ErrorReply::into_fault)
     }
 
     /// As [`Api::send`], for an answer of a known form.
@@ -214,14 +212,14 @@ impl Api {
     ) -> Result<T, Fault> {
         self.read(self.answer(request).await?)
             .await?
-            .map_err(Refusal::into_fault)
+            .map_err(ErrorReply::into_fault)
     }
 
     /// As [`Api::send`], but returns a refusal as a value.
     pub(super) async fn try_send(
         &self,
         request: RequestBuilder,
-    ) -> Result<Result<Value, Refusal>, Fault> {
+    ) -> Result<Result<Value, ErrorReply>, Fault> {
         let response = self.answer(request).await?;
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(Ok(Value::Null));
@@ -232,7 +230,7 @@ impl Api {
     async fn read<T: DeserializeOwned>(
         &self,
         response: Response,
-    ) -> Result<Result<T, Refusal>, Fault> {
+    ) -> Result<Result<T, ErrorReply>, Fault> {
         let status = response.status();
         let body = response.bytes().await;
         let body = body.map_err(|error| Fault::failed(error).passing())?;
@@ -248,7 +246,7 @@ impl Api {
         if !problem.is_object() && !may_be_a_proxys {
             return Err(self.is_another(status));
         }
-        Ok(Err(Refusal { status, problem }))
+        Ok(Err(ErrorReply { status, problem }))
     }
 
     /// The error for a program that is not a Countersign server.
@@ -353,21 +351,13 @@ impl Api {
     }
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, Fault> {
-        request.send().await.map_err(|error| {
-            if let Some(fault) = self.no_server(&error) {
-                return fault;
-            }
-            let reason = if error.is_timeout() {
-                "it did not answer in time"
-            } else {
-                "is it running? Start it with `countersign serve`, or name another with --server"
-            };
-            Fault::new(
-                Exit::Failed,
-                format!("cannot reach the server at {}: {reason}", self.base),
-            )
-            .passing()
-        })
+        match request.send().await {
+            Ok(response) => Ok(response),
+            Err(error) => match self.no_server(&error) {
+                Some(fault) => Err(fault),
+                None => Err(unreachable::fault(&self.base, &error).await),
+            },
+        }
     }
 
     /// The error if nothing answers at the data folder's address.
@@ -432,7 +422,7 @@ impl Api {
     }
 }
 
-impl Refusal {
+impl ErrorReply {
     pub(super) fn into_fault(self) -> Fault {
         let exit = match self.status {
             StatusCode::NOT_FOUND => Exit::NotFound,
@@ -538,12 +528,8 @@ pub(super) fn folder_fault(error: DataDirError) -> Fault {
             Exit::NoPermission
         }
         DataDirError::Foreign { .. } => Exit::NoPermission,
-        DataDirError::Io { source, .. }
-            if matches!(
-                source.kind(),
-                ErrorKind::NotADirectory | ErrorKind::AlreadyExists
-            ) =>
-        {
+        DataDirError::NoFolder(_) => Exit::NoFolder,
+        DataDirError::Io { source, .. } if source.kind() == ErrorKind::NotADirectory => {
             Exit::NoFolder
         }
         _ => Exit::Failed,

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rmcp::ServiceExt as _;
 use rmcp::model::Extensions;
+use rmcp::service::ServerInitializeError;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Api;
-use super::{Fault as Failure, Outcome, output};
+use super::{Fault, Outcome, output};
 use crate::cli::McpArgs;
 use crate::http::reason_header;
-use crate::mcp::{Backend, Call, Fault, Reply, Tools};
+use crate::mcp::{Backend, Call, Reply, ToolError, Tools};
 
 pub(super) async fn run(args: McpArgs) -> Outcome {
     let api = Api::find_at(&args.server)?;
@@ -25,19 +26,21 @@ pub(super) async fn run(args: McpArgs) -> Outcome {
     let api: Arc<dyn Backend> = Arc::new(api);
     let stop = CancellationToken::new();
     let _stops = stop.clone().drop_guard();
-    let service = Tools::new(api, stop)
-        .serve(rmcp::transport::stdio())
-        .await
-        .map_err(Failure::failed)?;
+    let service = match Tools::new(api, stop).serve(rmcp::transport::stdio()).await {
+        Ok(service) => service,
+        // The parent process has closed standard input without asking for anything.
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(error) => return Err(Fault::failed(error)),
+    };
     // Until the parent process closes standard input.
-    service.waiting().await.map_err(Failure::failed)?;
+    service.waiting().await.map_err(Fault::failed)?;
     Ok(())
 }
 
 #[async_trait]
 impl Backend for Api {
-    async fn call(&self, _: &Extensions, call: Call) -> Result<Reply, Fault> {
-        let said = |failure: Failure| Fault(failure.message.unwrap_or_default());
+    async fn call(&self, _: &Extensions, call: Call) -> Result<Reply, ToolError> {
+        let said = |failure: Fault| ToolError(failure.message.unwrap_or_default());
         let mut request = self.request(call.method, &call.path).map_err(said)?;
         if let Some(body) = &call.body {
             request = request.json(body);

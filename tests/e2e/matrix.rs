@@ -68,6 +68,7 @@ const TABLE: &[Row] = &[
     row("GET /api/openapi-3.0.json", "/api/openapi-3.0.json",             [200, 200, 200, 200, 200]),
     row("GET /v1/sys/health", "/v1/sys/health",                           [200, 200, 200, 200, 200]),
     row("GET /v1/sys/seal-status", "/v1/sys/seal-status",                 [200, 200, 200, 200, 200]),
+    row("GET /v1/sys/init", "/v1/sys/init",                               [200, 200, 200, 200, 200]),
     row("GET /v1/sys/leader", "/v1/sys/leader",                           [200, 200, 200, 200, 200]),
     row("GET /api/session", "/api/session",                               [200, 200, 200, 200, 200]),
     send("POST /api/session", "/api/session", "{}",                       [200, 200, 200, 200, 200]),
@@ -141,6 +142,7 @@ const TABLE: &[Row] = &[
                                                                           [403, 403, 403, 201, 403]),
     send("POST /api/keys/{name}/rotate", "/api/keys/nobody/rotate", "{}",
                                                                           [404, 404, 404, 404, 404]),
+    row("GET /api/keys/{name}", "/api/keys/{key}",                        [403, 403, 403, 200, 403]),
     row("DELETE /api/keys/{name}", "/api/keys/{key}",                     [403, 403, 403, 200, 403]),
     row("GET /api/grants", "/api/grants",                                 [403, 403, 403, 200, 403]),
     send("POST /api/grants", "/api/grants", r#"{"group": "readers", "account": "{kept}"}"#,
@@ -369,7 +371,7 @@ async fn dashboard_cookie(app: &App) -> String {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_a_key_that_works() {
+async fn no_access_without_a_valid_key() {
     let now = Utc::now();
     let signer = SigningKey::new("1", Algorithm::ES256);
     let issuer = Issuer::start(&[&signer]).await;

@@ -480,11 +480,14 @@ async fn a_lease_counts_codes_and_its_end_is_reported() {
 }
 
 #[tokio::test]
-async fn a_command_that_cannot_serve_tools_says_so_at_once() {
+async fn a_command_that_cannot_serve_tools_fails_immediately() {
     let app = App::start().await;
     let wrong = app.command(&["mcp", "--token", "wrong"]);
     assert_eq!(wrong.status.code(), Some(6), "{wrong:?}");
     assert!(wrong.stdout.is_empty(), "{wrong:?}");
     let nobody = app.command(&["mcp", "--token", "x", "--server", "http://127.0.0.1:1"]);
     assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
+    // A client that goes away before it asked for anything.
+    let gone = app.command(&["mcp"]);
+    assert_eq!(gone.status.code(), Some(0), "{gone:?}");
 }

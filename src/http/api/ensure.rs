@@ -22,6 +22,7 @@ use super::accounts::{PATIENCE, not_enrolled};
 use super::enrollments::{START, accepted_response};
 use super::views::{AccountView, StartedView, WarningView};
 use crate::audit::Action;
+use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::{JsonBody, Wiped};
@@ -32,7 +33,6 @@ use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, Wishes};
 use crate::intake::Upload;
-use crate::tokens::from_vault;
 
 /// How many ended enrollments of one account are checked that have left no account,
 /// because they were rejected or the account was removed later.
@@ -69,7 +69,10 @@ struct EnsuredView {
     put, path = "/api/accounts", tag = "accounts", operation_id = "ensureAccount",
     request_body = EnsureBody,
     responses(
-        (status = OK, description = "It existed before", body = EnsuredView),
+        (
+            status = OK, description = "It existed before", body = EnsuredView,
+            headers(("location" = String, description = "Address of the account")),
+        ),
         (
             status = CREATED, description = "It is enrolled", body = EnsuredView,
             headers(("location" = String, description = "Address of the account")),
@@ -241,9 +244,7 @@ async fn ensured(
     let guarded = door.access.is_guarded(record.id.as_str()).await?;
     let account = AccountView::new(record, guarded);
     let mut response = (status, Json(EnsuredView { account, warnings })).into_response();
-    if status == StatusCode::CREATED
-        && let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", record.id))
-    {
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", record.id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(no_store(response))
