@@ -20,6 +20,7 @@ mod redact;
 mod repeats;
 mod ship;
 mod store;
+pub(crate) mod transfer;
 mod worked;
 mod writer;
 

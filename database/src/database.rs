@@ -158,6 +158,11 @@ impl Database {
         self.run(Kind::Write, work).await
     }
 
+    /// Closes the connections that nothing uses at the moment.
+    pub fn release(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     async fn run<T, E, W>(&self, kind: Kind, work: W) -> Result<T, E>
     where
         T: Send,
@@ -185,7 +190,7 @@ impl Database {
         }
     }
 
-    async fn session(&self) -> Result<Object<Connector>, DatabaseError> {
+    pub(crate) async fn session(&self) -> Result<Object<Connector>, DatabaseError> {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             _ => DatabaseError::Exhausted(self.size),

@@ -81,6 +81,12 @@ const MIGRATIONS: &[Migration] = &[
         ],
         needs: 1,
     },
+    Migration {
+        number: 6,
+        sql: include_str!("../migrations/0006_moving.sql"),
+        tables: &["installation_move", "audit_archived"],
+        needs: 1,
+    },
 ];
 
 const FIRST: &str = "

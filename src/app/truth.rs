@@ -7,7 +7,7 @@ use std::sync::Arc;
 use countersign_activities::vault::{CachedVault, EmbeddedVault, PostgresVault, SecretVault};
 use countersign_azure::{DatabaseTokens, Identity, KeyVault};
 use countersign_database::{Database, PasswordSource};
-use countersign_ledger::{Ledger, PostgresLedger};
+use countersign_ledger::Ledger;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -61,11 +61,7 @@ impl Truth {
             .tokens
             .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>);
         let database = Database::open(settings.url.clone(), tokens, CONNECTIONS).await?;
-        let ledger = PostgresLedger::open(database.clone())
-            .await
-            .map_err(ledger::LedgerOpenError::from)?;
-        let (folder, id) = (data.clone(), ledger.id().clone());
-        parts::blocking(move || ledger::belongs_to(&folder, &id)).await??;
+        let ledger = ledger::open_shared(data, &database).await?;
         Ok(Self {
             data: data.clone(),
             ledger: Arc::new(ledger),

@@ -19,6 +19,7 @@ use crate::access::secret;
 use crate::private_file;
 
 pub use archive::Archived;
+pub(super) use archive::{code as archive_code, table as archive_table};
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
@@ -655,7 +656,7 @@ pub(super) fn link(key: &[u8; 32], before: &[u8; 32], sequence: u64, event: &str
 }
 
 /// Where the chain ends: the last place, 0 if there is none, and its hash.
-fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
+pub(super) fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
     let last = connection
         .query_row(
             "SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1",

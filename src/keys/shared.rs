@@ -7,7 +7,7 @@
 //! others have theirs.
 
 use countersign_activities::vault::KEY_FILE;
-use countersign_database::{Database, DatabaseError, all, execute, one};
+use countersign_database::{Database, DatabaseError, Transaction, all, execute, one};
 use futures_util::FutureExt as _;
 
 use super::mandate::{MANDATE, MANDATE_PUBLIC};
@@ -83,23 +83,13 @@ pub(crate) async fn refuse_other(
     server: Option<&[u8; 32]>,
     fingerprint: &[u8; 32],
 ) -> Result<(), KeyMaterialError> {
-    let mark =
-        |name: Name, key: &[u8; 32]| (name, secret::mac(key, &[LABEL, name.file.as_bytes()]));
     let mut marks = vec![mark(FINGERPRINT, fingerprint)];
     marks.extend(server.map(|key| mark(SERVER, key)));
     let noted = marks.clone();
     let other = database.write(move |transaction| {
         let marks = noted.clone();
         async move {
-            for (name, mark) in &marks {
-                execute(
-                    transaction,
-                    "INSERT INTO installation_keys (name, mark) VALUES ($1, $2)
-                     ON CONFLICT DO NOTHING",
-                    &[&name.file, &mark.as_slice()],
-                )
-                .await?;
-            }
+            note(transaction, &marks).await?;
             let rows = all(transaction, "SELECT name, mark FROM installation_keys", &[]).await?;
             for row in rows {
                 let (name, kept): (&str, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
@@ -116,4 +106,41 @@ pub(crate) async fn refuse_other(
         Some(name) => Err(KeyMaterialError::OtherKey(place.of(name))),
         None => Ok(()),
     }
+}
+
+/// By what a key is recognized.
+type Mark = (Name, [u8; 32]);
+
+fn mark(name: Name, key: &[u8; 32]) -> Mark {
+    (name, secret::mac(key, &[LABEL, name.file.as_bytes()]))
+}
+
+/// Notes marks of keys, where none are noted.
+async fn note(transaction: &Transaction<'_>, marks: &[Mark]) -> Result<(), DatabaseError> {
+    for (name, mark) in marks {
+        execute(
+            transaction,
+            "INSERT INTO installation_keys (name, mark) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            &[&name.file, &mark.as_slice()],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Notes what the keys in `place` are, in a database that an installation is moved into.
+///
+/// # Errors
+///
+/// [`KeyMaterialError`].
+pub(crate) async fn note_keys(
+    transaction: &Transaction<'_>,
+    place: &Place,
+    server: &[u8; 32],
+) -> Result<(), KeyMaterialError> {
+    let mut marks = vec![mark(SERVER, server)];
+    if let Some(text) = place.read(FINGERPRINT).await? {
+        marks.push(mark(FINGERPRINT, &*place.bytes(FINGERPRINT, &text)?));
+    }
+    Ok(note(transaction, &marks).await?)
 }

@@ -355,7 +355,7 @@ impl PostgresVault {
     }
 }
 
-async fn find(
+pub(super) async fn find(
     transaction: &Transaction<'_>,
     id: &EnrollmentId,
 ) -> Result<Option<AccountRow>, VaultError> {
@@ -537,6 +537,15 @@ async fn read_recovery(
     if row.record.deleted_at.is_some() {
         return Err(VaultError::Deleted);
     }
+    kept_recovery(transaction, id, crypter).await
+}
+
+/// The codes of an account, in use or not; none if it has none.
+pub(super) async fn kept_recovery(
+    transaction: &Transaction<'_>,
+    id: &EnrollmentId,
+    crypter: &Crypter,
+) -> Result<RecoveryCodes, VaultError> {
     let sql = "SELECT key_id, nonce, ciphertext FROM vault_recovery_codes WHERE account = $1";
     let Some(row) = one(transaction, sql, &[&id.as_str()]).await? else {
         return Ok(RecoveryCodes::default());

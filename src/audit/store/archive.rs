@@ -266,8 +266,13 @@ pub(super) fn start(connection: &Connection, key: &[u8; 32]) -> Result<Head, Aud
     }
 }
 
+/// What makes the table of what was archived.
+pub(in crate::audit) const fn table() -> &'static str {
+    TABLE
+}
+
 /// Proves that this program archived the entries up to there.
-fn code(key: &[u8; 32], sequence: u64, hash: &[u8; 32]) -> [u8; 32] {
+pub(in crate::audit) fn code(key: &[u8; 32], sequence: u64, hash: &[u8; 32]) -> [u8; 32] {
     secret::mac(key, &[b"archived", &sequence.to_be_bytes(), hash])
 }
 
