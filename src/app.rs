@@ -232,7 +232,12 @@ impl Running {
             ));
             if parts.worker() {
                 let keys = WorkerKeys::open(&place).await?;
-                truth.check_keys(&place, None, &keys.fingerprint).await?;
+                let own = keys::Own {
+                    fingerprint: &keys.fingerprint,
+                    server: None,
+                    mandate: None,
+                };
+                truth.check_keys(&place, own).await?;
                 let authority = Authority::new(truth.ledger(), Arc::new(keys.checks.clone()));
                 self.follow("mandate keys", |stop| keys.checks.until(stop));
                 let ring = keys.ring.value();
@@ -256,9 +261,13 @@ impl Running {
                     Some(keys) => keys,
                     None => DoorKeys::open(&place, installation, config.worker_wait).await?,
                 };
-                truth
-                    .check_keys(&place, Some(&keys.server), &keys.fingerprint)
-                    .await?;
+                let signing = keys.mandates.value().signing();
+                let own = keys::Own {
+                    fingerprint: &keys.fingerprint,
+                    server: Some(&keys.server),
+                    mandate: Some(signing.first().id()),
+                };
+                truth.check_keys(&place, own).await?;
                 let services = DoorServices {
                     keys,
                     vault,

@@ -12,8 +12,9 @@ use std::io;
 use std::path::PathBuf;
 
 use countersign_authority::LedgerId;
-use countersign_database::{Database, DatabaseError};
+use countersign_database::{Database, DatabaseError, one};
 use countersign_ledger::{LEDGER_DATABASE, Ledger as _, LedgerError, PostgresLedger, SqliteLedger};
+use futures_util::FutureExt as _;
 use thiserror::Error;
 
 use crate::data_dir::{DataDir, DataDirError};
@@ -179,13 +180,48 @@ pub(crate) async fn open_shared(
     data: &DataDir,
     database: &Database,
 ) -> Result<PostgresLedger, LedgerOpenError> {
-    moved::refuse(database).await?;
+    // First: a refused start leaves an empty database empty.
+    would_share(data, database).await?;
     let ledger = PostgresLedger::open(database.clone()).await?;
     let (data, id) = (data.clone(), ledger.id().clone());
     tokio::task::spawn_blocking(move || belongs_to(&data, &id))
         .await
         .map_err(|_| LedgerError::Stopped)??;
     Ok(ledger)
+}
+
+/// Checks what [`open_shared`] would refuse, and notes nothing.
+///
+/// # Errors
+///
+/// [`LedgerOpenError`], whose text says what to do.
+pub(crate) async fn would_share(
+    data: &DataDir,
+    database: &Database,
+) -> Result<(), LedgerOpenError> {
+    moved::refuse(database).await?;
+    let found = database
+        .read(|transaction| {
+            async move {
+                let row = one(transaction, "SELECT id FROM ledger", &[]).await?;
+                Ok::<Option<String>, DatabaseError>(row.map(|row| row.try_get(0)).transpose()?)
+            }
+            .boxed()
+        })
+        .await?;
+    let folder = || data.path().to_owned();
+    match (noted(data)?, found) {
+        (Noted::Own(_), _) => Err(LedgerOpenError::NotShared(folder())),
+        (Noted::Both(_), _) => Err(LedgerOpenError::Moving(folder())),
+        (Noted::Shared(noted), found) if found.as_ref() != Some(&noted) => {
+            Err(LedgerOpenError::OtherDatabase {
+                folder: folder(),
+                noted,
+                found: found.unwrap_or_else(|| "missing".to_owned()),
+            })
+        }
+        (Noted::Shared(_) | Noted::None, _) => Ok(()),
+    }
 }
 
 /// Checks that the processes of a folder share the database whose ledger has the id `id`, and

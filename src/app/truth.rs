@@ -57,10 +57,8 @@ impl Truth {
                 database: None,
             });
         };
-        let tokens = settings
-            .tokens
-            .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>);
-        let database = Database::open(settings.url.clone(), tokens, CONNECTIONS).await?;
+        let passwords = passwords(settings, identity);
+        let database = Database::open(settings.url.clone(), passwords, CONNECTIONS).await?;
         let ledger = ledger::open_shared(data, &database).await?;
         Ok(Self {
             data: data.clone(),
@@ -95,11 +93,10 @@ impl Truth {
     pub(super) async fn check_keys(
         &self,
         place: &Place,
-        server: Option<&[u8; 32]>,
-        fingerprint: &[u8; 32],
+        own: keys::Own<'_>,
     ) -> Result<(), AppError> {
         match &self.database {
-            Some(database) => Ok(keys::refuse_other(database, place, server, fingerprint).await?),
+            Some(database) => Ok(keys::refuse_other(database, place, own).await?),
             None => Ok(()),
         }
     }
@@ -170,6 +167,16 @@ impl Truth {
         let folder: &Path = self.data.path();
         folder.join(name)
     }
+}
+
+/// What gives the password of each new connection, unless the URL has one.
+pub(super) fn passwords(
+    settings: &DatabaseConfig,
+    identity: &Identity,
+) -> Option<Arc<dyn PasswordSource>> {
+    settings
+        .tokens
+        .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>)
 }
 
 impl OwnVault {

@@ -5,7 +5,7 @@
 //! nothing to a log that ends before that: a database that was replaced by an older copy
 //! is noticed while the front door runs and when it starts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_database::{Database, DatabaseError, Row, Step, Transaction, all, execute, one};
@@ -13,12 +13,15 @@ use data_encoding::HEXLOWER;
 use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
+use super::archive::{check_all, code, unsigned};
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, Loss, Verdict};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
-use super::store::{AuditQuery, archive_code, beginning, key_of, link, place};
+use super::store::{AuditQuery, beginning, key_of, link, place};
 use super::worked::{self, JournalEntry};
 use crate::access::secret;
+
+mod archiving;
 
 /// How many entries are read at once while the chain is checked.
 const AT_ONCE: i64 = 1_000;
@@ -224,6 +227,20 @@ impl PostgresAudit {
     ///
     /// [`AuditError`] when it cannot be read.
     pub async fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
+        self.verify_with(kept, &[]).await
+    }
+
+    /// As [`PostgresAudit::verify`], from the first entry on, with the archives that hold the
+    /// entries that are no longer in the database.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Archive`] when one of them is invalid or missing.
+    pub async fn verify_with(
+        &self,
+        kept: Option<&Head>,
+        archives: &[PathBuf],
+    ) -> Result<Verdict, AuditError> {
         // Before the entries: entries appended in the meantime are not counted as missing.
         let mut noted: Vec<Head> = kept.cloned().into_iter().collect();
         noted.push(self.inside.known().clone());
@@ -232,17 +249,12 @@ impl PostgresAudit {
                 .read(|t| async move { last(t).await }.boxed())
                 .await?,
         );
-        let inside = Arc::clone(&self.inside);
-        let mut at = self
-            .database
-            .read(move |transaction| {
-                let inside = Arc::clone(&inside);
-                async move { start(transaction, &inside.key).await }.boxed()
-            })
-            .await?;
-        if let Some(kept) = kept.filter(|kept| kept.sequence < at.sequence) {
-            return Err(AuditError::InArchive(kept.sequence));
-        }
+        let mut at = self.start().await?;
+        let first = Head {
+            sequence: 0,
+            hash: beginning(&self.inside.key),
+        };
+        check_all(archives, &self.inside.key, first, &at, kept)?;
         if let Some(other) = differing(&noted, &at) {
             return Ok(Verdict::Incomplete(other));
         }
@@ -283,6 +295,17 @@ impl PostgresAudit {
             }
             _ => Verdict::Intact(at),
         })
+    }
+
+    /// The entry before the first one in the database.
+    async fn start(&self) -> Result<Head, AuditError> {
+        let inside = Arc::clone(&self.inside);
+        self.database
+            .read(move |transaction| {
+                let inside = Arc::clone(&inside);
+                async move { start(transaction, &inside.key).await }.boxed()
+            })
+            .await
     }
 
     /// Notes the end, unless a later one is noted.
@@ -377,10 +400,10 @@ async fn start(transaction: &Transaction<'_>, key: &[u8; 32]) -> Result<Head, Au
         });
     };
     let sequence = unsigned(value(&row, 0)?);
-    let (hash, code): (Vec<u8>, Vec<u8>) = (value(&row, 1)?, value(&row, 2)?);
+    let (hash, noted): (Vec<u8>, Vec<u8>) = (value(&row, 1)?, value(&row, 2)?);
     let unreadable = || AuditError::Unreadable { sequence };
     let hash: [u8; 32] = hash.try_into().map_err(|_| unreadable())?;
-    match secret::same(&code, &archive_code(key, sequence, &hash)) {
+    match secret::same(&noted, &code(key, sequence, &hash)) {
         true => Ok(Head { sequence, hash }),
         // Someone without the key has written it.
         false => Err(unreadable()),
@@ -548,8 +571,4 @@ fn value<T: for<'r> countersign_database::FromSql<'r>>(
 ) -> Result<T, AuditError> {
     row.try_get(column)
         .map_err(|error| DatabaseError::from(error).into())
-}
-
-fn unsigned(sequence: i64) -> u64 {
-    u64::try_from(sequence).unwrap_or(0)
 }

@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
+use super::archive::check_all;
 use super::change::FieldChange;
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, Loss, Verdict};
@@ -18,8 +19,7 @@ use super::head::{AUDIT_HEAD, Found, Head, HeadFile, Note};
 use crate::access::secret;
 use crate::private_file;
 
-pub use archive::Archived;
-pub(super) use archive::{code as archive_code, table as archive_table};
+pub(super) use archive::table as archive_table;
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
@@ -447,29 +447,11 @@ impl AuditStore {
         // One consistent view, also while entries are being archived.
         let _reading = self.connection.unchecked_transaction()?;
         let start = archive::start(&self.connection, &self.key)?;
-        if !archives.is_empty() {
-            let mut chain = archive::Chain {
-                key: &self.key,
-                end: Head {
-                    sequence: 0,
-                    hash: beginning(&self.key),
-                },
-                kept,
-            };
-            chain.follow_all(archives)?;
-            if chain.end != start {
-                return Err(AuditError::Archive {
-                    path: archives[0].clone(),
-                    reason: format!(
-                        "the archives end at entry {}, and the audit log begins after entry {}",
-                        chain.end.sequence, start.sequence
-                    ),
-                });
-            }
-        }
-        if let Some(kept) = kept.filter(|it| archives.is_empty() && it.sequence < start.sequence) {
-            return Err(AuditError::InArchive(kept.sequence));
-        }
+        let first = Head {
+            sequence: 0,
+            hash: beginning(&self.key),
+        };
+        check_all(archives, &self.key, first, &start, kept)?;
         // Before the entries: entries appended in the meantime are not counted as missing.
         let found = self.head.read().map_err(AuditError::File)?;
         let mut places: Vec<&Head> = kept.into_iter().collect();

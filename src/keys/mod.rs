@@ -35,7 +35,10 @@ pub(crate) use installation::{Installation, check_embedded};
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::Place;
 pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
-pub(crate) use shared::{DOOR_FILES, WORKER_FILES, note_keys, refuse_missing, refuse_other};
+pub(crate) use shared::{
+    DOOR_FILES, Own, WORKER_FILES, add_mandate_key, note_keys, refuse_missing, refuse_other,
+    would_agree,
+};
 pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
 
 /// A key's names: of its file in the data folder, and of its secret in Key Vault.

@@ -239,3 +239,54 @@ pub(super) fn flush(path: &Path) -> Result<(), MigrateError> {
             source,
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use countersign_database::testing::Postgres;
+
+    use super::*;
+
+    /// What a folder has no equal of: told in the documentation, or written apart.
+    const APART: [&str; 9] = [
+        "access_login_codes",
+        "audit_end",
+        "installation_keys",
+        "installation_move",
+        "ledger_journal_end",
+        "migrations",
+        // None while an installation is moved.
+        "vault_former_keys",
+        "vault_keys",
+        "verify_wrong",
+    ];
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_table_and_every_column_is_moved_or_known_not_to_be() {
+        let Some(server) = tokio::task::block_in_place(Postgres::shared) else {
+            return;
+        };
+        let name = tokio::task::block_in_place(|| server.make());
+        let url = server.database_named(&name);
+        countersign_database::Database::open(url, None, 2)
+            .await
+            .unwrap();
+        let sql = "SELECT table_name || '.' || column_name FROM information_schema.columns
+                   WHERE table_schema = 'countersign' AND column_name <> 'single'";
+        let there = tokio::task::block_in_place(|| server.psql(&name, sql).unwrap());
+        let there: BTreeSet<&str> = there.split_whitespace().collect();
+        let tables = every_table();
+        let moved: BTreeSet<String> = tables
+            .iter()
+            .flat_map(|table| table.columns.iter().map(|it| (table.shared, it.name)))
+            .map(|(table, column)| format!("{table}.{column}"))
+            .collect();
+        let missing: Vec<&str> = there
+            .into_iter()
+            .filter(|column| !moved.contains(*column))
+            .filter(|column| !APART.contains(&column.split('.').next().unwrap_or_default()))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    fn of(running: &Running) -> Self {
+    pub(crate) fn of(running: &Running) -> Self {
         Self {
             base: running.server_url().unwrap(),
             http: Client::builder().no_proxy().build().unwrap(),

@@ -31,7 +31,9 @@ pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use check::{CheckError, VaultContents, check};
 pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, OpenError};
 pub use key_file::KeyFileError;
-pub use postgres::{PostgresVault, SharedVaultError};
+pub use postgres::{
+    PostgresVault, SharedRotation, SharedRotationError, SharedVaultError, rotate_shared_key,
+};
 pub use rotation::{Progress, Rotated, RotationError, rotate_key};
 
 /// The most accounts on one page of a list.

@@ -31,8 +31,10 @@ use super::{
     StoredUnlessThere, VaultError,
 };
 
+mod rotation;
 mod storing;
 
+pub use rotation::{SharedRotation, SharedRotationError, rotate_shared_key};
 use storing::Content;
 
 /// What changes of it are told as.
@@ -115,10 +117,7 @@ impl PostgresVault {
                 let path = path.clone();
                 async move {
                     one_at_a_time(transaction, TOPIC, "keys").await?;
-                    let rows = all(transaction, "SELECT id FROM vault_keys", &[]).await?;
-                    let needed: Result<Vec<String>, _> =
-                        rows.iter().map(|row| row.try_get(0)).collect();
-                    let needed = needed.map_err(DatabaseError::from)?;
+                    let needed = needed_keys(transaction).await?;
                     let crypter = keys(&path, &needed).await?;
                     if needed.is_empty() {
                         let first = crypter.first_id();
@@ -166,6 +165,17 @@ impl PostgresVault {
     }
 }
 
+/// The ids of the keys that everyone who uses the vault has, the current one first.
+pub(super) async fn needed_keys(
+    transaction: &Transaction<'_>,
+) -> Result<Vec<String>, DatabaseError> {
+    let sql = "SELECT id FROM (SELECT id, 0 AS at FROM vault_keys
+                   UNION ALL SELECT id, 1 FROM vault_former_keys) AS needed ORDER BY at, id";
+    let rows = all(transaction, sql, &[]).await?;
+    let ids: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
+    Ok(ids?)
+}
+
 /// The keys in the file, which is made if no key is needed yet.
 async fn keys(path: &Path, needed: &[String]) -> Result<Crypter, SharedVaultError> {
     let (file, may_make) = (path.to_owned(), needed.is_empty());
@@ -187,7 +197,10 @@ async fn keys(path: &Path, needed: &[String]) -> Result<Crypter, SharedVaultErro
             key_id: key_id.clone(),
         });
     }
-    crypter.ok_or_else(|| KeyFileError::Empty(path.to_owned()).into())
+    // Another machine may rotate the key while this process runs.
+    crypter
+        .map(|crypter| crypter.following(key_file::again(path)))
+        .ok_or_else(|| KeyFileError::Empty(path.to_owned()).into())
 }
 
 #[async_trait]
@@ -252,11 +265,16 @@ impl SecretVault for PostgresVault {
     }
 
     async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
-        let content = Content::of(account, &self.crypter)?;
+        let (account, crypter) = (account.clone(), Arc::clone(&self.crypter));
         self.database
             .read(move |transaction| {
-                let content = content.clone();
-                async move { storing::same(transaction, &content).await }.boxed()
+                let (account, crypter) = (account.clone(), Arc::clone(&crypter));
+                async move {
+                    let current = current_key(transaction).await?;
+                    let content = Content::of(&account, &current, &crypter)?;
+                    storing::same(transaction, &content).await
+                }
+                .boxed()
             })
             .await
     }
@@ -370,6 +388,12 @@ async fn current_key(transaction: &Transaction<'_>) -> Result<String, VaultError
     get(&row.ok_or_else(spoilt_column)?, "id")
 }
 
+/// The same, which stays the current one until the transaction ends.
+async fn held_key(transaction: &Transaction<'_>) -> Result<String, VaultError> {
+    let row = one(transaction, "SELECT id FROM vault_keys FOR SHARE", &[]).await?;
+    get(&row.ok_or_else(spoilt_column)?, "id")
+}
+
 async fn is_purged(transaction: &Transaction<'_>, id: &EnrollmentId) -> Result<bool, VaultError> {
     let sql = "SELECT 1 FROM vault_purged WHERE id = $1";
     Ok(one(transaction, sql, &[&id.as_str()]).await?.is_some())
@@ -383,7 +407,7 @@ async fn insert(
     crypter: &Crypter,
 ) -> Result<(), VaultError> {
     let parameters = account.parameters();
-    let current = current_key(transaction).await?;
+    let current = held_key(transaction).await?;
     let encrypted = crypter
         .encrypt(
             Some(&current),
@@ -496,7 +520,7 @@ async fn set_recovery(
     if codes.is_empty() {
         return remove_recovery(transaction, id).await;
     }
-    let current = current_key(transaction).await?;
+    let current = held_key(transaction).await?;
     let encrypted = crypter
         .encrypt(Some(&current), &recovery::place(id), &codes.to_bytes())
         .map_err(from_crypter)?;

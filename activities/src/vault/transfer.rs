@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use countersign_database::tables::{Column, Table};
-use countersign_database::{DatabaseError, Transaction, all, execute};
+use countersign_database::{DatabaseError, Transaction, execute};
 use rusqlite::{Connection, params};
 use thiserror::Error;
 
@@ -206,9 +206,7 @@ pub async fn name_key(
 ///
 /// [`TransferError::KeyMissing`] and [`TransferError::Rotating`].
 pub async fn has_vault(transaction: &Transaction<'_>, data: &Path) -> Result<bool, TransferError> {
-    let rows = all(transaction, "SELECT id FROM vault_keys", &[]).await?;
-    let needed: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
-    let needed = needed.map_err(DatabaseError::from)?;
+    let needed = postgres::needed_keys(transaction).await?;
     let Some(key_id) = needed.first() else {
         return Ok(false);
     };
