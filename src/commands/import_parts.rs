@@ -12,17 +12,17 @@ use super::{Exit, Fault, Outcome, import, output};
 use crate::cli::ImportArgs;
 
 /// The accounts of some files, in order.
-pub(super) struct Parts {
-    accounts: Vec<Found>,
+pub(super) struct ImportParts {
+    accounts: Vec<FoundAccount>,
 }
 
-struct Found {
+struct FoundAccount {
     /// Its name in the source; may be empty.
     name: String,
     account: Result<TotpAccount, InputProblem>,
 }
 
-impl Parts {
+impl ImportParts {
     /// Reads the files here. None if they contain what only the server can read, which is
     /// images, or parts of an export without the others.
     pub(super) fn of(contents: &[Zeroizing<Vec<u8>>], password: Option<&str>) -> Option<Self> {
@@ -36,7 +36,7 @@ impl Parts {
             entries.extend(file.list.entries);
         }
         let (found, problems) = import_list::expand(&entries);
-        let accounts = found.into_iter().map(|found| Found {
+        let accounts = found.into_iter().map(|found| FoundAccount {
             name: found.name,
             account: found.parsed.map(|parsed| parsed.account),
         });
@@ -85,7 +85,7 @@ impl Parts {
 }
 
 /// The accounts of a part that can be enrolled, one URI a line.
-fn list(part: &[Found]) -> Zeroizing<String> {
+fn list(part: &[FoundAccount]) -> Zeroizing<String> {
     let uris: Vec<_> = part
         .iter()
         .filter_map(|found| found.account.as_ref().ok())
@@ -112,7 +112,7 @@ struct Whole {
 }
 
 impl Whole {
-    fn add(&mut self, part: &[Found], ended: &Value) {
+    fn add(&mut self, part: &[FoundAccount], ended: &Value) {
         let before = self.accounts.len();
         self.ids.extend(ended["id"].as_str().map(ToOwned::to_owned));
         self.stages
@@ -158,7 +158,7 @@ impl Whole {
 }
 
 /// The index of the account that its part sent at `position`, counted from 1.
-fn place(part: &[Found], position: u64) -> Option<usize> {
+fn place(part: &[FoundAccount], position: u64) -> Option<usize> {
     let index = usize::try_from(position.checked_sub(1)?).ok()?;
     let sent = part
         .iter()

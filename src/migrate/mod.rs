@@ -27,7 +27,7 @@ pub use error::MigrateError;
 pub(crate) use into_database::to_database;
 pub(crate) use into_folder::to_folder;
 
-use crate::audit::{Action, Event, FieldChange, Head, Verdict};
+use crate::audit::{Action, ChainCheck, Event, FieldChange, Head};
 use crate::ledger::moved;
 
 /// What was moved.
@@ -56,11 +56,11 @@ fn event(by: &str, from: &str, to: &str, counts: &[(&'static str, u64)]) -> Even
 }
 
 /// The end of an audit log that is intact.
-fn intact(verdict: Verdict) -> Result<Head, MigrateError> {
+fn intact(verdict: ChainCheck) -> Result<Head, MigrateError> {
     match verdict {
-        Verdict::Intact(head) => Ok(head),
-        Verdict::Broken { sequence } => Err(MigrateError::AuditBroken(sequence)),
-        Verdict::Incomplete(loss) => Err(MigrateError::AuditIncomplete(loss)),
+        ChainCheck::Intact(head) => Ok(head),
+        ChainCheck::Broken { sequence } => Err(MigrateError::AuditBroken(sequence)),
+        ChainCheck::Incomplete(loss) => Err(MigrateError::AuditIncomplete(loss)),
     }
 }
 
