@@ -387,8 +387,8 @@ async fn the_key_is_rotated_while_two_machines_read_and_store_and_no_reading_fai
         let same = vault.same_as(&account(7)).await.unwrap();
         assert_eq!(same.len(), 1);
         assert_eq!(same[0].id, ids[7]);
-        let twice = vault.store_unless_there(&EnrollmentId::random(), &account(500_000), None);
-        let twice = twice.await.unwrap();
+        let (id, new) = (EnrollmentId::random(), account(500_000));
+        let twice = vault.store_unless_there(&id, &new, None).await.unwrap();
         assert!(matches!(twice, StoredUnlessThere::There(_)), "{twice:?}");
     }
     last.recover(&ids[1]).await.unwrap();

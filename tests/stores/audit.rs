@@ -279,8 +279,9 @@ async fn old_entries_move_into_archives_that_prove_themselves_while_others_write
     assert_eq!(nothing.unwrap(), None);
     assert!(!file("none").exists());
     // A collector has 5 entries only.
-    let first = door.archive(&file("1"), before(10), Some(5), &archived);
-    let first = first.await.unwrap().unwrap();
+    let (one, two) = (file("1"), file("2"));
+    let first = door.archive(&one, before(10), Some(5), &archived).await;
+    let first = first.unwrap().unwrap();
     assert_eq!((first.entries, first.through.sequence), (5, 5));
     let taken = door.archive(&file("1"), before(10), None, &archived).await;
     assert!(matches!(taken, Err(AuditError::File(_))), "{taken:?}");
@@ -291,8 +292,8 @@ async fn old_entries_move_into_archives_that_prove_themselves_while_others_write
         let other = other.clone();
         writers.spawn(async move { other.append(&[event(100 + number)]).await.unwrap() });
     }
-    let second = door.archive(&file("2"), before(20), None, &archived);
-    let second = second.await.unwrap().unwrap();
+    let second = door.archive(&two, before(20), None, &archived).await;
+    let second = second.unwrap().unwrap();
     assert_eq!((second.entries, second.through.sequence), (15, 20));
     writers.join_all().await;
 
