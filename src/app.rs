@@ -232,12 +232,7 @@ impl Running {
             ));
             if parts.worker() {
                 let keys = WorkerKeys::open(&place).await?;
-                let own = keys::Own {
-                    fingerprint: &keys.fingerprint,
-                    server: None,
-                    mandate: None,
-                };
-                truth.check_keys(&place, own).await?;
+                truth.check_keys(&place, keys.own()).await?;
                 let authority = Authority::new(truth.ledger(), Arc::new(keys.checks.clone()));
                 self.follow("mandate keys", |stop| keys.checks.until(stop));
                 let ring = keys.ring.value();
@@ -261,13 +256,7 @@ impl Running {
                     Some(keys) => keys,
                     None => DoorKeys::open(&place, installation, config.worker_wait).await?,
                 };
-                let signing = keys.mandates.value().signing();
-                let own = keys::Own {
-                    fingerprint: &keys.fingerprint,
-                    server: Some(&keys.server),
-                    mandate: Some(signing.first().id()),
-                };
-                truth.check_keys(&place, own).await?;
+                truth.check_keys(&place, keys.own()).await?;
                 let services = DoorServices {
                     keys,
                     vault,

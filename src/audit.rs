@@ -9,6 +9,7 @@
 //! second time, in a file beside the database.
 
 mod archive;
+mod chain;
 mod change;
 mod entry;
 mod error;

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
+use super::chain::link;
 use super::change::FieldChange;
 use super::entry::Event;
 use super::error::AuditError;
 use super::head::Head;
-use super::store::link;
 use crate::access::secret;
 use crate::private_file;
 
@@ -186,11 +186,6 @@ pub(super) fn check_all(
         });
     }
     Ok(())
-}
-
-/// A place in the log as databases keep it.
-pub(super) fn unsigned(sequence: i64) -> u64 {
-    u64::try_from(sequence).unwrap_or(0)
 }
 
 /// Proves that this program archived the entries up to there.

@@ -13,11 +13,12 @@ use data_encoding::HEXLOWER;
 use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
-use super::archive::{check_all, code, unsigned};
+use super::archive::{check_all, code};
+use super::chain::{beginning, key_of, link, place, unsigned};
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, ChainCheck, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
-use super::store::{AuditQuery, beginning, key_of, link, place};
+use super::store::AuditQuery;
 use super::worked::{self, JournalEntry};
 use crate::access::secret;
 

@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
 use super::archive::check_all;
+use super::chain::{beginning, key_of, link, place};
 use super::change::FieldChange;
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, ChainCheck, Loss};
@@ -25,7 +26,6 @@ pub(super) use archive::table as archive_table;
 const SCHEMA_VERSION: i64 = 2;
 /// The caller of what a server does on its own.
 const SYSTEM: &str = "system";
-const LABEL: &[u8] = b"countersign audit v1";
 
 const TABLES: &str = "
 CREATE TABLE entries (
@@ -539,10 +539,6 @@ fn upgrade(transaction: &Connection, before: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) fn key_of(server_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new(secret::mac(server_key, &[LABEL]))
-}
-
 /// Appends events after `end`; the new end.
 fn append<'a>(
     transaction: &Connection,
@@ -623,18 +619,6 @@ fn head_change(noted: Option<&Head>, end: &Head) -> Vec<FieldChange> {
         noted.as_deref(),
         Some(&end.to_string()),
     )]
-}
-
-pub(super) fn place(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
-}
-
-pub(super) fn beginning(key: &[u8; 32]) -> [u8; 32] {
-    secret::mac(key, &[b"beginning"])
-}
-
-pub(super) fn link(key: &[u8; 32], before: &[u8; 32], sequence: u64, event: &str) -> [u8; 32] {
-    secret::mac(key, &[before, &sequence.to_be_bytes(), event.as_bytes()])
 }
 
 /// Where the chain ends: the last place, 0 if there is none, and its hash.

@@ -5,9 +5,10 @@ use countersign_database::tables::{Column, Table};
 use countersign_database::{Transaction, execute};
 use rusqlite::Connection;
 
+use super::chain::{key_of, place};
 use super::error::AuditError;
 use super::head::Head;
-use super::store::{archive_table, end, key_of, place};
+use super::store::{archive_table, end};
 
 /// Its tables.
 pub(crate) const TABLES: &[Table] = &[

@@ -124,6 +124,17 @@ impl DoorKeys {
     }
 }
 
+impl DoorKeys {
+    /// What the other processes on a shared database have to have too.
+    pub(crate) fn own(&self) -> Own<'_> {
+        Own {
+            fingerprint: &self.fingerprint,
+            server: Some(&self.server),
+            mandate: Some(self.mandates.value().signing().first().id().to_owned()),
+        }
+    }
+}
+
 /// What a worker opens.
 pub(crate) struct WorkerKeys {
     /// What sealed values are opened with.
@@ -135,6 +146,15 @@ pub(crate) struct WorkerKeys {
 }
 
 impl WorkerKeys {
+    /// What the other processes on a shared database have to have too.
+    pub(crate) fn own(&self) -> Own<'_> {
+        Own {
+            fingerprint: &self.fingerprint,
+            server: None,
+            mandate: None,
+        }
+    }
+
     /// Opens the worker's keys, creates missing ones, and publishes the public half of
     /// the seal key.
     ///

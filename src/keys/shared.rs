@@ -74,13 +74,12 @@ pub(crate) async fn refuse_missing(
 }
 
 /// A process's own keys.
-#[derive(Clone, Copy)]
 pub(crate) struct Own<'a> {
-    pub(crate) fingerprint: &'a [u8; 32],
+    pub(super) fingerprint: &'a [u8; 32],
     /// A front door's.
-    pub(crate) server: Option<&'a [u8; 32]>,
+    pub(super) server: Option<&'a [u8; 32]>,
     /// The id of the key that a front door signs mandates with.
-    pub(crate) mandate: Option<&'a str>,
+    pub(super) mandate: Option<String>,
 }
 
 /// Refuses a process whose keys are not those of the others that share `database`, and notes
@@ -96,7 +95,7 @@ pub(crate) async fn refuse_other(
 ) -> Result<(), KeyMaterialError> {
     let mut marks = vec![mark(FINGERPRINT, own.fingerprint)];
     marks.extend(own.server.map(|key| mark(SERVER, key)));
-    let mandate = own.mandate.map(str::to_owned);
+    let mandate = own.mandate;
     let other = database.write(move |transaction| {
         let (marks, mandate) = (marks.clone(), mandate.clone());
         async move {

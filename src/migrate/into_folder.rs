@@ -13,7 +13,7 @@ use countersign_ledger::transfer as ledger_rows;
 use super::stores::{
     ACCESS, ALL, AUDIT, LEDGER, Stores, VAULT, VERIFY, every_table, flush, move_files,
 };
-use super::{MigrateError, Moved, event, intact, ledger_in, mark_of, stores};
+use super::{MigrateError, Moved, event, intact, ledger_in, stores};
 use crate::access::KeyStore;
 use crate::audit::{AUDIT_HEAD, AuditStore, Head, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
@@ -49,7 +49,18 @@ pub(crate) async fn to_folder(
     let key = key.ok_or(MigrateError::NoServerKey)?;
     let beside = data.path().join(BESIDE);
     let mut session = database.transfer().await?;
-    let mark = mark_of(&session.begin().await?, &id).await?;
+    let mark = {
+        let transaction = session.begin().await?;
+        let found = ledger_in(&transaction).await?;
+        if found.as_ref() != Some(&id) {
+            return Err(MigrateError::OtherDatabase {
+                folder: folder(),
+                noted: id,
+                found: found.unwrap_or_else(|| "none".to_owned()),
+            });
+        }
+        moved::marked(&transaction).await?
+    };
     let finished = match mark {
         Some(moved::Move::Left(at)) if !is_beside(data.path()) => {
             let on = moved::on(at);
@@ -67,7 +78,7 @@ pub(crate) async fn to_folder(
             }
             remove(&beside)?;
             make(&beside)?;
-            let copied = copy(data, &beside, &mut session, database, &id, &key, by, told).await;
+            let copied = copy(data, &beside, &mut session, database, &key, by, told).await;
             if let Err(error) = copied {
                 // Best effort: the error that matters is the first one.
                 let _ = std::fs::remove_dir_all(&beside);
@@ -105,13 +116,11 @@ fn is_beside(folder: &Path) -> bool {
 }
 
 /// Copies everything into the folder `beside`, compares, and marks the database as left.
-#[allow(clippy::too_many_arguments)]
 async fn copy(
     data: &DataDir,
     beside: &Path,
     session: &mut Transfer,
     database: &Database,
-    id: &str,
     key: &[u8; 32],
     by: &str,
     told: &mut dyn FnMut(&str),
@@ -121,14 +130,6 @@ async fn copy(
     drop(record);
     let transaction = session.begin().await?;
     tables::lock(&transaction, &every_table()).await?;
-    let found = ledger_in(&transaction).await?;
-    if found.as_deref() != Some(id) {
-        return Err(MigrateError::OtherDatabase {
-            folder: data.path().to_owned(),
-            noted: id.to_owned(),
-            found: found.unwrap_or_else(|| "none".to_owned()),
-        });
-    }
     let has_vault = vault::has_vault(&transaction, data.path()).await?;
     make_stores(beside, has_vault, key)?;
     let stores = Stores::open(beside)?;

@@ -71,20 +71,13 @@ async fn ledger_in(transaction: &Transaction<'_>) -> Result<Option<String>, Migr
     Ok(id.map_err(countersign_database::DatabaseError::from)?)
 }
 
-/// Whether a database holds the ledger with the id `noted`.
-async fn is_here(transaction: &Transaction<'_>, noted: &str) -> Result<bool, MigrateError> {
-    Ok(ledger_in(transaction)
-        .await?
-        .is_some_and(|found| found == noted))
-}
-
 /// What is marked in a database, if it holds the ledger with the id `noted`.
 async fn mark_of(
     transaction: &Transaction<'_>,
     noted: &str,
 ) -> Result<Option<moved::Move>, MigrateError> {
-    match is_here(transaction, noted).await? {
-        true => Ok(moved::marked(transaction).await?),
-        false => Ok(None),
+    match ledger_in(transaction).await? {
+        Some(found) if found == noted => Ok(moved::marked(transaction).await?),
+        _ => Ok(None),
     }
 }

@@ -22,6 +22,8 @@ use crate::relay::Relay;
 
 /// How much of a process's log is shown when something is wrong.
 const SHOWN_LOG: usize = 6_000;
+/// What a front door logs with an answer that is its own fault.
+const INTERNAL: &str = "code=\"internal\"";
 /// Of so many kills of a process, one hits it while it starts.
 const AMID_START: u64 = 4;
 /// How far into its start at most. One that is ready sooner is killed all the same.
@@ -30,7 +32,8 @@ const LONGEST_START: Duration = Duration::from_millis(150);
 /// The administrator's token of installations that share a database.
 pub(crate) const ADMIN: &str = "administrators-token-of-chaos";
 /// What an operator copies to every further machine.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
+    "hub-token",
     "server.key",
     "mandate.key",
     "mandate.pub",
@@ -198,8 +201,12 @@ impl Installation {
     fn logs(&self) -> String {
         let shown = Part::SHARED.map(|part| {
             let bytes = fs::read(self.log(part)).unwrap_or_default();
+            let whole = String::from_utf8_lossy(&bytes);
+            // What no one expects, and the end.
+            let internal = whole.lines().filter(|line| line.contains(INTERNAL));
+            let mut text: String = internal.map(|line| format!("{line}\n")).collect();
             let shown = bytes.len().saturating_sub(SHOWN_LOG);
-            let text = String::from_utf8_lossy(&bytes[shown..]).into_owned();
+            text.push_str(&String::from_utf8_lossy(&bytes[shown..]));
             match text.is_empty() {
                 true => text,
                 false => format!("== {part:?}\n{text}\n"),

@@ -97,8 +97,14 @@ impl Callers {
         }
     }
 
-    /// A key of a new caller. A try without an answer may have made one, which nobody has then.
+    /// A key of a new caller.
     async fn key(&self, name: &str, role: &str, granted_only: bool) -> String {
+        self.caller(name, role, granted_only).await.1
+    }
+
+    /// A new caller's name and key. A try without an answer may have made one, which nobody has
+    /// then: the next one gets another name.
+    async fn caller(&self, name: &str, role: &str, granted_only: bool) -> (String, String) {
         for attempt in 0.. {
             let name = match attempt {
                 0 => name.to_owned(),
@@ -110,7 +116,9 @@ impl Callers {
                 .await;
             match status {
                 StatusCode::CONFLICT => {}
-                status if status.is_success() => return body["key"].as_str().unwrap().to_owned(),
+                status if status.is_success() => {
+                    return (name, body["key"].as_str().unwrap().to_owned());
+                }
                 status => panic!("{status} {body}"),
             }
         }
@@ -163,17 +171,12 @@ impl Callers {
     /// Revokes a key that has read, and tries it everywhere a second later.
     async fn revoke(self, number: usize, account: String, after: Duration) {
         let name = format!("leaves-{number}");
-        let key = self.key(&name, "reader", false).await;
+        let (name, key) = self.caller(&name, "reader", false).await;
         let path = format!("/api/tokens?id={account}");
         let (status, body) = self.answered(Method::GET, &path, &key, None).await;
         assert_eq!(status, StatusCode::OK, "{body}");
         tokio::time::sleep(after).await;
-        // Its public part names it, whatever it is called in the end.
-        let id = key.split('_').nth(1).unwrap().to_owned();
-        let (_, list) = self.answered(Method::GET, "/api/keys", ADMIN, None).await;
-        let mut list = list["keys"].as_array().unwrap().iter();
-        let found = list.find(|found| found["id"] == id.as_str()).unwrap();
-        let revoked = format!("/api/keys/{}", found["name"].as_str().unwrap());
+        let revoked = format!("/api/keys/{name}");
         let (status, body) = self.answered(Method::DELETE, &revoked, ADMIN, None).await;
         assert!(status.is_success(), "{status} {body}");
         tokio::time::sleep(SOON).await;

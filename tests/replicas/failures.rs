@@ -93,8 +93,14 @@ async fn what_does_not_belong_together_does_not_start() {
     let Some(server) = tokio::task::block_in_place(Postgres::shared) else {
         return;
     };
-    let at = tokio::task::block_in_place(|| server.database());
-    let empty = tokio::task::block_in_place(|| server.database());
+    let database = || {
+        at(
+            server.port(),
+            &tokio::task::block_in_place(|| server.make()),
+        )
+    };
+    let [here, empty, fresh] = std::array::from_fn(|_| database());
+    let at = here;
     let both = Installation::start(&at, &at).await;
     let refused = async |config, parts| match Running::start_parts(config, parts, clock()).await {
         Ok(_) => panic!("it starts"),
@@ -174,7 +180,6 @@ async fn what_does_not_belong_together_does_not_start() {
         let checked = both.check(folder, at);
         assert!(!checked.ok && checked.said.contains(said), "{checked:?}");
     }
-    let fresh = tokio::task::block_in_place(|| server.database());
     let checked = both.check("nowhere", &fresh);
     assert!(
         checked.ok && checked.said.contains("the first start makes"),

@@ -195,7 +195,8 @@ pub(crate) struct Checked {
 
 pub(crate) fn check(folder: &Path, at: &DatabaseUrl) -> Checked {
     let output = run(folder, at, &["config", "check", "--json"]);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     let mut checks = document["checks"].as_array().unwrap().iter();
     let found = checks.find(|check| check["name"] == "database");
     let found = found.unwrap_or_else(|| panic!("{document}"));

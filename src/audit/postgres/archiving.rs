@@ -8,11 +8,11 @@ use countersign_database::{Row, Transaction, all, execute, one};
 use futures_util::FutureExt as _;
 
 use super::{AT_ONCE, PostgresAudit, end, extend, start, value};
-use crate::audit::archive::{Archived, NewArchive, code, recorded, unsigned};
+use crate::audit::archive::{Archived, NewArchive, code, recorded};
+use crate::audit::chain::{place, unsigned};
 use crate::audit::entry::{Event, written};
 use crate::audit::error::AuditError;
 use crate::audit::head::Head;
-use crate::audit::store::place;
 
 /// The most entries of one archive: they are removed in one transaction, while writers wait.
 const MOST: u64 = 20_000;

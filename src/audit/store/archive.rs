@@ -5,9 +5,10 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::{AuditStore, append, beginning, end, place};
+use super::{AuditStore, append, end};
 use crate::access::secret;
-use crate::audit::archive::{Archived, NewArchive, code, recorded, unsigned};
+use crate::audit::archive::{Archived, NewArchive, code, recorded};
+use crate::audit::chain::{beginning, place, unsigned};
 use crate::audit::entry::{Event, written};
 use crate::audit::error::AuditError;
 use crate::audit::head::Head;
