@@ -13,6 +13,7 @@ mod dashlane;
 mod derived_id;
 mod enpass;
 mod ente;
+mod flow;
 mod found;
 mod free_otp_plus;
 mod gather;
@@ -89,6 +90,14 @@ impl ImportEntry {
         Self {
             name: String::new(),
             content: Ok(Zeroizing::new(text.to_owned())),
+        }
+    }
+
+    /// That an account called `name` cannot be enrolled.
+    fn refused(name: &str, problem: InputProblem) -> Self {
+        Self {
+            name: display_name(name),
+            content: Err(problem),
         }
     }
 

@@ -37,6 +37,7 @@ mod stages;
 mod status;
 mod table;
 mod token;
+mod unreachable;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -285,7 +285,10 @@ async fn a_running_enrollment_can_be_terminated() {
     admin.until_stage(&id, "AwaitingApproval").await;
     let answer = admin.delete(&format!("/api/enrollments/{id}")).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    assert_eq!(admin.ended(&id).await.body["stage"], "Terminated");
+    let ended = admin.ended(&id).await.body;
+    assert_eq!(ended["stage"], "Terminated");
+    // What it was about is still said, and was never stored.
+    assert_eq!(ended["preview"]["issuer"], "2FAS", "{ended}");
     admin
         .delete(&format!("/api/enrollments/{id}"))
         .await
