@@ -224,7 +224,8 @@ async fn survive(settings: Settings, extent: Extent) {
         calm: Arc::default(),
     };
     let enroller = callers.key(ENROLLER, "enroller", false).await;
-    let approver = callers.key(APPROVER, "approver", false).await;
+    // Made on the host: another hand than the administrator's, whose key the enroller has.
+    let approver = at.key(APPROVER, "approver").await;
     let reader = callers.key("dashboard-wall", "reader", false).await;
     callers.load = Arc::new(Load::new(at.door.url(), enroller, approver));
     let mut own = Vec::new();

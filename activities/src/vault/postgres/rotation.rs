@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A process that meets a key that it does not know looks into its key file again. Only an
-//! operator knows that all of them have the new one: so the first run ends after step 1, and the
-//! next one goes on with what it is told. Cut off after any step, running it again goes on.
+//! operator knows that all of them have the new one: so the first run ends after step 1, and
+//! one that confirms the copies goes on. Cut off after any step, running it again goes on.
 
 use std::path::Path;
 use std::sync::Arc;
