@@ -25,7 +25,6 @@ use super::crypter::{Crypter, Encrypted};
 use super::embedded::{AccountRow, from_crypter, place, spoilt_column};
 use super::key_file::{self, KeyFileError};
 use super::order::{self, Place};
-use super::recovery;
 use super::{
     AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored,
     StoredUnlessThere, VaultError,
