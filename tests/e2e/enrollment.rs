@@ -8,7 +8,7 @@ use totp_rs::{Algorithm, Builder};
 use crate::support::{App, Caller, SEED_URI, qr_png, unix_now};
 
 /// The code of the seed's secret at a moment, by a library and not by us.
-fn seed_code_at(unix_seconds: u64) -> String {
+pub(crate) fn seed_code_at(unix_seconds: u64) -> String {
     Builder::new()
         .with_algorithm(Algorithm::SHA1)
         .with_digits(6)
