@@ -64,6 +64,9 @@ pub enum AuditError {
     /// The shared database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// What was done is not recorded yet.
+    #[error("the audit log could not be written in time; the entry is kept and tried again")]
+    Late,
     /// The writer has stopped: the server is shutting down.
     #[error("the audit log is closed")]
     Closed,

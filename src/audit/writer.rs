@@ -26,6 +26,12 @@ const BATCH: usize = 256;
 
 /// How many entries of readings that were repeated are kept while they cannot be written.
 const MOST_LATE: usize = 10_000;
+/// How many entries of what was done are kept while they cannot be written.
+const MOST_KEPT: usize = 128;
+/// How often it is tried again to write them.
+const AGAIN: Duration = Duration::from_millis(200);
+/// For how long that is tried when the server stops.
+const LAST_TRY: Duration = Duration::from_secs(5);
 /// How often readings that were counted long enough are looked for, and how often what was written is brought to the disk.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -33,6 +39,9 @@ struct QueuedEntry {
     event: Event,
     /// The readings that further ones like this are counted with, if any.
     together: Option<Together>,
+    /// Whether it was done already: it is kept until it is written. Anything else is not done
+    /// if it cannot be recorded.
+    kept: bool,
     done: oneshot::Sender<Result<(), Arc<AuditError>>>,
 }
 
@@ -45,6 +54,8 @@ pub(crate) struct Audit {
     reader: AuditReader,
     /// Whether entries were found to be missing when the last ones were written.
     incomplete: Arc<AtomicBool>,
+    /// Whether entries of what was done wait to be written again.
+    behind: Arc<AtomicBool>,
 }
 
 /// The audit log for readers. Holding it keeps nothing open.
@@ -79,12 +90,14 @@ impl Audit {
         let appended = Arc::new(Notify::new());
         let repeats = Arc::new(Repeats::default());
         let incomplete = Arc::new(AtomicBool::new(false));
+        let behind = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             record,
             repeats: Arc::clone(&repeats),
             clock,
             appended: Arc::clone(&appended),
             incomplete: Arc::clone(&incomplete),
+            behind: Arc::clone(&behind),
             flushing: None,
             flushed: Instant::now(),
         };
@@ -98,13 +111,20 @@ impl Audit {
                 appended,
             },
             incomplete,
+            behind,
         };
         (audit, task)
     }
 
     /// Records an event. When this returns, the entry survives this process.
     pub(crate) async fn record(&self, event: Event) -> Result<(), Arc<AuditError>> {
-        self.write(event, None).await
+        self.write(event, None, false).await
+    }
+
+    /// Records what was done already. An entry that cannot be written now is kept, and written
+    /// once that is possible; this waits for it.
+    pub(crate) async fn record_done(&self, event: Event) -> Result<(), Arc<AuditError>> {
+        self.write(event, None, true).await
     }
 
     /// Records that a code was read. When this returns, the entry of this or of an earlier
@@ -117,25 +137,34 @@ impl Audit {
         if self.repeats.again(&event, together) {
             return Ok(());
         }
-        self.write(event, Some(together)).await
+        self.write(event, Some(together), false).await
     }
 
-    async fn write(&self, event: Event, together: Option<Together>) -> Result<(), Arc<AuditError>> {
+    async fn write(
+        &self,
+        event: Event,
+        together: Option<Together>,
+        kept: bool,
+    ) -> Result<(), Arc<AuditError>> {
         let (done, written) = oneshot::channel();
         let closed = || Arc::new(AuditError::Closed);
         let waiting = QueuedEntry {
             event,
             together,
+            kept,
             done,
         };
         self.queue.send(waiting).await.map_err(|_| closed())?;
         written.await.map_err(|_| closed())?
     }
 
-    /// Whether entries are missing, so that nothing more may be written: to be checked before
-    /// a change that must be recorded. This reports what was found when the last
-    /// entries were written, so it costs nothing while all is well.
+    /// Whether entries are missing or wait to be written again, so that nothing more may be
+    /// done: to be checked before a change that must be recorded. This reports what was found
+    /// when the last entries were written, so it costs nothing while all is well.
     pub(crate) async fn is_incomplete(&self) -> bool {
+        if self.behind.load(Ordering::Relaxed) {
+            return true;
+        }
         if !self.incomplete.load(Ordering::Relaxed) {
             return false;
         }
@@ -174,6 +203,7 @@ struct Writer {
     clock: Arc<dyn Clock>,
     appended: Arc<Notify>,
     incomplete: Arc<AtomicBool>,
+    behind: Arc<AtomicBool>,
     /// Flushes entries to the disk, on a thread of its own: no caller waits for it.
     flushing: Option<JoinHandle<std::io::Result<u64>>>,
     /// When the last flush began.
@@ -187,7 +217,7 @@ impl Writer {
         let mut repeated = Vec::new();
         let mut looked = Instant::now();
         loop {
-            let open = match self.next(&mut waiting, runtime) {
+            let open = match self.next(&mut waiting, batch.is_empty(), runtime) {
                 Ok(Some(first)) => {
                     batch.push(first);
                     true
@@ -207,6 +237,15 @@ impl Writer {
             }
             self.append(&mut batch, &mut repeated);
             if !open {
+                let begun = Instant::now();
+                while !batch.is_empty() && begun.elapsed() < LAST_TRY {
+                    std::thread::sleep(AGAIN);
+                    self.append(&mut batch, &mut repeated);
+                }
+                if !batch.is_empty() {
+                    let entries = batch.len();
+                    tracing::error!(entries, "the audit log lacks what was done last");
+                }
                 self.last_flush(runtime);
                 return;
             }
@@ -252,13 +291,17 @@ impl Writer {
         }
     }
 
-    /// Waits for the next event, but only briefly while readings are counted or entries are
-    /// not on the disk. None if there are no senders left.
+    /// Waits for the next event, but only briefly while entries are kept, readings are counted
+    /// or entries are not on the disk. None if there are no senders left.
     fn next(
         &self,
         waiting: &mut mpsc::Receiver<QueuedEntry>,
+        none_kept: bool,
         runtime: &Handle,
     ) -> Result<Option<QueuedEntry>, Elapsed> {
+        if !none_kept {
+            return runtime.block_on(async { timeout(AGAIN, waiting.recv()).await });
+        }
         let idle =
             self.repeats.is_empty() && self.flushing.is_none() && self.record.unflushed().is_none();
         if idle {
@@ -288,11 +331,17 @@ impl Writer {
             }
         }
         self.appended.notify_one();
+        let mut kept = Vec::new();
         for waiting in batch.drain(..) {
+            if written.is_err() && waiting.kept && kept.len() < MOST_KEPT {
+                kept.push(waiting);
+                continue;
+            }
             let QueuedEntry {
                 event,
                 together,
                 done,
+                ..
             } = waiting;
             if let (Ok(()), Some(together)) = (&written, together) {
                 self.repeats.follow(event, together);
@@ -300,6 +349,8 @@ impl Writer {
             // A caller that gave up waiting still has its entry.
             let _ = done.send(written.clone());
         }
+        self.behind.store(!kept.is_empty(), Ordering::Relaxed);
+        *batch = kept;
     }
 }
 

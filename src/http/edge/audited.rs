@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue};
@@ -18,8 +19,11 @@ use super::facts::{Exception, Facts};
 use super::observe;
 use super::operations::Operation;
 use super::parameters;
-use crate::audit::{Action, Event, Outcome, SessionMark, Together};
+use crate::audit::{Action, AuditError, Event, Outcome, SessionMark, Together};
 use crate::http::FrontDoor;
+
+/// How long a change waits for its entry: a database that fails over is back by then.
+const RECORDED_WITHIN: Duration = Duration::from_secs(20);
 
 /// The header with a caller's reason, in UTF-8.
 const REASON: HeaderName = HeaderName::from_static("countersign-reason");
@@ -70,6 +74,7 @@ async fn recorded<F>(
 where
     F: Future<Output = Response>,
 {
+    let changes = !request.method().is_safe();
     let mut response = next(request).await;
     let facts = Facts::of(&response).cloned().unwrap_or_default();
     // A caller that was not recognized has a line in the log; an audit log that strangers
@@ -137,6 +142,12 @@ where
         Some(together) if is_repeatable(&event, &facts.counted) => {
             door.audit.record_reading(event, together).await
         }
+        _ if changes && event.outcome == Outcome::Done && !gives_out(event.action) => {
+            let recorded = door.audit.record_done(event);
+            let in_time = tokio::time::timeout(RECORDED_WITHIN, recorded).await;
+            // It is still kept, and written later.
+            in_time.unwrap_or_else(|_| Err(Arc::new(AuditError::Late)))
+        }
         _ => door.audit.record(event).await,
     };
     let written = match <[Event; 1]>::try_from(events) {
@@ -148,15 +159,26 @@ where
         }
     };
     // The writer has logged why.
-    let hands_out = matches!(
-        action,
-        Action::ReadCode | Action::Export | Action::TakeRecoveryCode
-    );
-    if hands_out && written.is_err() {
+    let hands_out = gives_out(action);
+    // Who ends a session has ended it, recorded or not.
+    let was_done = changes && response.status().as_u16() < 400 && action != Action::LogOut;
+    if written.is_err() && (hands_out || was_done) {
         let facts = response.extensions_mut().remove::<Facts>();
-        return facts.unwrap_or_default().on(ApiError::AuditUnavailable);
+        let error = match hands_out {
+            true => ApiError::AuditUnavailable,
+            false => ApiError::DoneUnrecorded,
+        };
+        return facts.unwrap_or_default().on(error);
     }
     response
+}
+
+/// Whether an action gives something out, which is withheld if it cannot be recorded.
+const fn gives_out(action: Action) -> bool {
+    matches!(
+        action,
+        Action::ReadCode | Action::Export | Action::TakeRecoveryCode
+    )
 }
 
 /// Whether repetitions need no entry each: readings that no grant

@@ -126,6 +126,8 @@ pub(crate) enum ApiError {
     TooManyAttempts { retry_after: u64 },
     #[error("the audit log cannot be written")]
     AuditUnavailable,
+    #[error("the audit log could not be written after a change")]
+    DoneUnrecorded,
     #[error("too many requests at once")]
     Busy,
     #[error("the request took too long")]
@@ -458,6 +460,13 @@ impl ApiError {
                 "Codes are given out and changes made only if they can be recorded. The operator \
                  finds the cause in the server's log: a full disk, or an audit log with missing \
                  entries.",
+            ),
+            Self::DoneUnrecorded => row(
+                ProblemCode::AuditUnavailable,
+                "The change was made, but the audit log could not be written in time. The server \
+                 keeps the entry and writes it as soon as it can; until then it makes no other \
+                 change. Send the request again with the same `Idempotency-Key`, or look at what \
+                 it changed.",
             ),
             Self::Busy => row(
                 ProblemCode::Busy,
