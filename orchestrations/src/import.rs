@@ -10,6 +10,7 @@ use countersign_enrollment::import::job::{
     PlannedAccount, PlannedStep, SourceProblem,
 };
 use countersign_enrollment::outcome::EnrollmentOutcome;
+use countersign_enrollment::recovery::WithRecovery;
 use countersign_enrollment::request::{EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{Kept, OtpauthText};
 use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions, Task, TaskError};
@@ -120,6 +121,7 @@ pub async fn import(
         // What is imported was in use before.
         prove: false,
         received: false,
+        // They are in one envelope with the URI.
         recovery: None,
         fingerprint: request.fingerprint.clone(),
     };
@@ -163,13 +165,17 @@ fn settle(
     position: u32,
     planned: PlannedAccount,
     picked: bool,
-) -> (ImportedAccount, Option<(EnrollmentId, Kept<OtpauthText>)>) {
+) -> (
+    ImportedAccount,
+    Option<(EnrollmentId, Kept<WithRecovery<OtpauthText>>)>,
+) {
     let mut account = ImportedAccount {
         position,
         name: planned.name,
         id: None,
         preview: planned.preview,
         warnings: planned.warnings,
+        recovery_codes: planned.recovery_codes,
         result: ImportResult::New,
         repeats: None,
         problem: None,

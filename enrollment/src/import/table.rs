@@ -3,9 +3,10 @@
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
+use super::beside::{attach, is_named};
 use super::item::Item;
 use super::shapes::number_in;
-use super::{ImportEntry, MAX_ENTRIES, damaged, joined_name};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, damaged, joined_name};
 use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
@@ -70,6 +71,7 @@ const ALGORITHMS: [&str; 4] = ["algorithm", "algo", "hash", "hashalgorithm"];
 const DIGITS: [&str; 4] = ["digits", "digit", "length", "otplength"];
 const PERIODS: [&str; 5] = ["period", "interval", "step", "timestep", "timer"];
 const KINDS: [&str; 4] = ["otptype", "tokentype", "kind", "type"];
+const NOTES: [&str; 6] = ["notes", "note", "fields", "comment", "comments", "extra"];
 
 /// The most columns of a table.
 const MAX_COLUMNS: usize = 256;
@@ -88,10 +90,14 @@ struct Columns {
     fields: Option<usize>,
     /// Whether the table does not say which column has codes, so that only URIs are.
     only_uris: bool,
+    /// Those with recovery codes.
+    recovery: Vec<usize>,
+    /// Those with notes, or with fields that a person added, one a line.
+    notes: Vec<usize>,
 }
 
 /// Whether the first line names a column of codes.
-pub(super) fn is_named(text: &str) -> bool {
+pub(super) fn has_codes_column(text: &str) -> bool {
     let (text, _) = without_mark(text);
     let first = text.lines().next().unwrap_or_default();
     let mut names = first.split([',', ';', '\t', '|']).map(folded);
@@ -113,9 +119,24 @@ fn without_mark(text: &str) -> (&str, Option<u8>) {
     }
 }
 
+/// Whether a line only separates rows, as in Markdown and in what databases print.
+fn is_rule<'a>(cells: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut dashes = false;
+    cells.into_iter().all(|cell| {
+        dashes |= cell.contains(['-', '=']);
+        cell.trim()
+            .chars()
+            .all(|c| matches!(c, '-' | '=' | '+' | ':' | '|'))
+    }) && dashes
+}
+
 /// Reads a table; nothing if a text is none.
 pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>), InputProblem>> {
-    let (text, marked) = without_mark(text);
+    let (mut text, marked) = without_mark(text);
+    while let Some((first, rest)) = text.split_once('\n').filter(|(first, _)| is_rule([*first])) {
+        debug_assert!(first.len() < text.len(), "it gets shorter");
+        text = rest;
+    }
     let first = text.lines().next()?;
     let counted = [b',', b';', b'\t', b'|']
         .into_iter()
@@ -160,9 +181,10 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
     let format = format_of(&names);
     let first = (!has_head).then_some(Ok(&head));
     let rows = first.into_iter().chain(body.iter().map(Result::as_ref));
-    let entries = rows.filter_map(|row| match row {
-        Ok(row) => columns.entry(row),
-        Err(_) => Some(damaged(format)),
+    let rows = rows.filter(|row| !row.as_ref().is_ok_and(|row| is_rule(row.iter())));
+    let entries = rows.flat_map(|row| match row {
+        Ok(row) => columns.entries(row),
+        Err(_) => vec![damaged(format)],
     });
     Some(Ok((format, entries.collect())))
 }
@@ -173,6 +195,10 @@ impl Columns {
             let known = wanted.iter();
             let mut places = known.filter_map(|name| names.iter().position(|it| it == name));
             places.next()
+        };
+        let all = |wanted: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            let named = names.iter().enumerate().filter(|(_, name)| wanted(name));
+            named.map(|(at, _)| at).collect()
         };
         let mut codes: Vec<usize> = Vec::new();
         for name in CODES {
@@ -195,7 +221,23 @@ impl Columns {
             codes,
             fields: find(&["rffieldsv2", "rffields"]),
             only_uris: false,
+            recovery: all(&|name| is_named(name)),
+            notes: all(&|name| NOTES.contains(&name)),
         }
+    }
+
+    /// The account of a row, with its recovery codes.
+    fn entries(&self, row: &StringRecord) -> Vec<ImportEntry> {
+        let mut beside = CodesBeside::default();
+        for at in &self.recovery {
+            beside.codes_in(row.get(*at).unwrap_or_default());
+        }
+        for at in &self.notes {
+            beside.note(row.get(*at).unwrap_or_default());
+        }
+        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
+        let name = joined_name(cell(self.title), cell(self.user));
+        attach(self.entry(row).into_iter().collect(), beside, &name)
     }
 
     fn entry(&self, row: &StringRecord) -> Option<ImportEntry> {
@@ -207,12 +249,12 @@ impl Columns {
         let (title, user) = (cell(self.title), cell(self.user));
         if self.only_uris && !otpauth::is_meant(code) {
             // A word there would be read as a secret.
-            return Some(ImportEntry {
-                name: super::display_name(&joined_name(title, user)),
-                content: Err(InputProblem::NotOtpauth {
+            return Some(ImportEntry::new(
+                &joined_name(title, user),
+                Err(InputProblem::NotOtpauth {
                     kind: ForeignKind::of(code),
                 }),
-            });
+            ));
         }
         let said = [
             self.algorithm,
@@ -232,10 +274,10 @@ impl Columns {
             return item.entry();
         }
         if !otpauth::is_zero(cell(self.start)) {
-            return Some(ImportEntry {
-                name: super::display_name(&joined_name(title, user)),
-                content: Err(InputProblem::StartUnsupported),
-            });
+            return Some(ImportEntry::new(
+                &joined_name(title, user),
+                Err(InputProblem::StartUnsupported),
+            ));
         }
         let fields = Fields {
             kind: cell(self.kind),
