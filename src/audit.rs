@@ -26,7 +26,7 @@ mod writer;
 pub use change::FieldChange;
 pub(crate) use change::{Changes, listed};
 pub use entry::{Action, Entry, Event, Outcome, Subject};
-pub use error::{AuditError, Loss, Verdict};
+pub use error::{AuditError, ChainCheck, Loss};
 pub use export::{cef, json_line};
 pub use head::{AUDIT_HEAD, Head};
 pub use journal::{Ingester, Journal, JournalError};

@@ -164,7 +164,7 @@ fn check_pick(material: &[ImportMaterial], pick: &[u32]) -> Result<(), IntakeErr
 }
 
 /// An accepted upload: worth an enrollment, and small enough for one message.
-pub(crate) enum Accepted {
+pub(crate) enum AcceptedUpload {
     /// An otpauth URI that parses.
     Uri(Zeroizing<String>),
     /// An image of a known kind.
@@ -221,11 +221,11 @@ impl Intake {
         &self,
         caller: &str,
         upload: Upload,
-    ) -> Result<Accepted, IntakeError> {
+    ) -> Result<AcceptedUpload, IntakeError> {
         match upload.sorted() {
             Upload::Uri(text) => {
                 otpauth::parse(&text).map_err(IntakeError::Problem)?;
-                Ok(Accepted::Uri(text))
+                Ok(AcceptedUpload::Uri(text))
             }
             Upload::Image(original) | Upload::Bytes(original) => {
                 self.accept_picture(caller, original).await
@@ -301,11 +301,11 @@ impl Intake {
         &self,
         caller: &str,
         original: Zeroizing<Vec<u8>>,
-    ) -> Result<Accepted, IntakeError> {
+    ) -> Result<AcceptedUpload, IntakeError> {
         picture::inspect(&original).map_err(|problem| refuse(&problem))?;
         let cap = sealed::max_plaintext_for_cap();
         if original.len() <= cap {
-            return Ok(Accepted::Image {
+            return Ok(AcceptedUpload::Image {
                 bytes: original.clone(),
                 original,
             });
@@ -320,7 +320,7 @@ impl Intake {
         });
         let (shrunk, original) = work.await.map_err(|e| IntakeError::Internal(Box::new(e)))?;
         let bytes = shrunk?;
-        Ok(Accepted::Image {
+        Ok(AcceptedUpload::Image {
             bytes: Zeroizing::new(bytes),
             original,
         })

@@ -38,7 +38,7 @@ pub(crate) const HOW: &str = "Open the dashboard from Countersign's page, as an 
 /// The addresses of a separate scheduler on a folder, as written to `hub.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Addresses {
+struct HubAddresses {
     scheduler: String,
     dashboard: Option<String>,
     pid: u32,
@@ -150,7 +150,7 @@ fn first(text: &str) -> &str {
 /// The dashboard's address of a separate scheduler on this folder, if one published it.
 fn dashboard(data: &DataDir) -> Option<String> {
     let text = fs::read(data.path().join(ADDRESSES)).ok()?;
-    let addresses: Addresses = serde_json::from_slice(&text).ok()?;
+    let addresses: HubAddresses = serde_json::from_slice(&text).ok()?;
     addresses.dashboard
 }
 
@@ -162,7 +162,7 @@ fn dashboard(data: &DataDir) -> Option<String> {
 pub(crate) fn write_addresses(data: &DataDir, at: &Listening) -> Result<(), DataDirError> {
     data.replace(
         ADDRESSES,
-        &Addresses {
+        &HubAddresses {
             scheduler: at.scheduler.clone(),
             dashboard: at.dashboard.as_deref().map(reachable),
             pid: std::process::id(),

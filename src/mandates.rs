@@ -70,7 +70,7 @@ pub(crate) enum MandateError {
 }
 
 /// What to accept.
-pub(crate) struct Accepted {
+pub(crate) struct NewMandate {
     /// The enrollment, import or request.
     pub(crate) id: String,
     pub(crate) act: MandatedAct,
@@ -85,7 +85,7 @@ pub(crate) struct Accepted {
 }
 
 /// What someone decides.
-pub(crate) struct Verdict {
+pub(crate) struct NewDecision {
     pub(crate) approved: bool,
     pub(crate) by: CallerId,
     pub(crate) person: String,
@@ -173,7 +173,7 @@ impl Mandates {
     }
 
     /// Signs what is accepted, and records it. When this returns, it is on disk.
-    pub(crate) async fn accept(&self, new: Accepted) -> Result<SignedMandate, MandateError> {
+    pub(crate) async fn accept(&self, new: NewMandate) -> Result<SignedMandate, MandateError> {
         let mandate = Mandate {
             v: VERSION,
             ledger: self.ledger.id().clone(),
@@ -229,7 +229,7 @@ impl Mandates {
         &self,
         signed: &SignedMandate,
         about: &str,
-        verdict: &Verdict,
+        verdict: &NewDecision,
     ) -> Result<SignedDecision, MandateError> {
         for _ in 0..MAX_TRIES {
             let (holdings, keys) = self.holdings(signed, about).await?;

@@ -9,5 +9,5 @@ mod backend;
 mod shapes;
 mod tools;
 
-pub(crate) use backend::{Backend, Call, Fault, Reply};
+pub(crate) use backend::{Backend, Call, Reply, ToolError};
 pub(crate) use tools::Tools;

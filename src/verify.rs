@@ -66,7 +66,7 @@ pub enum VerifyError {
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum CodeCheck {
     /// Right, and never accepted before. `drift` is in time steps.
     Valid { drift: i64 },
     /// Not this account's code now.
@@ -138,7 +138,7 @@ impl Verifier {
         caller: &str,
         code: &str,
         now: DateTime<Utc>,
-    ) -> Result<Verdict, VerifyError> {
+    ) -> Result<CodeCheck, VerifyError> {
         let matching = matching_step(account, code, now)?;
         let judged = self.checks.judge(Attempt {
             account: id.clone(),
@@ -151,9 +151,9 @@ impl Verifier {
             (Judged::LockedOut { retry_after }, _) => {
                 Err(VerifyError::TooManyWrong { retry_after })
             }
-            (Judged::Accepted, Some((_, drift))) => Ok(Verdict::Valid { drift }),
-            (Judged::Used, Some(_)) => Ok(Verdict::Used),
-            (Judged::Accepted | Judged::Used | Judged::Wrong, _) => Ok(Verdict::Wrong),
+            (Judged::Accepted, Some((_, drift))) => Ok(CodeCheck::Valid { drift }),
+            (Judged::Used, Some(_)) => Ok(CodeCheck::Used),
+            (Judged::Accepted | Judged::Used | Judged::Wrong, _) => Ok(CodeCheck::Wrong),
         }
     }
 }
@@ -177,7 +177,7 @@ fn matching_step(
         };
         let right = totp::code_at(account, moment)?;
         // Every step is compared, in the same time whichever matches.
-        if secret::same(given.as_bytes(), right.token.as_bytes()) && found.is_none() {
+        if secret::same(given.as_bytes(), right.text.as_bytes()) && found.is_none() {
             let step = i64::try_from(right.valid_from).unwrap_or(i64::MAX) / period;
             found = Some((step, drift));
         }
@@ -206,7 +206,7 @@ mod tests {
     fn code(seconds: i64) -> String {
         totp::code_at(&account(), u64::try_from(seconds).unwrap())
             .unwrap()
-            .token
+            .text
     }
 
     fn at(seconds: i64) -> DateTime<Utc> {
@@ -228,16 +228,19 @@ mod tests {
                 .unwrap()
         };
         let spaced = "0708 1804".to_owned();
-        assert_eq!(check(&verifier, spaced).await, Verdict::Valid { drift: 0 });
-        assert_eq!(check(&verifier, code(now)).await, Verdict::Used);
+        assert_eq!(
+            check(&verifier, spaced).await,
+            CodeCheck::Valid { drift: 0 }
+        );
+        assert_eq!(check(&verifier, code(now)).await, CodeCheck::Used);
         drop(verifier);
         let verifier = self::verifier(&path);
-        assert_eq!(check(&verifier, code(now - 30)).await, Verdict::Used);
+        assert_eq!(check(&verifier, code(now - 30)).await, CodeCheck::Used);
         assert_eq!(
             check(&verifier, code(now + 30)).await,
-            Verdict::Valid { drift: 1 }
+            CodeCheck::Valid { drift: 1 }
         );
-        assert_eq!(check(&verifier, code(now + 60)).await, Verdict::Wrong);
+        assert_eq!(check(&verifier, code(now + 60)).await, CodeCheck::Wrong);
     }
 
     #[tokio::test]
@@ -253,7 +256,7 @@ mod tests {
         let now = 1_111_111_109;
         for _ in 0..MOST_WRONG {
             let verdict = check("guesser", "00000000", now).await.unwrap();
-            assert_eq!(verdict, Verdict::Wrong);
+            assert_eq!(verdict, CodeCheck::Wrong);
         }
         let Err(VerifyError::TooManyWrong { retry_after }) =
             check("guesser", &code(now), now + 10).await
@@ -262,14 +265,14 @@ mod tests {
         };
         assert_eq!(retry_after, 291);
         let verdict = check("other", &code(now), now).await.unwrap();
-        assert_eq!(verdict, Verdict::Valid { drift: 0 });
+        assert_eq!(verdict, CodeCheck::Valid { drift: 0 });
         let later = now + 300;
         let verdict = check("guesser", &code(later), later).await.unwrap();
-        assert_eq!(verdict, Verdict::Valid { drift: 0 });
+        assert_eq!(verdict, CodeCheck::Valid { drift: 0 });
     }
 
     #[tokio::test]
-    async fn more_keys_are_not_as_many_guesses_more_and_lock_nobody_out() {
+    async fn more_keys_bring_no_more_guesses_and_lock_no_one_out() {
         let folder = tempfile::tempdir().unwrap();
         let verifier = self::verifier(&folder.path().join("verify.sqlite3"));
         let id = EnrollmentId::random();
@@ -291,6 +294,6 @@ mod tests {
             Err(VerifyError::TooManyWrong { .. })
         ));
         let verdict = check("honest", &code(now)).await.unwrap();
-        assert_eq!(verdict, Verdict::Valid { drift: 0 });
+        assert_eq!(verdict, CodeCheck::Valid { drift: 0 });
     }
 }

@@ -337,7 +337,7 @@ async fn enrollments_outlast_a_vault_that_misbehaves() {
 }
 
 #[tokio::test]
-async fn config_check_tells_what_works_and_what_to_do() {
+async fn config_check_reports_what_works_and_what_to_do() {
     let azure = Azure::start().await;
     let good = azure.run(&["config", "check", "--json"]).await;
     assert!(good.status.success(), "{good:?}");

@@ -8,7 +8,7 @@ use totp_rs::{Builder, Secret};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Code {
     /// The digits, leading zeros kept; of Steam Guard, five digits and letters.
-    pub token: String,
+    pub text: String,
     /// Seconds until another code is shown, 1 to `period`.
     pub time_remaining: u32,
     /// How long a code is shown, in seconds.
@@ -66,7 +66,7 @@ pub fn code_at(account: &TotpAccount, unix_seconds: u64) -> Result<Code, CodeErr
         .with_secret(Secret::from(account.secret().expose().to_vec()))
         .build_noncompliant();
     Ok(Code {
-        token: totp.generate(unix_seconds).to_string(),
+        text: totp.generate(unix_seconds).to_string(),
         // Less than the period, which is a u32.
         time_remaining: period - u32::try_from(into_period).unwrap_or(0),
         period,
@@ -94,7 +94,7 @@ mod tests {
 
     fn check(uri: &str, time: u64, token: &str) {
         let account = otpauth::parse(uri).unwrap().account;
-        assert_eq!(code_at(&account, time).unwrap().token, token, "at {time}");
+        assert_eq!(code_at(&account, time).unwrap().text, token, "at {time}");
     }
 
     /// RFC 6238 appendix B. The keys for the longer hashes repeat the digits, as the
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_told_from_the_period_not_from_the_request() {
+    fn time_is_derived_from_the_period_not_from_the_request() {
         let account = otpauth::parse("otpauth://totp/x?secret=2FASTEST")
             .unwrap()
             .account;

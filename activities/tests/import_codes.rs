@@ -79,7 +79,7 @@ fn every_file_gives_the_codes_that_other_programs_give() {
             );
             let codes = times
                 .iter()
-                .map(|time| (*time, code_at(&account, *time).unwrap().token))
+                .map(|time| (*time, code_at(&account, *time).unwrap().text))
                 .collect();
             let earlier = read.insert((file.clone(), name.clone()), codes);
             assert_eq!(earlier, None, "{file}: {name}");

@@ -182,7 +182,7 @@ fn what_cannot_shrink_without_losing_its_code_is_refused() {
 }
 
 #[test]
-fn formats_are_told_by_content() {
+fn formats_are_recognized_by_content() {
     let image = DynamicImage::ImageLuma8(code(URI, 2));
     for (format, expected) in [
         (ImageFormat::Png, PictureFormat::Png),

@@ -53,7 +53,7 @@ const C: &str = "otpauth://totp/c?secret=GEZDGNBV";
 const D: &str = "otpauth://totp/d?secret=GEZDGNBV";
 
 #[test]
-fn all_codes_are_told_once_in_reading_order_with_their_places() {
+fn all_codes_are_reported_once_in_reading_order_with_their_places() {
     let picture = page(
         700,
         1000,
@@ -129,7 +129,7 @@ fn places_are_those_of_the_image_as_it_is_seen() {
 }
 
 #[test]
-fn an_image_without_a_code_tells_what_was_tried_and_what_was_seen() {
+fn an_image_without_a_code_reports_what_was_tried_and_seen() {
     let blank = encoded(
         GrayImage::from_pixel(200, 200, Luma([255])),
         ImageFormat::Png,

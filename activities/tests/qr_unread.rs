@@ -306,7 +306,7 @@ fn target(page: &mut GrayImage, x: u32, y: u32, size: u32, round: bool) {
 }
 
 #[test]
-fn what_is_no_code_is_not_told() {
+fn what_is_no_code_is_not_reported() {
     let page = || GrayImage::from_pixel(900, 700, Luma([250]));
     let with_code = |mut page: GrayImage| {
         imageops::replace(&mut page, &account(3), 40, 40);

@@ -171,7 +171,7 @@ async fn it_holds_no_more_than_it_may() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_asks_for_any_more_is_wiped() {
+async fn unused_entries_are_wiped() {
     let (_, cache) = cached(10, 0);
     cache.read(&EnrollmentId::random()).await.unwrap();
     let stop = Arc::new(Notify::new());
@@ -184,7 +184,7 @@ async fn what_nobody_asks_for_any_more_is_wiped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_who_ask_at_once_cause_one_read() {
+async fn concurrent_callers_cause_one_read() {
     let (slow, cache) = cached(10, 0);
     slow.held.store(true, Ordering::SeqCst);
     let id = EnrollmentId::random();
@@ -214,7 +214,7 @@ async fn many_who_ask_at_once_cause_one_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_who_wait_hear_why_it_failed() {
+async fn all_waiting_callers_get_the_reason_of_the_failure() {
     let (slow, cache) = cached(10, 0);
     slow.down.store(true, Ordering::SeqCst);
     let id = EnrollmentId::random();
@@ -377,5 +377,5 @@ fn a_code_that_was_made_is_given_again_only_while_it_is_shown() {
         assert!(reading.code_at(seconds).unwrap() == made, "at {seconds}");
     }
     assert!(reading.code_at(u64::MAX).is_err());
-    assert!(!format!("{reading:?}").contains(&totp::code_at(&account, 60).unwrap().token));
+    assert!(!format!("{reading:?}").contains(&totp::code_at(&account, 60).unwrap().text));
 }

@@ -22,7 +22,7 @@ const NOW: u64 = 1_700_000_000;
 async fn assert_read(vault: &EmbeddedVault, id: &EnrollmentId, number: usize) {
     let read = vault.read_for_code(id).await.unwrap();
     let code = totp::code_at(&account(number), NOW).unwrap();
-    assert_eq!(read.code_at(NOW).unwrap().token, code.token);
+    assert_eq!(read.code_at(NOW).unwrap().text, code.text);
 }
 
 fn account(number: usize) -> TotpAccount {
@@ -144,7 +144,7 @@ async fn ten_thousand_accounts_get_another_key_and_no_reading_fails() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_was_cut_off_goes_on() {
+async fn an_interrupted_rotation_continues() {
     let folder = tempfile::tempdir().unwrap();
     let (vault, ids) = filled(folder.path(), 250).await;
     let path = folder.path();

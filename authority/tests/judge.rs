@@ -317,7 +317,7 @@ fn what_is_over_is_not_done_again() {
 }
 
 #[test]
-fn an_account_is_destroyed_only_when_its_time_has_come_and_nobody_objects() {
+fn an_account_is_destroyed_only_after_its_time_and_without_an_objection() {
     let purge = |world: &World| world.judged(|case| judge(case, Purge).map(drop));
     let world = World::request(delete(), 1).decided(true, "bob");
     assert_eq!(purge(&world), Err(Refusal::TooEarly));
@@ -422,7 +422,7 @@ fn an_import_enrolls_what_was_planned_only() {
 }
 
 #[test]
-fn decisions_are_signed_in_time_once_and_by_those_who_are_asked() {
+fn decisions_are_signed_in_time_once_and_by_the_approvers() {
     let decide = |world: &World, approved, by: &str| {
         let decision = world.decision(approved, by);
         world.judged(|case| judge(case, Decide { decision }).map(drop))

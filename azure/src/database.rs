@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_token_is_told_with_its_cause() {
+    async fn a_missing_token_is_reported_with_its_cause() {
         let credential: Arc<dyn TokenCredential> = Arc::new(Entra {
             is_away: true,
             ..Entra::default()

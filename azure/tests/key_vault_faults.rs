@@ -89,7 +89,7 @@ async fn a_throttled_call_waits_as_long_as_the_vault_says() {
 }
 
 #[tokio::test]
-async fn who_is_throttled_for_longer_than_a_reader_waits_is_told_at_once() {
+async fn a_long_throttle_is_reported_immediately() {
     let fake = FakeKeyVault::start().await;
     let vault = vault_with(
         &fake,
@@ -271,7 +271,7 @@ async fn a_vault_that_asks_for_a_token_for_someone_else_gets_none() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
+async fn an_untrusted_certificate_is_refused() {
     let fake = FakeKeyVault::start().await;
     let settings = KeyVaultSettings {
         ca_file: None,

@@ -144,7 +144,7 @@ async fn a_login_by_password_by_tls_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_reached_or_offers_no_tls_is_told() {
+async fn an_unreachable_server_or_one_without_tls_is_reported() {
     let nothing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = nothing.local_addr().unwrap().port();
     drop(nothing);
@@ -397,7 +397,7 @@ async fn change(database: &Database, detail: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_is_heard_within_a_second_and_silence_is_told_from_a_dead_connection() {
+async fn a_change_arrives_within_a_second_and_silence_differs_from_a_dead_connection() {
     let Some(server) = shared() else { return };
     let name = server.make();
     let near = server.database_named(&name);

@@ -105,7 +105,7 @@ async fn every_form_of_token_and_blob_is_read() {
 }
 
 #[tokio::test]
-async fn tokens_of_other_places_are_told_and_nobody_is_asked() {
+async fn tokens_of_other_stores_are_refused_without_a_request() {
     let blobs = Blobs::start().await;
     let store = store(&blobs);
     for token in [
@@ -127,7 +127,7 @@ async fn tokens_of_other_places_are_told_and_nobody_is_asked() {
 }
 
 #[tokio::test]
-async fn blobs_that_are_no_payloads_are_told() {
+async fn blobs_that_are_no_payloads_are_refused() {
     let blobs = Blobs::start().await;
     let store = store(&blobs);
     let whole = gzip(PAYLOAD.as_bytes());
@@ -157,7 +157,7 @@ async fn blobs_that_are_no_payloads_are_told() {
 }
 
 #[tokio::test]
-async fn the_status_tells_whether_it_gets_better() {
+async fn the_status_says_whether_retrying_helps() {
     let blobs = Blobs::start().await;
     let store = store(&blobs);
     blobs.fail([(403, "AuthenticationFailed")]);

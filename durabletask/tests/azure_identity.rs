@@ -111,7 +111,7 @@ async fn one_identity_serves_vault_and_hub_with_a_token_each() {
 }
 
 #[tokio::test]
-async fn many_who_ask_at_once_cause_one_request() {
+async fn concurrent_callers_cause_one_request() {
     let source = Arc::new(Scripted {
         lifetime: Mutex::new(Some(HOUR)),
         pause: Some(Duration::from_millis(50)),
@@ -162,7 +162,7 @@ async fn when_none_works_the_error_says_what_was_tried_and_is_not_tried_again_at
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_says_nothing_is_not_waited_for() {
+async fn an_unresponsive_source_is_skipped() {
     let silent = Arc::new(Scripted {
         lifetime: Mutex::new(Some(HOUR)),
         pause: Some(Duration::from_secs(3600)),
@@ -177,7 +177,7 @@ async fn a_source_that_says_nothing_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn what_is_not_configured_is_told_without_asking_anybody() {
+async fn missing_configuration_is_reported_without_a_request() {
     for (source, word) in [
         (Source::Environment, "AZURE_CLIENT_SECRET"),
         (Source::WorkloadIdentity, "AZURE_FEDERATED_TOKEN_FILE"),

@@ -112,7 +112,7 @@ async fn reads_are_repeated_while_the_scheduler_is_unavailable() {
 }
 
 #[tokio::test]
-async fn a_wait_goes_on_until_its_own_deadline() {
+async fn a_wait_continues_until_its_own_deadline() {
     let fake = Fake::start().await;
     let client = Client::new(&fake.connection()).unwrap();
     fake.answer_instances(vec![
@@ -159,7 +159,7 @@ async fn all_pages_of_a_query_are_walked() {
 }
 
 #[tokio::test]
-async fn what_the_scheduler_lacks_is_told() {
+async fn what_the_scheduler_lacks_is_reported() {
     let fake = Fake::start().await;
     let client = Client::new(&fake.connection()).unwrap();
     fake.answer_commands(vec![Err(Status::unimplemented("suspend_instance"))]);

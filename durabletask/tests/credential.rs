@@ -74,7 +74,7 @@ async fn secured(provider: Counting) -> (Fake, Connection) {
 }
 
 #[tokio::test]
-async fn every_call_says_which_hub_who_and_with_what() {
+async fn every_call_names_its_hub_caller_and_version() {
     let provider = Counting::new(Duration::from_secs(3600));
     let (mut fake, connection) = secured(provider.clone()).await;
     fake.want("Bearer token-0");
@@ -169,7 +169,7 @@ async fn without_a_token_the_call_fails_with_the_reason_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_hub_whose_certificate_nobody_vouches_for_gets_no_token() {
+async fn a_hub_with_an_untrusted_certificate_gets_no_token() {
     let provider = Counting::new(Duration::from_secs(3600));
     let (fake, _) = secured(provider.clone()).await;
     let text = format!(

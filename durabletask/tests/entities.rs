@@ -417,7 +417,7 @@ async fn a_query_walks_all_pages() {
 }
 
 #[tokio::test]
-async fn a_cleaning_goes_on_to_the_last_page() {
+async fn cleaning_continues_to_the_last_page() {
     let mut fake = Fake::start().await;
     let client = Client::new(&fake.connection()).unwrap();
     let page = |removed, released, token: &str| {

@@ -114,7 +114,7 @@ async fn refused_for_now(refusal: Status) {
 }
 
 #[tokio::test]
-async fn a_wrong_token_is_told_and_does_not_stop_a_worker() {
+async fn a_wrong_token_is_reported_and_does_not_stop_a_worker() {
     let refusal = Status::unauthenticated("the token is not for this scheduler");
     let fake = Fake::start().await;
     fake.refuse(refusal.clone());
@@ -131,7 +131,7 @@ async fn a_wrong_token_is_told_and_does_not_stop_a_worker() {
 }
 
 #[tokio::test]
-async fn an_unknown_task_hub_is_told_and_does_not_stop_a_worker() {
+async fn an_unknown_task_hub_is_reported_and_does_not_stop_a_worker() {
     let refusal = Status::not_found("there is no task hub 'test-hub'");
     let fake = Fake::start().await;
     fake.refuse(refusal.clone());
@@ -160,7 +160,7 @@ async fn an_unknown_task_hub_is_told_and_does_not_stop_a_worker() {
 }
 
 #[tokio::test]
-async fn a_client_of_a_scheduler_that_is_not_there_says_so_and_works_once_it_is() {
+async fn a_client_reports_an_unreachable_scheduler_and_works_once_it_is_up() {
     let mut fake = Fake::start().await;
     fake.kill();
     fake.gone().await;
@@ -215,7 +215,7 @@ async fn a_connection_that_breaks_under_a_call_is_an_unavailable_scheduler() {
 }
 
 #[tokio::test]
-async fn an_input_over_the_limit_is_refused_and_the_client_goes_on() {
+async fn an_input_over_the_limit_is_refused_and_the_client_continues() {
     let fake = Fake::start().await;
     let client = Client::new(&fake.connection()).unwrap();
     let start = async |input: String| client.start(&STORY, &input).send().await;
@@ -231,7 +231,7 @@ async fn an_input_over_the_limit_is_refused_and_the_client_goes_on() {
 }
 
 #[tokio::test]
-async fn an_activity_whose_answer_nobody_would_take_fails_for_good() {
+async fn an_activity_whose_result_is_always_refused_fails_permanently() {
     let mut fake = Fake::start().await;
     let running = Running::start(&fake, |builder| builder);
     let items = fake.stream().await;
@@ -247,7 +247,7 @@ async fn an_activity_whose_answer_nobody_would_take_fails_for_good() {
 }
 
 #[tokio::test]
-async fn an_input_that_is_not_what_the_activity_takes_fails_it_for_good() {
+async fn an_input_of_the_wrong_type_fails_the_activity_permanently() {
     let mut fake = Fake::start().await;
     let running = Running::start(&fake, |builder| builder);
     let items = fake.stream().await;

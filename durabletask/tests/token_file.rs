@@ -75,7 +75,7 @@ fn a_token_file_belongs_to_a_static_token() {
 }
 
 #[tokio::test]
-async fn a_file_without_a_token_is_told_when_a_client_is_made() {
+async fn a_file_without_a_token_is_refused_when_a_client_is_created() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     let connection = Connection::parse(&string("http://127.0.0.1:1", &file)).unwrap();
@@ -106,7 +106,7 @@ async fn a_file_without_a_token_is_told_when_a_client_is_made() {
 }
 
 #[tokio::test]
-async fn the_token_of_now_is_presented_and_a_file_that_cannot_be_used_changes_nothing() {
+async fn the_current_token_is_sent_and_an_unusable_file_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let file: PathBuf = folder.path().join("token");
     write(&file, "# the first one counts\nfirst\nsecond\n");

@@ -140,7 +140,7 @@ async fn it_introduces_itself_and_answers() {
 }
 
 #[tokio::test]
-async fn failures_of_activities_are_told_apart() {
+async fn failures_of_activities_are_distinguished() {
     let mut fake = Fake::start().await;
     let worker = run(&fake);
     let items = fake.stream().await;
@@ -250,7 +250,7 @@ async fn a_turn_that_the_scheduler_did_not_take_is_not_continued() {
 }
 
 #[tokio::test]
-async fn a_diverging_instance_is_held_if_the_worker_is_told_to() {
+async fn a_diverging_instance_is_held_if_the_worker_is_configured_to() {
     let mut fake = Fake::start().await;
     let worker = run_with(&fake, |builder| builder.on_divergence(OnDivergence::Hold));
     let items = fake.stream().await;
@@ -280,7 +280,7 @@ async fn a_diverging_instance_is_held_if_the_worker_is_told_to() {
 }
 
 #[tokio::test]
-async fn an_activity_that_asks_for_it_is_told_to_stop_and_may_clean_up() {
+async fn an_activity_with_a_token_is_asked_to_stop_and_may_clean_up() {
     const COPIES: Activity<u32, u32> = Activity::new("copies");
     let mut fake = Fake::start().await;
     let begun = Arc::new(Semaphore::new(0));
@@ -376,7 +376,7 @@ async fn it_comes_back_after_every_kind_of_disconnection() {
 }
 
 #[tokio::test]
-async fn a_silent_connection_is_given_up() {
+async fn a_silent_connection_is_abandoned() {
     let mut fake = Fake::start().await;
     let worker = run_with(&fake, |builder| {
         builder.silence_timeout(Duration::from_millis(200))
@@ -445,7 +445,7 @@ async fn the_grace_period_bounds_the_draining() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_would_take_fails_the_orchestration() {
+async fn a_result_that_is_always_refused_fails_the_orchestration() {
     let mut fake = Fake::start().await;
     let worker = run(&fake);
     let items = fake.stream().await;
@@ -459,7 +459,7 @@ async fn an_answer_that_nobody_would_take_fails_the_orchestration() {
 }
 
 #[tokio::test]
-async fn it_waits_for_a_scheduler_that_is_not_there_and_stops_when_told() {
+async fn it_waits_for_an_unreachable_scheduler_and_stops_on_request() {
     let mut fake = Fake::start().await;
     fake.kill();
     fake.gone().await;

@@ -269,7 +269,7 @@ fn lists_of_uris() {
 }
 
 #[test]
-fn nothing_that_is_told_repeats_a_secret() {
+fn no_message_repeats_a_secret() {
     for name in [
         "aegis-plain.json",
         "2fas.json",

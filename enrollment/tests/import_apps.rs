@@ -314,7 +314,7 @@ fn an_encrypted_file_is_named_before_its_password_is_asked_for() {
 }
 
 #[test]
-fn damage_is_told_from_a_wrong_password_where_the_format_allows_it() {
+fn damage_is_distinguished_from_a_wrong_password_where_the_format_allows_it() {
     let malformed = |format| Err(InputProblem::ImportMalformed { format });
     let text = |name: &str| String::from_utf8(data(name)).unwrap();
     // Both have a value beside the data that only the right password opens.

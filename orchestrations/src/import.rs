@@ -159,16 +159,16 @@ pub async fn import(
     })
 }
 
+/// An account to enroll: its id, and its URI with its recovery codes.
+type NewAccount = (EnrollmentId, Kept<WithRecovery<OtpauthText>>);
+
 /// What is known of an account before anything is enrolled, and its enrollment if there
 /// is to be one.
 fn settle(
     position: u32,
     planned: PlannedAccount,
     picked: bool,
-) -> (
-    ImportedAccount,
-    Option<(EnrollmentId, Kept<WithRecovery<OtpauthText>>)>,
-) {
+) -> (ImportedAccount, Option<NewAccount>) {
     let mut account = ImportedAccount {
         position,
         name: planned.name,

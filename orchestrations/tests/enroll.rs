@@ -199,7 +199,7 @@ fn a_refusal_stores_nothing() {
 }
 
 #[test]
-fn nobody_decides_and_it_expires() {
+fn an_undecided_request_expires() {
     let run = hub().run(&ENROLL, &request(uri(), required()), works);
     let Ok(EnrollmentOutcome::Expired { deadline, .. }) = run.output() else {
         panic!("it expires: {run:?}");
@@ -363,7 +363,7 @@ fn only_signed_decisions_count() {
 }
 
 #[test]
-fn others_are_told_and_reminded_and_their_silence_delays_nothing() {
+fn others_are_notified_and_reminded_and_their_silence_delays_nothing() {
     let approval = json!({ "required": {
         "deadlineSeconds": 4 * 3_600,
         "from": ["ops"],

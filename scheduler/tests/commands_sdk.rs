@@ -199,7 +199,7 @@ const RUN: Operation<u32, (), ()> = Operation::new("run");
 const CALLS: Orchestration<(), String> = Orchestration::new("calls");
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_calls_an_entity_of_ours_is_answered_when_it_is_purged() {
+async fn callers_of_an_entity_are_answered_when_it_is_purged() {
     let hub = Hub::memory().await;
     let (client, connection) = sdk(&hub);
     let registry = Registry::new().orchestration(&CALLS, async |ctx: OrchestrationContext, ()| {

@@ -408,7 +408,7 @@ async fn other_sites_are_refused_and_nothing_changes_by_get() {
 }
 
 #[tokio::test]
-async fn pages_are_told_of_changes_and_workers_are_seen() {
+async fn pages_are_notified_of_changes_and_list_the_workers() {
     let hub = Hub::memory().await;
     let dashboard = Dashboard::of(&hub).await;
     let url = format!("{}/api/changes", dashboard.base);
@@ -473,7 +473,7 @@ async fn pages_are_told_of_changes_and_workers_are_seen() {
 }
 
 #[tokio::test]
-async fn entities_are_listed_told_and_signalled() {
+async fn entities_are_listed_shown_and_signaled() {
     let hub = Hub::memory().await;
     hub.start("a").await;
     let dashboard = Dashboard::of(&hub).await;

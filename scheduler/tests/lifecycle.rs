@@ -79,7 +79,7 @@ async fn an_activity_and_a_timer_leave_the_documented_history() {
 }
 
 #[tokio::test]
-async fn tokens_are_applied_once_and_unknown_ones_refused() {
+async fn completions_are_applied_once_and_unknown_tokens_refused() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;
     hub.start("a").await;
@@ -116,7 +116,7 @@ async fn tokens_are_applied_once_and_unknown_ones_refused() {
 }
 
 #[tokio::test]
-async fn a_dropped_stream_gives_its_items_back() {
+async fn a_dropped_stream_returns_its_items() {
     let hub = Hub::memory().await;
     let mut first = hub.worker().await;
     hub.start("a").await;

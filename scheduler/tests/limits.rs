@@ -97,7 +97,7 @@ async fn a_turn_that_is_read_back_is_no_larger_than_any_other() {
 }
 
 #[tokio::test]
-async fn a_failure_that_is_too_large_is_told_as_one() {
+async fn an_oversized_failure_is_reported_as_a_failure() {
     let hub = Hub::with(|config| config.max_payload_bytes = 1000).await;
     let mut worker = hub.worker().await;
     hub.start("a").await;

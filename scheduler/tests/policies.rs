@@ -145,7 +145,7 @@ async fn a_rate_holds_and_continues_by_the_clock() {
 }
 
 #[tokio::test]
-async fn a_scheduled_start_is_moved_started_now_or_cancelled() {
+async fn a_scheduled_start_is_moved_started_now_or_canceled() {
     let hub = Hub::memory().await;
     let at = |seconds: i64| {
         Some(Timestamp {
@@ -217,7 +217,7 @@ async fn a_scheduled_start_is_moved_started_now_or_cancelled() {
 }
 
 #[tokio::test]
-async fn what_ended_goes_when_it_is_old_enough_by_how_it_ended() {
+async fn finished_instances_are_purged_by_age_and_status() {
     let hub = Hub::with(|config| {
         config.retention = Retention {
             completed: Some(Duration::from_secs(3600)),
@@ -268,7 +268,7 @@ async fn what_ended_goes_when_it_is_old_enough_by_how_it_ended() {
 }
 
 #[tokio::test]
-async fn the_file_shrinks_by_what_is_gone() {
+async fn the_file_shrinks_by_what_was_purged() {
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::folder_with(folder.path(), |config| {
         config.retention = Retention::all(Duration::from_secs(3600));

@@ -140,7 +140,7 @@ async fn an_update_that_is_repeated_takes_place_once_over_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_end_answers_the_updates_that_nobody_took() {
+async fn an_end_answers_untaken_updates() {
     let hub = Hub::memory().await;
     let client = Client::new(&connection(&hub)).unwrap();
     let worker = worker(&hub);
@@ -171,7 +171,7 @@ async fn an_end_answers_the_updates_that_nobody_took() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_update_behind_the_end_is_not_waited_for() {
+async fn an_update_after_the_end_is_not_awaited() {
     let hub = Hub::memory().await;
     let client = Client::new(&connection(&hub)).unwrap();
     let first = worker(&hub);

@@ -30,12 +30,12 @@ struct Source {
 pub struct AdminToken {
     /// The file that is watched; none if the environment gave the token.
     source: Option<Source>,
-    known: RwLock<Known>,
+    known: RwLock<KnownToken>,
     looked: Mutex<Looked>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct KnownToken {
     hash: [u8; 32],
     /// The previous one, and until when it is valid.
     before: Option<([u8; 32], DateTime<Utc>)>,
@@ -76,7 +76,7 @@ impl AdminToken {
     pub(super) fn of(hash: [u8; 32]) -> Self {
         Self {
             source: None,
-            known: RwLock::new(Known { hash, before: None }),
+            known: RwLock::new(KnownToken { hash, before: None }),
             looked: Mutex::new(Looked {
                 at: Instant::now(),
                 file: None,
@@ -98,7 +98,7 @@ impl AdminToken {
         self.now().hash
     }
 
-    fn now(&self) -> Known {
+    fn now(&self) -> KnownToken {
         if let Some(source) = &self.source {
             self.look(source);
         }
@@ -123,7 +123,7 @@ impl AdminToken {
         looked.file = file;
         match (source.read)() {
             Ok((Some(token), before)) => {
-                let known = Known {
+                let known = KnownToken {
                     hash: secret::hash(&token),
                     before: before.map(|(token, until)| (secret::hash(&token), until)),
                 };

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use zeroize::Zeroizing;
 
 use super::grants::{Grant, Granted, Grantee, Spent};
-use super::identity::Caller;
+use super::identity::CallerRef;
 use super::key_error::KeyError;
 use super::keys::{KeyRecord, KeyStore, NewKey};
 use super::login::LoginCodes;
@@ -120,7 +120,7 @@ impl AccessStore for FolderAccess {
 
     async fn granted(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, KeyError> {
         self.keys.granted(caller, now)
@@ -128,7 +128,7 @@ impl AccessStore for FolderAccess {
 
     async fn may_read(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
@@ -137,7 +137,7 @@ impl AccessStore for FolderAccess {
 
     async fn spent(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Spent>, KeyError> {
@@ -146,7 +146,7 @@ impl AccessStore for FolderAccess {
 
     async fn free_until(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>, KeyError> {
@@ -155,7 +155,7 @@ impl AccessStore for FolderAccess {
 
     async fn take_counted(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {

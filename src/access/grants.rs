@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, par
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::identity::{Caller, Group};
+use super::identity::{CallerRef, Group};
 use super::key_error::KeyError;
 use super::keys::{KeyStore, json_list};
 use super::oidc::is_oidc_id;
@@ -270,7 +270,7 @@ impl KeyStore {
     /// The accounts that are granted to a caller at `now`.
     pub(super) fn granted<'a>(
         &self,
-        caller: impl Into<Caller<'a>>,
+        caller: impl Into<CallerRef<'a>>,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, KeyError> {
         let caller = caller.into();
@@ -288,7 +288,7 @@ impl KeyStore {
     /// Whether an account is granted to a caller at `now`.
     pub(super) fn may_read<'a>(
         &self,
-        caller: impl Into<Caller<'a>>,
+        caller: impl Into<CallerRef<'a>>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
@@ -305,7 +305,7 @@ impl KeyStore {
     /// granted any of it.
     pub(super) fn spent<'a>(
         &self,
-        caller: impl Into<Caller<'a>>,
+        caller: impl Into<CallerRef<'a>>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Spent>, KeyError> {
@@ -329,7 +329,7 @@ impl KeyStore {
     /// Until when a caller may read an account as often as it likes; none if it may not.
     pub(super) fn free_until<'a>(
         &self,
-        caller: impl Into<Caller<'a>>,
+        caller: impl Into<CallerRef<'a>>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>, KeyError> {
@@ -355,7 +355,7 @@ impl KeyStore {
     /// whether there was one left.
     pub(super) fn take_counted<'a>(
         &self,
-        caller: impl Into<Caller<'a>>,
+        caller: impl Into<CallerRef<'a>>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {

@@ -100,14 +100,14 @@ pub(super) enum Subject {
 
 /// A caller, as grants refer to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Caller<'a> {
+pub struct CallerRef<'a> {
     /// Its id.
     pub id: &'a str,
     /// The groups that it is in.
     pub groups: &'a [Group],
 }
 
-impl<'a> From<&'a Identity> for Caller<'a> {
+impl<'a> From<&'a Identity> for CallerRef<'a> {
     fn from(identity: &'a Identity) -> Self {
         Self {
             id: &identity.id,

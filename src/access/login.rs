@@ -14,7 +14,7 @@ pub(crate) const CODE_LIFETIME: Duration = Duration::minutes(10);
 /// How many codes are good at a time; one more ends the oldest.
 pub(super) const MOST_CODES: usize = 16;
 
-struct Kept {
+struct KeptCode {
     hash: SecretHash,
     who: String,
     until: DateTime<Utc>,
@@ -22,7 +22,7 @@ struct Kept {
 
 /// The codes that are good now.
 #[derive(Default)]
-pub(super) struct LoginCodes(Mutex<VecDeque<Kept>>);
+pub(super) struct LoginCodes(Mutex<VecDeque<KeptCode>>);
 
 impl LoginCodes {
     /// Keeps a code for the subject `who`.
@@ -31,7 +31,7 @@ impl LoginCodes {
         if kept.len() == MOST_CODES {
             kept.pop_front();
         }
-        kept.push_back(Kept {
+        kept.push_back(KeptCode {
             hash: *hash,
             who: who.to_owned(),
             until: now + CODE_LIFETIME,
@@ -54,7 +54,7 @@ impl LoginCodes {
     }
 
     /// What is still good at `now`.
-    fn lock(&self, now: DateTime<Utc>) -> MutexGuard<'_, VecDeque<Kept>> {
+    fn lock(&self, now: DateTime<Utc>) -> MutexGuard<'_, VecDeque<KeptCode>> {
         // A list, which a panic leaves whole.
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|kept| now < kept.until);

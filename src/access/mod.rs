@@ -30,7 +30,7 @@ pub use admin::AdminToken;
 pub use folder::FolderAccess;
 pub use grants::{Grant, Granted, Grantee, Reads, Spent};
 pub(crate) use grants::{MAX_GRANTEE, Taken, grant_change};
-pub use identity::{Caller, Group, Identity, NotAGroup};
+pub use identity::{CallerRef, Group, Identity, NotAGroup};
 pub use key_error::KeyError;
 pub use keys::{KeyRecord, KeyStore, NewKey};
 pub(crate) use login::CODE_LIFETIME;

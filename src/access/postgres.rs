@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::grants::{Grant, Granted, Grantee, Spent};
 use super::hands::LONGEST_LINE;
-use super::identity::Caller;
+use super::identity::CallerRef;
 use super::key_error::KeyError;
 use super::keys::{KeyRecord, NewKey, key_text};
 use super::secret;
@@ -288,7 +288,7 @@ impl AccessStore for PostgresAccess {
 
     async fn granted(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, KeyError> {
         let (id, groups) = owned(caller);
@@ -310,7 +310,7 @@ impl AccessStore for PostgresAccess {
 
     async fn may_read(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
@@ -320,7 +320,7 @@ impl AccessStore for PostgresAccess {
 
     async fn spent(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Spent>, KeyError> {
@@ -339,7 +339,7 @@ impl AccessStore for PostgresAccess {
 
     async fn free_until(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>, KeyError> {
@@ -357,7 +357,7 @@ impl AccessStore for PostgresAccess {
 
     async fn take_counted(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
@@ -577,7 +577,7 @@ impl PostgresAccess {
     /// The rows that `sql` finds of a caller and an account at a moment.
     async fn of(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
         sql: String,
@@ -597,7 +597,7 @@ impl PostgresAccess {
     }
 }
 
-fn owned(caller: Caller<'_>) -> (String, Vec<String>) {
+fn owned(caller: CallerRef<'_>) -> (String, Vec<String>) {
     let groups = caller.groups.iter().map(ToString::to_string).collect();
     (caller.id.to_owned(), groups)
 }

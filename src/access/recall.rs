@@ -15,12 +15,12 @@ const MOST: usize = 4_096;
 /// ([`DatabaseStamp`](countersign_activities::database_stamp::DatabaseStamp)).
 #[derive(Default)]
 pub(super) struct Recall {
-    known: Mutex<Known>,
+    known: Mutex<KnownCallers>,
     hashes: RandomState,
 }
 
 #[derive(Default)]
-struct Known {
+struct KnownCallers {
     stamp: u64,
     /// By the hash of the key.
     callers: HashMap<[u8; 32], Recalled>,
@@ -47,13 +47,13 @@ struct Free {
 
 impl Recall {
     /// What is known at `stamp`: nothing, if that is a new one.
-    fn at(&self, stamp: u64) -> MutexGuard<'_, Known> {
+    fn at(&self, stamp: u64) -> MutexGuard<'_, KnownCallers> {
         // Each change is one assignment, so a panic leaves nothing half done.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.stamp < stamp {
-            *known = Known {
+            *known = KnownCallers {
                 stamp,
-                ..Known::default()
+                ..KnownCallers::default()
             };
         }
         known

@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use zeroize::Zeroizing;
 
 use super::grants::{Grant, Granted, Grantee, Spent};
-use super::identity::Caller;
+use super::identity::CallerRef;
 use super::key_error::KeyError;
 use super::keys::{KeyRecord, NewKey};
 
@@ -127,7 +127,7 @@ pub trait AccessStore: Send + Sync {
     /// [`KeyError`].
     async fn granted(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, KeyError>;
 
@@ -138,7 +138,7 @@ pub trait AccessStore: Send + Sync {
     /// [`KeyError`].
     async fn may_read(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError>;
@@ -151,7 +151,7 @@ pub trait AccessStore: Send + Sync {
     /// [`KeyError`].
     async fn spent(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<Spent>, KeyError>;
@@ -163,7 +163,7 @@ pub trait AccessStore: Send + Sync {
     /// [`KeyError`].
     async fn free_until(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Option<DateTime<Utc>>, KeyError>;
@@ -176,7 +176,7 @@ pub trait AccessStore: Send + Sync {
     /// [`KeyError`].
     async fn take_counted(
         &self,
-        caller: Caller<'_>,
+        caller: CallerRef<'_>,
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError>;

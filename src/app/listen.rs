@@ -65,7 +65,7 @@ impl Listen {
             .max_concurrent_streams(MAX_STREAMS)
             .keep_alive_interval(timeout)
             .keep_alive_timeout(timeout);
-        let gate = Gate(Arc::new(Inside {
+        let gate = Gate(Arc::new(GateState {
             limits: self.limits,
             proxies: self.proxies,
             open: Mutex::default(),
@@ -163,22 +163,22 @@ impl Certificate {
 
 /// Accepts connections up to a total and a number per address.
 #[derive(Clone)]
-struct Gate(Arc<Inside>);
+struct Gate(Arc<GateState>);
 
-struct Inside {
+struct GateState {
     limits: Limits,
     proxies: Networks,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Default)]
-struct Open {
+struct OpenConnections {
     all: usize,
     by_address: HashMap<IpAddr, usize>,
 }
 
-impl Inside {
-    fn open(&self) -> MutexGuard<'_, Open> {
+impl GateState {
+    fn open(&self) -> MutexGuard<'_, OpenConnections> {
         // Two numbers, neither of which a panic leaves half changed.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,7 +208,7 @@ impl Gate {
 
 /// An accepted connection's place, until it is dropped.
 struct Pass {
-    inside: Arc<Inside>,
+    inside: Arc<GateState>,
     address: IpAddr,
 }
 

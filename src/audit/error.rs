@@ -135,7 +135,7 @@ impl Loss {
 
 /// The result of checking the whole chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ChainCheck {
     /// Every entry is as it was written, up to this end.
     Intact(Head),
     /// This entry, or one before it, was changed, removed or inserted.

@@ -90,11 +90,11 @@ fn mark(connection: &Connection, id: &str) -> rusqlite::Result<u64> {
 
 /// The task that copies the journal.
 pub struct Ingester {
-    inside: Arc<Mutex<Inside>>,
+    inside: Arc<Mutex<JournalState>>,
     wake: Arc<Notify>,
 }
 
-struct Inside {
+struct JournalState {
     record: Record,
     journal: Arc<dyn Journal>,
     id: String,
@@ -128,7 +128,7 @@ impl Ingester {
     }
 
     fn into_record(record: Record, journal: Arc<dyn Journal>, wake: Arc<Notify>) -> Self {
-        let inside = Inside {
+        let inside = JournalState {
             record,
             id: journal.id(),
             journal,
@@ -179,7 +179,7 @@ impl Ingester {
     }
 }
 
-impl Inside {
+impl JournalState {
     fn copy(&mut self) -> Result<(), AuditError> {
         let read = |journal: &dyn Journal, after, limit| {
             let entries = journal.after(after, limit);
@@ -219,7 +219,7 @@ mod tests {
 
     use super::*;
     use crate::audit::JournalOutcome;
-    use crate::audit::{AUDIT_DATABASE, AuditQuery, Verdict};
+    use crate::audit::{AUDIT_DATABASE, AuditQuery, ChainCheck};
 
     /// A journal in memory, in place of the workers' database.
     #[derive(Default)]
@@ -280,8 +280,8 @@ mod tests {
         told.collect()
     }
 
-    fn inside(folder: &Path, journal: &Arc<InMemory>) -> Inside {
-        Inside {
+    fn inside(folder: &Path, journal: &Arc<InMemory>) -> JournalState {
+        JournalState {
             record: Record::Folder(store(folder)),
             journal: Arc::clone(journal) as Arc<dyn Journal>,
             id: journal.id(),
@@ -316,7 +316,7 @@ mod tests {
         );
         assert!(matches!(
             store(folder.path()).verify(None).unwrap(),
-            Verdict::Intact(head) if head.sequence == 4
+            ChainCheck::Intact(head) if head.sequence == 4
         ));
     }
 

@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
 use super::entry::{Action, Entry, Event, written};
-use super::error::{AuditError, Loss, Verdict};
+use super::error::{AuditError, ChainCheck, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
 use super::store::{AuditQuery, beginning, key_of, link, place};
 use super::worked::{self, JournalEntry};
@@ -27,17 +27,17 @@ const AT_ONCE: i64 = 1_000;
 #[derive(Clone)]
 pub struct PostgresAudit {
     database: Database,
-    inside: Arc<Inside>,
+    inside: Arc<PostgresState>,
 }
 
-struct Inside {
+struct PostgresState {
     key: Zeroizing<[u8; 32]>,
     file: HeadFile,
     /// The furthest end that this process knows of.
     known: Mutex<Head>,
 }
 
-impl Inside {
+impl PostgresState {
     fn known(&self) -> MutexGuard<'_, Head> {
         // Replaced as a whole.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -85,7 +85,7 @@ impl PostgresAudit {
             .await?;
         let opened = Self {
             database,
-            inside: Arc::new(Inside {
+            inside: Arc::new(PostgresState {
                 key,
                 file,
                 known: Mutex::new(end.clone()),
@@ -198,7 +198,7 @@ impl PostgresAudit {
     /// # Errors
     ///
     /// [`AuditError`] when it cannot be read.
-    pub async fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
+    pub async fn verify(&self, kept: Option<&Head>) -> Result<ChainCheck, AuditError> {
         // Before the entries: entries appended in the meantime are not counted as missing.
         let mut noted: Vec<Head> = kept.cloned().into_iter().collect();
         noted.push(self.inside.known().clone());
@@ -228,13 +228,13 @@ impl PostgresAudit {
                     hash: at.hash,
                 };
                 let Some(hash) = follow(&self.inside.key, &next, row)? else {
-                    return Ok(Verdict::Broken {
+                    return Ok(ChainCheck::Broken {
                         sequence: next.sequence,
                     });
                 };
                 at = Head { hash, ..next };
                 if let Some(other) = differing(&noted, &at) {
-                    return Ok(Verdict::Incomplete(other));
+                    return Ok(ChainCheck::Incomplete(other));
                 }
             }
             if rows.is_empty() {
@@ -244,9 +244,9 @@ impl PostgresAudit {
         let furthest = noted.iter().max_by_key(|head| head.sequence);
         Ok(match furthest {
             Some(head) if head.sequence > at.sequence => {
-                Verdict::Incomplete(Loss::of(at.sequence, head))
+                ChainCheck::Incomplete(Loss::of(at.sequence, head))
             }
-            _ => Verdict::Intact(at),
+            _ => ChainCheck::Intact(at),
         })
     }
 
@@ -282,7 +282,7 @@ fn differing(noted: &[Head], at: &Head) -> Option<Loss> {
 /// Appends events to the record; its new end.
 async fn extend(
     transaction: &Transaction<'_>,
-    inside: &Inside,
+    inside: &PostgresState,
     events: &[Event],
 ) -> Result<Head, AuditError> {
     let mut end = end(transaction).await?;

@@ -37,11 +37,11 @@ pub(crate) enum Together {
 /// Accounts whose first reading is recorded and whose further readings are counted.
 #[derive(Default)]
 pub(super) struct Repeats {
-    open: Mutex<HashMap<u64, Open>>,
+    open: Mutex<HashMap<u64, OpenReading>>,
     keys: RandomState,
 }
 
-struct Open {
+struct OpenReading {
     together: Together,
     /// The reading that is recorded, and later the last one.
     event: Event,
@@ -50,7 +50,7 @@ struct Open {
     times: u64,
 }
 
-impl Open {
+impl OpenReading {
     fn is_over(&self, now: DateTime<Utc>) -> bool {
         match self.together {
             Together::Session(_) => now - self.since >= LONGEST || now - self.event.at >= PAUSE,
@@ -60,7 +60,7 @@ impl Open {
 }
 
 impl Repeats {
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Open>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, OpenReading>> {
         // A panic loses one reading at most.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +104,7 @@ impl Repeats {
         if open.len() < MOST {
             let (since, times) = (event.at, 0);
             // Two first readings at once are both recorded; what was counted since stays.
-            open.entry(key).or_insert(Open {
+            open.entry(key).or_insert(OpenReading {
                 together,
                 event,
                 since,

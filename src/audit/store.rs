@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::change::FieldChange;
 use super::entry::{Action, Entry, Event, written};
-use super::error::{AuditError, Loss, Verdict};
+use super::error::{AuditError, ChainCheck, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile, Note};
 use crate::access::secret;
 use crate::private_file;
@@ -428,7 +428,7 @@ impl AuditStore {
     /// # Errors
     ///
     /// [`AuditError::Store`] when the file cannot be read.
-    pub fn verify(&self, kept: Option<&Head>) -> Result<Verdict, AuditError> {
+    pub fn verify(&self, kept: Option<&Head>) -> Result<ChainCheck, AuditError> {
         self.verify_with(kept, &[])
     }
 
@@ -442,7 +442,7 @@ impl AuditStore {
         &self,
         kept: Option<&Head>,
         archives: &[PathBuf],
-    ) -> Result<Verdict, AuditError> {
+    ) -> Result<ChainCheck, AuditError> {
         // One consistent view, also while entries are being archived.
         let _reading = self.connection.unchecked_transaction()?;
         let start = archive::start(&self.connection, &self.key)?;
@@ -494,7 +494,7 @@ impl AuditStore {
             end.hash = link(&self.key, &end.hash, end.sequence, &text);
             let written: Vec<u8> = row.get(2)?;
             if row.get::<_, i64>(0)? != place(end.sequence) || !secret::same(&end.hash, &written) {
-                return Ok(Verdict::Broken {
+                return Ok(ChainCheck::Broken {
                     sequence: end.sequence,
                 });
             }
@@ -512,8 +512,8 @@ impl AuditStore {
                 .map(|place| Loss::of(end.sequence, place)),
         };
         Ok(match loss {
-            Some(loss) => Verdict::Incomplete(loss),
-            None => Verdict::Intact(end),
+            Some(loss) => ChainCheck::Incomplete(loss),
+            None => ChainCheck::Intact(end),
         })
     }
 }

@@ -29,7 +29,7 @@ const MOST_LATE: usize = 10_000;
 /// How often readings that were counted long enough are looked for, and how often what was written is brought to the disk.
 const LOOK: Duration = Duration::from_secs(1);
 
-struct Waiting {
+struct QueuedEntry {
     event: Event,
     /// The readings that further ones like this are counted with, if any.
     together: Option<Together>,
@@ -40,7 +40,7 @@ struct Waiting {
 /// dropped, waiting events are written and the task ends.
 #[derive(Clone)]
 pub(crate) struct Audit {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<QueuedEntry>,
     repeats: Arc<Repeats>,
     reader: AuditReader,
     /// Whether entries were found to be missing when the last ones were written.
@@ -123,7 +123,7 @@ impl Audit {
     async fn write(&self, event: Event, together: Option<Together>) -> Result<(), Arc<AuditError>> {
         let (done, written) = oneshot::channel();
         let closed = || Arc::new(AuditError::Closed);
-        let waiting = Waiting {
+        let waiting = QueuedEntry {
             event,
             together,
             done,
@@ -181,7 +181,7 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, mut waiting: mpsc::Receiver<Waiting>, runtime: &Handle) {
+    fn run(mut self, mut waiting: mpsc::Receiver<QueuedEntry>, runtime: &Handle) {
         let mut batch = Vec::with_capacity(BATCH);
         // Of readings that were counted: kept until they are written.
         let mut repeated = Vec::new();
@@ -256,9 +256,9 @@ impl Writer {
     /// not on the disk. None if there are no senders left.
     fn next(
         &self,
-        waiting: &mut mpsc::Receiver<Waiting>,
+        waiting: &mut mpsc::Receiver<QueuedEntry>,
         runtime: &Handle,
-    ) -> Result<Option<Waiting>, Elapsed> {
+    ) -> Result<Option<QueuedEntry>, Elapsed> {
         let idle =
             self.repeats.is_empty() && self.flushing.is_none() && self.record.unflushed().is_none();
         if idle {
@@ -267,7 +267,7 @@ impl Writer {
         runtime.block_on(async { timeout(LOOK, waiting.recv()).await })
     }
 
-    fn append(&mut self, batch: &mut Vec<Waiting>, repeated: &mut Vec<Event>) {
+    fn append(&mut self, batch: &mut Vec<QueuedEntry>, repeated: &mut Vec<Event>) {
         if batch.is_empty() && repeated.is_empty() {
             return;
         }
@@ -289,7 +289,7 @@ impl Writer {
         }
         self.appended.notify_one();
         for waiting in batch.drain(..) {
-            let Waiting {
+            let QueuedEntry {
                 event,
                 together,
                 done,
@@ -312,7 +312,7 @@ mod tests {
     use crate::clock::ManualClock;
 
     #[tokio::test]
-    async fn readings_in_a_session_are_told_after_a_pause_and_at_the_end() {
+    async fn readings_in_a_session_are_reported_after_a_pause_and_at_the_end() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.sqlite3");
         let start = DateTime::UNIX_EPOCH;

@@ -39,13 +39,13 @@ pub struct Manifest {
     /// What was in it when it was created.
     pub contents: Contents,
     /// Its parts, in order.
-    parts: Vec<Entry>,
+    parts: Vec<ArchivePart>,
 }
 
 /// One part.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Entry {
+struct ArchivePart {
     name: String,
     bytes: u64,
     /// SHA-256, in hexadecimal.
@@ -96,14 +96,14 @@ pub(super) fn write(
         .collect();
     for (name, path) in &databases {
         let (bytes, digest) = digest(&mut File::open(path).map_err(failed)?).map_err(failed)?;
-        parts.push(Entry {
+        parts.push(ArchivePart {
             name: (*name).to_owned(),
             bytes,
             digest,
         });
     }
     for (name, content) in &staged.files {
-        parts.push(Entry {
+        parts.push(ArchivePart {
             name: (*name).to_owned(),
             bytes: content.len() as u64,
             digest: HEXLOWER.encode(&Sha256::digest(&**content)),

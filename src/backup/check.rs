@@ -14,7 +14,7 @@ use super::contents::Contents;
 use super::parts::{DATABASES, FOLDER_ID, HUB_DATABASE, LEDGER_NOTE, VAULT_DATABASE, VAULT_KEY};
 use crate::access::{KeyStore, secret};
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
-use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, AuditStore, Head, Verdict};
+use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, AuditStore, ChainCheck, Head};
 use crate::private_file;
 
 /// Checks everything and counts it. Shows no secret and no code.
@@ -123,13 +123,13 @@ fn audit(staged: &Staged, head: Option<&Head>, contents: &mut Contents) -> Resul
         written.map_err(|source| BackupError::folder("write", &place, source))?;
     }
     match AuditStore::open_existing(&path, &key)?.verify(head)? {
-        Verdict::Intact(end) => {
+        ChainCheck::Intact(end) => {
             contents.audit_entries = end.sequence;
             contents.audit_head = Some(format!("{}:{}", end.sequence, HEXLOWER.encode(&end.hash)));
             Ok(())
         }
-        Verdict::Broken { sequence } => Err(BackupError::AuditBroken(sequence)),
-        Verdict::Incomplete(loss) => Err(BackupError::AuditIncomplete(loss)),
+        ChainCheck::Broken { sequence } => Err(BackupError::AuditBroken(sequence)),
+        ChainCheck::Incomplete(loss) => Err(BackupError::AuditIncomplete(loss)),
     }
 }
 

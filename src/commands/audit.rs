@@ -14,8 +14,8 @@ use super::shared::{self, Shared, audit_fault as fault};
 use super::{Exit, Fault, Outcome};
 use crate::app::SERVER_KEY;
 use crate::audit::{
-    AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT, Action, AuditError, AuditQuery, AuditStore, Entry,
-    Event, Head, PostgresAudit, Verdict, cef, json_line, sent,
+    AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT, Action, AuditError, AuditQuery, AuditStore, ChainCheck,
+    Entry, Event, Head, PostgresAudit, cef, json_line, sent,
 };
 use crate::cli::{AuditCommand, AuditFormat, KeyPlace};
 use crate::config::ClientEnvironment;
@@ -78,7 +78,7 @@ async fn verify(head: Option<&str>, archives: &[PathBuf], place: &KeyPlace) -> O
         Err(fault) => Err(fault),
     };
     let (problem, fault) = match checked {
-        Ok(Verdict::Intact(head)) => {
+        Ok(ChainCheck::Intact(head)) => {
             if place.json {
                 return output::document(&json!({
                     "intact": true,
@@ -89,7 +89,7 @@ async fn verify(head: Option<&str>, archives: &[PathBuf], place: &KeyPlace) -> O
             output::line(&format!("intact  {} entries  head {head}", head.sequence));
             return Ok(());
         }
-        Ok(Verdict::Broken { sequence }) => (
+        Ok(ChainCheck::Broken { sequence }) => (
             json!({"intact": false, "problem": "changed", "brokenAt": sequence}),
             Fault::new(
                 Exit::Failed,
@@ -99,7 +99,7 @@ async fn verify(head: Option<&str>, archives: &[PathBuf], place: &KeyPlace) -> O
                 ),
             ),
         ),
-        Ok(Verdict::Incomplete(loss)) => (
+        Ok(ChainCheck::Incomplete(loss)) => (
             json!({"intact": false, "problem": loss.code()}),
             fault(AuditError::Incomplete(loss)),
         ),
@@ -153,8 +153,8 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
     // Only intact entries are moved, and only those that a collector has received.
     let mut store = AuditStore::open(&path, &key).map_err(fault)?;
     match store.verify(None).map_err(fault)? {
-        Verdict::Intact(_) => {}
-        Verdict::Broken { sequence } => {
+        ChainCheck::Intact(_) => {}
+        ChainCheck::Broken { sequence } => {
             return Err(Fault::new(
                 Exit::Failed,
                 format!(
@@ -163,7 +163,7 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
                 ),
             ));
         }
-        Verdict::Incomplete(loss) => return Err(fault(AuditError::Incomplete(loss))),
+        ChainCheck::Incomplete(loss) => return Err(fault(AuditError::Incomplete(loss))),
     }
     let sent = sent(&path.with_file_name(AUDIT_SENT)).map_err(Fault::failed)?;
     let event = local(Action::ArchiveAudit, "audit");
@@ -202,7 +202,7 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
     Ok(())
 }
 
-async fn export(record: &Record, mut query: AuditQuery, format: AuditFormat) -> Outcome {
+async fn export(record: &AuditSource, mut query: AuditQuery, format: AuditFormat) -> Outcome {
     loop {
         let entries = record.query(&query).await?;
         for entry in &entries {
@@ -274,13 +274,13 @@ pub(super) fn local(action: Action, subject: &str) -> Event {
 }
 
 /// The record to be read.
-enum Record {
+enum AuditSource {
     Folder(Box<AuditStore>),
     Shared(Box<PostgresAudit>),
 }
 
-impl Record {
-    async fn verify(&self, kept: Option<&Head>, archives: &[PathBuf]) -> Result<Verdict, Fault> {
+impl AuditSource {
+    async fn verify(&self, kept: Option<&Head>, archives: &[PathBuf]) -> Result<ChainCheck, Fault> {
         match self {
             Self::Folder(store) => store.verify_with(kept, archives).map_err(fault),
             Self::Shared(_) if !archives.is_empty() => Err(Fault::new(
@@ -300,17 +300,17 @@ impl Record {
 }
 
 /// The record to be read. Makes nothing.
-async fn open(place: &KeyPlace) -> Result<Record, Fault> {
+async fn open(place: &KeyPlace) -> Result<AuditSource, Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     if folder.is_dir() {
         let data = DataDir::open(&folder).map_err(Fault::failed)?;
         if let Some(shared) = Shared::of(&data).await? {
-            return Ok(Record::Shared(Box::new(shared.audit().await?)));
+            return Ok(AuditSource::Shared(Box::new(shared.audit().await?)));
         }
     }
     let (path, key) = existing(place)?;
     let store = AuditStore::open_existing(&path, &key).map_err(fault)?;
-    Ok(Record::Folder(Box::new(store)))
+    Ok(AuditSource::Folder(Box::new(store)))
 }
 
 /// Where the audit log is or was, and the server's key. Creates nothing.

@@ -54,7 +54,7 @@ enum Proof {
 
 /// The server's answer to a request that failed.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorReply {
     pub(super) status: StatusCode,
     /// The problem document (RFC 9457), or null if the server sent none.
     pub(super) problem: Value,
@@ -204,7 +204,9 @@ impl Api {
 
     /// Sends a request; the answer's JSON, or the error.
     pub(super) async fn send(&self, request: RequestBuilder) -> Result<Value, Fault> {
-        self.try_send(request).await?.map_err(Refusal::into_fault)
+        self.try_send(request)
+            .await?
+            .map_err(ErrorReply::into_fault)
     }
 
     /// As [`Api::send`], for an answer of a known form.
@@ -214,14 +216,14 @@ impl Api {
     ) -> Result<T, Fault> {
         self.read(self.answer(request).await?)
             .await?
-            .map_err(Refusal::into_fault)
+            .map_err(ErrorReply::into_fault)
     }
 
     /// As [`Api::send`], but returns a refusal as a value.
     pub(super) async fn try_send(
         &self,
         request: RequestBuilder,
-    ) -> Result<Result<Value, Refusal>, Fault> {
+    ) -> Result<Result<Value, ErrorReply>, Fault> {
         let response = self.answer(request).await?;
         if response.status() == StatusCode::NO_CONTENT {
             return Ok(Ok(Value::Null));
@@ -232,7 +234,7 @@ impl Api {
     async fn read<T: DeserializeOwned>(
         &self,
         response: Response,
-    ) -> Result<Result<T, Refusal>, Fault> {
+    ) -> Result<Result<T, ErrorReply>, Fault> {
         let status = response.status();
         let body = response.bytes().await;
         let body = body.map_err(|error| Fault::failed(error).passing())?;
@@ -248,7 +250,7 @@ impl Api {
         if !problem.is_object() && !may_be_a_proxys {
             return Err(self.is_another(status));
         }
-        Ok(Err(Refusal { status, problem }))
+        Ok(Err(ErrorReply { status, problem }))
     }
 
     /// The error for a program that is not a Countersign server.
@@ -432,7 +434,7 @@ impl Api {
     }
 }
 
-impl Refusal {
+impl ErrorReply {
     pub(super) fn into_fault(self) -> Fault {
         let exit = match self.status {
             StatusCode::NOT_FOUND => Exit::NotFound,

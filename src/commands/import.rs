@@ -11,7 +11,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::client::{Api, encode};
-use super::import_parts::{self, Parts};
+use super::import_parts::{self, ImportParts};
 use super::output::{self, Progress, account_label, text};
 use super::{Exit, Fault, Outcome, input};
 use crate::cli::{ApprovalArg, ImportArgs};
@@ -90,7 +90,7 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
         Ok(started) => started,
         Err(refusal) if refusal.problem["code"] == "import-too-many" && args.pick.is_none() => {
             let password = password.as_ref().map(|text| text.as_str());
-            match Parts::of(&contents, password) {
+            match ImportParts::of(&contents, password) {
                 Some(parts) => return parts.import(&api, &args, &path).await,
                 None => return Err(Fault::new(Exit::NotEnrolled, refusal.sentence())),
             }

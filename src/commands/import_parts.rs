@@ -16,11 +16,11 @@ use super::{Exit, Fault, Outcome, import, output};
 use crate::cli::ImportArgs;
 
 /// The accounts of some files, in order.
-pub(super) struct Parts {
-    accounts: Vec<Found>,
+pub(super) struct ImportParts {
+    accounts: Vec<FoundAccount>,
 }
 
-struct Found {
+struct FoundAccount {
     /// Its name in the source; may be empty.
     name: String,
     account: Result<TotpAccount, InputProblem>,
@@ -28,7 +28,7 @@ struct Found {
     beside: CodesBeside,
 }
 
-impl Parts {
+impl ImportParts {
     /// Reads the files here. None if they contain what only the server can read, which is
     /// images, or parts of an export without the others.
     pub(super) fn of(contents: &[Zeroizing<Vec<u8>>], password: Option<&str>) -> Option<Self> {
@@ -42,7 +42,7 @@ impl Parts {
             entries.extend(file.list.entries);
         }
         let (found, problems) = import_list::expand(&entries);
-        let accounts = found.into_iter().map(|found| Found {
+        let accounts = found.into_iter().map(|found| FoundAccount {
             name: found.name,
             account: found.parsed.map(|parsed| parsed.account),
             beside: found.beside,
@@ -94,15 +94,15 @@ impl Parts {
 /// An account as it is sent.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Sent<'a> {
+struct SentAccount<'a> {
     uri: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     recovery_codes: Vec<&'a str>,
 }
 
 /// The accounts of a part that can be enrolled, with their recovery codes.
-fn list(part: &[Found]) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let of_account = |found: &Found| Some(found.account.as_ref().ok()?.to_uri());
+fn list(part: &[FoundAccount]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let of_account = |found: &FoundAccount| Some(found.account.as_ref().ok()?.to_uri());
     let uris: Vec<_> = part.iter().map(of_account).collect();
     let accounts = part.iter().zip(&uris);
     document(
@@ -114,9 +114,9 @@ fn list(part: &[Found]) -> Result<Zeroizing<Vec<u8>>, Fault> {
 pub(super) fn document<'a>(
     accounts: impl IntoIterator<Item = (&'a str, &'a RecoveryCodes)>,
 ) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let accounts: Vec<Sent<'_>> = accounts
+    let accounts: Vec<SentAccount<'_>> = accounts
         .into_iter()
-        .map(|(uri, recovery)| Sent {
+        .map(|(uri, recovery)| SentAccount {
             uri,
             recovery_codes: recovery.expose().collect(),
         })
@@ -143,7 +143,7 @@ struct Whole {
 }
 
 impl Whole {
-    fn add(&mut self, part: &[Found], ended: &Value) {
+    fn add(&mut self, part: &[FoundAccount], ended: &Value) {
         let before = self.accounts.len();
         self.ids.extend(ended["id"].as_str().map(ToOwned::to_owned));
         self.stages
@@ -199,7 +199,7 @@ impl Whole {
 }
 
 /// The index of the account that its part sent at `position`, counted from 1.
-fn place(part: &[Found], position: u64) -> Option<usize> {
+fn place(part: &[FoundAccount], position: u64) -> Option<usize> {
     let index = usize::try_from(position.checked_sub(1)?).ok()?;
     let sent = part
         .iter()

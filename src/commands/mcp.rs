@@ -9,10 +9,10 @@ use rmcp::model::Extensions;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Api;
-use super::{Fault as Failure, Outcome, output};
+use super::{Fault, Outcome, output};
 use crate::cli::McpArgs;
 use crate::http::reason_header;
-use crate::mcp::{Backend, Call, Fault, Reply, Tools};
+use crate::mcp::{Backend, Call, Reply, ToolError, Tools};
 
 pub(super) async fn run(args: McpArgs) -> Outcome {
     let api = Api::find_at(&args.server)?;
@@ -28,16 +28,16 @@ pub(super) async fn run(args: McpArgs) -> Outcome {
     let service = Tools::new(api, stop)
         .serve(rmcp::transport::stdio())
         .await
-        .map_err(Failure::failed)?;
+        .map_err(Fault::failed)?;
     // Until the parent process closes standard input.
-    service.waiting().await.map_err(Failure::failed)?;
+    service.waiting().await.map_err(Fault::failed)?;
     Ok(())
 }
 
 #[async_trait]
 impl Backend for Api {
-    async fn call(&self, _: &Extensions, call: Call) -> Result<Reply, Fault> {
-        let said = |failure: Failure| Fault(failure.message.unwrap_or_default());
+    async fn call(&self, _: &Extensions, call: Call) -> Result<Reply, ToolError> {
+        let said = |failure: Fault| ToolError(failure.message.unwrap_or_default());
         let mut request = self.request(call.method, &call.path).map_err(said)?;
         if let Some(body) = &call.body {
             request = request.json(body);

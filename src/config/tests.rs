@@ -162,7 +162,7 @@ fn one_identity_is_for_vault_and_hub() {
 }
 
 #[test]
-fn no_access_control_only_where_nobody_else_comes() {
+fn no_access_control_only_on_the_loopback_address() {
     let flags = |listen: &str| Settings {
         listen: Some(listen.to_owned()),
         auth: Some("none".to_owned()),

@@ -24,13 +24,13 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::FrontDoor;
-use super::edge::arrival::{self, Place};
+use super::edge::arrival::{self, OccupiedPlaces};
 use super::edge::audited::reason_header;
 use super::edge::auth::{self, Caller, Known};
 use super::edge::body::{self, Expected};
 use super::edge::error::ApiError;
 use super::edge::observe;
-use crate::mcp::{Backend, Call, Fault, Reply, Tools};
+use crate::mcp::{Backend, Call, Reply, ToolError, Tools};
 use crate::telemetry::spans;
 
 /// The longest answer of the API that is read, in bytes.
@@ -39,7 +39,7 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// The endpoint, whose tools call `api`.
 pub(super) fn router(door: &Arc<FrontDoor>, api: Router) -> Router<Arc<FrontDoor>> {
     let stop = door.stop.clone();
-    let tools = Tools::new(Arc::new(Inside { api }), stop.clone());
+    let tools = Tools::new(Arc::new(InProcess { api }), stop.clone());
     let service = StreamableHttpService::new(
         move || Ok(tools.clone()),
         Arc::new(NeverSessionManager::default()),
@@ -134,7 +134,7 @@ struct Onward {
     headers: HeaderMap,
     peer: Option<ConnectInfo<SocketAddr>>,
     /// The message counts among the caller's requests for as long as it is answered.
-    _place: Option<Arc<Place>>,
+    _place: Option<Arc<OccupiedPlaces>>,
 }
 
 impl Onward {
@@ -176,14 +176,14 @@ impl Onward {
 }
 
 /// The API of this process.
-struct Inside {
+struct InProcess {
     api: Router,
 }
 
 #[async_trait]
-impl Backend for Inside {
-    async fn call(&self, extensions: &Extensions, call: Call) -> Result<Reply, Fault> {
-        let broken = || Fault("The server could not do that. Try again.".to_owned());
+impl Backend for InProcess {
+    async fn call(&self, extensions: &Extensions, call: Call) -> Result<Reply, ToolError> {
+        let broken = || ToolError("The server could not do that. Try again.".to_owned());
         let parts = extensions.get::<Parts>().ok_or_else(broken)?;
         let onward = parts.extensions.get::<Onward>().ok_or_else(broken)?;
         let body = match &call.body {

@@ -28,10 +28,10 @@ use utoipa_axum::routes;
 use crate::access::Access;
 use crate::audit::Audit;
 use crate::clock::Clock;
+use crate::codes::Codes;
 use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
-use crate::tokens::Tokens;
 use crate::verify::Verifier;
 use api::{Given, Inbox, LastAnswers, Turns};
 use edge::arrival::{self, Admitted};
@@ -62,7 +62,7 @@ pub struct FrontDoor {
     hub: Hub,
     intake: Intake,
     inbox: Inbox,
-    tokens: Tokens,
+    codes: Codes,
     verifier: Verifier,
     audit: Audit,
     vault: Arc<dyn SecretVault>,
@@ -118,7 +118,7 @@ impl FrontDoor {
             hub,
             intake: Intake::new(),
             inbox: Inbox::new(),
-            tokens: Tokens::new(Arc::clone(&vault), Arc::clone(&clock)),
+            codes: Codes::new(Arc::clone(&vault), Arc::clone(&clock)),
             verifier,
             audit,
             vault,

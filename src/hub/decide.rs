@@ -9,7 +9,7 @@ use countersign_enrollment::mandate::{Digest, SignedMandate};
 
 use super::error::{hub, internal};
 use super::{DECISION_SEEN, Decider, EARLY, Hub, HubError, RequestSnapshot, Snapshot, Stage};
-use crate::mandates::Verdict;
+use crate::mandates::NewDecision;
 
 /// Who has already taken part in a pending decision, and who may.
 pub(crate) struct Ballot {
@@ -199,9 +199,9 @@ impl Hub {
         comment: Option<String>,
         from: &[String],
         shown: Digest,
-    ) -> Result<Verdict, HubError> {
+    ) -> Result<NewDecision, HubError> {
         let groups = decider.groups.iter();
-        Ok(Verdict {
+        Ok(NewDecision {
             approved,
             by: decider.id.parse().map_err(internal)?,
             person: self.mandates.pseudonym(decider.person),
@@ -219,7 +219,7 @@ impl Hub {
         &self,
         mandate: &SignedMandate,
         about: &str,
-        verdict: Verdict,
+        verdict: NewDecision,
     ) -> Result<(), HubError> {
         let raised = self.sign(mandate, about, verdict).await?;
         self.tell(about, raised).await
@@ -229,7 +229,7 @@ impl Hub {
         &self,
         mandate: &SignedMandate,
         about: &str,
-        verdict: Verdict,
+        verdict: NewDecision,
     ) -> Result<RaisedDecision, HubError> {
         let signed = self.mandates.decide(mandate, about, &verdict).await?;
         Ok(RaisedDecision {

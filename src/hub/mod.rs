@@ -34,7 +34,7 @@ use zeroize::Zeroizing;
 
 use crate::access::secret;
 use crate::clock::Clock;
-use crate::intake::Accepted;
+use crate::intake::AcceptedUpload;
 use crate::keys::SealingKeys;
 use crate::mandates::{self, MandateError, Mandates};
 use error::{hub, internal};
@@ -59,7 +59,7 @@ const EARLY: Duration = Duration::from_secs(5);
 pub(crate) struct NewEnrollment<'a> {
     /// The id from [`Hub::id_for`].
     pub(crate) id: EnrollmentId,
-    pub(crate) accepted: Accepted,
+    pub(crate) accepted: AcceptedUpload,
     pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
@@ -209,16 +209,18 @@ impl Hub {
         }
         let asked = asked.as_slice();
         let fingerprint = match &new.accepted {
-            Accepted::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
-            Accepted::Image { original, .. } => self.fingerprint(&[b"image", original, asked]),
+            AcceptedUpload::Uri(text) => self.fingerprint(&[b"uri", text.as_bytes(), asked]),
+            AcceptedUpload::Image { original, .. } => {
+                self.fingerprint(&[b"image", original, asked])
+            }
         };
         let source = match new.accepted {
-            Accepted::Uri(text) => Source::Uri(
+            AcceptedUpload::Uri(text) => Source::Uri(
                 self.seal
                     .seal(&id, &OtpauthText::new(text))
                     .map_err(internal)?,
             ),
-            Accepted::Image { bytes, .. } => Source::Image(
+            AcceptedUpload::Image { bytes, .. } => Source::Image(
                 self.seal
                     .seal(&id, &ImageBytes::new(bytes))
                     .map_err(internal)?,
@@ -352,7 +354,7 @@ impl Hub {
         reason: Option<String>,
     ) -> Result<SignedMandate, HubError> {
         let at = self.clock.now();
-        let accepted = mandates::Accepted {
+        let accepted = mandates::NewMandate {
             id: id.to_owned(),
             act,
             terms: self.terms(approval, at),

@@ -236,7 +236,7 @@ fn parse(place: &Place, text: &str) -> Result<CheckingKeys, KeyMaterialError> {
 
 /// A mandate key as operators see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct ListedKey {
     pub(crate) id: String,
     pub(crate) state: State,
 }
@@ -284,7 +284,7 @@ impl MandateKeyFile {
     }
 
     /// All keys that are on the list.
-    pub(crate) fn list(&self) -> Vec<Listed> {
+    pub(crate) fn list(&self) -> Vec<ListedKey> {
         let signs = self.signing.first().id();
         let state = |id: &str, retired| match retired {
             true => State::Retired,
@@ -293,7 +293,7 @@ impl MandateKeyFile {
         };
         self.list
             .ids()
-            .map(|(id, retired)| Listed {
+            .map(|(id, retired)| ListedKey {
                 id: id.to_owned(),
                 state: state(id, retired),
             })
@@ -405,7 +405,7 @@ mod tests {
         let second = rotate(&place).await;
         let file = MandateKeyFile::open(place.clone()).await.unwrap();
         file.retire(&first).await.unwrap();
-        let listed = |id: &str, state| Listed {
+        let listed = |id: &str, state| ListedKey {
             id: id.to_owned(),
             state,
         };

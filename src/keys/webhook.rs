@@ -42,9 +42,9 @@ pub(crate) async fn follow_webhook(data: DataDir, webhook: Webhook, stop: Cancel
     }
 }
 
-type Keys = (Zeroizing<String>, Option<Before>);
+type WebhookKeys = (Zeroizing<String>, Option<Before>);
 
-fn read(data: &DataDir) -> Result<Option<Keys>, DataDirError> {
+fn read(data: &DataDir) -> Result<Option<WebhookKeys>, DataDirError> {
     let key = data.read_secret(WEBHOOK_SECRET)?;
     let before = data.secret_before(WEBHOOK_SECRET)?;
     Ok(key.map(|key| (key, before)))

@@ -50,14 +50,14 @@ pub(crate) struct Reply {
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
     /// Calls it as the sender of the message that `extensions` belong to.
-    async fn call(&self, extensions: &Extensions, call: Call) -> Result<Reply, Fault>;
+    async fn call(&self, extensions: &Extensions, call: Call) -> Result<Reply, ToolError>;
 }
 
 /// Why a tool did not do what it was asked to do, for the agent to read.
 #[derive(Debug)]
-pub(crate) struct Fault(pub(crate) String);
+pub(crate) struct ToolError(pub(crate) String);
 
-impl Fault {
+impl ToolError {
     /// A refusal of the API in words, with what to do instead.
     pub(super) fn refused(reply: &Reply) -> Self {
         let code = reply.body["code"].as_str().unwrap_or("unknown");
@@ -108,7 +108,7 @@ fn without_routes(body: &Value) -> Option<String> {
     problem::sentence(&kept)
 }
 
-impl IntoContents for Fault {
+impl IntoContents for ToolError {
     fn into_contents(self) -> Vec<ContentBlock> {
         vec![ContentBlock::text(self.0)]
     }

@@ -25,17 +25,17 @@ type Pair = (EnrollmentId, String);
 /// What was accepted and what was wrong, in a data folder.
 pub struct FolderChecks {
     accepted: Arc<Mutex<Database>>,
-    wrong: Mutex<Wrong>,
+    wrong: Mutex<WrongCodes>,
 }
 
 /// When wrong codes were tried.
-struct Wrong {
+struct WrongCodes {
     by_caller: LruCache<Pair, VecDeque<DateTime<Utc>>>,
     /// The last ones, from any caller.
     by_account: LruCache<EnrollmentId, VecDeque<DateTime<Utc>>>,
 }
 
-impl Wrong {
+impl WrongCodes {
     fn note(&mut self, pair: Pair, now: DateTime<Utc>) {
         let account = pair.0.clone();
         let of_account = self.by_account.get_or_insert_mut(account, VecDeque::new);
@@ -99,7 +99,7 @@ impl FolderChecks {
         connection.mark()?;
         Ok(Self {
             accepted: Arc::new(Mutex::new(connection)),
-            wrong: Mutex::new(Wrong {
+            wrong: Mutex::new(WrongCodes {
                 by_caller: LruCache::new(PAIRS),
                 by_account: LruCache::new(PAIRS),
             }),

@@ -177,7 +177,7 @@ async fn a_cookie_counts_only_in_requests_of_the_own_page() {
 }
 
 #[tokio::test]
-async fn the_page_is_told_when_the_session_is_another_callers() {
+async fn the_page_learns_that_the_session_is_another_callers() {
     let server = Server::start().await;
     let key = server.key("enr", Role::Enroller);
     let cookie = server.log_in(&key).await;

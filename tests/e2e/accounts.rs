@@ -476,7 +476,7 @@ async fn clients_of_vault_get_the_answers_that_they_expect() {
 }
 
 #[tokio::test]
-async fn a_key_is_renewed_under_its_name_and_a_grant_is_said_twice() {
+async fn a_key_is_renewed_under_its_name_and_a_grant_is_repeated() {
     let app = App::start().await;
     let admin = app.admin();
     let id = enrolled(&app, SEED_URI).await;

@@ -315,7 +315,7 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_another_user_may_not_read_is_said_so() {
+async fn an_unreadable_file_is_reported_as_such() {
     use std::os::unix::process::CommandExt as _;
 
     let app = App::start().await;
@@ -526,7 +526,7 @@ async fn of_several_matters_those_that_are_open_are_meant() {
 }
 
 #[tokio::test]
-async fn who_enrolls_and_reads_nothing_proves_by_name() {
+async fn an_enroller_without_read_access_proves_by_name() {
     let app = App::start().await;
     let body = json!({ "name": "onboarding", "role": "enroller" });
     let made = app.admin().post("/api/keys", &body).await;

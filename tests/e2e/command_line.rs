@@ -103,7 +103,7 @@ async fn approval_from_the_terminal() {
 }
 
 #[tokio::test]
-async fn exit_codes_and_messages_tell_what_went_wrong() {
+async fn exit_codes_and_messages_say_what_went_wrong() {
     let app = App::start().await;
     let unknown = app.command(&["status", "totp-00000000-0000-4000-8000-000000000000"]);
     assert_eq!(code(&unknown), 5, "{unknown:?}");

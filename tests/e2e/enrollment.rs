@@ -265,7 +265,7 @@ async fn a_refusal_ends_the_enrollment_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn nobody_answers_and_the_enrollment_expires() {
+async fn an_undecided_enrollment_expires() {
     let app = App::start_with(&["--approval-timeout", "1s"]).await;
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, true).await;

@@ -83,7 +83,7 @@ async fn several_keys_of_one_person_agree_once() {
 }
 
 #[tokio::test]
-async fn a_lease_of_one_read_is_one_code_where_nobody_has_to_agree() {
+async fn a_lease_of_one_read_is_one_code_without_an_approval() {
     let app = App::start_with(&["--request-approvals", "0"]).await;
     let admin = app.admin();
     let account = enrolled(&admin).await;
@@ -142,7 +142,7 @@ async fn a_lease_of_one_read_is_one_code_where_nobody_has_to_agree() {
 }
 
 #[tokio::test]
-async fn renewing_a_key_gives_nobody_another_hand_or_name() {
+async fn renewing_a_key_changes_neither_person_nor_name() {
     let app = App::start().await;
     let admin = app.admin();
     let account = enrolled(&admin).await;

@@ -56,7 +56,7 @@ fn ended_early(app: &App, shell: &[&str]) -> (Output, bool) {
 }
 
 #[tokio::test]
-async fn memory_stays_out_of_swap_where_the_system_lets_it_and_it_is_told_where_not() {
+async fn memory_stays_out_of_swap_where_possible_and_the_exception_is_reported() {
     let off = App::start_with(&["--lock-memory", "off"]).await;
     assert_eq!(locked(&off), 0);
     let app = App::start().await;

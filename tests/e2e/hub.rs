@@ -100,7 +100,7 @@ async fn no_call_of_the_protocol_is_answered_without_the_hubs_token() {
 }
 
 #[tokio::test]
-async fn a_stranger_starts_ends_and_takes_nothing_and_a_client_is_told_what_to_present() {
+async fn a_stranger_starts_ends_and_takes_nothing_and_a_client_learns_what_to_present() {
     let app = App::start().await;
     let stranger = durabletask::Connection::insecure(&app.hub_endpoint(), "default").unwrap();
     let stranger = durabletask::Client::new(&stranger).unwrap();
@@ -520,7 +520,7 @@ async fn without_a_dashboard_there_is_no_link_to_one() {
 }
 
 #[tokio::test]
-async fn decisions_that_nobody_signed_can_be_allowed_by_no_setting() {
+async fn no_setting_allows_unsigned_decisions() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("settings.toml");
     std::fs::write(&file, "dashboard-approvals = false\n").unwrap();

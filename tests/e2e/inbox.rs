@@ -77,7 +77,7 @@ impl Watching {
 }
 
 #[tokio::test]
-async fn those_who_decide_see_at_once_what_waits() {
+async fn approvers_see_immediately_what_is_pending() {
     let mut app = App::start().await;
     let asking = app.new_caller("asking", "enroller");
     let deciding = app.new_caller("deciding", "approver");
@@ -156,7 +156,7 @@ async fn requests_on_accounts_are_among_what_waits() {
 
 /// What someone may not decide is neither offered to them nor counted as theirs.
 #[tokio::test]
-async fn everyone_is_told_what_they_may_decide() {
+async fn each_caller_sees_what_they_may_decide() {
     let mut app = App::start_with(&["--approvals", "2"]).await;
     let admin = app.admin();
     let asking = app.new_caller("asking", "admin");

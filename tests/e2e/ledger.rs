@@ -215,7 +215,7 @@ fn refuses_to_start(data: &Path) -> String {
 }
 
 #[tokio::test]
-async fn a_ledger_that_is_gone_older_or_damaged_gives_out_nothing_and_loses_nothing() {
+async fn a_missing_older_or_damaged_ledger_gives_out_nothing_and_loses_nothing() {
     let mut app = App::start().await;
     let data = app.data_dir();
     let (admin, approver) = (

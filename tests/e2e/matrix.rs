@@ -369,7 +369,7 @@ async fn dashboard_cookie(app: &App) -> String {
 }
 
 #[tokio::test]
-async fn nobody_gets_in_without_a_key_that_works() {
+async fn no_access_without_a_valid_key() {
     let now = Utc::now();
     let signer = SigningKey::new("1", Algorithm::ES256);
     let issuer = Issuer::start(&[&signer]).await;

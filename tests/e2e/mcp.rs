@@ -480,7 +480,7 @@ async fn a_lease_counts_codes_and_its_end_is_reported() {
 }
 
 #[tokio::test]
-async fn a_command_that_cannot_serve_tools_says_so_at_once() {
+async fn a_command_that_cannot_serve_tools_fails_immediately() {
     let app = App::start().await;
     let wrong = app.command(&["mcp", "--token", "wrong"]);
     assert_eq!(wrong.status.code(), Some(6), "{wrong:?}");

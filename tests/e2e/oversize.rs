@@ -78,7 +78,7 @@ fn parse(answer: &str) -> (u16, String, Value) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_over_the_limit_is_answered_to_anyone_who_writes_it_all() {
+async fn a_client_that_writes_a_whole_oversized_body_gets_an_answer() {
     let app = App::start().await;
     let token = app.admin_token();
     for (kind, framing, megabytes) in [
@@ -103,7 +103,7 @@ async fn a_body_over_the_limit_is_answered_to_anyone_who_writes_it_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_without_a_token_is_told_so_before_anything_else() {
+async fn a_missing_token_is_reported_first() {
     let app = App::start().await;
     let (status, _, body) =
         tokio::task::block_in_place(|| send_whole(&app, "wrong", "image/png", Framing::Length, 2));

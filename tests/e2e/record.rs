@@ -154,7 +154,7 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
 }
 
 #[tokio::test]
-async fn a_log_that_lost_entries_is_noticed_and_not_gone_on_with() {
+async fn a_log_that_lost_entries_is_noticed_and_not_continued() {
     let mut app = App::start().await;
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, false).await;

@@ -300,7 +300,7 @@ async fn a_repeated_request_for_the_same_codes_is_the_same_request() {
 }
 
 #[tokio::test]
-async fn of_many_who_set_codes_at_once_one_does_and_none_replaces_them_alone() {
+async fn of_concurrent_callers_one_sets_the_codes_and_none_replaces_them_alone() {
     let app = App::start().await;
     let admin = app.admin();
     for round in 0..3 {

@@ -130,7 +130,7 @@ async fn a_package_is_shown_once_the_account_is_out_of_use_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_notice_tells_what_the_ledger_holds_whatever_the_hub_leaves_out() {
+async fn a_notice_reports_the_ledger_even_if_the_hub_omits_something() {
     let (receiver, address) = Receiver::start(&[]).await;
     let url = format!("http://{address}/hook");
     let app = App::start_with(&["--webhook-url", &url, "--request-approvals", "2"]).await;
@@ -171,7 +171,7 @@ async fn a_notice_tells_what_the_ledger_holds_whatever_the_hub_leaves_out() {
 }
 
 #[tokio::test]
-async fn an_objection_to_what_the_hub_has_cut_off_is_taken_and_stands() {
+async fn an_objection_counts_after_the_hub_ended_the_request() {
     let app = App::start().await;
     let admin = app.admin();
     let (one, other) = (

@@ -220,7 +220,7 @@ async fn a_proxy_of_the_environment_gets_nothing() {
 }
 
 #[tokio::test]
-async fn others_are_reminded_and_told_that_the_time_is_over() {
+async fn others_are_reminded_and_notified_of_the_expiry() {
     let (receiver, address) = Receiver::start(&[]).await;
     let (app, key) = telling(
         address,

@@ -59,7 +59,7 @@ async fn a_front_door_that_hears_no_changes_answers_503_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_database_nothing_is_given_out_and_all_goes_on_afterwards() {
+async fn without_the_database_nothing_is_given_out_and_all_recovers() {
     let Some(mut server) = tokio::task::block_in_place(|| Postgres::start(Setup::default())) else {
         return;
     };

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign::access::{
-    AccessStore, Caller, FolderAccess, Grant, Granted, Grantee, Group, KeyError, KeyStore, NewKey,
-    PostgresAccess, Reads, Role, SecretHash, Spent,
+    AccessStore, CallerRef, FolderAccess, Grant, Granted, Grantee, Group, KeyError, KeyStore,
+    NewKey, PostgresAccess, Reads, Role, SecretHash, Spent,
 };
 use countersign_database::testing::Postgres;
 use countersign_database::{Database, DatabaseUrl};
@@ -74,8 +74,8 @@ async fn works(store: &Store, key: &str, now: DateTime<Utc>) -> bool {
     found.is_some()
 }
 
-fn caller(id: &str) -> Caller<'_> {
-    Caller { id, groups: &[] }
+fn caller(id: &str) -> CallerRef<'_> {
+    CallerRef { id, groups: &[] }
 }
 
 fn to_caller(id: &str, account: &str, reads: Option<u32>) -> Grant {
@@ -197,7 +197,7 @@ async fn grants_hold_for_callers_and_groups_until_they_end<H: Home>(home: H) {
     };
     one.grant(&to_group, false).await.unwrap();
     let groups = [group.clone()];
-    let bot = Caller {
+    let bot = CallerRef {
         id: "bot",
         groups: &groups,
     };
@@ -240,7 +240,7 @@ async fn as_many_readings_are_taken_as_were_granted_over_all_front_doors<H: Home
         let store = Arc::clone(if number % 2 == 0 { &one } else { &other });
         let groups = [group.clone()];
         takers.spawn(async move {
-            let bot = Caller {
+            let bot = CallerRef {
                 id: "bot",
                 groups: &groups,
             };
@@ -251,7 +251,7 @@ async fn as_many_readings_are_taken_as_were_granted_over_all_front_doors<H: Home
     let taken = taken.iter().filter(|taken| **taken).count();
     assert_eq!(taken, (OWN + SHARED) as usize);
     let groups = [group];
-    let bot = Caller {
+    let bot = CallerRef {
         id: "bot",
         groups: &groups,
     };

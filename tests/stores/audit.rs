@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign::audit::{
-    Action, AuditError, AuditQuery, Event, Head, Loss, PostgresAudit, Verdict,
+    Action, AuditError, AuditQuery, ChainCheck, Event, Head, Loss, PostgresAudit,
 };
 use countersign_database::Database;
 use countersign_database::testing::Postgres;
@@ -87,11 +87,14 @@ async fn all_writers_continue_one_chain() {
     let count = u64::try_from(WRITERS * EACH * 2).unwrap();
     for door in &doors {
         let verdict = door.verify(None).await.unwrap();
-        let Verdict::Intact(end) = verdict else {
+        let ChainCheck::Intact(end) = verdict else {
             panic!("{verdict:?}");
         };
         assert_eq!(end.sequence, count);
-        assert_eq!(door.verify(Some(&end)).await.unwrap(), Verdict::Intact(end));
+        assert_eq!(
+            door.verify(Some(&end)).await.unwrap(),
+            ChainCheck::Intact(end)
+        );
     }
     let entries = doors[0].query(&all()).await.unwrap();
     let places: Vec<u64> = entries.iter().map(|entry| entry.sequence).collect();
@@ -164,7 +167,7 @@ async fn entries_are_found_by_who_what_and_when() {
     assert_eq!(other.query(&all()).await.unwrap()[1].event, event(1));
     assert!(matches!(
         other.verify(None).await.unwrap(),
-        Verdict::Intact(_)
+        ChainCheck::Intact(_)
     ));
 }
 
@@ -200,10 +203,10 @@ async fn whatever_is_changed_in_it_is_noticed() {
         place.tamper(change);
         let verdict = door.verify(None).await.unwrap();
         match expected {
-            Some(sequence) => assert_eq!(verdict, Verdict::Broken { sequence }, "{change}"),
+            Some(sequence) => assert_eq!(verdict, ChainCheck::Broken { sequence }, "{change}"),
             None => assert_eq!(
                 verdict,
-                Verdict::Incomplete(Loss::Cut { ends: 3, noted: 5 }),
+                ChainCheck::Incomplete(Loss::Cut { ends: 3, noted: 5 }),
                 "{change}"
             ),
         }
@@ -237,9 +240,9 @@ async fn a_database_replaced_by_an_older_copy_is_noticed_running_and_at_start() 
     lost(door.append(&[event(3)]).await.map(drop), &replaced);
     lost(place.try_open(0, &KEY).await.map(drop), &replaced);
     let verdict = door.verify(None).await.unwrap();
-    assert_eq!(verdict, Verdict::Incomplete(replaced.clone()));
+    assert_eq!(verdict, ChainCheck::Incomplete(replaced.clone()));
     let verdict = other.verify(Some(&end)).await.unwrap();
-    assert_eq!(verdict, Verdict::Incomplete(replaced));
+    assert_eq!(verdict, ChainCheck::Incomplete(replaced));
     let kept = Head {
         sequence: 100,
         hash: [1; 32],
@@ -247,7 +250,7 @@ async fn a_database_replaced_by_an_older_copy_is_noticed_running_and_at_start() 
     let verdict = other.verify(Some(&kept)).await.unwrap();
     assert_eq!(
         verdict,
-        Verdict::Incomplete(Loss::Cut {
+        ChainCheck::Incomplete(Loss::Cut {
             ends: 4,
             noted: 100
         })
@@ -258,5 +261,5 @@ async fn a_database_replaced_by_an_older_copy_is_noticed_running_and_at_start() 
     let database = Database::open(url, None, 2).await.unwrap();
     let foreign = PostgresAudit::open(database, folder.path(), &[8; 32]).await;
     let verdict = foreign.unwrap().verify(None).await.unwrap();
-    assert_eq!(verdict, Verdict::Broken { sequence: 1 });
+    assert_eq!(verdict, ChainCheck::Broken { sequence: 1 });
 }

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_the_place_and_hides_the_value() {
+    fn an_error_names_the_place_and_hides_the_value() {
         let reason = decode::<u32>(Some("\"planted-value\"")).unwrap_err();
         assert!(reason.contains("u32"), "{reason}");
         assert!(reason.contains("line 1"), "{reason}");

@@ -44,7 +44,7 @@ fn instants_follow_the_time_zone() {
 }
 
 #[test]
-fn what_is_not_a_schedule_is_refused_in_words() {
+fn what_is_not_a_schedule_is_refused_with_a_reason() {
     assert!(matches!(
         CronSchedule::parse("every day", "UTC"),
         Err(CronError::Expression { .. })

@@ -121,7 +121,7 @@ fn operations_run_in_order_on_one_state() {
 }
 
 #[test]
-fn an_operation_that_fails_leaves_no_trace_but_its_failure() {
+fn a_failed_operation_leaves_only_its_failure() {
     let result = run(
         Some("{\"value\":1}"),
         vec![
@@ -594,7 +594,7 @@ fn however_the_orchestration_ends_nothing_stays_locked() {
 }
 
 #[test]
-fn a_lock_that_is_given_up_is_released_when_it_comes() {
+fn an_abandoned_lock_is_released_when_it_is_granted() {
     let mut live = Live::new(story(async |ctx: OrchestrationContext, _| {
         let lock = ctx.lock_entities([&COUNTER.id("a")]);
         let timer = ctx.create_timer(Duration::from_secs(60));

@@ -408,7 +408,7 @@ fn an_activity_that_takes_too_long_in_a_test_is_timed_out() {
 }
 
 #[test]
-fn a_panic_for_want_of_a_reactor_is_told_as_a_foreign_await() {
+fn a_panic_without_a_reactor_is_reported_as_a_foreign_await() {
     let registry = story(async |_, _| -> Result<u32, Failure> {
         panic!(
             "there is no reactor running, must be called from the context of a Tokio 1.x runtime"

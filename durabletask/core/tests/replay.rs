@@ -119,7 +119,7 @@ fn a_fresh_execution_schedules_its_first_step() {
 }
 
 #[test]
-fn a_partial_history_goes_on_where_it_ended() {
+fn a_partial_history_continues_where_it_ended() {
     let past = begin().task_scheduled(0, "a");
     let new = HistoryBuilder::new()
         .orchestrator_started()
@@ -305,7 +305,7 @@ fn corrupt_events_do_no_harm() {
 }
 
 #[test]
-fn wire_events_without_payload_or_time_are_taken() {
+fn wire_events_without_payload_or_time_are_accepted() {
     let event = HistoryEvent::from(durabletask_proto::HistoryEvent::default());
     assert_eq!(event.timestamp, None);
     assert_eq!(
@@ -322,7 +322,7 @@ fn wire_events_without_payload_or_time_are_taken() {
 }
 
 #[test]
-fn unknown_names_and_wrong_inputs_fail_for_good() {
+fn unknown_names_and_wrong_inputs_fail_permanently() {
     let result = first_turn(
         &Registry::new(),
         HistoryBuilder::new()
@@ -485,7 +485,7 @@ fn events_come_before_or_after_the_wait_in_any_case_of_letters() {
 }
 
 #[test]
-fn a_wait_that_lost_a_race_swallows_no_event() {
+fn a_wait_that_lost_a_race_consumes_no_event() {
     let registry = story(async |ctx, _| {
         let lost = select(ctx.wait_for_event(&GO), ctx.create_timer(SECOND)).await;
         assert!(matches!(lost, Either::Right(())));
@@ -503,7 +503,7 @@ fn a_wait_that_lost_a_race_swallows_no_event() {
 }
 
 #[test]
-fn a_timer_that_lost_before_it_was_sent_is_taken_back() {
+fn a_timer_that_lost_before_it_was_sent_is_withdrawn() {
     let registry =
         story(
             async |ctx, n| match select(ctx.wait_for_event(&GO), ctx.create_timer(HOUR)).await {
@@ -558,7 +558,7 @@ fn a_permanent_failure_is_not_retried() {
 }
 
 #[test]
-fn long_timers_are_made_of_chunks() {
+fn long_timers_are_split_into_chunks() {
     let registry = story(async |ctx, n| {
         ctx.create_timer(HOUR * 24 * 7).await;
         Ok(n)
@@ -826,7 +826,7 @@ fn the_custom_status_is_sent_every_turn() {
 }
 
 #[test]
-fn a_result_of_another_type_is_told_without_its_value() {
+fn a_result_of_another_type_is_reported_without_its_value() {
     let run = TestHub::new(story(a_then_b)).run(&STORY, &1, |_, _| Ok(json!("planted-value")));
     let details = run.failure.unwrap();
     assert_eq!(details.error_type, "PayloadMismatch");
@@ -952,7 +952,7 @@ fn a_policy_asks_its_predicate_about_the_failure() {
 }
 
 #[test]
-fn an_event_that_does_not_come_in_time_is_none() {
+fn an_event_that_is_late_is_none() {
     let registry = story(async |ctx: OrchestrationContext, n: u32| {
         Ok(ctx.wait_for_event_within(&GO, HOUR).await?.unwrap_or(n))
     });
@@ -976,7 +976,7 @@ fn two_futures_of_different_types_are_joined() {
 }
 
 #[test]
-fn a_call_that_was_awaited_and_lost_is_told() {
+fn a_call_that_was_awaited_and_lost_is_reported() {
     let registry = story(async |ctx: OrchestrationContext, n: u32| {
         let unheard = ctx.call_activity(&A, &n);
         select(ctx.call_activity(&A, &n), ctx.call_activity(&B, &n)).await;

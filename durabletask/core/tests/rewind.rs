@@ -294,7 +294,7 @@ fn a_failure_that_was_caught_stays() {
 }
 
 #[test]
-fn what_was_open_when_it_failed_is_started_anew() {
+fn what_was_open_when_it_failed_is_started_again() {
     let past = vec![
         turn(),
         started(),
@@ -435,7 +435,7 @@ fn a_failed_entity_call_is_made_again_and_an_open_one_stays_with_its_entity() {
 }
 
 #[test]
-fn code_that_failed_by_itself_runs_again() {
+fn code_that_failed_on_its_own_runs_again() {
     let past = vec![turn(), started(), ended(0)];
     let history = rewound_history(past, rewind(), "second");
     let still_wrong = story(async |_: OrchestrationContext, _: u32| Err(Failure::new("Bad", "")));
@@ -449,7 +449,7 @@ fn code_that_failed_by_itself_runs_again() {
 }
 
 #[test]
-fn a_call_that_is_made_again_keeps_its_key() {
+fn a_repeated_call_keeps_its_key() {
     let past = vec![
         turn(),
         started(),

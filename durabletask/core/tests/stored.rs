@@ -85,7 +85,7 @@ fn our_own_form_is_read_as_it_is_written() {
 }
 
 #[test]
-fn a_divergence_is_told_with_its_place_and_cause() {
+fn a_divergence_is_reported_with_its_place_and_cause() {
     const HOLD: Activity<u32, u32> = Activity::new("hold");
     let changed =
         Registry::new().orchestration(&SHOP, async |ctx: OrchestrationContext, n: u32| {

@@ -107,7 +107,7 @@ proptest! {
 
     /// A caller that waits when the orchestration ends learns that, however it ends.
     #[test]
-    fn an_end_answers_those_who_wait(
+    fn an_end_answers_all_waiting_updates(
         counts in prop::collection::vec(0_u64..20, 1..8),
         end in 20_u64..40,
         terminated in any::<bool>(),
@@ -136,7 +136,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_no_update_is_refused_or_ignored() {
+fn invalid_updates_are_refused_or_ignored() {
     let event = UpdateMessage::event_name("ADD");
     let wrong = UpdateMessage {
         reply_to: "wrong".to_owned(),
@@ -172,7 +172,7 @@ fn an_update_that_is_not_answered_is_refused() {
 }
 
 #[test]
-fn a_query_that_nobody_answers_names_those_that_are() {
+fn an_unknown_query_names_the_known_ones() {
     let run = run(&TestHub::new(registry()), (1, 0, 1));
     let other = Query::<(), u32>::new("Items");
     let known = vec!["items".to_owned()];

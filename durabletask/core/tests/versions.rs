@@ -89,7 +89,7 @@ fn a_call_runs_the_code_of_its_version() {
 }
 
 #[test]
-fn the_versions_are_told_and_doubles_are_named() {
+fn versions_are_reported_and_duplicates_named() {
     let registry = registry();
     let versions = |name| {
         registry

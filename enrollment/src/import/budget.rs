@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn work_that_nobody_waits_for_is_given_up() {
+    fn work_without_a_waiting_caller_is_dropped() {
         let budget = Budget::new();
         let canceller = budget.canceller();
         assert_eq!(budget.check(), Ok(()));

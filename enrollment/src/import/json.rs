@@ -12,11 +12,10 @@ use super::{
 use crate::problem::{ImportFormat, InputProblem};
 
 type Read = Result<Vec<ImportEntry>, InputProblem>;
+/// What a document is, with what is in it.
+type ReadAs = Result<(ImportFormat, Vec<ImportEntry>), InputProblem>;
 
-pub(super) fn read(
-    text: &str,
-    opening: &Opening<'_>,
-) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
+pub(super) fn read(text: &str, opening: &Opening<'_>) -> ReadAs {
     let documents = in_a_row(text);
     let first = documents.first().ok_or(InputProblem::ImportUnknown)?;
     let outline: Outline = serde_json::from_str(first).map_err(|_| InputProblem::ImportUnknown)?;
@@ -67,10 +66,7 @@ fn in_a_row(text: &str) -> Vec<&str> {
 
 /// Documents of accounts, one a line (JSON Lines). One without an account is passed over, and one
 /// that is damaged is named.
-fn read_lines(
-    documents: &[&str],
-    read: &dyn Fn(&str, &Outline) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem>,
-) -> Read {
+fn read_lines(documents: &[&str], read: &dyn Fn(&str, &Outline) -> ReadAs) -> Read {
     let mut found = Vec::new();
     for (number, text) in (1..).zip(documents) {
         let entries = match serde_json::from_str::<Outline>(text) {
@@ -100,10 +96,7 @@ fn read_lines(
     Ok(found)
 }
 
-fn read_list(
-    text: &str,
-    outline: &Outline,
-) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
+fn read_list(text: &str, outline: &Outline) -> ReadAs {
     let as_a = |format: ImportFormat, read: &dyn Fn() -> Read| Ok((format, read()?));
     if let Ok(uris) = serde_json::from_str::<Vec<SecretText>>(text) {
         let entries = uris.iter().map(|uri| ImportEntry::text(uri.expose()));
@@ -130,11 +123,7 @@ fn read_list(
     Ok((ImportFormat::UriList, gather::read(text)?))
 }
 
-fn read_object(
-    text: &str,
-    outline: &Outline,
-    opening: &Opening<'_>,
-) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
+fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
     use ImportFormat as F;
     let has = |names: &[&str]| outline.has(names);
     let inside = |member: &str, names: &[&str]| outline.has_inside(member, names);

@@ -9,8 +9,10 @@ const MARK: u8 = 0xff;
 /// How many bytes say how long what is beside the value is.
 const LENGTH: usize = size_of::<u32>();
 
+type Plaintext = Zeroizing<Vec<u8>>;
+
 /// The plaintext of a value that is text in UTF-8: only the value if nothing is beside it.
-pub(crate) fn join(value: Zeroizing<Vec<u8>>, beside: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn join(value: Plaintext, beside: &[u8]) -> Plaintext {
     debug_assert!(value.first() != Some(&MARK), "a value is text");
     let Ok(length) = u32::try_from(beside.len()) else {
         // More than any envelope takes: it does not open.
@@ -30,7 +32,7 @@ pub(crate) fn join(value: Zeroizing<Vec<u8>>, beside: &[u8]) -> Zeroizing<Vec<u8
 
 /// The value and what is beside it, which is empty if nothing is; nothing for a plaintext that
 /// [`join`] does not write.
-pub(crate) fn split(bytes: &[u8]) -> Option<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>)> {
+pub(crate) fn split(bytes: &[u8]) -> Option<(Plaintext, Plaintext)> {
     let owned = |bytes: &[u8]| Zeroizing::new(bytes.to_vec());
     let Some(rest) = bytes.strip_prefix(&[MARK]) else {
         return Some((owned(bytes), Zeroizing::default()));

@@ -9,7 +9,7 @@
 //! | phantom | more releases begun than were granted | counted behind the lock | `many_at_once_get_exactly_what_was_granted` |
 //! | phantom | a recovery code given twice, before there is a row to lock | a lock of the account | `each_recovery_code_is_given_once` |
 //! | read skew | a version read with the decisions of another | one snapshot for a reading | `what_is_held_is_read_from_one_moment` |
-//! | commits out of order | a journal entry added below a number that was read | the journal's end locked until the commit | `nobody_who_follows_the_journal_misses_an_entry` |
+//! | commits out of order | a journal entry added below a number that was read | the journal's end locked until the commit | `a_reader_of_the_journal_misses_no_entry` |
 //! | deadlock | a run withdrawn and its account stored wait for each other | one order of locks, and doing it again | `withdrawing_a_run_while_its_accounts_are_stored_ends_both` |
 //! | dirty and non-repeatable reads | | PostgreSQL has no dirty reads; a reading is one snapshot | `what_is_held_is_read_from_one_moment` |
 
@@ -133,7 +133,7 @@ async fn what_is_held_is_read_from_one_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_who_follows_the_journal_misses_an_entry() {
+async fn a_reader_of_the_journal_misses_no_entry() {
     const WRITERS: usize = 8;
     const EACH: usize = 25;
     let Some((one, other)) = two() else { return };
@@ -208,7 +208,7 @@ async fn withdrawing_a_run_while_its_accounts_are_stored_ends_both() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_away_is_told_of_and_the_same_handle_goes_on_afterwards() {
+async fn an_unreachable_database_is_reported_and_the_same_handle_recovers() {
     let Some(mut server) = Postgres::start(Setup::default()) else {
         return;
     };

@@ -214,7 +214,7 @@ fn a_terminated_child_is_reported_with_made_up_details() {
 }
 
 #[test]
-fn a_forgotten_child_tells_nobody() {
+fn a_forgotten_child_notifies_no_parent() {
     let mut child = instance();
     child.parent = Some(ParentInstanceInfo {
         orchestration_instance: Some(OrchestrationInstance::default()),

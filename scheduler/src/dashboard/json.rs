@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_tells_what_it_has_and_nothing_else() {
+    fn an_event_says_what_it_has_and_nothing_else() {
         let completed = HistoryEvent {
             event_id: -1,
             timestamp: Some(Timestamp {

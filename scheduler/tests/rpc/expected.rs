@@ -300,7 +300,7 @@ async fn an_event_for_an_entity_that_cannot_be_read_fails_by_name() {
 }
 
 #[tokio::test]
-async fn a_purged_entity_leaves_nobody_waiting() {
+async fn a_purged_entity_leaves_no_caller_waiting() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;
     let call = |id: &str| {

@@ -115,7 +115,7 @@ async fn a_deleted_hub_takes_everything_along() {
 }
 
 #[tokio::test]
-async fn there_is_room_for_so_many_hubs() {
+async fn the_number_of_hubs_is_bounded() {
     // The default one is there from the start.
     let hub = Hub::with(|config| config.max_task_hubs = 3).await;
     start(&hub, "one", "a").await.unwrap();

@@ -208,7 +208,7 @@ async fn begin(hub: &Hub, trouble: Trouble, tasks: &mut JoinSet<()>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn others_wait_hardly_longer_while_something_goes_wrong() {
+async fn others_hardly_wait_longer_while_something_fails() {
     let healthy = Hub::memory().await;
     let mut tasks = JoinSet::new();
     tasks.spawn(serve(healthy.worker().await, None));

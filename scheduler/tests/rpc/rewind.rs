@@ -344,7 +344,7 @@ async fn failed_and_purged_children_continue_with_their_parent() {
 }
 
 #[tokio::test]
-async fn a_rewind_that_nobody_asked_for_fails_the_orchestration() {
+async fn an_unrequested_rewind_fails_the_orchestration() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;
     hub.start("a").await;

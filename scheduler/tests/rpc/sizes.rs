@@ -98,7 +98,7 @@ async fn large_history(hub: &Hub, worker: &mut Worker, id: &str) {
 }
 
 #[tokio::test]
-async fn a_history_that_no_worker_can_receive_fails_and_delays_nobody() {
+async fn a_history_that_no_worker_can_receive_fails_and_delays_no_other() {
     let hub = Hub::memory().await;
     let mut worker = common_worker(&hub, GetWorkItemsRequest::default()).await;
     large_history(&hub, &mut worker, "a").await;

@@ -17,7 +17,7 @@ async fn deliveries(worker: &mut Worker, time: Duration) -> usize {
 }
 
 #[tokio::test]
-async fn what_a_worker_gives_back_comes_again_with_a_growing_delay() {
+async fn abandoned_work_items_return_with_a_growing_delay() {
     let hub = Hub::memory().await;
     let mut worker = hub.worker().await;
     hub.start("a").await;
@@ -179,7 +179,7 @@ async fn text(hub: &Hub, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn work_that_nobody_takes_is_reported() {
+async fn untaken_work_is_reported() {
     let hub = Hub::memory().await;
     let only = |name: &str| GetWorkItemsRequest {
         work_item_filters: Some(WorkItemFilters {

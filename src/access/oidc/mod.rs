@@ -136,12 +136,12 @@ pub(crate) struct Oidc {
     keys: IssuerKeys,
     rules: Validation,
     /// By the token's digest.
-    accepted: Mutex<LruCache<[u8; 32], Accepted>>,
+    accepted: Mutex<LruCache<[u8; 32], AcceptedToken>>,
 }
 
 /// An accepted token, and how long that holds.
 #[derive(Clone)]
-struct Accepted {
+struct AcceptedToken {
     identity: Arc<Identity>,
     until: DateTime<Utc>,
     /// The keys that it was checked with: other keys require another check.
@@ -228,7 +228,7 @@ impl Oidc {
             return Err(TokenProblem::Issuer.into());
         }
         let (identity, until) = Claims::new(&claims, &self.settings).read(now)?;
-        let accepted = Accepted {
+        let accepted = AcceptedToken {
             identity: Arc::new(identity),
             until,
             generation,
@@ -285,7 +285,7 @@ impl Oidc {
         Ok(None)
     }
 
-    fn accepted(&self) -> MutexGuard<'_, LruCache<[u8; 32], Accepted>> {
+    fn accepted(&self) -> MutexGuard<'_, LruCache<[u8; 32], AcceptedToken>> {
         // A panic cannot leave it half done.
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }

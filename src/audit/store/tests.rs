@@ -42,7 +42,7 @@ fn two_processes_write_one_chain() {
         entries.iter().map(|e| e.sequence).collect::<Vec<_>>(),
         [1, 2, 3, 4, 5, 6]
     );
-    let Verdict::Intact(head) = store.verify(None).unwrap() else {
+    let ChainCheck::Intact(head) = store.verify(None).unwrap() else {
         panic!("not intact");
     };
     assert_eq!(head.to_string(), format!("6:{}", entries[5].hash));
@@ -96,7 +96,7 @@ fn every_change_is_seen() {
         thief.execute_batch(change).unwrap();
         assert_eq!(
             store.verify(None).unwrap(),
-            Verdict::Broken { sequence: at },
+            ChainCheck::Broken { sequence: at },
             "{change}"
         );
     }
@@ -108,7 +108,10 @@ fn another_key_makes_another_chain() {
     store.append(&events(1)).unwrap();
     let path = folder.path().join("audit.sqlite3");
     let other = AuditStore::open_existing(&path, &[8; 32]).unwrap();
-    assert_eq!(other.verify(None).unwrap(), Verdict::Broken { sequence: 1 });
+    assert_eq!(
+        other.verify(None).unwrap(),
+        ChainCheck::Broken { sequence: 1 }
+    );
     assert!(matches!(
         AuditStore::open(&path, &[8; 32]),
         Err(AuditError::Incomplete(Loss::HeadUnreadable))
@@ -152,7 +155,7 @@ fn again(path: &Path) -> Result<AuditStore, AuditError> {
     AuditStore::open(path, &[7; 32])
 }
 
-fn verdict(path: &Path) -> Verdict {
+fn verdict(path: &Path) -> ChainCheck {
     let store = AuditStore::open_existing(path, &[7; 32]).unwrap();
     store.verify(None).unwrap()
 }
@@ -173,13 +176,13 @@ fn a_cut_end_is_noticed_and_nothing_is_written_after_it() {
     store.append(&events(6)).unwrap();
     cut(&path, 4);
     let loss = Loss::Cut { ends: 4, noted: 6 };
-    assert_eq!(verdict(&path), Verdict::Incomplete(loss.clone()));
+    assert_eq!(verdict(&path), ChainCheck::Incomplete(loss.clone()));
     assert_lost(again(&path), &loss);
     // Also by a server that runs, whatever happens to the head beside the database.
     assert_lost(store.append(&events(1)), &loss);
     std::fs::remove_file(folder.path().join(AUDIT_HEAD)).unwrap();
     assert_lost(store.append(&events(1)), &loss);
-    assert_eq!(verdict(&path), Verdict::Incomplete(Loss::HeadMissing));
+    assert_eq!(verdict(&path), ChainCheck::Incomplete(Loss::HeadMissing));
     assert_lost(again(&path), &Loss::HeadMissing);
     assert_eq!(store.query(&all()).unwrap().len(), 4);
 }
@@ -200,7 +203,7 @@ fn an_emptied_or_missing_database_is_no_new_one() {
         match AuditStore::open_existing(&path, &[7; 32]) {
             Ok(store) => {
                 let verdict = store.verify(None).unwrap();
-                assert_eq!(verdict, Verdict::Incomplete(loss.clone()));
+                assert_eq!(verdict, ChainCheck::Incomplete(loss.clone()));
             }
             error => assert_lost(error, &loss),
         }
@@ -248,14 +251,14 @@ fn a_record_continues_after_its_loss_was_accepted_and_says_so() {
         accepted.changes[0].to,
         Some(format!("4:{}", entries[3].hash))
     );
-    assert!(matches!(verdict(&path), Verdict::Intact(head) if head.sequence == 6));
+    assert!(matches!(verdict(&path), ChainCheck::Intact(head) if head.sequence == 6));
     again(&path).unwrap();
     // A head that was kept elsewhere still reveals it.
     let store = AuditStore::open_existing(&path, &[7; 32]).unwrap();
     let before = Head::parse(&format!("6:{noted}")).unwrap();
     assert_eq!(
         store.verify(Some(&before)).unwrap(),
-        Verdict::Incomplete(Loss::Other { sequence: 6 })
+        ChainCheck::Incomplete(Loss::Other { sequence: 6 })
     );
 }
 
@@ -268,18 +271,18 @@ fn a_head_that_was_kept_elsewhere_is_compared() {
     let second = head(2, &entries[1].hash);
     assert!(matches!(
         store.verify(Some(&second)).unwrap(),
-        Verdict::Intact(head) if head.sequence == 3
+        ChainCheck::Intact(head) if head.sequence == 3
     ));
     let other = head(2, &entries[0].hash);
     assert_eq!(
         store.verify(Some(&other)).unwrap(),
-        Verdict::Incomplete(Loss::Other { sequence: 2 })
+        ChainCheck::Incomplete(Loss::Other { sequence: 2 })
     );
     // An older copy of everything, head and all.
     let later = head(9, &entries[0].hash);
     assert_eq!(
         store.verify(Some(&later)).unwrap(),
-        Verdict::Incomplete(Loss::Cut { ends: 3, noted: 9 })
+        ChainCheck::Incomplete(Loss::Cut { ends: 3, noted: 9 })
     );
     drop(folder);
 }
@@ -295,10 +298,10 @@ fn a_record_may_be_ahead_of_its_head_by_what_was_committed_last() {
     drop(store);
     // As a process that is killed between the two leaves it.
     std::fs::write(&head, before).unwrap();
-    assert!(matches!(verdict(&path), Verdict::Intact(head) if head.sequence == 4));
+    assert!(matches!(verdict(&path), ChainCheck::Intact(head) if head.sequence == 4));
     let mut store = again(&path).unwrap();
     store.append(&events(1)).unwrap();
-    assert!(matches!(verdict(&path), Verdict::Intact(head) if head.sequence == 5));
+    assert!(matches!(verdict(&path), ChainCheck::Intact(head) if head.sequence == 5));
 }
 
 #[test]
@@ -315,7 +318,7 @@ fn a_record_of_the_release_before_gets_a_head() {
     };
     append(&old, &key, first, &events(2)).unwrap();
     drop(old);
-    assert_eq!(verdict(&path), Verdict::Incomplete(Loss::HeadMissing));
+    assert_eq!(verdict(&path), ChainCheck::Incomplete(Loss::HeadMissing));
     let store = again(&path).unwrap();
     let entries = store.query(&all()).unwrap();
     assert_eq!(entries.len(), 3);
@@ -324,7 +327,7 @@ fn a_record_of_the_release_before_gets_a_head() {
         (event.action, event.caller.as_str()),
         (Action::AcceptLoss, SYSTEM)
     );
-    assert!(matches!(verdict(&path), Verdict::Intact(head) if head.sequence == 3));
+    assert!(matches!(verdict(&path), ChainCheck::Intact(head) if head.sequence == 3));
     assert_eq!(again(&path).unwrap().query(&all()).unwrap().len(), 3);
 }
 
@@ -341,7 +344,7 @@ fn what_a_power_failure_took_is_recorded_and_nothing_more_is_excused() {
         drop(store);
         cut(&path, ends);
         // Opening it for reading excuses nothing.
-        assert!(matches!(verdict(&path), Verdict::Incomplete(_)));
+        assert!(matches!(verdict(&path), ChainCheck::Incomplete(_)));
         match again(&path) {
             Ok(store) if excused => {
                 let entries = store.query(&all()).unwrap();
@@ -349,7 +352,7 @@ fn what_a_power_failure_took_is_recorded_and_nothing_more_is_excused() {
                 assert_eq!(last.action, Action::AcceptLoss);
                 assert_eq!(last.caller, SYSTEM);
                 assert!(last.changes[0].from.as_deref().unwrap().starts_with("5:"));
-                assert!(matches!(verdict(&path), Verdict::Intact(_)));
+                assert!(matches!(verdict(&path), ChainCheck::Intact(_)));
             }
             outcome => {
                 assert!(!excused, "{ends}");

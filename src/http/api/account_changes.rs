@@ -18,6 +18,7 @@ use super::ids::{AccountPath, account_id};
 use super::permit::readable;
 use super::views::AccountView;
 use crate::audit::{Action, Changes, listed};
+use crate::codes::{ReadCodeError, from_vault};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
 use crate::http::edge::body::{JsonBody, Wiped};
@@ -26,8 +27,7 @@ use crate::http::edge::facts::{Deed, Facts, caught};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
-use crate::tokens::{TokenError, from_vault};
-use crate::verify::Verdict;
+use crate::verify::CodeCheck;
 
 /// New names, another group, other tags, other rules; a member that is left out stays as
 /// it is, and `null` removes an issuer or group.
@@ -296,11 +296,11 @@ pub(super) async fn verdict(
     caller: &Caller<Read>,
     id: &str,
     code: &str,
-) -> Result<Verdict, ApiError> {
+) -> Result<CodeCheck, ApiError> {
     let id = readable(door, caller, id).await?;
     let reading = door.vault.read_for_code(&id).await.map_err(from_vault)?;
     if reading.pending_for.is_some() {
-        return Err(TokenError::Pending.into());
+        return Err(ReadCodeError::Pending.into());
     }
     // The vault may have taken a while.
     caller.again().await?;
@@ -336,17 +336,17 @@ pub(super) async fn verify(
     JsonBody(body): JsonBody<VerifyBody>,
 ) -> Result<Response, ApiError> {
     let view = match verdict(&door, &caller, &id, body.token.as_str()).await? {
-        Verdict::Valid { drift } => VerifyView {
+        CodeCheck::Valid { drift } => VerifyView {
             valid: true,
             drift: Some(drift),
             reason: None,
         },
-        Verdict::Wrong => VerifyView {
+        CodeCheck::Wrong => VerifyView {
             valid: false,
             drift: None,
             reason: Some(Reason::Wrong),
         },
-        Verdict::Used => VerifyView {
+        CodeCheck::Used => VerifyView {
             valid: false,
             drift: None,
             reason: Some(Reason::AlreadyUsed),

@@ -22,6 +22,7 @@ use super::uploads::{JsonUpload, UploadBody, UploadForm};
 use super::views::{AccountPage, AccountView, CreatedView, StartedView};
 use crate::access::Role;
 use crate::audit::Action;
+use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Enroll, Permission as _, Read};
 use crate::http::edge::error::ApiError;
@@ -33,7 +34,6 @@ use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{NewEnrollment, Snapshot, Stage};
-use crate::tokens::from_vault;
 
 /// How long `POST` and `PUT /api/accounts` wait for the end.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);

@@ -44,7 +44,7 @@ pub(super) struct AuditParameters {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 200, default = 50)]
     limit: Option<String>,
     /// `json`, or a line for each entry as `jsonl` or `cef` (Common Event Format).
-    #[param(inline, value_type = Option<Format>)]
+    #[param(inline, value_type = Option<DownloadFormat>)]
     format: Option<String>,
 }
 
@@ -59,7 +59,7 @@ enum Order {
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[expect(dead_code, reason = "named in a parameter")]
-enum Format {
+enum DownloadFormat {
     Json,
     Jsonl,
     Cef,

@@ -22,6 +22,7 @@ use super::accounts::{PATIENCE, not_enrolled};
 use super::enrollments::{START, accepted_response};
 use super::views::{AccountView, StartedView, WarningView};
 use crate::audit::Action;
+use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::{JsonBody, Wiped};
@@ -32,7 +33,6 @@ use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, Wishes};
 use crate::intake::Upload;
-use crate::tokens::from_vault;
 
 /// How many ended enrollments of one account are checked that have left no account,
 /// because they were rejected or the account was removed later.

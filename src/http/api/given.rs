@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use countersign_enrollment::ids::EnrollmentId;
 
-use crate::tokens::Token;
+use crate::codes::CurrentCode;
 
 /// How many are remembered; beyond that, each reading counts.
 const MOST: usize = 10_000;
@@ -23,19 +23,19 @@ impl Given {
     }
 
     /// Whether this code was already counted for this caller.
-    pub(super) fn was(&self, caller: &str, account: &EnrollmentId, token: &Token) -> bool {
+    pub(super) fn was(&self, caller: &str, account: &EnrollmentId, code: &CurrentCode) -> bool {
         let key = (caller.to_owned(), account.clone());
-        self.known().get(&key) == Some(&token.valid_until)
+        self.known().get(&key) == Some(&code.valid_until)
     }
 
     /// Remembers that this code was counted.
-    pub(super) fn note(&self, caller: &str, account: &EnrollmentId, token: &Token) {
+    pub(super) fn note(&self, caller: &str, account: &EnrollmentId, code: &CurrentCode) {
         let mut known = self.known();
         if known.len() >= MOST {
-            known.retain(|_, until| *until > token.server_time);
+            known.retain(|_, until| *until > code.server_time);
         }
         if known.len() < MOST {
-            known.insert((caller.to_owned(), account.clone()), token.valid_until);
+            known.insert((caller.to_owned(), account.clone()), code.valid_until);
         }
     }
 }

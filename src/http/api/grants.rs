@@ -14,6 +14,7 @@ use super::ids::account_id;
 use super::views::maybe_moment;
 use crate::access::{Grant, Granted, Grantee, Group, MAX_GRANTEE, Reads, grant_change};
 use crate::audit::Action;
+use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
 use crate::http::edge::body::JsonBody;
@@ -23,7 +24,6 @@ use crate::http::edge::parameters::parameters;
 use crate::http::edge::parameters::refuse_past;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
-use crate::tokens::from_vault;
 
 /// Every grant.
 #[derive(Serialize, ToSchema)]

@@ -32,7 +32,7 @@ struct Question {
 
 /// The server's answer.
 #[derive(Serialize)]
-struct Answer {
+struct HelloProof {
     proof: String,
 }
 
@@ -58,5 +58,5 @@ async fn hello(
     })?;
     let server = &door.server;
     let proof = server.proof.prove(server.tls, end, &nonce);
-    Ok(no_store(Json(Answer { proof }).into_response()))
+    Ok(no_store(Json(HelloProof { proof }).into_response()))
 }

@@ -69,7 +69,7 @@ pub(super) struct StartQuery {
     pick: Option<String>,
     /// What to do with accounts whose secret and codes are in use under another
     /// name: `keep` both, with a warning, or `skip` them.
-    #[param(inline, value_type = Option<DuplicatesParameter>)]
+    #[param(inline, value_type = Option<ImportDuplicates>)]
     duplicates: Option<String>,
     /// A key, for callers that cannot send a header.
     #[serde(rename = "code")]
@@ -80,7 +80,7 @@ pub(super) struct StartQuery {
 #[derive(ToSchema)]
 #[schema(as = ImportDuplicatesParameter, rename_all = "lowercase", default = "keep")]
 #[expect(dead_code, reason = "named in a parameter")]
-enum DuplicatesParameter {
+enum ImportDuplicates {
     Keep,
     Skip,
 }

@@ -47,17 +47,17 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The pending decisions, as last seen.
 pub(crate) struct Inbox {
-    kept: Mutex<Option<Kept>>,
+    kept: Mutex<Option<KeptInbox>>,
     changed: watch::Sender<()>,
 }
 
-struct Kept {
+struct KeptInbox {
     at: Instant,
-    waiting: Arc<Waiting>,
+    waiting: Arc<PendingMatters>,
 }
 
 /// What is pending, for all callers, and what determines who may decide on each.
-struct Waiting {
+struct PendingMatters {
     /// The members of [`WaitingView`] that are the same for everyone, as JSON.
     enrollments: Value,
     requests: Value,
@@ -84,7 +84,7 @@ struct WaitingView {
 
 /// An answer to one caller.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct InboxView<'a> {
     enrollments: &'a Value,
     requests: &'a Value,
     decisions: Vec<DecisionView>,
@@ -121,7 +121,7 @@ impl Decides {
     }
 }
 
-impl Waiting {
+impl PendingMatters {
     /// What one caller sees, and a tag that changes whenever this does.
     fn told(&self, door: &FrontDoor, to: &Decides) -> Result<(String, String), ApiError> {
         let decisions = self.ballots.iter().map(|(id, ballot)| {
@@ -138,7 +138,7 @@ impl Waiting {
                 obstacle: judged.err().map(|error| ApiError::from(error).code()),
             }
         });
-        let answer = Answer {
+        let answer = InboxView {
             enrollments: &self.enrollments,
             requests: &self.requests,
             decisions: decisions.collect(),
@@ -166,13 +166,13 @@ impl Inbox {
     }
 
     /// What is pending. Concurrent callers share one answer.
-    async fn latest(&self, door: &FrontDoor) -> Result<Arc<Waiting>, ApiError> {
+    async fn latest(&self, door: &FrontDoor) -> Result<Arc<PendingMatters>, ApiError> {
         let mut kept = self.kept.lock().await;
         if let Some(kept) = kept.as_ref().filter(|kept| kept.at.elapsed() < FRESH) {
             return Ok(Arc::clone(&kept.waiting));
         }
         let waiting = Arc::new(look(door).await?);
-        *kept = Some(Kept {
+        *kept = Some(KeptInbox {
             at: Instant::now(),
             waiting: Arc::clone(&waiting),
         });
@@ -180,7 +180,7 @@ impl Inbox {
     }
 }
 
-async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
+async fn look(door: &FrontDoor) -> Result<PendingMatters, ApiError> {
     let page = door
         .hub
         .list(ListQuery {
@@ -210,7 +210,7 @@ async fn look(door: &FrontDoor) -> Result<Waiting, ApiError> {
     let asked: Vec<_> = requests.items.iter().rev().collect();
     let of_enrollments = enrollments.iter().map(|it| (it.id.to_string(), it.into()));
     let of_requests = asked.iter().map(|it| (it.id.to_string(), (*it).into()));
-    Ok(Waiting {
+    Ok(PendingMatters {
         ballots: of_enrollments.chain(of_requests).collect(),
         enrollments: as_json(enrollments.iter().map(EnrollmentView::new))?,
         requests: as_json(asked.into_iter().map(RequestView::new))?,

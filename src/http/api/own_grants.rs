@@ -16,12 +16,12 @@ use utoipa::ToSchema;
 use super::permit::READS_AT_ONCE;
 use super::views::maybe_moment;
 use crate::access::{Grant, Grantee, Identity, Reads};
+use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Permission as _, Read};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
-use crate::tokens::from_vault;
 
 /// What a caller was granted.
 #[derive(Serialize, ToSchema)]

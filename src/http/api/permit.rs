@@ -6,11 +6,11 @@ use countersign_enrollment::ids::EnrollmentId;
 use super::ids::account_id;
 use super::views::Alone;
 use crate::access::Taken;
+use crate::codes::CurrentCode;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Read};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::Facts;
-use crate::tokens::Token;
 
 /// How many accounts are read from the vault at once.
 pub(super) const READS_AT_ONCE: usize = 8;
@@ -75,7 +75,7 @@ impl<'a> ReadPermit<'a> {
     /// the caller may be given.
     pub(super) async fn take_code(
         self,
-        token: &Token,
+        code: &CurrentCode,
         facts: &mut Facts,
     ) -> Result<Alone, ApiError> {
         self.check_guard().await?;
@@ -90,7 +90,7 @@ impl<'a> ReadPermit<'a> {
         let now = door.clock.now();
         // A code that is not valid yet is read when it becomes valid: a grant that has ended by then gives
         // nothing.
-        let at = now.max(token.valid_from);
+        let at = now.max(code.valid_from);
         match self.taken(at).await? {
             Taken::Nothing
                 if door
@@ -107,12 +107,12 @@ impl<'a> ReadPermit<'a> {
             }
             Taken::Nothing => Err(ApiError::AccountUnknown),
             Taken::Counted => {
-                door.given.note(caller.id(), account, token);
+                door.given.note(caller.id(), account, code);
                 facts.counted.push(account.to_string());
                 Ok(Alone::Yes)
             }
             Taken::Uncounted { ends } => {
-                facts.code_until = Some(token.valid_until);
+                facts.code_until = Some(code.valid_until);
                 Ok(if ends { Alone::Yes } else { Alone::No })
             }
         }
@@ -121,7 +121,7 @@ impl<'a> ReadPermit<'a> {
     /// Gives this very code once more where it was counted as a read already.
     pub(super) async fn repeat_code(
         self,
-        token: &Token,
+        code: &CurrentCode,
         facts: &mut Facts,
     ) -> Result<Alone, ApiError> {
         let Self {
@@ -129,11 +129,11 @@ impl<'a> ReadPermit<'a> {
             caller,
             account,
         } = &self;
-        if door.given.was(caller.id(), account, token) {
+        if door.given.was(caller.id(), account, code) {
             self.check_guard().await?;
             return Ok(Alone::Yes);
         }
-        self.take_code(token, facts).await
+        self.take_code(code, facts).await
     }
 
     /// Takes the read that giving out a recovery code is.

@@ -21,6 +21,7 @@ use super::ids::{AccountPath, account_id};
 use super::views::{AccountView, Alone, TokenView};
 use crate::access::Role;
 use crate::audit::{Action, FieldChange};
+use crate::codes::{Pending, from_vault};
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Enroll, Permission as _};
 use crate::http::edge::body::{JsonBody, Wiped};
@@ -29,7 +30,6 @@ use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
-use crate::tokens::{Pending, from_vault};
 
 /// The problems of reading the codes.
 const SHOW: [ProblemCode; 4] = [
@@ -149,7 +149,7 @@ async fn pending(
 ) -> Result<(EnrollmentId, Pending), ApiError> {
     let id = account_id(text)?;
     let is_admin = caller.roles().any_of(&[Role::Admin]);
-    let pending = door.tokens.pending(&id).await?;
+    let pending = door.codes.pending(&id).await?;
     // The vault may have taken a while.
     caller.again().await?;
     match pending {

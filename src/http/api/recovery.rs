@@ -19,6 +19,7 @@ use super::permit::{ReadPermit, readable, take_plainly};
 use super::request_views::RequestView;
 use super::requests::{USE, granted, started};
 use crate::audit::Action;
+use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
 use crate::http::edge::body::{JsonBody, Wiped};
@@ -31,7 +32,6 @@ use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 use crate::hub::NewRecoveryCodes;
-use crate::tokens::from_vault;
 
 /// How many recovery codes an account has.
 #[derive(Serialize, ToSchema)]

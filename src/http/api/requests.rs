@@ -21,6 +21,7 @@ use super::request_views::{ExportView, RequestPage, RequestView};
 use super::views::{Alone, TokenView};
 use crate::access::Role;
 use crate::audit::Action;
+use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Decide, Known, Permission as _, Read};
 use crate::http::edge::body::JsonBody;
@@ -36,7 +37,6 @@ use crate::http::edge::reply::{no_store, unless_stopped};
 use crate::hub::{
     Cursor, HubError, Mandated, NewRequest, RequestQuery, RequestSnapshot, RequestStage,
 };
-use crate::tokens::from_vault;
 
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
@@ -431,8 +431,8 @@ pub(super) async fn code(
     let answer = caught(async {
         let request = granted(&door, &caller, &id, "read", &mut facts).await?;
         // The code is computed before the use is recorded.
-        let token = door
-            .tokens
+        let code = door
+            .codes
             .lasting(&request.account, TimeDelta::zero())
             .await?;
         let account = door
@@ -448,7 +448,7 @@ pub(super) async fn code(
         }
         // Only one code: the next one would be another use.
         Ok(no_store(
-            Json(TokenView::new(token, true, Alone::Yes)).into_response(),
+            Json(TokenView::new(code, true, Alone::Yes)).into_response(),
         ))
     })
     .await;

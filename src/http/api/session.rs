@@ -26,7 +26,7 @@ use crate::http::edge::cookie::{self, ByTls};
 use crate::http::edge::error::ApiError;
 use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::problem_code::ProblemCode;
-use crate::http::edge::refusals::Wrong;
+use crate::http::edge::refusals::WrongCredential;
 use crate::http::edge::reply::no_store;
 
 /// How a browser is logged in.
@@ -138,7 +138,7 @@ pub(super) async fn log_in(State(door): State<Arc<FrontDoor>>, request: Request)
 
 /// The problem with an invalid login code.
 fn login_code_over(facts: &mut Facts) -> ApiError {
-    facts.wrong = Some(Wrong::LoginCode);
+    facts.wrong = Some(WrongCredential::LoginCode);
     ApiError::LoginCodeOver
 }
 

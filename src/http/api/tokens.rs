@@ -15,6 +15,7 @@ use super::ids::AccountPath;
 use super::permit::{READS_AT_ONCE, ReadPermit};
 use super::views::{Batch, BatchItem, TokenView};
 use crate::audit::{Action, Outcome};
+use crate::codes::CurrentCode;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Permission as _, Read};
 use crate::http::edge::error::ApiError;
@@ -23,7 +24,6 @@ use crate::http::edge::parameters::ids;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
-use crate::tokens::Token;
 
 /// How many codes are given at a time.
 const MAX_BATCH: usize = 500;
@@ -95,7 +95,7 @@ pub(super) async fn token(
 ) -> Response {
     let mut facts = Facts::default();
     let answer = caught(async {
-        let mut wanted = Wanted::read(query.as_deref().unwrap_or_default())?;
+        let mut wanted = WantedCode::read(query.as_deref().unwrap_or_default())?;
         wanted.detailed = true;
         code(&door, &caller, &id, &wanted, &headers, &mut facts).await
     })
@@ -149,7 +149,7 @@ pub(super) async fn token_by_query(
     let mut facts = Facts::default();
     let answer = caught(async {
         let query = query.unwrap_or_default();
-        let wanted = Wanted::read(&query)?;
+        let wanted = WantedCode::read(&query)?;
         let asked: Vec<String> = ids(&query).take(MAX_BATCH + 1).collect();
         match asked.as_slice() {
             [] => Err(ApiError::InvalidParameter {
@@ -178,7 +178,7 @@ enum Codes {
 }
 
 /// The requested kind of code.
-struct Wanted {
+struct WantedCode {
     detailed: bool,
     /// How long it must stay valid.
     validity: TimeDelta,
@@ -188,7 +188,7 @@ struct Wanted {
     once: bool,
 }
 
-impl Wanted {
+impl WantedCode {
     /// Parameters of which a second value would contradict the first.
     const ONCE: [&str; 4] = ["detail", "minValidity", "whenShort", "oncePerStep"];
 
@@ -257,25 +257,25 @@ async fn code(
     door: &FrontDoor,
     caller: &Caller<Read>,
     id: &str,
-    wanted: &Wanted,
+    wanted: &WantedCode,
     headers: &HeaderMap,
     facts: &mut Facts,
 ) -> Result<Response, ApiError> {
     let permit = ReadPermit::of(door, caller, id).await?;
     let id = permit.account();
-    let mut token = door.tokens.lasting(id, wanted.validity).await?;
-    fits(wanted.validity, &token)?;
-    let ahead = token.valid_from - token.server_time;
+    let mut code = door.codes.lasting(id, wanted.validity).await?;
+    fits(wanted.validity, &code)?;
+    let ahead = code.valid_from - code.server_time;
     if let (true, Ok(ahead)) = (wanted.wait, ahead.to_std()) {
         tokio::select! {
-            () = tokio::time::sleep(ahead) => token = door.tokens.lasting(id, TimeDelta::zero()).await?,
+            () = tokio::time::sleep(ahead) => code = door.codes.lasting(id, TimeDelta::zero()).await?,
             // A server that is stopping answers at once, with the next code.
             () = door.stop.cancelled() => {}
         }
         caller.again().await?;
         permit.check_guard().await?;
     }
-    let tag = format!("\"{}\"", token.valid_from.timestamp());
+    let tag = format!("\"{}\"", code.valid_from.timestamp());
     // Weakly compared, and `*` is any (RFC 9110, section 13.1.2).
     let known = headers
         .get_all(header::IF_NONE_MATCH)
@@ -288,11 +288,11 @@ async fn code(
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let alone = match wanted.once {
-            true => permit.repeat_code(&token, facts).await?,
-            false => permit.take_code(&token, facts).await?,
+            true => permit.repeat_code(&code, facts).await?,
+            false => permit.take_code(&code, facts).await?,
         };
         let detailed = wanted.detailed || !wanted.wait;
-        Json(TokenView::new(token, detailed, alone)).into_response()
+        Json(TokenView::new(code, detailed, alone)).into_response()
     };
     if let Ok(tag) = HeaderValue::from_str(&format!("W/{tag}")) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -301,14 +301,14 @@ async fn code(
 }
 
 /// Refuses a validity that no code of the account has.
-fn fits(validity: TimeDelta, token: &Token) -> Result<(), ApiError> {
-    if validity > TimeDelta::seconds(i64::from(token.period)) {
+fn fits(validity: TimeDelta, code: &CurrentCode) -> Result<(), ApiError> {
+    if validity > TimeDelta::seconds(i64::from(code.period)) {
         return Err(ApiError::InvalidParameter {
             name: "minValidity",
             detail: format!(
                 "each code of this account is valid for {0} seconds, so at most {0} can be \
                  requested; only a code that has just changed is valid that long",
-                token.period
+                code.period
             ),
         });
     }
@@ -320,25 +320,25 @@ async fn batch(
     door: &FrontDoor,
     caller: &Caller<Read>,
     ids: Vec<String>,
-    wanted: &Wanted,
+    wanted: &WantedCode,
     facts: &mut Facts,
 ) -> Response {
     let answered: Vec<(BatchItem, Facts)> = stream::iter(ids)
         .map(async |text| {
             let mut facts = Facts::default();
-            let token = async {
+            let code = async {
                 let permit = ReadPermit::of(door, caller, &text).await?;
-                let token = door
-                    .tokens
+                let code = door
+                    .codes
                     .lasting(permit.account(), wanted.validity)
                     .await?;
-                fits(wanted.validity, &token)?;
-                let alone = permit.take_code(&token, &mut facts).await?;
-                Ok::<_, ApiError>((token, alone))
+                fits(wanted.validity, &code)?;
+                let alone = permit.take_code(&code, &mut facts).await?;
+                Ok::<_, ApiError>((code, alone))
             }
             .await;
-            let item = match token {
-                Ok((token, alone)) => BatchItem::code(text, token, alone),
+            let item = match code {
+                Ok((code, alone)) => BatchItem::code(text, code, alone),
                 Err(error) => {
                     facts.exceptions.push(Exception {
                         subject: text.clone(),

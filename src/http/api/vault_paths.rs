@@ -30,7 +30,7 @@ use crate::http::edge::parameters::parameters;
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
-use crate::verify::Verdict;
+use crate::verify::CodeCheck;
 
 /// Vault's envelope of every answer. Nothing here is leased.
 #[derive(Serialize, ToSchema)]
@@ -73,7 +73,7 @@ impl<T: Serialize> Envelope<T> {
 /// A code.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VaultCode)]
-struct Code {
+struct VaultCode {
     code: String,
 }
 
@@ -95,7 +95,7 @@ pub(super) struct CodeBody {
 /// The caller of a token.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VaultToken)]
-struct Token<'a> {
+struct VaultToken<'a> {
     /// The caller's display name.
     display_name: &'a str,
     /// Its roles.
@@ -112,11 +112,11 @@ struct Token<'a> {
 /// Clients call this first, to check their token.
 #[utoipa::path(
     get, path = "/v1/auth/token/lookup-self", tag = "vault", operation_id = "vaultLookUpSelf",
-    responses((status = OK, description = "The caller", body = Envelope<Token<'static>>)),
+    responses((status = OK, description = "The caller", body = Envelope<VaultToken<'static>>)),
     extensions(("x-roles" = json!(Known::ROLES))),
 )]
 pub(super) async fn look_up_self(caller: Caller<Known>) -> Response {
-    Envelope::around(Token {
+    Envelope::around(VaultToken {
         display_name: caller.display_name(),
         policies: caller.roles(),
         renewable: false,
@@ -273,7 +273,7 @@ pub(super) async fn leader() -> Response {
 #[utoipa::path(
     get, path = "/v1/totp/code/{id}", tag = "vault", operation_id = "vaultReadCode",
     params(AccountPath),
-    responses((status = OK, description = "The current code", body = Envelope<Code>)),
+    responses((status = OK, description = "The current code", body = Envelope<VaultCode>)),
     extensions(
         ("x-audit" = json!(Action::ReadCode)),
         ("x-roles" = json!(Read::ROLES)),
@@ -288,12 +288,12 @@ pub(super) async fn read(
     let mut facts = Facts::default();
     let answer = caught(async {
         let permit = ReadPermit::of(&door, &caller, &id).await?;
-        let token = door
-            .tokens
+        let code = door
+            .codes
             .lasting(permit.account(), TimeDelta::zero())
             .await?;
-        permit.take_code(&token, &mut facts).await?;
-        Ok(Envelope::around(Code { code: token.token }))
+        permit.take_code(&code, &mut facts).await?;
+        Ok(Envelope::around(VaultCode { code: code.text }))
     })
     .await;
     facts.on(answer)
@@ -329,8 +329,8 @@ pub(super) async fn check(
     UntypedJsonBody(body): UntypedJsonBody<CodeBody>,
 ) -> Result<Response, ApiError> {
     match verdict(&door, &caller, &id, body.code.as_str()).await? {
-        Verdict::Valid { .. } => Ok(Envelope::around(Valid { valid: true })),
-        Verdict::Wrong => Ok(Envelope::around(Valid { valid: false })),
-        Verdict::Used => Err(ApiError::CodeUsed),
+        CodeCheck::Valid { .. } => Ok(Envelope::around(Valid { valid: true })),
+        CodeCheck::Wrong => Ok(Envelope::around(Valid { valid: false })),
+        CodeCheck::Used => Err(ApiError::CodeUsed),
     }
 }

@@ -12,9 +12,9 @@ use countersign_enrollment::region::Region;
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
+use crate::codes::CurrentCode;
 use crate::http::edge::error::{ApiError, problem_type};
 use crate::hub::{Snapshot, Stage};
-use crate::tokens::Token;
 
 /// Answer to a start: where to continue (the links of Durable Functions, relative
 /// and without keys in them).
@@ -342,18 +342,18 @@ pub(super) enum Alone {
 }
 
 impl TokenView {
-    pub(super) fn new(token: Token, detailed: bool, alone: Alone) -> Self {
+    pub(super) fn new(code: CurrentCode, detailed: bool, alone: Alone) -> Self {
         let next = detailed && alone == Alone::No;
         Self {
-            period: detailed.then_some(token.period),
-            digits: detailed.then_some(token.token.len()),
-            next_token: next.then(|| token.next_token()).flatten(),
-            valid_from: detailed.then_some(token.valid_from),
-            valid_until: detailed.then_some(token.valid_until),
-            server_time: detailed.then_some(token.server_time),
-            token: token.token,
-            time_remaining: token.time_remaining,
-            vault_stale_seconds: token.vault_stale.map(|age| age.as_secs()),
+            period: detailed.then_some(code.period),
+            digits: detailed.then_some(code.text.len()),
+            next_token: next.then(|| code.next_code()).flatten(),
+            valid_from: detailed.then_some(code.valid_from),
+            valid_until: detailed.then_some(code.valid_until),
+            server_time: detailed.then_some(code.server_time),
+            token: code.text,
+            time_remaining: code.time_remaining,
+            vault_stale_seconds: code.vault_stale.map(|age| age.as_secs()),
         }
     }
 }
@@ -383,8 +383,8 @@ pub(super) enum BatchItem {
 }
 
 impl BatchItem {
-    pub(super) fn code(id: String, token: Token, alone: Alone) -> Self {
-        let token = Box::new(TokenView::new(token, true, alone));
+    pub(super) fn code(id: String, code: CurrentCode, alone: Alone) -> Self {
+        let token = Box::new(TokenView::new(code, true, alone));
         Self::Code { id, token }
     }
 

@@ -121,14 +121,14 @@ pub(crate) async fn again(arrival: Option<&Arc<Arrival>>) -> Result<(), ApiError
 }
 
 /// The places that a request occupies until its answer is sent.
-pub(crate) struct Place {
+pub(crate) struct OccupiedPlaces {
     /// One of its caller's, or of its address's if it has no caller.
     _slot: Slot,
     /// One of all callers'.
     permit: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
-impl Place {
+impl OccupiedPlaces {
     /// Releases the shared place, and keeps the caller's own.
     fn give_back(&self) {
         let mut permit = self.permit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -139,7 +139,7 @@ impl Place {
 /// The places of an admitted request.
 pub(crate) struct Admitted {
     arrival: Arc<Arrival>,
-    place: Option<Arc<Place>>,
+    place: Option<Arc<OccupiedPlaces>>,
     /// Whether the request only reads.
     reads: bool,
 }
@@ -160,12 +160,12 @@ impl Admitted {
                 drop(slot.take());
                 let slot = guard.caller(&identity.id)?;
                 let permit = Arc::clone(&door.requests).try_acquire_owned();
-                Place {
+                OccupiedPlaces {
                     _slot: slot,
                     permit: Mutex::new(Some(permit.map_err(|_| ApiError::Busy)?)),
                 }
             }
-            None => Place {
+            None => OccupiedPlaces {
                 _slot: match slot {
                     Some(slot) => slot,
                     None => guard.stranger(client)?,
@@ -263,7 +263,7 @@ fn while_known(
 /// A body that keeps a request's place until it is sent.
 struct Held {
     body: Body,
-    place: Option<Arc<Place>>,
+    place: Option<Arc<OccupiedPlaces>>,
 }
 
 impl HttpBody for Held {
@@ -324,6 +324,6 @@ pub(crate) fn waits(request: &mut Request) -> Option<DropGuard> {
 
 /// Keeps a request's place while work continues for it, even when nobody waits
 /// for the answer any more.
-pub(crate) fn place(extensions: &Extensions) -> Option<Arc<Place>> {
-    extensions.get::<Arc<Place>>().cloned()
+pub(crate) fn place(extensions: &Extensions) -> Option<Arc<OccupiedPlaces>> {
+    extensions.get::<Arc<OccupiedPlaces>>().cloned()
 }

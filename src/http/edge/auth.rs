@@ -12,12 +12,12 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::arrival::{self, Arrival, Gone, Place};
+use super::arrival::{self, Arrival, Gone, OccupiedPlaces};
 use super::cookie::{self, ByTls, Sent};
 use super::error::ApiError;
 use super::facts::Facts;
 use super::names;
-use super::refusals::{Wrong, public_part};
+use super::refusals::{WrongCredential, public_part};
 use crate::access::{Group, Identity, Role, Roles};
 use crate::audit::SessionMark;
 use crate::http::FrontDoor;
@@ -90,7 +90,7 @@ pub(crate) struct Caller<P> {
     gone: Option<Gone>,
     /// The caller's place, held while this exists; none if the request is a
     /// part of another that holds one.
-    _place: Option<Arc<Place>>,
+    _place: Option<Arc<OccupiedPlaces>>,
     /// Whether the method is HEAD.
     without_body: bool,
     permission: PhantomData<fn() -> P>,
@@ -300,7 +300,7 @@ pub(crate) async fn holder(
         .map_err(ApiError::from)
         .and_then(|identity| identity.ok_or(ApiError::CredentialUnknown));
     if let Err(ApiError::CredentialUnknown | ApiError::Token(_)) = &identity {
-        facts.wrong = Some(Wrong::Key);
+        facts.wrong = Some(WrongCredential::Key);
         facts.tried = public_part(credential).map(str::to_owned);
     }
     identity
@@ -352,7 +352,7 @@ async fn logged_in(
         Sent::One(value) => value,
     };
     let Some(identity) = door.access.resume(value, door.clock.now()).await? else {
-        facts.wrong = Some(Wrong::Session);
+        facts.wrong = Some(WrongCredential::Session);
         if from != Provenance::Other {
             facts.cookies = cookie::clear_beside(by_tls, &parts.uri, headers);
         }

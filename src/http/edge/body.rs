@@ -287,12 +287,12 @@ mod tests {
     #[expect(dead_code, reason = "only used to see whether it can be parsed")]
     struct Sample {
         token: String,
-        kind: Kind,
+        kind: BodyKind,
     }
 
     #[derive(Debug, Deserialize)]
     #[serde(rename_all = "lowercase")]
-    enum Kind {
+    enum BodyKind {
         First,
         Second,
     }

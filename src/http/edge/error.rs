@@ -19,9 +19,9 @@ use super::mandate_problem;
 use super::observe::{self, Shape};
 use super::problem_code::ProblemCode;
 use crate::access::{IssuerError, Spent, TokenProblem};
+use crate::codes::ReadCodeError;
 use crate::hub::{HubError, Stage};
 use crate::intake::IntakeError;
-use crate::tokens::TokenError;
 use crate::verify::VerifyError;
 
 /// Why a request failed. Texts are for the caller; what only the log needs
@@ -633,13 +633,13 @@ impl From<HubError> for ApiError {
     }
 }
 
-impl From<TokenError> for ApiError {
-    fn from(error: TokenError) -> Self {
+impl From<ReadCodeError> for ApiError {
+    fn from(error: ReadCodeError) -> Self {
         match error {
-            TokenError::Unknown => Self::AccountUnknown,
-            TokenError::Pending => Self::AccountPending,
-            TokenError::Unavailable(source) => Self::VaultUnavailable(source),
-            TokenError::Internal(source) => Self::Internal(source),
+            ReadCodeError::Unknown => Self::AccountUnknown,
+            ReadCodeError::Pending => Self::AccountPending,
+            ReadCodeError::Unavailable(source) => Self::VaultUnavailable(source),
+            ReadCodeError::Internal(source) => Self::Internal(source),
         }
     }
 }

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use futures_util::FutureExt as _;
 
 use super::error::ApiError;
-use super::refusals::Wrong;
+use super::refusals::WrongCredential;
 use crate::access::Identity;
 use crate::audit::{Action, FieldChange, Outcome};
 use crate::telemetry;
@@ -27,7 +27,7 @@ pub(crate) struct Facts {
     pub(crate) reason: Option<String>,
     pub(crate) problem: Option<&'static str>,
     /// The kind of credential that was presented, if it is wrong.
-    pub(crate) wrong: Option<Wrong>,
+    pub(crate) wrong: Option<WrongCredential>,
     /// The public part of a wrong key.
     pub(crate) tried: Option<String>,
     /// Until when the code is valid that was read alone and without a limit on reads.

@@ -14,7 +14,7 @@ use super::dress::dress;
 use super::error::ApiError;
 use super::facts::Facts;
 use super::limits;
-use super::refusals::{Refusal, Wrong};
+use super::refusals::{Refusal, WrongCredential};
 use crate::http::FrontDoor;
 use crate::telemetry::spans::{self, Span, SpanValue};
 
@@ -115,7 +115,7 @@ where
     let caller = caller.map(|caller| caller.id.as_str());
     // Also for public operations: their answer may reveal whether a guess was right. An
     // old cookie, however, comes with every request of a browser.
-    if refused || wrong == Some(Wrong::Key) {
+    if refused || wrong == Some(WrongCredential::Key) {
         let refusal = Refusal {
             status: response.status(),
             from,

@@ -35,12 +35,12 @@ pub(crate) struct Refusal<'a> {
     /// The caller, or the public part of the presented key.
     pub(crate) who: Option<&'a str>,
     /// The kind of unknown credential that it presented, if any.
-    pub(crate) wrong: Option<Wrong>,
+    pub(crate) wrong: Option<WrongCredential>,
 }
 
 /// A wrong credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wrong {
+pub(crate) enum WrongCredential {
     /// A token or key.
     Key,
     /// A session's cookie.
@@ -49,7 +49,7 @@ pub(crate) enum Wrong {
     LoginCode,
 }
 
-impl Wrong {
+impl WrongCredential {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Key => "token or key",
@@ -148,7 +148,7 @@ impl Refusals {
         }
         let (status, from) = (refusal.status.as_u16(), shown(refusal.from));
         let (route, who) = (refusal.route, refusal.who.unwrap_or("nobody"));
-        match refusal.wrong.map(Wrong::as_str) {
+        match refusal.wrong.map(WrongCredential::as_str) {
             None => {
                 tracing::info!(status, from, route, who, reason, "refused a request");
             }
@@ -236,7 +236,7 @@ mod tests {
         (counts.seen.len(), counts.others, first.lines, first.more)
     }
 
-    fn note(refusals: &Refusals, last: u16, who: Option<&str>, wrong: Option<Wrong>) {
+    fn note(refusals: &Refusals, last: u16, who: Option<&str>, wrong: Option<WrongCredential>) {
         let from = Some(IpAddr::from([10, 0, (last >> 8) as u8, last as u8]));
         let refusal = Refusal {
             status: StatusCode::UNAUTHORIZED,
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn neither_other_refusals_nor_one_repeated_key_hide_wrong_credentials() {
         let refusals = Refusals::default();
-        let wrong = Some(Wrong::Key);
+        let wrong = Some(WrongCredential::Key);
         (0..1_000).for_each(|last| note(&refusals, last, None, None));
         (0..1_000).for_each(|_| note(&refusals, 1, None, None));
         // Of one key a few lines, and of others theirs.

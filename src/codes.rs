@@ -20,7 +20,7 @@ const PROOF_STEPS: u64 = 20;
 
 /// Why there is no code.
 #[derive(Debug, Error)]
-pub(crate) enum TokenError {
+pub(crate) enum ReadCodeError {
     #[error("no such account")]
     Unknown,
     #[error("the account is not proved yet")]
@@ -32,9 +32,9 @@ pub(crate) enum TokenError {
 }
 
 /// An account's code at one moment. Everything in it belongs to the same moment.
-pub(crate) struct Token {
+pub(crate) struct CurrentCode {
     /// The digits, leading zeros kept.
-    pub(crate) token: String,
+    pub(crate) text: String,
     /// Seconds until the next code replaces it: 1 to `period`, or more for a later code.
     pub(crate) time_remaining: u32,
     /// The length of a time step, in seconds.
@@ -52,22 +52,22 @@ pub(crate) struct Token {
     next_at: u64,
 }
 
-impl Token {
+impl CurrentCode {
     /// The code after this one; none after the last moment that has
     /// a code.
-    pub(crate) fn next_token(&self) -> Option<String> {
+    pub(crate) fn next_code(&self) -> Option<String> {
         let next = totp::code_at(&self.reading.account, self.next_at).ok()?;
-        Some(next.token)
+        Some(next.text)
     }
 }
 
 /// Computes codes.
-pub(crate) struct Tokens {
+pub(crate) struct Codes {
     vault: Arc<dyn SecretVault>,
     clock: Arc<dyn Clock>,
 }
 
-impl Tokens {
+impl Codes {
     pub(crate) fn new(vault: Arc<dyn SecretVault>, clock: Arc<dyn Clock>) -> Self {
         Self { vault, clock }
     }
@@ -79,10 +79,10 @@ impl Tokens {
         &self,
         id: &EnrollmentId,
         validity: TimeDelta,
-    ) -> Result<Token, TokenError> {
+    ) -> Result<CurrentCode, ReadCodeError> {
         let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
         if reading.pending_for.is_some() {
-            return Err(TokenError::Pending);
+            return Err(ReadCodeError::Pending);
         }
         // Read after the vault has answered, however long that took, and only once:
         // code and time left always belong together.
@@ -95,7 +95,10 @@ impl Tokens {
     }
 
     /// The account `id`, if it still has to be proved.
-    pub(crate) async fn pending(&self, id: &EnrollmentId) -> Result<Option<Pending>, TokenError> {
+    pub(crate) async fn pending(
+        &self,
+        id: &EnrollmentId,
+    ) -> Result<Option<Pending>, ReadCodeError> {
         let reading = self.vault.read_for_code(id).await.map_err(from_vault)?;
         let now = self.clock.now();
         Ok(reading
@@ -115,18 +118,18 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// The current code and the one after it, to be entered at the other service.
-    pub(crate) fn code(&self) -> Result<Token, TokenError> {
+    pub(crate) fn code(&self) -> Result<CurrentCode, ReadCodeError> {
         shown_at(&self.reading, self.now, self.now)
     }
 
     /// Whether these are the account's codes of two consecutive steps, of which the second
     /// has begun, and not longer than [`PROOF_STEPS`] ago.
-    pub(crate) fn is_proved_by(&self, first: &str, second: &str) -> Result<bool, TokenError> {
+    pub(crate) fn is_proved_by(&self, first: &str, second: &str) -> Result<bool, ReadCodeError> {
         let account = &self.reading.account;
         let period = u64::from(account.parameters().period());
         let now = u64::try_from(self.now.timestamp()).unwrap_or(0);
-        let is = |moment: u64, code: &str| -> Result<bool, TokenError> {
-            let shown = code_at(account, moment)?.token;
+        let is = |moment: u64, code: &str| -> Result<bool, ReadCodeError> {
+            let shown = code_at(account, moment)?.text;
             Ok(secret::same(shown.as_bytes(), code.as_bytes()))
         };
         for steps in 0..PROOF_STEPS {
@@ -144,19 +147,19 @@ impl Pending {
     }
 }
 
-fn code_at(account: &TotpAccount, seconds: u64) -> Result<totp::Code, TokenError> {
+fn code_at(account: &TotpAccount, seconds: u64) -> Result<totp::Code, ReadCodeError> {
     totp::code_at(account, seconds).map_err(not_made)
 }
 
-fn not_made(error: CodeError) -> TokenError {
-    TokenError::Internal(Box::new(error))
+fn not_made(error: CodeError) -> ReadCodeError {
+    ReadCodeError::Internal(Box::new(error))
 }
 
 fn shown_at(
     reading: &Arc<Reading>,
     moment: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<Token, TokenError> {
+) -> Result<CurrentCode, ReadCodeError> {
     let seconds = u64::try_from(moment.timestamp()).unwrap_or(0);
     let code = reading.code_at(seconds).map_err(not_made)?;
     let time = |seconds: u64| {
@@ -165,12 +168,12 @@ fn shown_at(
             .and_then(|s| DateTime::from_timestamp(s, 0))
             .unwrap_or(now)
     };
-    Ok(Token {
+    Ok(CurrentCode {
         valid_from: time(code.valid_from),
         valid_until: time(code.valid_until),
         time_remaining: remaining(code.valid_until, now),
         period: code.period,
-        token: code.token,
+        text: code.text,
         server_time: now,
         vault_stale: reading.stale,
         reading: Arc::clone(reading),
@@ -185,10 +188,10 @@ fn remaining(valid_until: u64, now: DateTime<Utc>) -> u32 {
 }
 
 /// A vault's error as a reader's.
-pub(crate) fn from_vault(error: VaultError) -> TokenError {
+pub(crate) fn from_vault(error: VaultError) -> ReadCodeError {
     match error {
-        VaultError::NotFound | VaultError::Deleted => TokenError::Unknown,
-        error @ VaultError::Unavailable { .. } => TokenError::Unavailable(Box::new(error)),
-        error => TokenError::Internal(Box::new(error)),
+        VaultError::NotFound | VaultError::Deleted => ReadCodeError::Unknown,
+        error @ VaultError::Unavailable { .. } => ReadCodeError::Unavailable(Box::new(error)),
+        error => ReadCodeError::Internal(Box::new(error)),
     }
 }
