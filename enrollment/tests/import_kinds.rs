@@ -263,3 +263,55 @@ fn what_is_not_read_is_named_with_what_to_do() {
         Err(InputProblem::ImportUnknown)
     );
 }
+
+#[test]
+fn exports_of_password_managers_without_a_reader_of_their_own() {
+    // Keeper's table has no names of columns; NordPass's and Buttercup's have.
+    check(
+        "Work,GitHub,alice,hunter2,https://github.com,a note,,TFC:Keeper,otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub\n",
+        ImportFormat::Table,
+        &[ALICE],
+    );
+    for table in [
+        "name,url,additional_urls,username,password,note,totp,folder\nGitHub,https://github.com,,alice,hunter2,,{S},\n",
+        "!group_id,!group_name,title,username,password,URL,OTP\n1,Main,GitHub,alice,hunter2,https://github.com,otpauth://totp/x?secret={S}\n",
+    ] {
+        check(table, ImportFormat::Table, &[ALICE]);
+    }
+}
+
+#[test]
+fn a_password_store_as_an_archive() {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let uri = ALICE.replace("{S}", SECRET);
+    let entry = format!("hunter2\nuser: alice\n{uri}\nRecovery codes:\na-1\nb-2\n");
+    for (name, content) in [
+        ("store/.gpg-id", b"0xABCDEF\n".to_vec()),
+        ("store/github.txt", entry.into_bytes()),
+        (
+            "store/bank.gpg",
+            b"\x85\x01\x0c\x03abcdefgh\x01\x08".to_vec(),
+        ),
+    ] {
+        archive
+            .start_file(name, SimpleFileOptions::default())
+            .unwrap();
+        archive.write_all(&content).unwrap();
+    }
+    let archive = archive.finish().unwrap().into_inner();
+    let file = ImportFile::read(&archive, None).unwrap();
+    let accounts = file.list.entries.iter();
+    let read: Vec<_> = accounts
+        .filter(|it| it.content.as_ref().is_ok_and(|text| **text == uri))
+        .collect();
+    assert_eq!(read.len(), 1, "{file:?}");
+    assert_eq!(read[0].beside.count(), 2, "{file:?}");
+    let named = file
+        .list
+        .entries
+        .iter()
+        .find(|it| it.name == "store/bank.gpg");
+    let problem = named.unwrap().content.as_ref().unwrap_err();
+    assert!(problem.detail().contains("PGP") && problem.next_step().contains("pass otp uri"));
+    assert!(!format!("{file:?}").contains("hunter2"));
+}

@@ -13,6 +13,10 @@ const PDF: &str =
 const OFFICE: &str = "Save the table in it as CSV, or the text as plain text.";
 const ANDROID_BACKUP: &str = "Export the accounts in the authenticator app itself.";
 
+const DECRYPT: &str =
+    "Decrypt it and send what is in it; of a password store, send what pass otp uri prints.";
+const PGP: &str = "a message encrypted with PGP";
+
 /// What files are, as the end of a sentence that begins with "The file is".
 const KINDS: [Kind; 29] = [
     (
@@ -36,11 +40,7 @@ const KINDS: [Kind; 29] = [
         "an older Microsoft Office document",
         Some(OFFICE),
     ),
-    (
-        b"-----BEGIN PGP MESSAGE",
-        "a message encrypted with PGP",
-        None,
-    ),
+    (b"-----BEGIN PGP MESSAGE", PGP, Some(DECRYPT)),
     (
         b"-----BEGIN AGE ENCRYPTED FILE",
         "a file encrypted with age",
@@ -112,6 +112,9 @@ pub(crate) fn name(bytes: &[u8]) -> Option<&'static str> {
         // Text can begin like a program of old.
         return (*name != "a program" || bytes.contains(&0)).then_some(*name);
     }
+    if is_pgp(bytes) {
+        return Some(PGP);
+    }
     if bytes.get(257..262) == Some(b"ustar".as_slice()) {
         return Some(TAR.0);
     }
@@ -145,6 +148,16 @@ pub(crate) fn picture(bytes: &[u8]) -> Option<&'static str> {
     } else {
         "a video"
     })
+}
+
+/// Whether bytes begin with an encrypted session key (RFC 9580, sections 4.2 and 5.1), as the files
+/// of a password store do.
+fn is_pgp(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x84 | 0xc1, length, 3, ..] => *length < 192,
+        [0x85, 0..=4, _, 3, ..] | [0xc1, 192..=223, _, 3, ..] => true,
+        _ => false,
+    }
 }
 
 /// Whether bytes are one sequence in ASN.1's DER that is as long as the file.

@@ -82,9 +82,14 @@ impl PostgresVault {
                 }
                 if unless_there {
                     let content = Content::of(&account, &crypter)?;
-                    // There is no row yet that could be locked.
-                    let mark = content.marks.first().map(|mark| HEXLOWER.encode(mark));
-                    one_at_a_time(transaction, CONTENT, &mark.unwrap_or_default()).await?;
+                    // There is no row yet that could be locked. A machine that has one key less,
+                    // or more, has the other marks in common; in one order nobody waits for each
+                    // other.
+                    let mut marks = content.marks.clone();
+                    marks.sort_unstable();
+                    for mark in &marks {
+                        one_at_a_time(transaction, CONTENT, &HEXLOWER.encode(mark)).await?;
+                    }
                     let same = same(transaction, &content).await?;
                     if !same.is_empty() {
                         let there = same.into_iter().map(|record| record.id);
