@@ -28,6 +28,17 @@ pub(crate) fn fitting<'a>(
         .collect()
 }
 
+/// Those of `rows` whose service and account, written together, begin with `wanted`: what may be
+/// meant where nothing has that name.
+pub(crate) fn beginning<'a>(wanted: &str, rows: &'a [Value]) -> Vec<&'a Value> {
+    let wanted = wanted.to_lowercase();
+    let begins = |row: &&Value| {
+        let [_, _, named, ..] = names(row);
+        wanted.contains(": ") && named.starts_with(&wanted)
+    };
+    rows.iter().filter(begins).collect()
+}
+
 /// The accounts of a caller's own grants that give no more codes, as rows of accounts.
 pub(crate) fn spent(own: &Value) -> Vec<Value> {
     let grants = own["grants"].as_array().into_iter().flatten();
@@ -62,18 +73,7 @@ pub(crate) fn begins_id(wanted: &str) -> bool {
 fn fit(wanted: &str, row: &Value, account: &Value) -> Option<Fit> {
     let id = row["id"].as_str().unwrap_or_default();
     let wanted = wanted.to_lowercase();
-    let (issuer, name) = (
-        account["issuer"].as_str().unwrap_or_default(),
-        account["accountName"].as_str().unwrap_or_default(),
-    );
-    let called = [
-        name.to_owned(),
-        issuer.to_owned(),
-        format!("{issuer}: {name}"),
-        format!("{issuer}:{name}"),
-        format!("{issuer} {name}"),
-    ]
-    .map(|name| name.trim_matches([':', ' ']).to_lowercase());
+    let called = names(account);
     if called.contains(&wanted) {
         return Some(Fit::Whole);
     }
@@ -86,4 +86,20 @@ fn fit(wanted: &str, row: &Value, account: &Value) -> Option<Fit> {
     let begins = called.iter().any(|name| name.starts_with(&wanted))
         || (wanted.len() >= SHORTEST && (id.starts_with(&wanted) || after.starts_with(&wanted)));
     (!wanted.is_empty() && begins).then_some(Fit::Beginning)
+}
+
+/// What an account is called, in lower case.
+fn names(account: &Value) -> [String; 5] {
+    let (issuer, name) = (
+        account["issuer"].as_str().unwrap_or_default(),
+        account["accountName"].as_str().unwrap_or_default(),
+    );
+    [
+        name.to_owned(),
+        issuer.to_owned(),
+        format!("{issuer}: {name}"),
+        format!("{issuer}:{name}"),
+        format!("{issuer} {name}"),
+    ]
+    .map(|name| name.trim_matches([':', ' ']).to_lowercase())
 }

@@ -11,11 +11,14 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::access::secret;
 use crate::private_file;
+
+pub use self::error::DataDirError;
+
+mod error;
 
 /// How long to wait for another process that holds the folder to end.
 const ENDING: Duration = Duration::from_secs(1);
@@ -36,57 +39,6 @@ const BEFORE: &str = ".before";
 
 /// A secret's previous value, and until when that is valid.
 pub(crate) type Before = (Zeroizing<String>, DateTime<Utc>);
-
-/// Why the data folder cannot be used.
-#[derive(Debug, Error)]
-pub enum DataDirError {
-    /// A file or folder could not be read or written.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// The attempted action.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The operating system's error.
-        source: io::Error,
-    },
-    /// A file with a secret can be read by others.
-    #[error("{} can be read by other users: run `chmod 600 {}` and replace it if they might have read it", .0.display(), .0.display())]
-    Exposed(PathBuf),
-    /// Another process runs on this folder.
-    #[error("another countersign already runs on {}: stop it, or choose another folder with --data-dir", .0.display())]
-    InUse(PathBuf),
-    /// Other users can write the folder, or a file in it.
-    #[error("other users can write {}: run `chmod go-w '{}'` and check the folder first if they might have changed it", .0.display(), .0.display())]
-    Writable(PathBuf),
-    /// The folder, or a file in it, belongs to another user.
-    #[error("{} belongs to another user (uid {owner}), who can change it: run `chown {own} '{}'`, or choose another folder with --data-dir", path.display(), path.display())]
-    Foreign {
-        /// The folder or file.
-        path: PathBuf,
-        /// The user that it belongs to.
-        owner: u32,
-        /// The user that this process runs as.
-        own: u32,
-    },
-    /// A file's content is not valid.
-    #[error("the content of {} is not valid: {reason}", path.display())]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it, without its content.
-        reason: &'static str,
-    },
-    /// A restore into the folder was interrupted.
-    #[error(
-        "restoring a backup into {} was interrupted: run `countersign backup restore` \
-         again, which starts over", .0.display()
-    )]
-    Unfinished(PathBuf),
-    /// The system has no random numbers to give.
-    #[error("the system's random number source failed")]
-    Random,
-}
 
 /// A folder that only its owner can enter.
 #[derive(Clone, Debug)]
@@ -126,6 +78,7 @@ impl DataDir {
     ///
     /// [`DataDirError::Io`] when it cannot be created, and as [`DataDir::open`].
     pub fn create(path: &Path) -> Result<Self, DataDirError> {
+        refuse_file(path)?;
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -147,7 +100,7 @@ impl DataDir {
     ///
     /// [`DataDirError::Writable`] and [`DataDirError::Foreign`] when someone else can write
     /// there, [`DataDirError::Unfinished`] when a restore into it has not ended,
-    /// [`DataDirError::Io`] when the folder cannot be read.
+    /// [`DataDirError::NoFolder`] when it is a file, [`DataDirError::Io`] when it cannot be read.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let data = Self::open_unfinished(path)?;
         if path.join(UNFINISHED).exists() {
@@ -167,6 +120,7 @@ impl DataDir {
             path: path.to_owned(),
             source,
         };
+        refuse_file(path)?;
         refuse_shared(path, &fs::metadata(path).map_err(failed)?)?;
         for file in fs::read_dir(path).map_err(failed)? {
             let file = file.map_err(failed)?.path();
@@ -544,6 +498,14 @@ fn remove(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path)?.is_dir() {
         true => fs::remove_dir_all(path),
         false => fs::remove_file(path),
+    }
+}
+
+/// Refuses a file in a folder's place.
+fn refuse_file(path: &Path) -> Result<(), DataDirError> {
+    match path.exists() && !path.is_dir() {
+        true => Err(DataDirError::NoFolder(path.to_owned())),
+        false => Ok(()),
     }
 }
 

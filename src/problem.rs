@@ -28,9 +28,24 @@ const COMMANDS: [(&str, &str); 5] = [
     ),
 ];
 
-/// A problem as someone at a command line needs it: commands in place of paths of the API.
+/// What a flag is called in the API's texts.
+const FLAGS: [(&str, &str); 2] = [
+    ("Idempotency-Key", "--idempotency-key"),
+    ("`minValidity`", "--min-validity"),
+];
+
+/// A problem as someone at a command line needs it: commands and flags in place of paths and
+/// parameters of the API.
 pub(crate) fn for_commands(problem: &Value) -> Value {
     let mut told = problem.clone();
+    for member in ["title", "detail", "nextStep"] {
+        if let Some(text) = told[member].as_str() {
+            let text = FLAGS.iter().fold(text.to_owned(), |text, (name, flag)| {
+                text.replace(name, flag)
+            });
+            told[member] = Value::from(text);
+        }
+    }
     let code = problem["code"].as_str().unwrap_or_default();
     if let Some((_, said)) = COMMANDS.iter().find(|(known, _)| *known == code) {
         told["detail"] = Value::from(*said);

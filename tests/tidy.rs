@@ -111,11 +111,12 @@ fn assert_uses_only(graph: &Graph, package: &str, allowed: &[&str]) {
 #[test]
 fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
-    let rules: [(&str, &[&str]); 15] = [
+    let rules: [(&str, &[&str]); 16] = [
         ("durabletask-sqlite", &[]),
         ("durabletask-proto", &[]),
         ("durabletask-core", &["durabletask-proto"]),
         ("durabletask-macros", &[]),
+        ("durabletask-agent", &["durabletask"]),
         (
             "durabletask",
             &[

@@ -31,6 +31,8 @@ export function show(main, context) {
     mine.length > 1 && h("nav", { class: "tabs", "aria-label": words.title }, h("ul", {}, mine.map((name) => h("li", {},
       h("a", { href: `#/operations/${name}`, "aria-current": name === part && "page" }, words.parts[name]))))),
     body);
+  // On a phone there are more than fit.
+  main.querySelector(".tabs [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   return { title: `${words.parts[part]} · ${words.title}`, ...PARTS[part](body, context) };
 }
 

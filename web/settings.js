@@ -49,7 +49,7 @@ export function show(main, { session }) {
   const fact = (label, text) => h("div", {}, h("dt", {}, label), h("dd", {}, h("bdi", {}, text)));
   fill(main, h("h1", {}, words.title), h("p", { class: "faint" }, words.how),
     h("section", { class: "card" }, h("h2", {}, words.look),
-      h("div", { class: "grid" },
+      h("div", { class: "grid wide" },
         field(words.theme, choice("theme", words.themes, preference.get("theme", SYSTEM), (name) => {
           theme(name);
           saved();

@@ -33,7 +33,7 @@ pub mod orchestration {
 
 /// What activities learn of their calls.
 pub mod activity {
-    pub use durabletask_core::{ActivityContext, Cancelled};
+    pub use durabletask_core::{ActivityContext, Cancelled, HeartbeatError, PublishError};
 }
 
 /// Trying again.
@@ -66,7 +66,7 @@ pub use connection::Connection;
 pub use durabletask_core::cron;
 pub use durabletask_core::{
     Activity, ActivityContext, Either, Entity, EntityContext, EntityHandlers, Event, Failure,
-    FailureDetails, Operation, Orchestration, OrchestrationContext, Outcome, Query, Registry,
+    FailureDetails, Feed, Operation, Orchestration, OrchestrationContext, Outcome, Query, Registry,
     RetryPolicy, Saga, TaskError, TaskOptions, Update, compare_versions, fan_out, join, select,
     testing, when_all, when_all_settled, when_any,
 };

@@ -14,6 +14,7 @@ mod dashlane;
 mod derived_id;
 mod enpass;
 mod ente;
+mod flow;
 mod found;
 mod free_otp_plus;
 mod gather;
@@ -101,6 +102,11 @@ impl ImportEntry {
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::new("", Ok(Zeroizing::new(text.to_owned())))
+    }
+
+    /// That an account called `name` cannot be enrolled.
+    fn refused(name: &str, problem: InputProblem) -> Self {
+        Self::new(name, Err(problem))
     }
 
     /// An entry from fields, called `name` if that says more than they do.

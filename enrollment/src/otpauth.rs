@@ -24,7 +24,9 @@ use crate::ids::EnrollmentId;
 use crate::problem::{InputProblem, Parameter, there};
 
 pub use crate::account::AccountPreview;
+pub(crate) use markup::{attributes, end_of_tag};
 pub(crate) use query::{is_start, is_zero};
+pub(crate) use wrapping::open_secret;
 
 /// The longest text that is looked at, in bytes. The largest QR code holds less than
 /// 3,000, and the longest secret and labels, escaped, less than this.
@@ -168,7 +170,7 @@ impl Warning {
                     .to_owned()
             }
             Self::Duplicate { accounts } => format!(
-                "{} This one was added as well; remove the one that you do not need.",
+                "{} This one gives the same codes: keep both only if you need two.",
                 there(accounts)
             ),
         }
@@ -260,6 +262,9 @@ fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Parsed, 
         return read(whole);
     }
     let mut parsed = parsed?;
+    if let Some(parameter) = query::cut_off(before, after) {
+        return Err(InputProblem::ParamDamaged { parameter });
+    }
     let fragment = query::read(after)?;
     let ours = parsed.account.parameters();
     let differing = [
@@ -440,6 +445,22 @@ fn is_steam(kind: &str) -> Result<bool, InputProblem> {
         "" => Err(InputProblem::OtpauthMalformed),
         _ => Err(InputProblem::TypeUnsupported),
     }
+}
+
+/// Which parameter of the codes another program means by a member or a column of its own, which
+/// is none of the known ones: its usual value instead would give wrong codes.
+pub(crate) fn meant_by_member(name: &str, value: &str) -> Option<Parameter> {
+    let decides =
+        |parameter: &Parameter| !matches!(parameter, Parameter::Secret | Parameter::Issuer);
+    damage::meant(name)
+        .filter(decides)
+        .or_else(|| damage::meant_torn(name).filter(decides))
+        .or_else(|| damage::meant_by_value(name, &value.trim().to_ascii_lowercase()))
+}
+
+/// The hash function that a text names, however it is written; nothing if it is empty.
+pub(crate) fn algorithm_named(text: &str) -> Result<Option<Algorithm>, InputProblem> {
+    query::algorithm_field(text)
 }
 
 /// That a parameter contradicts itself or the rest of the URI.

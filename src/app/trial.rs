@@ -33,7 +33,7 @@ pub(crate) async fn try_settings(config: &Config) -> Vec<Trial> {
         },
         Trial {
             name: "front door",
-            outcome: Ok(front_door(config)),
+            outcome: front_door(config),
         },
     ];
     let mut add = |name, outcome: Option<Result<String, AppError>>| {
@@ -93,16 +93,14 @@ async fn addresses(config: &Config) -> Result<String, AppError> {
     })
 }
 
-/// Whether a front door would start with these settings; a worker may have the same ones.
-fn front_door(config: &Config) -> String {
+/// Whether a front door would start with these settings.
+fn front_door(config: &Config) -> Result<String, AppError> {
     let parts = match config.connection_string {
         Some(_) => Parts::FrontDoor,
         None => Parts::Everything,
     };
-    match parts::refuse_half(config, parts) {
-        Ok(()) => "would start".to_owned(),
-        Err(error) => format!("would not start: {error}"),
-    }
+    parts::refuse_half(config, parts)?;
+    Ok("would start".to_owned())
 }
 
 async fn certificate(config: &Config) -> Option<Result<String, AppError>> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::output::{self, Progress, clean};
-use super::{Exit, Fault, input};
+use super::{Exit, Fault, input, unreachable};
 use crate::app::SERVER_KEY;
 use crate::cli::{ServerArgs, ServerPlace};
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
@@ -93,10 +93,6 @@ impl Api {
             api.proof = Proof::OfNone(folder);
             api.token = given;
             return Ok(api);
-        }
-        if !folder.is_dir() {
-            let message = format!("{} is a file, not a data folder", folder.display());
-            return Err(Fault::new(Exit::NoFolder, message));
         }
         api.believing(folder, given)
     }
@@ -355,21 +351,13 @@ impl Api {
     }
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, Fault> {
-        request.send().await.map_err(|error| {
-            if let Some(fault) = self.no_server(&error) {
-                return fault;
-            }
-            let reason = if error.is_timeout() {
-                "it did not answer in time"
-            } else {
-                "is it running? Start it with `countersign serve`, or name another with --server"
-            };
-            Fault::new(
-                Exit::Failed,
-                format!("cannot reach the server at {}: {reason}", self.base),
-            )
-            .passing()
-        })
+        match request.send().await {
+            Ok(response) => Ok(response),
+            Err(error) => match self.no_server(&error) {
+                Some(fault) => Err(fault),
+                None => Err(unreachable::fault(&self.base, &error).await),
+            },
+        }
     }
 
     /// The error if nothing answers at the data folder's address.
@@ -540,12 +528,8 @@ pub(super) fn folder_fault(error: DataDirError) -> Fault {
             Exit::NoPermission
         }
         DataDirError::Foreign { .. } => Exit::NoPermission,
-        DataDirError::Io { source, .. }
-            if matches!(
-                source.kind(),
-                ErrorKind::NotADirectory | ErrorKind::AlreadyExists
-            ) =>
-        {
+        DataDirError::NoFolder(_) => Exit::NoFolder,
+        DataDirError::Io { source, .. } if source.kind() == ErrorKind::NotADirectory => {
             Exit::NoFolder
         }
         _ => Exit::Failed,

@@ -57,8 +57,12 @@ impl Api {
         }
         let found = one(text, "account", rows.iter().map(|row| (row, row)));
         match found {
-            Err(fault) if fault.exit == Exit::NotFound && among == Among::InUse => {
-                self.no_longer_granted(text).await.ok_or(fault)
+            Err(fault) if fault.exit == Exit::NotFound => {
+                let spent = match among {
+                    Among::InUse => self.no_longer_granted(text).await,
+                    Among::Removed => None,
+                };
+                spent.ok_or_else(|| suggesting(fault, &called::beginning(text, &rows)))
             }
             found => found,
         }
@@ -175,6 +179,19 @@ fn suits(wanted: Wanted, row: &Value) -> bool {
     }
 }
 
+/// A fault for a name that nothing has, with those that it may have been meant for.
+fn suggesting(fault: Fault, near: &[&Value]) -> Fault {
+    if near.is_empty() {
+        return fault;
+    }
+    let mut message = "there is no account with exactly this name; did you mean:".to_owned();
+    for account in near.iter().take(MOST_LISTED) {
+        message.push_str("\n  ");
+        message.push_str(&account_label(account));
+    }
+    Fault::new(fault.exit, message)
+}
+
 /// The only match among `rows`, each with the value that names its account.
 fn one<'a>(
     wanted: &str,
@@ -195,7 +212,12 @@ fn only(kind: &str, found: &[(&Value, &Value)]) -> Result<String, Fault> {
         several => {
             let mut message = format!("{} match; give more of the name, or an id:", several.len());
             for (row, account) in several.iter().take(MOST_LISTED) {
-                let parts = [text(row, "id"), account_label(account), text(row, "stage")];
+                let parts = [
+                    text(row, "id"),
+                    account_label(account),
+                    text(row, "stage"),
+                    since(row),
+                ];
                 let parts = parts.into_iter().filter(|part| !part.is_empty());
                 message.push_str("\n  ");
                 message.push_str(&parts.collect::<Vec<_>>().join("  "));
@@ -205,6 +227,19 @@ fn only(kind: &str, found: &[(&Value, &Value)]) -> Result<String, Fault> {
             }
             Err(Fault::new(Exit::Ambiguous, message))
         }
+    }
+}
+
+/// When it came to be what it is, which tells apart what has one name.
+fn since(row: &Value) -> String {
+    let (word, member) = match (row["removedAt"].is_string(), row["stage"].is_string()) {
+        (true, _) => ("removed", "removedAt"),
+        (false, true) => ("started", "createdAt"),
+        (false, false) => ("added", "createdAt"),
+    };
+    match text(row, member) {
+        at if at.is_empty() => at,
+        at => format!("{word} {at}"),
     }
 }
 

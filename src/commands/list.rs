@@ -52,7 +52,7 @@ pub(super) async fn run(args: ListArgs) -> Outcome {
             request,
         ),
         _ if args.removed => (&["ID", "REMOVED", "ACCOUNT"], removed),
-        _ => (&["ID", "STATE", "ACCOUNT"], account_row),
+        _ => (&["ID", "STATE", "ADDED", "ACCOUNT"], account_row),
     };
     let rows: Vec<Vec<Cell>> = rows.iter().map(row).collect();
     table::print(heads, &rows);
@@ -176,6 +176,7 @@ fn account_row(row: &Value) -> Vec<Cell> {
     vec![
         id(row),
         state,
+        plain(text(row, "createdAt")),
         plain(format!("{}{filed}", account_label(row))),
     ]
 }

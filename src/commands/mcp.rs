@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use rmcp::ServiceExt as _;
 use rmcp::model::Extensions;
+use rmcp::service::ServerInitializeError;
 use tokio_util::sync::CancellationToken;
 
 use super::client::Api;
@@ -25,10 +26,12 @@ pub(super) async fn run(args: McpArgs) -> Outcome {
     let api: Arc<dyn Backend> = Arc::new(api);
     let stop = CancellationToken::new();
     let _stops = stop.clone().drop_guard();
-    let service = Tools::new(api, stop)
-        .serve(rmcp::transport::stdio())
-        .await
-        .map_err(Fault::failed)?;
+    let service = match Tools::new(api, stop).serve(rmcp::transport::stdio()).await {
+        Ok(service) => service,
+        // The parent process has closed standard input without asking for anything.
+        Err(ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(error) => return Err(Fault::failed(error)),
+    };
     // Until the parent process closes standard input.
     service.waiting().await.map_err(Fault::failed)?;
     Ok(())

@@ -36,6 +36,7 @@ mod stages;
 mod status;
 mod table;
 mod token;
+mod unreachable;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -5,9 +5,9 @@ use countersign_enrollment::text;
 use reqwest::Method;
 use serde_json::json;
 
-use super::client::{Api, encode};
+use super::client::{Api, encode, is_request};
 use super::find::{Among, Wanted};
-use super::request::{report, stage, wait};
+use super::request::{granted, report, stage, wait};
 use super::{Exit, Fault, Outcome, input, output, status};
 use crate::cli::{AskArgs, RecoveryCommand};
 
@@ -29,12 +29,14 @@ pub(super) async fn run(command: RecoveryCommand) -> Outcome {
         }
         RecoveryCommand::Take { id, server } => {
             let api = Api::find(&server)?;
-            let (kind, id) = match id.starts_with("request-") {
-                true => ("requests", api.matter(&id, Wanted::Request).await?),
-                false => ("accounts", api.account(&id, Among::InUse).await?),
+            let taken = if is_request(&id) {
+                let id = api.matter(&id, Wanted::Request).await?;
+                granted(&api, &id, "recovery-code").await?
+            } else {
+                let id = api.account(&id, Among::InUse).await?;
+                let path = format!("/api/accounts/{}/recovery-code", encode(&id));
+                api.post(&path).await?
             };
-            let path = format!("/api/{kind}/{}/recovery-code", encode(&id));
-            let taken = api.send(api.request(Method::POST, &path)?).await?;
             if server.json {
                 return output::document(&taken);
             }

@@ -97,6 +97,32 @@ pub(super) fn report(state: &Value, json: bool) -> Outcome {
     }
 }
 
+/// What a request grants: a `code` or a `recovery-code`. If it grants nothing now, the exit
+/// code belongs to its stage, as that of `status` does.
+pub(super) async fn granted(api: &Api, id: &str, what: &str) -> Result<Value, Fault> {
+    let path = path_of(id);
+    let asked = api.request(Method::POST, &format!("{path}/{what}"))?;
+    let refusal = match api.try_send(asked).await? {
+        Ok(given) => return Ok(given),
+        Err(refusal) => refusal,
+    };
+    if refusal.problem["code"] != "not-granted" {
+        return Err(refusal.into_fault());
+    }
+    let stage = stage(&api.get(&path).await?);
+    let Some(exit) = exit(&stage) else {
+        return Err(refusal.into_fault());
+    };
+    let message = match exit {
+        Exit::StillRunning => format!(
+            "the request is {stage}, so there is no code yet: wait for the decision with \
+             `countersign status {id} --follow`"
+        ),
+        _ => format!("the request is {stage}: there is no code. Make a new request"),
+    };
+    Err(Fault::new(exit, message))
+}
+
 /// `read`, `export`, `transfer`, `delete` or `recoveryCodes`.
 pub(super) fn kind(state: &Value) -> &str {
     state["kind"].as_str().unwrap_or_default()

@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use super::client::{Api, is_request, path_of};
+use super::client::{Api, is_request};
 use super::find::{Among, Wanted};
 use super::output::{self, text};
-use super::{Exit, Fault, Outcome, account, input};
+use super::{Exit, Fault, Outcome, account, input, request};
 use crate::cli::{TokenArgs, VerifyArgs};
 
 /// The longest code that is read from standard input, in bytes.
@@ -33,7 +33,7 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
             ));
         }
         let id = api.matter(&args.id, Wanted::Request).await?;
-        api.post(&format!("{}/code", path_of(&id))).await?
+        request::granted(&api, &id, "code").await?
     } else {
         let id = api.account(&args.id, Among::InUse).await?;
         let query = match args.min_validity {

@@ -214,6 +214,14 @@ impl Snapshot {
         }
     }
 
+    /// Its last progress still says which account it was about, if it had come that far.
+    fn end_without_outcome(&mut self, stage: Stage, state: &InstanceState) {
+        if let Ok(Progress::AwaitingApproval { preview, .. }) = state.custom_status() {
+            self.preview = Some(preview);
+        }
+        self.stage = stage;
+    }
+
     fn apply_outcome(&mut self, outcome: EnrollmentOutcome) {
         match outcome {
             EnrollmentOutcome::Enrolled {
@@ -265,8 +273,8 @@ impl FromState for Snapshot {
             Reported::Nothing => {}
             Reported::Progress(progress) => snapshot.apply_progress(progress),
             Reported::Outcome(outcome) => snapshot.apply_outcome(outcome),
-            Reported::Failed => snapshot.stage = Stage::Failed,
-            Reported::Terminated => snapshot.stage = Stage::Terminated,
+            Reported::Failed => snapshot.end_without_outcome(Stage::Failed, state),
+            Reported::Terminated => snapshot.end_without_outcome(Stage::Terminated, state),
         }
         Some(snapshot)
     }

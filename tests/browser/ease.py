@@ -365,6 +365,13 @@ def on_a_phone(page, server, ids):
     page.says("h1", "Operations")
     below = page.script("const { bottom } = document.querySelector('#header nav').getBoundingClientRect(); return innerHeight - bottom")
     assert abs(below) < 2, below
+    # Of the parts, the one that is shown is in view; a card says nothing of what is empty.
+    for part in ("health", "enrollments", "keys"):
+        page.open(f"#/operations/{part}")
+        page.one(".card, tbody tr")
+        inside = page.script("const { left, right } = document.querySelector('.tabs [aria-current]').getBoundingClientRect(); return left >= 0 && right <= innerWidth")
+        assert inside, f"{part} is out of view"
+    assert all(each.text.strip() for each in page.all("td") if each.is_displayed())
     page.click("#header nav a", "Accounts")
     page.click("[data-key=select]")
     page.script("arguments[0].scrollIntoView({ block: 'center' })", page.row(GITHUB))

@@ -200,37 +200,39 @@ def without_barriers(page, server, axe):
     page.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
 
 
-def soon(page, server, many):
+def soon(pages, server, many):
     """However many accounts there are, the first code is there at once: measured and told, since machines differ."""
+    page, *others = pages
+    for other in others:
+        other.browser.get("about:blank")
     begun = time.monotonic()
-    for part in range(0, many, PART):
-        uris = (f"otpauth://totp/user{n}?secret={base64.b32encode(uuid.uuid4().bytes).decode().strip('=')}&issuer=Service%20{n // 10:03}" for n in range(part, part + PART))
-        imported(server, "\n".join(uris))
-    print(f"imported {many} in {time.monotonic() - begun:.0f} s")
+    there = count(server)
+    # An import is paced, so all of them run at the same time.
+    imports = []
+    for part in range(there, many, PART):
+        uris = (f"otpauth://totp/user{n}?secret={base64.b32encode(uuid.uuid4().bytes).decode().strip('=')}&issuer=Service%20{n // 10:03}" for n in range(part, min(part + PART, many)))
+        imports.append(importing(server, "\n".join(uris)))
+    for state in imports:
+        imported(server, state)
+    print(f"imported {max(many - there, 0)} in {time.monotonic() - begun:.0f} s")
+    many = count(server)
     page.enter(server, server.token)
-    page.browser.refresh()
-    page.until(lambda _: page.script("return document.querySelector('.digits')?.textContent.trim().match(/^[0-9]/) !== null"), "a code")
-    page.script("location.hash = '#/settings'")
-    page.one("#theme")
-    page.script("""
-        const begun = performance.now();
-        const timer = setInterval(() => {
-          if (!/^[0-9]/.test(document.querySelector(".account .digits")?.textContent.trim() ?? "")) return;
-          clearInterval(timer);
-          globalThis.first = performance.now() - begun;
-        }, 5);
-        location.hash = "#/accounts";""")
-    first = page.until(lambda _: page.script("return globalThis.first"), "the first code")
-    print(f"first code of {many} accounts after {first:.0f} ms")
-    page.until(lambda _: int(page.one_text("#count").split(" ")[0] or 0) >= many, "all of them")
+    for where, metrics in (("phone", PHONE), ("desk", None)):
+        page.size(metrics)
+        opened = [first_code(page, page.browser.refresh) for _ in range(3)]
+        page.open("#/settings")
+        page.one("#theme")
+        returned = first_code(page, lambda: page.script("performance.clearMarks(); performance.mark('begin'); location.hash = '#/accounts'"), "performance.getEntriesByName('begin')[0].startTime")
+        print(f"first code of {many} accounts, {where}: {', '.join(f'{each:.0f}' for each in opened)} ms after the page was opened, {returned:.0f} ms after its view was")
+        page.until(lambda _: int(page.one_text("#count").split(" ")[0].replace(",", "") or 0) == many, "all of them")
     took = page.script("""
         const search = document.getElementById("search");
         const begun = performance.now();
         search.value = arguments[0];
         search.dispatchEvent(new Event("input"));
         document.body.offsetHeight;
-        return performance.now() - begun;""", f"user{many - 1}")
-    page.until(lambda _: page.order() == [f"Service {(many - 1) // 10:03}"], "one of many")
+        return performance.now() - begun;""", "user499")
+    page.until(lambda _: "Service 049" in page.order() and len(page.order()) < 20, "few of many")
     print(f"search among {many}: {took:.0f} ms")
     page.script("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
     # What is looked at is asked for together.
@@ -241,12 +243,43 @@ def soon(page, server, many):
     assert 1 <= asked <= 3, asked
 
 
-def imported(server, text):
-    """Adds all accounts of a text."""
+def count(server):
+    """How many accounts there are."""
+    found, cursor = 0, ""
+    while cursor is not None:
+        part = server.call("GET", f"/api/accounts?limit=200{cursor}")
+        found += len(part["accounts"])
+        cursor = f"&cursor={urllib.parse.quote(part['next'])}" if part.get("next") else None
+    return found
+
+
+def first_code(page, opens, since="0"):
+    """How many milliseconds after it was opened the page painted its first code."""
+    watch = """
+        const painted = () => {
+          if (!/^[0-9]/.test(document.querySelector(".account .digits")?.textContent.trim() ?? "")) return requestAnimationFrame(painted);
+          requestAnimationFrame(() => setTimeout(() => (globalThis.first ??= performance.now())));
+        };
+        globalThis.first = undefined;
+        requestAnimationFrame(painted);"""
+    script = page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": watch})["identifier"]
+    page.script(watch)
+    opens()
+    took = page.until(lambda _: page.script(f"return globalThis.first && globalThis.first - ({since})"), "the first code")
+    page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": script})
+    return took
+
+
+def importing(server, text):
+    """Begins to add all accounts of a text."""
     request = urllib.request.Request(f"{server.http}/api/imports", method="POST", data=text.encode(), headers={
         "authorization": f"Bearer {server.token}", "content-type": "text/plain"})
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-        state = json.loads(answer.read())
+        return json.loads(answer.read())
+
+
+def imported(server, state):
+    """Waits until all are added."""
     while state["stage"] not in ("Done", "Failed", "Terminated"):
         state = server.call("GET", f"/api/imports/{state['id']}?wait=10")
     assert state["stage"] == "Done" and all(each["result"] == "enrolled" for each in state["accounts"]), state["stage"]
@@ -257,24 +290,32 @@ def main():
     parser.add_argument("--program", required=True)
     parser.add_argument("--pictures", required=True, type=pathlib.Path)
     parser.add_argument("--axe", type=pathlib.Path, help="axe-core, to look for barriers")
+    parser.add_argument("--only", nargs="*", help="only these steps")
     parser.add_argument("--many", type=int, default=1_000, help="with how many accounts the first code is measured, in parts of 500")
+    parser.add_argument("--data", type=pathlib.Path, help="a data folder to use, so that many accounts are imported once only")
     options = parser.parse_args()
     folder = pathlib.Path(tempfile.mkdtemp())
-    server = Server(options.program, folder / "data")
-    browsers = [chromium(), chromium()]
+    server = Server(options.program, options.data or folder / "data")
+    # Each screen with each scheme, and every language with each of both.
+    phone = {**PHONE, "deviceScaleFactor": 1}
+    shown = [("light", None, "en"), ("dark", phone, "de"), ("dark", None, "de"), ("light", phone, "en")]
+    browsers = [chromium() for _ in shown]
     try:
-        page, other = (Countersign(browser, server.http, options.pictures, "page") for browser in browsers)
-        steady([(page, "light", None, "en"), (other, "dark", {**PHONE, "deviceScaleFactor": 1}, "de")], server)
-        print("ok steady", flush=True)
-        both_languages(page, server)
-        print("ok both_languages", flush=True)
-        if options.axe:
-            without_barriers(page, server, options.axe)
-            print("ok without_barriers", flush=True)
-        soon(page, server, options.many)
-        for each in (page, other):
-            each.no_complaints(["401 (Unauthorized)"])
-        print("ok soon", flush=True)
+        all_pages = [Countersign(browser, server.http, options.pictures, "page") for browser in browsers]
+        page = all_pages[0]
+        steps = {
+            "steady": lambda: steady([(each, *how) for each, how in zip(all_pages, shown)], server),
+            "both_languages": lambda: both_languages(page, server),
+            "without_barriers": lambda: options.axe and without_barriers(page, server, options.axe),
+            "soon": lambda: soon(all_pages, server, options.many),
+        }
+        for name, step in steps.items():
+            if options.only and name not in options.only:
+                continue
+            step()
+            for each in all_pages:
+                each.no_complaints(["401 (Unauthorized)"])
+            print("ok", name, flush=True)
         server.stop()
     except Exception:
         for number, browser in enumerate(browsers):

@@ -381,6 +381,19 @@ def pasted(page, server):
     page.button("Add", "dialog")
     page.says(".work", "Added.")
     assert there() == ["Pasted"]
+    # What is no account gets an answer, in every view, and a dropped text on the one for adding.
+    bring = """const data = new DataTransfer(); for (const [kind, text] of Object.entries(arguments[1])) data.setData(kind, text);
+        document.body.dispatchEvent(arguments[0] === "drop" ? new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true })
+          : new ClipboardEvent("paste", { clipboardData: data, bubbles: true, cancelable: true }));"""
+    for view in ("#/accounts", "#/add", "#/settings"):
+        page.open(view)
+        page.one("h1")
+        for junk in ({"text/plain": "hello world"}, {"text/plain": "https://example.com/?otp=1"}, {"text/html": "<b>bold</b>"}, {}):
+            for way in ("paste", "drop") if view == "#/add" else ("paste",):
+                page.script("document.getElementById('toast').replaceChildren()")
+                page.script(bring, way, junk)
+                page.says("#toast", "There is nothing to add")
+    assert there() == ["Pasted"] and not page.all("dialog")
 
 
 def main():

@@ -473,6 +473,7 @@ async fn clients_of_vault_get_the_answers_that_they_expect() {
     let seal = nobody.get("/v1/sys/seal-status").await;
     assert_eq!(seal.body["sealed"], false, "{seal:?}");
     assert_eq!(nobody.get("/v1/sys/leader").await.body["ha_enabled"], false);
+    assert_eq!(nobody.get("/v1/sys/init").await.body["initialized"], true);
 }
 
 #[tokio::test]
@@ -483,6 +484,15 @@ async fn a_key_is_renewed_under_its_name_and_a_grant_is_repeated() {
     let body = json!({ "name": "ci", "role": "reader", "grantedOnly": true });
     let made = admin.post("/api/keys", &body).await;
     let old = app.caller(made.body["key"].as_str());
+    // What declares keys reads each back at its address, without the key itself.
+    let address = made.headers["location"].to_str().unwrap();
+    let read = admin.get(address).await;
+    assert_eq!(read.body["name"], "ci", "{read:?}");
+    assert!(read.body.get("key").is_none(), "{read:?}");
+    admin
+        .get("/api/keys/nobody")
+        .await
+        .assert_problem(404, "key-unknown");
     let put = async |reads: u32| {
         let lease = json!({ "caller": "ci", "account": id, "reads": reads });
         let request = admin.request(Method::PUT, "/api/grants").json(&lease);

@@ -63,7 +63,7 @@ async fn an_account_is_found_by_its_name_or_the_beginning_of_its_id() {
     }
     let several = app.command(&["token", "octo"]);
     assert_eq!(code(&several), 12, "{several:?}");
-    for line in [&octo, &gitlab, "GitHub: octo", "GitLab: octo"] {
+    for line in [&octo, &gitlab, "GitHub: octo  added 20", "GitLab: octo"] {
         assert!(said(&several).contains(line), "{several:?}");
     }
     assert!(
@@ -72,6 +72,13 @@ async fn an_account_is_found_by_its_name_or_the_beginning_of_its_id() {
     );
     let nobody = app.command(&["remove", "nobody"]);
     assert_eq!(code(&nobody), 5, "{nobody:?}");
+    // A service and the beginning of an account's name are no account, but there is one near.
+    let near = app.command(&["remove", "github: octoc"]);
+    assert_eq!(code(&near), 5, "{near:?}");
+    assert!(
+        said(&near).contains("did you mean:\n  GitHub: octocat"),
+        "{near:?}"
+    );
     let few = app.command(&["token", "totp-"]);
     assert_eq!(code(&few), 12, "{few:?}");
 }
@@ -103,6 +110,7 @@ async fn an_account_is_renamed_filed_removed_and_brought_back() {
     out(&app.command(&["remove", "deploy"]));
     let listed = out(&app.command(&["list"]));
     assert!(!listed.contains(&octo), "{listed}");
+    assert!(listed.contains("ADDED"), "{listed}");
     let removed = out(&app.command(&["list", "--removed"]));
     assert!(
         removed.starts_with("ID") && removed.contains(&octo),
@@ -251,6 +259,11 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
             "AwaitingApproval",
         ),
         (
+            vec!["serve", "--data-dir", &at("a-file"), "--json"],
+            10,
+            "is a file",
+        ),
+        (
             vec!["serve", "--data-dir", &at("a-file/below"), "--json"],
             10,
             "a-file",
@@ -287,6 +300,27 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
         tokio::task::block_in_place(|| run(&["list", "--server", &address, "--token", "any"]));
     assert_eq!(code(&output), 8, "{output:?}");
     assert!(said(&output).contains("is not countersign"), "{output:?}");
+    // TLS where there is none, and a service that speaks something else.
+    let tls = address.replace("http:", "https:");
+    let hub = serde_json::from_slice::<Value>(&std::fs::read(at("elsewhere/serve.json")).unwrap());
+    let hub = hub.unwrap()["scheduler"].as_str().unwrap().to_owned();
+    for (address, words) in [(&tls, "does not speak TLS"), (&hub, "does not speak HTTP")] {
+        for command in ["list", "health"] {
+            let arguments = [command, "--server", address, "--token", "any"];
+            let output = tokio::task::block_in_place(|| run(&arguments));
+            assert_eq!(code(&output), 8, "{output:?}");
+            assert!(said(&output).contains(words), "{output:?}");
+        }
+    }
+    let unknown = run(&[
+        "list",
+        "--server",
+        "https://nowhere.invalid",
+        "--token",
+        "any",
+    ]);
+    assert_eq!(code(&unknown), 1, "{unknown:?}");
+    assert!(!said(&unknown).contains("is it running"), "{unknown:?}");
     serving.abort();
 
     let misspelt = std::process::Command::new(crate::support::BINARY)
@@ -497,6 +531,9 @@ async fn of_several_matters_those_that_are_open_are_meant() {
     let shown = app.command(&["status", "Shop", "--json"]);
     let shown: Value = serde_json::from_str(&out(&shown)).unwrap();
     assert_eq!(shown["id"], json!(done));
+    let none = app.command(&["cancel", "Shop"]);
+    assert_eq!(code(&none), 1, "{none:?}");
+    assert!(said(&none).contains("has finished"), "{none:?}");
     let open = enroll(true).await;
     admin.until_stage(&open, "AwaitingApproval").await;
     let shown = app.command(&["status", "Shop", "--json"]);
@@ -517,12 +554,8 @@ async fn of_several_matters_those_that_are_open_are_meant() {
     out(&app.command(&["cancel", "Shop: till"]));
     assert_eq!(admin.ended(&open).await.body["stage"], "Terminated");
     let none = app.command(&["cancel", "Shop"]);
-    assert_eq!(code(&none), 1, "{none:?}");
-    assert!(said(&none).contains("has finished"), "{none:?}");
-    admin.ended(&enroll(false).await).await;
-    let none = app.command(&["cancel", "Shop"]);
     assert_eq!(code(&none), 5, "{none:?}");
-    assert!(said(&none).contains("none of the 2"), "{none:?}");
+    assert!(said(&none).contains("none of the 3"), "{none:?}");
 }
 
 #[tokio::test]

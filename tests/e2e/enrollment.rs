@@ -8,7 +8,7 @@ use totp_rs::{Algorithm, Builder};
 use crate::support::{App, Caller, SEED_URI, qr_png, unix_now};
 
 /// The code of the seed's secret at a moment, by a library and not by us.
-fn seed_code_at(unix_seconds: u64) -> String {
+pub(crate) fn seed_code_at(unix_seconds: u64) -> String {
     Builder::new()
         .with_algorithm(Algorithm::SHA1)
         .with_digits(6)
@@ -285,7 +285,10 @@ async fn a_running_enrollment_can_be_terminated() {
     admin.until_stage(&id, "AwaitingApproval").await;
     let answer = admin.delete(&format!("/api/enrollments/{id}")).await;
     assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
-    assert_eq!(admin.ended(&id).await.body["stage"], "Terminated");
+    let ended = admin.ended(&id).await.body;
+    assert_eq!(ended["stage"], "Terminated");
+    // What it was about is still said, and was never stored.
+    assert_eq!(ended["preview"]["issuer"], "2FAS", "{ended}");
     admin
         .delete(&format!("/api/enrollments/{id}"))
         .await

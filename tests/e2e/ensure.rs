@@ -49,6 +49,8 @@ async fn what_is_declared_twice_is_there_once_and_is_never_replaced() {
         let again = ensure(&admin, uri).await;
         assert_eq!(again.status, StatusCode::OK, "{again:?}");
         assert_eq!(again.body["id"], id.as_str(), "{again:?}");
+        let address = format!("/api/accounts/{id}");
+        assert_eq!(again.headers["location"], address.as_str(), "{again:?}");
         assert_eq!(again.body["group"], "Payments", "{again:?}");
         assert_eq!(again.body["readApproval"], true, "{again:?}");
     }

@@ -12,6 +12,7 @@ mod support;
 
 mod accounts;
 mod adversary;
+mod agent;
 mod alone;
 mod apart;
 mod approvals;

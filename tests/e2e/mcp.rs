@@ -487,4 +487,7 @@ async fn a_command_that_cannot_serve_tools_fails_immediately() {
     assert!(wrong.stdout.is_empty(), "{wrong:?}");
     let nobody = app.command(&["mcp", "--token", "x", "--server", "http://127.0.0.1:1"]);
     assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
+    // A client that goes away before it asked for anything.
+    let gone = app.command(&["mcp"]);
+    assert_eq!(gone.status.code(), Some(0), "{gone:?}");
 }

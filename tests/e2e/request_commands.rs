@@ -114,7 +114,7 @@ async fn a_guarded_account_is_read_with_what_a_request_grants() {
     let listed = ["list", "--requests", "--account", elsewhere, "--json"];
     assert_eq!(json_of(&place.run(0, &listed))["requests"], json!([]));
 
-    place.code(1, &request);
+    place.code(4, &request);
     place.agree(&request);
     assert_eq!(place.followed(0, &request), "Granted");
     let told = text_of(&place.run(0, &["status", &request]));
@@ -141,6 +141,8 @@ async fn a_lease_is_taken_back_and_what_is_wrong_is_reported() {
     let request = place.asked("read", &["--reads", "5", "--idempotency-key", "the-same"]);
     let again = place.asked("read", &["--reads", "5", "--idempotency-key", "the-same"]);
     assert_eq!(request, again);
+    // There is no code yet, and later there is none any more.
+    place.run(4, &["token", &request]);
     place.agree(&request);
     assert_eq!(place.followed(0, &request), "Granted");
     // Another stage than one that is over is there at once.
@@ -151,6 +153,7 @@ async fn a_lease_is_taken_back_and_what_is_wrong_is_reported() {
     nowhere.assert_problem(400, "invalid-parameter");
     place.run(0, &["cancel", &request]);
     assert_eq!(place.followed(3, &request), "Withdrawn");
+    place.run(3, &["token", &request]);
     place.run(1, &["cancel", &request]);
     // What lets nothing out, what is no request, and what is none of that at all.
     place.run(2, &["export", &request]);

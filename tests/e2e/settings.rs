@@ -100,6 +100,15 @@ fn what_a_start_refuses_is_refused_by_the_check_and_both_end_with_two() {
         let refused = run(folder.path(), &["serve"], settings);
         assert_eq!(refused.status.code(), Some(2), "{settings:?}: {refused:?}");
     }
+    // Nor would a front door start that is not said to be the only one.
+    let hub = "Endpoint=http://hub.invalid:1;TaskHub=default;Authentication=None";
+    for (more, good, exit) in [(&[][..], false, 2), (&["--single-front-door"], true, 1)] {
+        let settings = [&["--connection-string", hub], more].concat();
+        let output = run(folder.path(), &["config", "check", "--json"], &settings);
+        assert_eq!(output.status.code(), Some(exit), "{output:?}");
+        let document = checked(&output);
+        assert_eq!(check(&document, "front door")["ok"], good, "{document}");
+    }
     let taken = run(
         folder.path(),
         &["serve"],

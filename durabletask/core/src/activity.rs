@@ -1,10 +1,19 @@
 //! What an activity may know about its call.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::cancellation::{Cancellation, Cancelled};
+use crate::codec;
+use crate::contract::Feed;
+use crate::heartbeat::{HEARTBEAT_TIMEOUT_TAG, HeartbeatError};
 use crate::history::TraceContext;
+use crate::host::{ActivityHost, NoHost, PublishError, value_text};
+use crate::input::InputFor;
 
 /// The tag with the call's time limit for the activity's worker, in milliseconds.
 pub const START_TO_CLOSE_TAG: &str = "durabletask.startToCloseMs";
@@ -64,6 +73,7 @@ pub struct ActivityContext {
     tags: BTreeMap<String, String>,
     trace_context: Option<TraceContext>,
     cancellation: Cancellation,
+    host: Arc<dyn ActivityHost>,
 }
 
 impl ActivityContext {
@@ -79,6 +89,7 @@ impl ActivityContext {
             tags: BTreeMap::new(),
             trace_context: None,
             cancellation: Cancellation::default(),
+            host: Arc::new(NoHost::default()),
         }
     }
 
@@ -115,6 +126,27 @@ impl ActivityContext {
     pub fn with_cancellation(mut self, cancellation: Cancellation) -> Self {
         self.cancellation = cancellation;
         self
+    }
+
+    /// The same call, whose heartbeats and published values go to `host`.
+    #[must_use]
+    pub fn with_host(mut self, host: Arc<dyn ActivityHost>) -> Self {
+        self.host = host;
+        self
+    }
+
+    /// The same call, an earlier attempt of which has reported `details`: for tests of an
+    /// activity without a worker.
+    ///
+    /// # Errors
+    ///
+    /// [`HeartbeatError::Payload`] if `details` cannot be written as JSON.
+    pub fn with_last_heartbeat<T: Serialize + ?Sized>(
+        self,
+        details: &T,
+    ) -> Result<Self, HeartbeatError> {
+        let details = codec::encode(details).map_err(HeartbeatError::Payload)?;
+        Ok(self.with_host(Arc::new(NoHost::with_heartbeat(details))))
     }
 
     /// The activity's name.
@@ -168,6 +200,102 @@ impl ActivityContext {
     pub fn start_to_close(&self) -> Option<Duration> {
         let limit = self.tags.get(START_TO_CLOSE_TAG)?.parse().ok()?;
         Some(Duration::from_millis(limit))
+    }
+
+    /// How long this attempt may be silent, if the orchestration limited it.
+    #[must_use]
+    pub fn heartbeat_timeout(&self) -> Option<Duration> {
+        let limit = self.tags.get(HEARTBEAT_TIMEOUT_TAG)?.parse().ok()?;
+        Some(Duration::from_millis(limit))
+    }
+
+    /// Says that the activity is alive, and how far it is. Once this returns, `details` are
+    /// durable: the next attempt of this call, or this one on another worker after a crash,
+    /// reads them with [`last_heartbeat`](Self::last_heartbeat).
+    ///
+    /// ```
+    /// use durabletask::{ActivityContext, Failure};
+    ///
+    /// async fn copy(ctx: ActivityContext, chunks: u32) -> Result<u32, Failure> {
+    ///     let done: u32 = ctx.last_heartbeat().await?.unwrap_or(0);
+    ///     for chunk in done..chunks {
+    ///         // ... copy this chunk
+    ///         ctx.heartbeat(&(chunk + 1)).await?;
+    ///     }
+    ///     Ok(chunks - done)
+    /// }
+    /// # let _ = copy;
+    /// ```
+    ///
+    /// Each heartbeat is an event in the history of the orchestration, so send a few within
+    /// [`TaskOptions::heartbeat_timeout`](crate::TaskOptions::heartbeat_timeout), not
+    /// thousands. Without such a timeout, nobody watches over the silence, and the details are
+    /// kept all the same. `details` have at most 16 KiB as JSON text.
+    ///
+    /// # Errors
+    ///
+    /// [`HeartbeatError`]: [`Ended`](HeartbeatError::Ended) if the activity has returned or
+    /// its orchestration has ended, [`TooLate`](HeartbeatError::TooLate) if the attempt was
+    /// silent for too long, and others. A heartbeat that was not recorded breaks no activity
+    /// by itself: it may go on and report again.
+    pub async fn heartbeat<T: Serialize + ?Sized>(
+        &self,
+        details: &T,
+    ) -> Result<(), HeartbeatError> {
+        let details = codec::encode(details).map_err(HeartbeatError::Payload)?;
+        self.host.beat(details).await
+    }
+
+    /// The details of the last heartbeat of this call, from any of its attempts; `None` if
+    /// there was none. It waits until the heartbeats before it are in the history, so none
+    /// that was recorded is missed.
+    ///
+    /// # Errors
+    ///
+    /// [`HeartbeatError::Payload`] if the details are no `T`, [`HeartbeatError::Unsupported`]
+    /// if the backend gives out no histories, and others.
+    pub async fn last_heartbeat<T: DeserializeOwned>(&self) -> Result<Option<T>, HeartbeatError> {
+        let last = self.host.last().await?;
+        last.map(|details| codec::decode(Some(&details)).map_err(HeartbeatError::Payload))
+            .transpose()
+    }
+
+    /// Adds a value to the instance's feed, for clients that follow it with `Client::follow`.
+    /// Once this returns, the value is durable.
+    ///
+    /// `number` says which of this call's values it is, counted up from any number. Attempts of
+    /// a call share their numbers, and a value whose number is not above those before is left
+    /// out: so a call that is repeated, or goes on from its last heartbeat, publishes nothing
+    /// twice. What an attempt would now say otherwise under an old number is left out too; let
+    /// such a value say which attempt it is of, or publish under other numbers.
+    ///
+    /// ```
+    /// use durabletask::{ActivityContext, Failure, Feed};
+    ///
+    /// const WORDS: Feed<String> = Feed::new("words");
+    ///
+    /// async fn tell(ctx: ActivityContext, story: String) -> Result<(), Failure> {
+    ///     for (number, word) in (0..).zip(story.split_whitespace()) {
+    ///         ctx.publish(&WORDS, number, word).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = tell;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]: a value has at most 64 KiB as JSON text.
+    pub async fn publish<T>(
+        &self,
+        feed: &Feed<T>,
+        number: u64,
+        value: &(impl InputFor<T> + ?Sized),
+    ) -> Result<(), PublishError> {
+        let value = value_text(value).map_err(PublishError::Payload)?;
+        self.host
+            .publish(feed.name().to_owned(), number, value)
+            .await
     }
 
     /// Waits until nobody needs the result any more; when that is, the worker's

@@ -99,6 +99,24 @@ pub struct Update<I, O> {
     types: PhantomData<fn(I) -> O>,
 }
 
+/// A feed's name with the type of its values, which an instance publishes and clients follow;
+/// see [`OrchestrationContext::publish`](crate::OrchestrationContext::publish) and
+/// [`ActivityContext::publish`](crate::ActivityContext::publish).
+///
+/// Each instance has a feed of its own under this name. Names are compared exactly. Values
+/// travel as JSON.
+///
+/// ```
+/// use durabletask::Feed;
+///
+/// const WORDS: Feed<String> = Feed::new("words");
+/// assert_eq!(WORDS.name(), "words");
+/// ```
+pub struct Feed<T> {
+    name: Cow<'static, str>,
+    types: PhantomData<fn() -> T>,
+}
+
 macro_rules! contract {
     ($contract:ident < $($parameter:ident),+ >) => {
         impl<$($parameter),+> $contract<$($parameter),+> {
@@ -119,10 +137,6 @@ macro_rules! contract {
             pub fn name(&self) -> &str {
                 &self.name
             }
-
-            pub(crate) fn shared_name(&self) -> Cow<'static, str> {
-                self.name.clone()
-            }
         }
 
         // Written by hand because derives would demand the bounds of the payload types.
@@ -140,8 +154,26 @@ macro_rules! contract {
     };
 }
 
+/// For names that outlive the contract in what is awaited.
+macro_rules! shares_its_name {
+    ($contract:ident < $($parameter:ident),+ >) => {
+        impl<$($parameter),+> $contract<$($parameter),+> {
+            pub(crate) fn shared_name(&self) -> Cow<'static, str> {
+                self.name.clone()
+            }
+        }
+    };
+}
+
 contract!(Activity<I, O>);
 contract!(Orchestration<I, O>);
 contract!(Event<T>);
+contract!(Feed<T>);
 contract!(Query<I, O>);
 contract!(Update<I, O>);
+
+shares_its_name!(Activity<I, O>);
+shares_its_name!(Orchestration<I, O>);
+shares_its_name!(Event<T>);
+shares_its_name!(Query<I, O>);
+shares_its_name!(Update<I, O>);

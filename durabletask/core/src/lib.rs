@@ -14,7 +14,9 @@ mod contract;
 pub mod cron;
 mod entity;
 mod error;
+mod heartbeat;
 mod history;
+mod host;
 mod input;
 mod outcome;
 mod registry;
@@ -27,17 +29,20 @@ mod version;
 pub use action::{ActionKind, CompletionStatus, OrchestratorAction};
 pub use activity::{ActivityContext, START_TO_CLOSE_TAG};
 pub use cancellation::{Cancellation, Cancelled};
-pub use contract::{Activity, Event, Orchestration, Query, Update};
+pub use contract::{Activity, Event, Feed, Orchestration, Query, Update};
 pub use entity::{
     Entity, EntityAction, EntityBatch, EntityBatchResult, EntityBatchRun, EntityCaller,
     EntityContext, EntityHandlers, EntityId, EntityOperation, EntityRef, EntityStartOptions,
-    InvalidEntityId, Operation, OperationOutcome, run_batch,
+    FEED_APPEND, FEED_READ, FeedAppend, FeedLog, FeedPage, InvalidEntityId, Operation,
+    OperationOutcome, feed_entity, register_feeds, run_batch,
 };
 pub use error::{Failure, FailureDetails, TaskError};
+pub use heartbeat::{HEARTBEAT_EVENT, HeartbeatError, HeartbeatMessage, heartbeat_timeout};
 pub use history::{
     ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance, TraceContext,
     timestamp_from_wire, timestamp_to_wire,
 };
+pub use host::{ActivityHost, NoHost, PublishError};
 pub use input::InputFor;
 pub use outcome::{ContinueAsNew, Ended, Outcome, UnprocessedEvents};
 pub use registry::{Next, Registry, RunningActivity};

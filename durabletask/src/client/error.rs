@@ -84,6 +84,20 @@ pub enum ClientError {
         /// What it answers.
         known: Vec<String>,
     },
+    /// A reader of a feed came too late: what it asked for is no longer kept.
+    #[error(
+        "the feed '{feed}' of '{instance_id}' no longer has the values from {asked} on; go on from {first}"
+    )]
+    Gap {
+        /// The id.
+        instance_id: String,
+        /// The feed's name.
+        feed: String,
+        /// The offset that was asked for.
+        asked: u64,
+        /// The first offset that is kept.
+        first: u64,
+    },
     /// The instance was terminated or canceled, so it has no output of its own.
     #[error("the instance '{instance_id}' was ended before it was done")]
     Terminated {

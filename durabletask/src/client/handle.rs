@@ -4,11 +4,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use durabletask_core::{Event, InputFor, Orchestration, Query, Update};
+use durabletask_core::{Event, Feed, InputFor, Orchestration, Query, Update};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Client, ClientError, InstanceState, Listing, Payloads, Recursive};
+use super::{Client, ClientError, InstanceState, Listing, Payloads, Published, Recursive};
 
 /// One instance of an orchestration whose output is an `O`: what
 /// [`StartRequest::send`](super::StartRequest::send) yields, or
@@ -98,6 +98,16 @@ impl<O> InstanceHandle<O> {
     /// The instance's states as they change; see [`Client::watch`].
     pub fn watch(&self, every: Duration) -> Listing<InstanceState> {
         self.client.watch(&self.id, every)
+    }
+
+    /// What the instance publishes in a feed; see [`Client::follow`].
+    pub fn follow<T: DeserializeOwned + Send + 'static>(
+        &self,
+        feed: &Feed<T>,
+        from: u64,
+        every: Duration,
+    ) -> Listing<Published<T>> {
+        self.client.follow(&self.id, feed, from, every)
     }
 
     /// Raises an external event; see [`Client::raise_event`].

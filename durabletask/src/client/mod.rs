@@ -5,6 +5,7 @@ mod commands;
 mod entities;
 mod error;
 mod export;
+mod feeds;
 mod handle;
 mod history;
 mod ids;
@@ -20,7 +21,7 @@ mod watch;
 use std::future::Future;
 use std::time::Duration;
 
-use durabletask_core::{InputFor, Orchestration, Registry, codec};
+use durabletask_core::{InputFor, Orchestration, Registry, codec, register_feeds};
 use durabletask_proto as proto;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response};
@@ -33,6 +34,7 @@ pub use entities::{EntitiesCleaned, EntityCleaning, EntityQuery, EntityState};
 pub use error::ClientError;
 use error::code_of;
 pub use export::ExportedInstance;
+pub use feeds::Published;
 pub use handle::InstanceHandle;
 pub use ids::{InstanceIdPage, InstanceIdQuery};
 pub use listing::Listing;
@@ -43,7 +45,11 @@ pub use state::{InstanceState, Payloads, Status};
 
 /// Adds what answers for clients to the code of a worker.
 pub(crate) fn answer_clients(registry: Registry, client: &Client) -> Registry {
-    let registry = queries::register(registry, client);
+    let mut registry = queries::register(registry, client);
+    // What is kept for instances, a worker without orchestrations leaves to others.
+    if registry.orchestration_names().next().is_some() {
+        registry = register_feeds(registry);
+    }
     calls::register(updates::register(registry))
 }
 

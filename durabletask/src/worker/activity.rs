@@ -2,15 +2,21 @@
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
-use durabletask_core::{ActivityContext, Cancellation, Failure, FailureDetails, Registry};
+use durabletask_core::{
+    ActivityContext, ActivityHost, Cancellation, Failure, FailureDetails, HeartbeatMessage,
+    Registry,
+};
 use durabletask_proto as proto;
 use futures_util::FutureExt;
 use prost::Message;
 
+use crate::client::Client;
 use crate::spans::Spanned;
 
+use super::host::Host;
 use super::limits::MAX_RESPONSE_BYTES;
 use super::running::RunningActivities;
 
@@ -18,6 +24,7 @@ use super::running::RunningActivities;
 pub(super) async fn run(
     registry: &Registry,
     running: &RunningActivities,
+    client: &Client,
     request: proto::ActivityRequest,
     completion_token: String,
 ) -> proto::ActivityResponse {
@@ -32,16 +39,31 @@ pub(super) async fn run(
         .with_trace_context(request.parent_trace_context.map(Into::into))
         .with_cancellation(cancellation.clone());
     let limit = context.start_to_close();
+    let host = Arc::new(Host::new(
+        client.clone(),
+        instance.instance_id.clone(),
+        HeartbeatMessage {
+            task_id: request.task_id,
+            execution_id: execution_id.clone(),
+            key: context.idempotency_key(),
+            mark: None,
+            details: None,
+        },
+        context.heartbeat_timeout(),
+    ));
+    let context = context.with_host(Arc::clone(&host) as Arc<dyn ActivityHost>);
     let call = running.begin(
         &instance.instance_id,
         execution_id.as_deref(),
         request.task_id,
     );
-    let work = within(limit, call_handler(registry, context, request.input));
+    let work = host.watch(call_handler(registry, context, request.input));
+    let work = within(limit, work);
     let answer = span
         .run(call.run(work, &cancellation, running.grace()))
         .await
         .unwrap_or_else(|| Err(needless()));
+    host.close();
     if let Err(details) = &answer {
         span.failed(&details.message);
     }

@@ -8,6 +8,7 @@ use proto::work_item::Request as Item;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 
+use crate::client::Client;
 use crate::payloads::PayloadStoreError;
 use crate::spans::Spanned;
 
@@ -23,6 +24,8 @@ use super::{activity, entity, filters};
 /// What the tasks of single work items need.
 pub(super) struct Shared {
     pub(super) registry: Arc<Registry>,
+    /// Sends the heartbeats of activities.
+    pub(super) client: Client,
     pub(super) cache: ExecutionCache,
     pub(super) completions: Link,
     pub(super) options: Arc<Options>,
@@ -214,11 +217,11 @@ impl Shared {
         token: String,
     ) -> Result<proto::ActivityResponse, String> {
         let Some(payloads) = &self.options.payloads else {
-            return Ok(activity::run(&self.registry, &self.running, request, token).await);
+            return Ok(self.run(request, token).await);
         };
         let instance = request.orchestration_instance.clone().unwrap_or_default();
         let mut response = match payloads.fetch_into(&mut request).await {
-            Ok(()) => activity::run(&self.registry, &self.running, request, token).await,
+            Ok(()) => self.run(request, token).await,
             Err(PayloadStoreError::Transient(reason)) => return Err(reason),
             Err(error) => proto::ActivityResponse {
                 instance_id: instance.instance_id.clone(),
@@ -240,6 +243,10 @@ impl Shared {
             }
         }
         Ok(response)
+    }
+
+    async fn run(&self, request: proto::ActivityRequest, token: String) -> proto::ActivityResponse {
+        activity::run(&self.registry, &self.running, &self.client, request, token).await
     }
 
     async fn abandon_activity(&self, completion_token: String) {

@@ -7,6 +7,7 @@ mod completion;
 mod divergence;
 mod entity;
 mod filters;
+mod host;
 mod items;
 mod limits;
 mod link;
@@ -177,6 +178,7 @@ impl Worker {
             intake,
             completions,
             Arc::new(answer_clients(Registry::clone(&self.registry), &client)),
+            client,
             self.options,
             self.health,
         );

@@ -15,6 +15,8 @@ use tokio_util::task::TaskTracker;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status, Streaming};
 
+use crate::client::Client;
+
 use super::cache::ExecutionCache;
 use super::entity;
 use super::items::{Shared, permit};
@@ -58,6 +60,7 @@ impl Intake {
         intake: Link,
         completions: Link,
         registry: Arc<Registry>,
+        client: Client,
         options: Options,
         health: Health,
     ) -> Self {
@@ -66,6 +69,7 @@ impl Intake {
             intake,
             shared: Arc::new(Shared {
                 registry,
+                client,
                 cache: ExecutionCache::new(options.cached_executions),
                 completions,
                 options: Arc::clone(&options),

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::opening::{Opening, gcm, malformed, wrong};
-use super::shapes::{Member, Number, SecretText};
+use super::shapes::{Member, Number, Others, SecretText, meant_among};
 use super::{ImportEntry, damaged, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
@@ -32,6 +32,8 @@ struct Entry {
     digits: Number,
     #[serde(default)]
     period: Number,
+    #[serde(flatten)]
+    others: Others,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
@@ -58,7 +60,11 @@ fn entry(member: &Member<Entry>) -> ImportEntry {
         digits: entry.digits.0,
         period: entry.period.0,
     };
-    ImportEntry::fields(&joined_name(issuer, account_name), &fields)
+    let name = joined_name(issuer, account_name);
+    match meant_among(&entry.others) {
+        Ok(()) => ImportEntry::fields(&name, &fields),
+        Err(problem) => ImportEntry::refused(&name, problem),
+    }
 }
 
 /// Whether bytes can be an encrypted backup.

@@ -10,7 +10,7 @@ use super::item::Item;
 use super::shapes::number_in;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name};
 use crate::otpauth::{self, Fields};
-use crate::problem::{InputProblem, kinds};
+use crate::problem::{InputProblem, Parameter, kinds};
 
 /// Members with a secret in base32.
 const SECRETS: [&str; 6] = [
@@ -33,9 +33,31 @@ const NAMES: [&str; 7] = [
     "email",
 ];
 const KINDS: [&str; 4] = ["type", "kind", "otptype", "tokentype"];
-const ALGORITHMS: [&str; 3] = ["algorithm", "algo", "hashalgorithm"];
-const DIGITS: [&str; 3] = ["digits", "digit", "length"];
-const PERIODS: [&str; 5] = ["period", "interval", "timestep", "timer", "step"];
+const ALGORITHMS: [&str; 5] = [
+    "algorithm",
+    "algo",
+    "hashalgorithm",
+    "hashalgo",
+    "hashfunction",
+];
+const DIGITS: [&str; 7] = [
+    "digits",
+    "digit",
+    "length",
+    "numdigits",
+    "numberofdigits",
+    "codelength",
+    "otpdigits",
+];
+const PERIODS: [&str; 7] = [
+    "period",
+    "interval",
+    "timestep",
+    "timer",
+    "step",
+    "timeperiod",
+    "timeinterval",
+];
 const NOTES: [&str; 5] = ["note", "notes", "notesplain", "comment", "comments"];
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
@@ -127,7 +149,7 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
             }
         }
         Value::Object(object) => {
-            if let Some(mut entry) = account(object) {
+            if let Some(mut entry) = account(object, names) {
                 own_codes(object, 2, &mut entry.beside);
                 found.push(entry);
                 return rest;
@@ -210,7 +232,7 @@ fn pair(object: &Map<String, Value>) -> Option<(&str, &str)> {
 
 /// The account that an object's members say; nothing if there is no secret or nothing beside
 /// it that only accounts have.
-fn account(object: &Map<String, Value>) -> Option<ImportEntry> {
+fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry> {
     let member = |names: &[&str]| {
         names.iter().find_map(|wanted| {
             let named = |name: &String| folded(name) == **wanted;
@@ -249,32 +271,37 @@ fn account(object: &Map<String, Value>) -> Option<ImportEntry> {
     if secret.is_empty() || otpauth::is_meant(secret) || !says_more {
         return None;
     }
-    let account_name = text(&NAMES);
+    let (issuer, account_name) = match (issuer, text(&NAMES)) {
+        // The object around it is the item that a person sees.
+        ("", "") => (around.title, around.user),
+        names => names,
+    };
+    let name = joined_name(issuer, account_name);
     if member(&["encrypted"]) == Some(&Value::Bool(true)) {
-        return Some(ImportEntry::new(
-            &joined_name(issuer, account_name),
-            Err(InputProblem::ImportUnsupported {
-                what: "a backup whose secrets are encrypted".to_owned(),
-            }),
-        ));
-    }
-    let mut members = object.iter();
-    let elsewhere = members.any(|(name, value)| {
-        let said = match value {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            _ => String::new(),
+        let problem = InputProblem::ImportUnsupported {
+            what: "a backup whose secrets are encrypted".to_owned(),
         };
-        otpauth::is_start(name) && !otpauth::is_zero(&said)
-    });
-    if elsewhere {
-        return Some(ImportEntry::new(
-            &joined_name(issuer, account_name),
-            Err(InputProblem::StartUnsupported),
-        ));
+        return Some(ImportEntry::refused(&name, problem));
+    }
+    let is_steam = text(&["encoder"]).eq_ignore_ascii_case("steam")
+        || member(&["steam", "issteam"]) == Some(&Value::Bool(true));
+    let kind = match text(&KINDS) {
+        "" | "totp" if is_steam => "steam",
+        kind => kind,
+    };
+    // What is no text would be read as if it were not there.
+    let is_text =
+        |names: &[&str]| matches!(member(names), None | Some(Value::Null | Value::String(_)));
+    let unreadable = match (is_text(&KINDS), is_text(&ALGORITHMS)) {
+        (false, _) => Some(InputProblem::TypeUnsupported),
+        (_, false) => Some(InputProblem::AlgorithmUnsupported { name: None }),
+        _ => None,
+    };
+    if let Some(problem) = unreadable.or_else(|| not_understood(object, kind)) {
+        return Some(ImportEntry::refused(&name, problem));
     }
     let fields = Fields {
-        kind: text(&KINDS),
+        kind,
         issuer,
         account_name,
         secret,
@@ -282,10 +309,68 @@ fn account(object: &Map<String, Value>) -> Option<ImportEntry> {
         digits,
         period,
     };
-    Some(ImportEntry::fields(
-        &joined_name(issuer, account_name),
-        &fields,
-    ))
+    Some(ImportEntry::fields(&name, &fields))
+}
+
+/// Why an account's other members keep it from being read: they decide which codes come out, or
+/// seem to.
+fn not_understood(object: &Map<String, Value>, kind: &str) -> Option<InputProblem> {
+    let damaged = |parameter| Some(InputProblem::ParamDamaged { parameter });
+    object.iter().find_map(|(name, value)| {
+        let known = folded(name);
+        let is = |names: &[&str]| names.contains(&known.as_str());
+        let said = match value {
+            Value::String(text) => text.trim().to_owned(),
+            Value::Number(number) => number.to_string(),
+            // What stands in an object of its own is not read, so that nothing there may count.
+            Value::Object(inner) => {
+                let decides = |(name, value): (&String, &Value)| {
+                    let name = folded(name);
+                    let known = [
+                        (&ALGORITHMS[..], Parameter::Algorithm),
+                        (&DIGITS[..], Parameter::Digits),
+                        (&PERIODS[..], Parameter::Period),
+                    ];
+                    let mut known = known.iter();
+                    (value.is_string() || value.is_number())
+                        .then(|| known.find(|(names, _)| names.contains(&name.as_str())))
+                        .flatten()
+                        .map(|(_, parameter)| *parameter)
+                };
+                return inner.iter().find_map(decides).and_then(damaged);
+            }
+            _ => String::new(),
+        };
+        if otpauth::is_start(name) {
+            return (!otpauth::is_zero(&said)).then_some(InputProblem::StartUnsupported);
+        }
+        if is(&["counter"]) {
+            let is_hotp = kind.is_empty() && !otpauth::is_zero(&said);
+            return is_hotp.then_some(InputProblem::HotpUnsupported);
+        }
+        if is(&["encoding", "secretencoding", "otpkeyformat"]) {
+            let is_base32 = said.is_empty() || said.eq_ignore_ascii_case("base32");
+            return (!is_base32).then_some(InputProblem::ParamDamaged {
+                parameter: Parameter::Secret,
+            });
+        }
+        let is_known = [
+            &SECRETS[..],
+            &ISSUERS,
+            &NAMES,
+            &KINDS,
+            &ALGORITHMS,
+            &DIGITS,
+            &PERIODS,
+            &["hash", "encoder", "steam", "issteam"],
+        ]
+        .into_iter()
+        .any(is);
+        if is_known || said.is_empty() {
+            return None;
+        }
+        otpauth::meant_by_member(name, &said).and_then(damaged)
+    })
 }
 
 /// A text that names a hash function; nothing otherwise.

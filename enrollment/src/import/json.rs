@@ -110,8 +110,12 @@ fn read_list(text: &str, outline: &Outline) -> ReadAs {
         let otp_client = ImportFormat::OtpClient;
         return as_a(otp_client, &|| listed::read(text, otp_client));
     }
-    let is_and_otp = ["algorithm", "type", "label", "thumbnail", "last_used"];
-    if outline.has(&["secret"]) && is_and_otp.iter().any(|name| outline.has(&[name])) {
+    let is_and_otp = ["thumbnail", "last_used", "period", "digits", "tags"];
+    let others = ["account", "name", "username"];
+    if outline.has(&["secret", "label"])
+        && is_and_otp.iter().any(|name| outline.has(&[name]))
+        && !others.iter().any(|name| outline.has(&[name]))
+    {
         return as_a(ImportFormat::AndOtp, &|| and_otp::read(text));
     }
     if outline.has(&["login", "name", "reprompt"]) {

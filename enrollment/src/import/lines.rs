@@ -38,9 +38,14 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
         }
         let last = found.last_mut().filter(|_| goes_on);
         match last {
-            Some(last) if last.text.len() <= otpauth::MAX_URI_BYTES && is_rest(line) => {
-                let mut whole = Zeroizing::new(String::with_capacity(last.text.len() + line.len()));
+            Some(last)
+                if last.text.len() <= otpauth::MAX_URI_BYTES && is_rest(&last.text, line) =>
+            {
+                let room = last.text.len() + line.len() + 1;
+                let mut whole = Zeroizing::new(String::with_capacity(room));
                 whole.push_str(&last.text);
+                // What stands behind it in a line of its own can still be told from it.
+                whole.push('\n');
                 whole.push_str(line);
                 last.text = whole;
             }
@@ -96,7 +101,7 @@ fn note_of_ente(uri: &str) -> Option<SecretText> {
     Some(display.note)
 }
 
-fn ends_line(c: char) -> bool {
+pub(super) fn ends_line(c: char) -> bool {
     matches!(
         c,
         '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}'
@@ -116,10 +121,15 @@ pub(super) fn begins_with_uri(line: &str) -> bool {
 
 /// Whether a line that follows a URI is the rest of it: no words of their own, and what only
 /// parameters, secrets and numbers are made of.
-fn is_rest(line: &str) -> bool {
+pub(super) fn is_rest(before: &str, line: &str) -> bool {
     let is_code = |c: char| c.is_ascii_digit() || matches!(c, '=' | '&' | '%');
     let is_capitals = line.bytes().all(|byte| byte.is_ascii_uppercase());
+    // A secret in small letters goes on in them.
+    let is_small = |text: &str| !text.contains(|c: char| c.is_ascii_uppercase());
+    let goes_on = otpauth::open_secret(before).is_some_and(is_small)
+        && is_small(line)
+        && crate::text::may_be_secret(line, 1);
     !otpauth::is_meant(line)
         && !line.contains(char::is_whitespace)
-        && (line.contains(is_code) || is_capitals)
+        && (line.contains(is_code) || is_capitals || goes_on)
 }

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::shapes::{Member, Number, SecretText};
+use super::shapes::{Member, Number, Others, SecretText, meant_among};
 use super::{ImportEntry, damaged, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
@@ -29,6 +29,8 @@ struct Listed {
     digits: Number,
     #[serde(default, alias = "timer", alias = "timeStep")]
     period: Number,
+    #[serde(flatten)]
+    others: Others,
 }
 
 #[derive(Deserialize)]
@@ -88,5 +90,9 @@ fn entry(member: &Member<Listed>, format: ImportFormat) -> ImportEntry {
         digits: listed.digits.0,
         period: listed.period.0,
     };
-    ImportEntry::fields(&joined_name(&issuer, &account_name), &fields)
+    let name = joined_name(&issuer, &account_name);
+    match meant_among(&listed.others) {
+        Ok(()) => ImportEntry::fields(&name, &fields),
+        Err(problem) => ImportEntry::refused(&name, problem),
+    }
 }

@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 use super::opening::base64;
-use super::{ImportEntry, ImportPicture, MAX_ENTRIES, MAX_PICTURES};
+use super::{ImportEntry, ImportPicture, MAX_ENTRIES, MAX_PICTURES, flow};
 use crate::otpauth;
 use crate::problem::InputProblem;
 
@@ -33,44 +33,28 @@ pub(super) fn is_document(text: &str) -> bool {
 
 pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>), InputProblem> {
     let lower = text.to_ascii_lowercase();
-    let uris = uris(text, &lower)?;
-    if !uris.is_empty() {
-        let entries = uris.iter().map(|uri| ImportEntry::text(uri)).collect();
-        return Ok((entries, Vec::new()));
-    }
-    let pictures = pictures(text, &lower)?;
-    if pictures.is_empty() {
-        return Err(InputProblem::ImportUnknown);
-    }
-    Ok((Vec::new(), pictures))
-}
-
-/// The URIs in a page, each once where a link's address and its text are one.
-fn uris(text: &str, lower: &str) -> Result<Vec<Zeroizing<String>>, InputProblem> {
-    let mut uris: Vec<Zeroizing<String>> = Vec::new();
-    let mut from = 0;
-    while let Some(at) = lower[from..].find("otpauth").map(|at| from + at) {
-        let mut most = text.len().min(at + otpauth::MAX_URI_BYTES + 1);
-        while !text.is_char_boundary(most) {
-            most -= 1;
+    let mut entries = Vec::new();
+    for uri in flow::uris(text) {
+        if !entries.contains(&uri) {
+            entries.push(uri);
         }
-        let window = &text[at..most];
-        let ends = |c: char| c.is_whitespace() || "\"'<>`".contains(c);
-        let found = &window[..window.find(ends).unwrap_or(window.len())];
-        from = at + "otpauth".len();
-        if !otpauth::is_meant(found) {
-            continue;
-        }
-        from = from.max(at + found.len());
-        let plain = otpauth::without_markup(found);
-        if uris.last().is_none_or(|last| *last != plain) {
-            uris.push(plain);
-        }
-        if uris.len() > MAX_ENTRIES {
+        if entries.len() > MAX_ENTRIES {
             return Err(super::too_many());
         }
     }
-    Ok(uris)
+    let mut entries: Vec<ImportEntry> = entries.iter().map(|it| ImportEntry::text(it)).collect();
+    // A page can have accounts in either form, so that neither is left out.
+    let pictures = match pictures(text, &lower) {
+        Err(problem) if !entries.is_empty() => {
+            entries.push(ImportEntry::new("", Err(problem)));
+            Vec::new()
+        }
+        pictures => pictures?,
+    };
+    if entries.is_empty() && pictures.is_empty() {
+        return Err(InputProblem::ImportUnknown);
+    }
+    Ok((entries, pictures))
 }
 
 /// The images inside of a page.

@@ -1,12 +1,15 @@
 //! Shapes that documents of several programs share: numbers that are written as texts, lists
 //! of which one member may be damaged, texts that are wiped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroize as _;
+
+use crate::otpauth;
+use crate::problem::InputProblem;
 
 /// Text that is wiped when it is dropped; empty where a document has none.
 #[derive(Default, Deserialize)]
@@ -71,6 +74,18 @@ enum Written {
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Written::deserialize(deserializer).map(Self::from)
+    }
+}
+
+/// The members of an object that are none of the known ones.
+pub(super) type Others = BTreeMap<String, IgnoredAny>;
+
+/// That one of them means a parameter of the codes.
+pub(super) fn meant_among(others: &Others) -> Result<(), InputProblem> {
+    let mut names = others.keys();
+    match names.find_map(|name| otpauth::meant_by_member(name, "")) {
+        Some(parameter) => Err(InputProblem::ParamDamaged { parameter }),
+        None => Ok(()),
     }
 }
 

@@ -7,9 +7,10 @@ use super::beside::{attach, is_named};
 use super::item::Item;
 use super::shapes::number_in;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES, damaged, joined_name};
+use crate::account::CodeParameters;
 use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
-use crate::problem::{ImportFormat, InputProblem};
+use crate::problem::{ImportFormat, InputProblem, Parameter};
 
 /// Names of columns, letters and digits only, those that say most first.
 const CODES: [&str; 30] = [
@@ -67,9 +68,37 @@ const USERS: [&str; 9] = [
     "label",
     "username2",
 ];
-const ALGORITHMS: [&str; 4] = ["algorithm", "algo", "hash", "hashalgorithm"];
-const DIGITS: [&str; 4] = ["digits", "digit", "length", "otplength"];
-const PERIODS: [&str; 5] = ["period", "interval", "step", "timestep", "timer"];
+const ALGORITHMS: [&str; 6] = [
+    "algorithm",
+    "algo",
+    "hash",
+    "hashalgorithm",
+    "hashalgo",
+    "hashfunction",
+];
+const DIGITS: [&str; 8] = [
+    "digits",
+    "digit",
+    "length",
+    "otplength",
+    "codelength",
+    "numdigits",
+    "numberofdigits",
+    "otpdigits",
+];
+const PERIODS: [&str; 9] = [
+    "period",
+    "interval",
+    "step",
+    "timestep",
+    "timer",
+    "timeperiod",
+    "timeinterval",
+    "timesteps",
+    "periods",
+];
+/// Columns that can hold something else beside a column of codes.
+const GENERIC: [&str; 2] = ["secret", "seed"];
 const KINDS: [&str; 4] = ["otptype", "tokentype", "kind", "type"];
 const NOTES: [&str; 6] = ["notes", "note", "fields", "comment", "comments", "extra"];
 
@@ -78,12 +107,24 @@ const MAX_COLUMNS: usize = 256;
 
 struct Columns {
     codes: Vec<usize>,
+    /// Those of them that hold codes only if no other does.
+    generic: Vec<usize>,
+    counter: Option<usize>,
+    /// What the secret is encoded in.
+    encoding: Option<usize>,
+    /// Those of none of these kinds, with their names as they are written: one of them may mean
+    /// a parameter of the codes. Empty where a known program has named them.
+    others: Vec<(usize, String)>,
+    /// How many columns have a name; nothing if none has.
+    width: Option<usize>,
     title: Option<usize>,
     user: Option<usize>,
     algorithm: Option<usize>,
     digits: Option<usize>,
     period: Option<usize>,
     kind: Option<usize>,
+    /// A column of kinds that can be those of items, such as a login.
+    kind_of_item: Option<usize>,
     /// From when on time steps are counted.
     start: Option<usize>,
     /// From which column on RoboForm keeps an item's fields, one in each.
@@ -155,7 +196,7 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
     let mut columns = Columns::of(&names);
     let body: Vec<Result<StringRecord, csv::Error>> = rows.take(MAX_ENTRIES + 1).collect();
     let has_head = !head.iter().any(otpauth::is_meant);
-    if columns.codes.is_empty() && columns.fields.is_none() {
+    if columns.codes.is_empty() && columns.generic.is_empty() && columns.fields.is_none() {
         // A table without names: the column that holds URIs.
         let all = || std::iter::once(&head).chain(body.iter().flatten());
         let width = all().map(StringRecord::len).max()?.min(MAX_COLUMNS);
@@ -173,20 +214,28 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
             // What the other columns are is not said; one can be a password.
             columns.title = None;
             columns.user = None;
+            columns.others.clear();
+            columns.width = None;
         }
     }
     if body.len() > MAX_ENTRIES {
         return Some(Err(super::too_many()));
     }
     let format = format_of(&names);
+    if format == ImportFormat::Table {
+        columns.notice_others(&head);
+    }
     let first = (!has_head).then_some(Ok(&head));
     let rows = first.into_iter().chain(body.iter().map(Result::as_ref));
     let rows = rows.filter(|row| !row.as_ref().is_ok_and(|row| is_rule(row.iter())));
-    let entries = rows.flat_map(|row| match row {
-        Ok(row) => columns.entries(row),
-        Err(_) => vec![damaged(format)],
-    });
-    Some(Ok((format, entries.collect())))
+    let mut entries = Vec::new();
+    for row in rows {
+        match row {
+            Ok(row) if !columns.is_displaced(row) => columns.entries(row, &mut entries),
+            _ => entries.push(damaged(format)),
+        }
+    }
+    Some(Ok((format, entries)))
 }
 
 impl Columns {
@@ -206,6 +255,8 @@ impl Columns {
             codes.extend(places.map(|(at, _)| at));
         }
         codes.dedup();
+        let is_generic = |at: &usize| GENERIC.contains(&names[*at].as_str());
+        let (generic, codes) = codes.into_iter().partition(is_generic);
         let algorithm = find(&ALGORITHMS);
         Self {
             title: find(&TITLES),
@@ -214,11 +265,18 @@ impl Columns {
             period: find(&PERIODS),
             start: names.iter().position(|name| otpauth::is_start(name)),
             // Password managers call the kind of an item so.
-            kind: find(&KINDS).filter(|at| {
-                names[*at] != "type" || algorithm.is_some() || find(&DIGITS).is_some()
-            }),
+            kind_of_item: names
+                .iter()
+                .position(|name| name == "type")
+                .filter(|_| algorithm.is_none() && find(&DIGITS).is_none()),
+            kind: find(&KINDS),
             algorithm,
             codes,
+            generic,
+            counter: find(&["counter", "hotpcounter"]),
+            encoding: find(&["encoding", "secretencoding"]),
+            others: Vec::new(),
+            width: Some(names.len()),
             fields: find(&["rffieldsv2", "rffields"]),
             only_uris: false,
             recovery: all(&|name| is_named(name)),
@@ -226,8 +284,67 @@ impl Columns {
         }
     }
 
-    /// The account of a row, with its recovery codes.
-    fn entries(&self, row: &StringRecord) -> Vec<ImportEntry> {
+    /// Keeps the columns whose names say nothing that is known.
+    fn notice_others(&mut self, head: &StringRecord) {
+        if self.width.is_none() {
+            return;
+        }
+        let known: Vec<usize> = [
+            self.title,
+            self.user,
+            self.algorithm,
+            self.digits,
+            self.period,
+            self.kind,
+            self.start,
+            self.counter,
+            self.encoding,
+        ]
+        .into_iter()
+        .flatten()
+        .chain(self.codes.iter().chain(&self.generic).copied())
+        .collect();
+        let all = head.iter().take(MAX_COLUMNS).enumerate();
+        let others = all.filter(|(at, _)| !known.contains(at));
+        self.others = others.map(|(at, name)| (at, name.to_owned())).collect();
+    }
+
+    /// Whether a row's cells are not where the names are: there are more of them, as with a
+    /// comma in a name without quotes, or one has taken up other rows, as with a lost quote.
+    fn is_displaced(&self, row: &StringRecord) -> bool {
+        let Some(width) = self.width.filter(|_| self.fields.is_none()) else {
+            return false;
+        };
+        let has_more = row.iter().skip(width).any(|cell| !cell.is_empty());
+        let has_rows = row.len() < width && row.iter().any(|cell| cell.contains('\n'));
+        has_more || has_rows
+    }
+
+    /// The codes of a row, each once.
+    fn entries(&self, row: &StringRecord, entries: &mut Vec<ImportEntry>) {
+        let said = |at: &&usize| row.get(**at).is_some_and(|cell| !cell.is_empty());
+        let mut columns: Vec<usize> = self.codes.iter().filter(said).copied().collect();
+        if columns.is_empty() {
+            columns = self.generic.iter().filter(said).copied().collect();
+        }
+        let fields = self.fields.unwrap_or(usize::MAX);
+        let codes = columns.iter().filter_map(|at| row.get(*at));
+        let codes = codes.chain(row.iter().skip(fields).filter_map(of_robo_form));
+        let codes = codes.map(crate::text::trim).filter(|code| !code.is_empty());
+        let mut found: Vec<ImportEntry> = Vec::new();
+        for code in codes {
+            let entry = self.entry(row, code);
+            if !found.iter().any(|known| is_same(known, &entry)) {
+                found.push(entry);
+            }
+        }
+        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
+        let name = joined_name(cell(self.title), cell(self.user));
+        entries.extend(attach(found, self.beside(row), &name));
+    }
+
+    /// The recovery codes of a row.
+    fn beside(&self, row: &StringRecord) -> CodesBeside {
         let mut beside = CodesBeside::default();
         for at in &self.recovery {
             beside.codes_in(row.get(*at).unwrap_or_default());
@@ -235,52 +352,23 @@ impl Columns {
         for at in &self.notes {
             beside.note(row.get(*at).unwrap_or_default());
         }
-        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
-        let name = joined_name(cell(self.title), cell(self.user));
-        attach(self.entry(row).into_iter().collect(), beside, &name)
+        beside
     }
 
-    fn entry(&self, row: &StringRecord) -> Option<ImportEntry> {
+    fn entry(&self, row: &StringRecord, code: &str) -> ImportEntry {
         let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
-        let codes = self.codes.iter().filter_map(|at| row.get(*at));
-        let fields = self.fields.unwrap_or(usize::MAX);
-        let codes = codes.chain(row.iter().skip(fields).filter_map(of_robo_form));
-        let code = codes.map(crate::text::trim).find(|code| !code.is_empty())?;
         let (title, user) = (cell(self.title), cell(self.user));
+        let name = joined_name(title, user);
         if self.only_uris && !otpauth::is_meant(code) {
             // A word there would be read as a secret.
-            return Some(ImportEntry::new(
-                &joined_name(title, user),
-                Err(InputProblem::NotOtpauth {
-                    kind: ForeignKind::of(code),
-                }),
-            ));
+            let kind = ForeignKind::of(code);
+            return ImportEntry::refused(&name, InputProblem::NotOtpauth { kind });
         }
-        let said = [
-            self.algorithm,
-            self.digits,
-            self.period,
-            self.kind,
-            self.start,
-        ]
-        .iter()
-        .any(|at| !cell(*at).is_empty());
-        if otpauth::is_meant(code) || !said {
-            let item = Item {
-                title,
-                account_name: user,
-                code,
-            };
-            return item.entry();
-        }
-        if !otpauth::is_zero(cell(self.start)) {
-            return Some(ImportEntry::new(
-                &joined_name(title, user),
-                Err(InputProblem::StartUnsupported),
-            ));
+        if let Err(problem) = self.understood(row) {
+            return ImportEntry::refused(&name, problem);
         }
         let fields = Fields {
-            kind: cell(self.kind),
+            kind: self.kind(row),
             issuer: title,
             account_name: user,
             secret: code,
@@ -288,7 +376,101 @@ impl Columns {
             digits: number_in(cell(self.digits)),
             period: number_in(cell(self.period)),
         };
-        Some(ImportEntry::fields(&joined_name(title, user), &fields))
+        let is_said = !fields.kind.is_empty()
+            || !fields.algorithm.is_empty()
+            || fields.digits.or(fields.period).is_some();
+        if otpauth::is_meant(code)
+            && let Ok(parsed) = otpauth::parse(code)
+            && let Err(problem) = agrees(&fields, parsed.account.parameters())
+        {
+            return ImportEntry::refused(&name, problem);
+        }
+        let item = Item {
+            title,
+            account_name: user,
+            code,
+        };
+        match item.entry() {
+            Some(entry) if otpauth::is_meant(code) || !is_said => entry,
+            _ => ImportEntry::fields(&name, &fields),
+        }
+    }
+
+    /// The kind of the codes, if the row says one.
+    fn kind<'a>(&self, row: &'a StringRecord) -> &'a str {
+        let kind = self.kind.and_then(|at| row.get(at)).unwrap_or_default();
+        let is_of_codes = ["totp", "hotp", "steam"]
+            .iter()
+            .any(|known| kind.eq_ignore_ascii_case(known));
+        if self.kind == self.kind_of_item && !is_of_codes {
+            ""
+        } else {
+            kind
+        }
+    }
+
+    /// Whether everything in a row is understood that decides which codes come out.
+    fn understood(&self, row: &StringRecord) -> Result<(), InputProblem> {
+        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
+        if !otpauth::is_zero(cell(self.start)) {
+            return Err(InputProblem::StartUnsupported);
+        }
+        if self.kind(row).is_empty() && !otpauth::is_zero(cell(self.counter)) {
+            return Err(InputProblem::HotpUnsupported);
+        }
+        let encoding = cell(self.encoding);
+        if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("base32") {
+            return Err(InputProblem::ParamDamaged {
+                parameter: Parameter::Secret,
+            });
+        }
+        let said = self.others.iter().filter_map(|(at, name)| {
+            let cell = row.get(*at).filter(|cell| !cell.is_empty())?;
+            otpauth::meant_by_member(name, cell)
+        });
+        match said.take(1).next() {
+            Some(parameter) => Err(InputProblem::ParamDamaged { parameter }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether two entries are of the same account, of which the second may be the secret alone.
+fn is_same(one: &ImportEntry, other: &ImportEntry) -> bool {
+    let account = |entry: &ImportEntry| {
+        let parsed = otpauth::parse(entry.content.as_ref().ok()?).ok()?;
+        Some(parsed.account)
+    };
+    match (account(one), account(other)) {
+        (Some(one), Some(other)) => {
+            let parameters = other.parameters();
+            one.secret() == other.secret()
+                && (one.parameters() == parameters || parameters == CodeParameters::default())
+        }
+        _ => false,
+    }
+}
+
+/// Whether what columns say is what a URI says beside them.
+fn agrees(said: &Fields<'_>, uri: CodeParameters) -> Result<(), InputProblem> {
+    let algorithm = otpauth::algorithm_named(said.algorithm)?;
+    let differing = [
+        (
+            algorithm.is_some_and(|it| it != uri.algorithm()),
+            Parameter::Algorithm,
+        ),
+        (
+            said.digits.is_some_and(|it| it != u64::from(uri.digits())),
+            Parameter::Digits,
+        ),
+        (
+            said.period.is_some_and(|it| it != u64::from(uri.period())),
+            Parameter::Period,
+        ),
+    ];
+    match differing.into_iter().find(|(differs, _)| *differs) {
+        Some((_, parameter)) => Err(InputProblem::ParamsConflict { parameter }),
+        None => Ok(()),
     }
 }
 

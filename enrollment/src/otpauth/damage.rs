@@ -47,18 +47,45 @@ const SYNONYMS: [(&str, Parameter); 29] = [
     ("seed", Parameter::Secret),
     ("iss", Parameter::Issuer),
 ];
-/// What others call them by words that say something else in another address, such as the
-/// size of an image: a number has to follow.
-const NUMBERED: [(&str, Parameter); 6] = [
+/// Words in what others call them, also in other languages, that say something else in another
+/// address, such as the size of an image: a number has to follow.
+const NUMBERED: [(&str, Parameter); 24] = [
     ("len", Parameter::Digits),
     ("size", Parameter::Digits),
+    ("dgt", Parameter::Digits),
+    ("ziffer", Parameter::Digits),
+    ("stelle", Parameter::Digits),
+    ("chiffre", Parameter::Digits),
+    ("cifra", Parameter::Digits),
+    ("cifre", Parameter::Digits),
+    ("cijfer", Parameter::Digits),
     ("time", Parameter::Period),
+    ("zeit", Parameter::Period),
     ("ttl", Parameter::Period),
-    ("timeout", Parameter::Period),
     ("frequency", Parameter::Period),
+    ("interv", Parameter::Period),
+    ("step", Parameter::Period),
+    ("second", Parameter::Period),
+    ("sekund", Parameter::Period),
+    ("sec", Parameter::Period),
+    ("expir", Parameter::Period),
+    ("valid", Parameter::Period),
+    ("refresh", Parameter::Period),
+    ("hash", Parameter::Algorithm),
+    ("digest", Parameter::Algorithm),
+    ("bits", Parameter::Algorithm),
 ];
 /// Names that other programs write, which decide nothing here.
 const HARMLESS: [&str; 5] = ["issuerint", "issuerext", "issueralt", "labelalt", "creator"];
+/// The names that decide which codes come out and have a word or a number as their value.
+const DECIDING: [(&str, Parameter); 3] = [
+    ("algorithm", Parameter::Algorithm),
+    ("digits", Parameter::Digits),
+    ("period", Parameter::Period),
+];
+/// How many characters may have been put into a name: an element of HTML, or what colours a
+/// terminal.
+const MAX_PUT_IN: usize = 18;
 
 /// Which parameter a name means that is none of the known names.
 pub(super) fn meant(name: &str) -> Option<Parameter> {
@@ -70,6 +97,9 @@ pub(super) fn meant(name: &str) -> Option<Parameter> {
 fn meant_folded(folded: &str) -> Option<Parameter> {
     if folded.is_empty() || HARMLESS.contains(&folded) {
         return None;
+    }
+    if folded.contains("digit") && !folded.contains("digital") {
+        return Some(Parameter::Digits);
     }
     let known = NAMES.iter().find(|(known, _)| folded.contains(known));
     let synonym = || SYNONYMS.iter().find(|(known, _)| folded == *known);
@@ -86,18 +116,78 @@ fn meant_folded(folded: &str) -> Option<Parameter> {
 }
 
 /// Which parameter a value means whose name alone says nothing: that of a hash function, or a
-/// number after a word that fits it.
+/// number after a name with a word that fits it, or after what is left of a name.
 pub(super) fn meant_by_value(name: &str, value: &str) -> Option<Parameter> {
     let folded = folded_value(value);
-    let mut numbered = NUMBERED.iter().filter(|(known, _)| name == *known);
-    if let Some((_, parameter)) = numbered.next()
-        && !folded.is_empty()
-        && folded.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        return Some(*parameter);
+    let hash = folded.strip_prefix("hmac").unwrap_or(&folded);
+    if matches!(hash, "sha1" | "sha256" | "sha512") {
+        return Some(Parameter::Algorithm);
     }
-    let name = folded.strip_prefix("hmac").unwrap_or(&folded);
-    matches!(name, "sha1" | "sha256" | "sha512").then_some(Parameter::Algorithm)
+    let names = foldings(name);
+    let has = |words: &[&str]| {
+        let mut all = names
+            .iter()
+            .flat_map(|name| words.iter().map(move |word| (name, word)));
+        all.any(|(name, word)| name.contains(word))
+    };
+    if has(&["alphabet", "charset", "issteam", "steamguard"])
+        || folded == "steam" && has(&["format", "coder", "codec", "flavor", "flavour", "variant"])
+    {
+        return Some(Parameter::Encoder);
+    }
+    // What has more digits is a moment or an identifier.
+    let is_number =
+        (1..=5).contains(&folded.len()) && folded.bytes().all(|byte| byte.is_ascii_digit());
+    if names.iter().any(|name| HARMLESS.contains(&name.as_str())) {
+        return None;
+    }
+    if !value.is_empty() && has(&["alg"]) {
+        return Some(Parameter::Algorithm);
+    }
+    if !is_number {
+        return None;
+    }
+    // Letters that look like others, or have marks, or belong to no name that is written here.
+    let is_foreign = percent_decode_str(name)
+        .decode_utf8_lossy()
+        .chars()
+        .any(|c| c.is_alphanumeric() && !c.is_ascii());
+    let by_length = match folded.len() {
+        1 => Parameter::Digits,
+        _ => Parameter::Period,
+    };
+    names
+        .iter()
+        .find_map(|name| {
+            // How often something was used is no time of its own.
+            let mut numbered = NUMBERED
+                .iter()
+                .filter(|(word, _)| name.contains(word) && !name.contains("used"));
+            let mut parts = DECIDING
+                .iter()
+                .filter(|(known, _)| name.len() > 2 && is_within(name, known));
+            numbered.next().or_else(|| parts.next())
+        })
+        .map(|(_, parameter)| *parameter)
+        .or(is_foreign.then_some(by_length))
+}
+
+/// Which parameter's name was torn apart, of which all letters are left in their order.
+pub(super) fn meant_torn(name: &str) -> Option<Parameter> {
+    let names = foldings(name);
+    let mut known = NAMES.iter().filter(|(known, parameter)| {
+        *parameter != Parameter::Issuer
+            && names
+                .iter()
+                .any(|name| name.len() <= known.len() + MAX_PUT_IN && is_within(known, name))
+    });
+    known.next().map(|(_, parameter)| *parameter)
+}
+
+/// Whether all letters of one text are in another, in their order.
+fn is_within(part: &str, whole: &str) -> bool {
+    let mut letters = whole.chars();
+    part.chars().all(|letter| letters.any(|it| it == letter))
 }
 
 /// Which parameter a text without an equals sign means: a name that was cut off at the end

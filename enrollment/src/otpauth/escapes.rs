@@ -111,9 +111,22 @@ pub(super) fn markup(text: &str) -> Option<String> {
     found.then_some(undone)
 }
 
+/// The longest entity, from its ampersand to its semicolon.
+const MAX_ENTITY: usize = 34;
+
+/// What follows an entity, known or not, whose ampersand precedes the text; nothing if there is
+/// none.
+pub(super) fn after_entity(text: &str) -> Option<&str> {
+    let (name, rest) = text.split_once(';')?;
+    let is_name = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'#');
+    (is_name && (1..MAX_ENTITY).contains(&name.len())).then_some(rest)
+}
+
 /// The character of the entity that a text begins with, and its length.
 fn entity(text: &str) -> Option<(char, usize)> {
-    const NAMES: [(&str, char); 14] = [
+    const NAMES: [(&str, char); 32] = [
         ("amp", '&'),
         ("lt", '<'),
         ("gt", '>'),
@@ -128,8 +141,30 @@ fn entity(text: &str) -> Option<(char, usize)> {
         ("commat", '@'),
         ("plus", '+'),
         ("num", '#'),
+        // What pages put into long texts, so that they break or stay whole.
+        ("nonbreakingspace", '\u{a0}'),
+        ("ensp", '\u{2002}'),
+        ("emsp", '\u{2003}'),
+        ("numsp", '\u{2007}'),
+        ("thinsp", '\u{2009}'),
+        ("hairsp", '\u{200a}'),
+        ("zerowidthspace", '\u{200b}'),
+        ("zwnj", '\u{200c}'),
+        ("zwj", '\u{200d}'),
+        ("lrm", '\u{200e}'),
+        ("rlm", '\u{200f}'),
+        ("nobreak", '\u{2060}'),
+        ("shy", '\u{ad}'),
+        ("hyphen", '\u{2010}'),
+        ("ndash", '\u{2013}'),
+        ("mdash", '\u{2014}'),
+        ("minus", '\u{2212}'),
+        ("newline", '\n'),
     ];
-    let end = text.get(..text.len().min(12)).unwrap_or(text).find(';')?;
+    let end = text
+        .bytes()
+        .take(MAX_ENTITY)
+        .position(|byte| byte == b';')?;
     let body = &text[1..end];
     let character = match body.strip_prefix('#') {
         Some(number) => {

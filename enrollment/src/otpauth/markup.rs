@@ -88,7 +88,7 @@ fn html_targets<'a>(given: &'a str, targets: &mut Vec<&'a str>) {
 }
 
 /// Where an element's tag ends: at the first `>` that is in no quotes.
-fn end_of_tag(tag: &str) -> usize {
+pub(crate) fn end_of_tag(tag: &str) -> usize {
     let mut quote = None;
     for (at, c) in tag.char_indices() {
         match quote {
@@ -103,7 +103,7 @@ fn end_of_tag(tag: &str) -> usize {
 }
 
 /// The values of a tag's attributes.
-fn attributes<'a>(tag: &'a str, targets: &mut Vec<&'a str>) {
+pub(crate) fn attributes<'a>(tag: &'a str, targets: &mut Vec<&'a str>) {
     let mut rest = tag;
     while let Some((_, value)) = rest.split_once('=') {
         let value = value.trim_start();

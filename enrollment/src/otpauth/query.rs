@@ -7,7 +7,7 @@ use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
 use super::secret::{self, ReadSecret};
-use super::{conflict, damage};
+use super::{conflict, damage, escapes};
 use crate::account::Algorithm;
 use crate::problem::{InputProblem, Parameter};
 use crate::text;
@@ -43,6 +43,8 @@ pub(super) fn read(text: &str) -> Result<Query, InputProblem> {
         return Err(damaged(Parameter::Secret));
     }
     let mut query = Query::default();
+    // What the last pair says, if it decides which codes come out.
+    let mut deciding = None;
     let mut pairs = text.split('&').peekable();
     while let Some(pair) = pairs.next() {
         let last = pairs.peek().is_none();
@@ -53,6 +55,18 @@ pub(super) fn read(text: &str) -> Result<Query, InputProblem> {
         if let Some(parameter) = value.and_then(damage::hidden_in) {
             return Err(damaged(parameter));
         }
+        // A mark in the middle of a name makes two of it.
+        let torn = match (value, pairs.peek()) {
+            (Some(value), _) => value
+                .rsplit_once('=')
+                .map(|(more, _)| format!("{name}{more}")),
+            (None, Some(next)) => {
+                let next = next.split_once('=').map_or(*next, |(name, _)| name);
+                let next = escapes::after_entity(next).unwrap_or(next);
+                (!is_known(next)).then(|| format!("{name}{next}"))
+            }
+            (None, None) => None,
+        };
         let decoded = percent_decode_str(name).decode_utf8_lossy();
         let visible: String = decoded.chars().filter(|c| !is_unseen(*c)).collect();
         let folded = visible.to_ascii_lowercase();
@@ -61,12 +75,68 @@ pub(super) fn read(text: &str) -> Result<Query, InputProblem> {
             (Some((_, parameter)), Some(value)) => {
                 query.folded_names |= folded != visible;
                 query.take(*parameter, value)?;
+                deciding = Some(*parameter).filter(|it| *it != Parameter::Issuer);
             }
             (Some((_, parameter)), None) => return Err(damaged(*parameter)),
-            (None, value) => query.unknown(&folded, &visible, value, last)?,
+            (None, value) => {
+                if let Some(parameter) = torn.as_deref().and_then(damage::meant_torn) {
+                    return Err(damaged(parameter));
+                }
+                query.unknown(&folded, &visible, value, last)?;
+                // Where something stands alone directly behind a value, or begins with the rest
+                // of an entity, the value may be cut off.
+                let is_alone = match value {
+                    None => !pair.is_empty() && folded != "steam",
+                    // Padding of a secret.
+                    Some(value) => {
+                        value.trim_matches('=').is_empty()
+                            && deciding == Some(Parameter::Secret)
+                            && visible != folded
+                            && text::may_be_secret(&visible, 2)
+                    }
+                };
+                let is_rest = is_alone || escapes::after_entity(pair).is_some();
+                if let Some(parameter) = deciding.filter(|_| is_rest) {
+                    return Err(damaged(parameter));
+                }
+                deciding = deciding.filter(|_| pair.is_empty());
+            }
         }
     }
     Ok(query)
+}
+
+/// Whether a text, still escaped, is the name of a known parameter.
+fn is_known(name: &str) -> bool {
+    KNOWN
+        .iter()
+        .any(|(known, _)| name.eq_ignore_ascii_case(known))
+}
+
+/// Which parameter a `#` seems to have cut in two: a secret that goes on behind it, or an entity
+/// without its semicolon.
+pub(super) fn cut_off(before: &str, fragment: &str) -> Option<Parameter> {
+    let (rest, is_entity) = match before.strip_suffix('&') {
+        Some(rest) => (
+            rest,
+            fragment.starts_with(|c: char| c.is_ascii_hexdigit() || c == 'x'),
+        ),
+        None => (before, false),
+    };
+    let (_, pair) = rest.rsplit_once(['?', '&'])?;
+    let (name, value) = pair.split_once('=')?;
+    let (_, parameter) = KNOWN
+        .iter()
+        .find(|(known, _)| name.eq_ignore_ascii_case(known))?;
+    if is_entity {
+        return Some(*parameter);
+    }
+    let more = fragment.split('&').next().unwrap_or_default();
+    let is_small = |text: &str| text.contains(|c: char| c.is_ascii_lowercase());
+    let goes_on = *parameter == Parameter::Secret
+        && text::may_be_secret(more, 2)
+        && (!is_small(more) || is_small(value) || more.contains(|c: char| c.is_ascii_digit()));
+    goes_on.then_some(Parameter::Secret)
 }
 
 /// Whether the only parameter is a secret that begins with `3D`, as in mail's encoding, and
@@ -185,7 +255,9 @@ impl Query {
             _ => {}
         }
         let meant = match value {
-            Some(_) => damage::meant(folded).or_else(|| damage::meant_by_value(folded, &said())),
+            Some(_) => damage::meant(folded)
+                .or_else(|| damage::meant_torn(folded))
+                .or_else(|| damage::meant_by_value(folded, &said())),
             None => damage::meant_alone(visible, last),
         };
         meant.map_or(Ok(()), |parameter| Err(damaged(parameter)))

@@ -4,7 +4,7 @@ use data_encoding::{BASE32_NOPAD, DecodeKind};
 use zeroize::Zeroizing;
 
 use crate::account::{MAX_SECRET_CHARS, TotpSecret, secret_too_long};
-use crate::problem::InputProblem;
+use crate::problem::{InputProblem, Parameter};
 use crate::text;
 
 /// A secret and what was odd about its text.
@@ -23,6 +23,11 @@ impl PartialEq for ReadSecret {
 /// Reads base32 in either case, with white space, dashes and invisible characters of any
 /// script anywhere and padding at the end; nothing if no character is left.
 pub(super) fn read(given: &str) -> Result<Option<ReadSecret>, InputProblem> {
+    if has_other_words(given) {
+        return Err(InputProblem::ParamDamaged {
+            parameter: Parameter::Secret,
+        });
+    }
     // The capacity that suffices, so that no copy stays behind when it grows.
     let mut folded = Zeroizing::new(Vec::with_capacity(given.len()));
     for c in given.chars().filter(|c| !text::is_grouping(*c)) {
@@ -66,6 +71,24 @@ pub(super) fn read(given: &str) -> Result<Option<ReadSecret>, InputProblem> {
         secret: TotpSecret::new(bytes)?,
         trailing_bits,
     }))
+}
+
+/// Whether white space separates groups in capitals, in small letters or in both from others: a
+/// name behind the secret would make another one of it.
+fn has_other_words(given: &str) -> bool {
+    let case = |word: &str| {
+        (
+            word.contains(|c: char| c.is_ascii_uppercase()),
+            word.contains(|c: char| c.is_ascii_lowercase()),
+        )
+    };
+    // Digits alone are of either.
+    let mut cases = given
+        .split_whitespace()
+        .map(case)
+        .filter(|case| *case != (false, false));
+    let first = cases.next();
+    cases.any(|case| Some(case) != first)
 }
 
 /// Sets the bits of the last character that don't make a byte to zero.

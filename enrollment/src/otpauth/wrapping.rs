@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{escapes, markup};
 use crate::foreign::ForeignKind;
-use crate::problem::InputProblem;
+use crate::problem::{InputProblem, Parameter};
 use crate::text;
 
 /// How many layers of wrapping and escapes are taken off.
@@ -22,7 +22,7 @@ const MAX_KEY: usize = 64;
 /// How the texts begin that are looked for.
 const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration:", "otpauth:", "otpauth%"];
 /// What opens and closes a wrapping.
-const PAIRS: [(char, &str); 13] = [
+const PAIRS: [(char, &str); 20] = [
     ('"', "\""),
     ('\'', "'"),
     ('`', "`"),
@@ -35,6 +35,13 @@ const PAIRS: [(char, &str); 13] = [
     ('\u{2018}', "\u{2019}"),
     ('\u{ab}', "\u{bb}"),
     ('\u{300c}', "\u{300d}"),
+    ('\u{bb}', "\u{ab}"),
+    ('\u{201a}', "\u{2018}"),
+    ('\u{2039}', "\u{203a}"),
+    ('\u{300e}', "\u{300f}"),
+    ('\u{3010}', "\u{3011}"),
+    ('\u{ff08}', "\u{ff09}"),
+    ('\u{ff3b}', "\u{ff3d}"),
     ('*', "*"),
 ];
 
@@ -51,7 +58,7 @@ pub(super) fn unwrap(given: &str) -> Result<Unwrapped, InputProblem> {
         .chars()
         .filter(|c| !text::is_invisible(*c) || *c == '\u{ad}')
         .collect();
-    let mut current = Zeroizing::new(text::trim(&visible).to_owned());
+    let mut current = unquoted(text::trim(&visible));
     drop(Zeroizing::new(visible));
     let mut escaped = false;
     for _ in 0..MAX_LAYERS {
@@ -80,6 +87,20 @@ pub(super) fn unwrap(given: &str) -> Result<Unwrapped, InputProblem> {
         None => text,
     };
     Ok(Unwrapped { text, escaped })
+}
+
+/// Without the marks that mail programs put before every line that they quote.
+fn unquoted(given: &str) -> Zeroizing<String> {
+    let is_quoted = |line: &str| line.starts_with('>');
+    if given.lines().count() < 2 || !given.lines().map(str::trim_start).all(is_quoted) {
+        return Zeroizing::new(given.to_owned());
+    }
+    let mut inner = Zeroizing::new(String::with_capacity(given.len()));
+    for line in given.lines() {
+        inner.push_str(line.trim_start_matches(['>', ' ']));
+        inner.push('\n');
+    }
+    inner
 }
 
 /// Without one layer of wrapping; nothing if there is none.
@@ -118,23 +139,62 @@ fn without_wrapping(given: &str) -> Result<Option<Zeroizing<String>>, InputProbl
         pair.map(|(_, closes)| *closes)
     });
     let Some(closer) = closer else {
-        return Ok(Some(Zeroizing::new(rest.to_owned())));
+        // Markup of forums, and of Jira.
+        let begun = key.trim_start().to_ascii_lowercase();
+        let ends = match begun.as_str() {
+            "[url]" => "[/url]",
+            "[url=" => "]",
+            key if key.starts_with('[') && key.ends_with('|') => "]",
+            _ => return Ok(Some(Zeroizing::new(rest.to_owned()))),
+        };
+        let (inner, left_over) = rest.split_once(ends).ok_or(InputProblem::OtpauthNotAlone)?;
+        return alone(inner, left_over.trim_end_matches("[/url]"), true);
     };
     let is_markup = key.contains('<') && opened != Some('<');
-    let end = if is_markup {
-        rest.find(closer)
-    } else {
-        rest.rfind(closer)
+    let end = match opened {
+        // What never stands in a URI for itself.
+        Some('"' | '<' | '{') => rest.find(closer),
+        _ if is_markup => rest.find(closer),
+        _ => rest.rfind(closer),
     };
     let Some(end) = end else {
         // It was opened and is not closed: it could have been cut off.
         return Err(InputProblem::OtpauthNotAlone);
     };
     let (inner, left_over) = (&rest[..end], &rest[end..]);
+    // What a link is called: of Slack, of Org, of a spreadsheet, of LaTeX.
+    let called = match opened {
+        Some('<') => inner.split_once('|'),
+        Some('[') => inner.split_once("]["),
+        _ => None,
+    };
+    if let Some((inner, called)) = called {
+        let called = if called == inner { "" } else { called };
+        return alone(inner, called, true);
+    }
+    if is_markup && start_of_uri(&left_over.to_ascii_lowercase()).is_none() {
+        return alone(inner, "", false);
+    }
+    let has_name = key.trim_start().eq_ignore_ascii_case("=HYPERLINK(\"")
+        || key.trim_start().eq_ignore_ascii_case("\\href{");
+    alone(inner, left_over, has_name)
+}
+
+/// What was wrapped, if nothing but marks is left over, or a name where there can be one.
+fn alone(
+    inner: &str,
+    left_over: &str,
+    has_name: bool,
+) -> Result<Option<Zeroizing<String>>, InputProblem> {
     let only_marks = left_over.chars().all(|c| {
-        c.is_whitespace() || "\"'`<>()[]{}*,;.\u{201d}\u{201c}\u{2019}\u{bb}\u{300d}".contains(c)
+        c.is_whitespace()
+            || "\"'`<>()[]{}*,;.\\".contains(c)
+            || PAIRS.iter().any(|(_, closes)| closes.contains(c))
     });
-    if !(only_marks || is_markup && start_of_uri(&left_over.to_ascii_lowercase()).is_none()) {
+    // With an equals sign it could be a parameter.
+    let is_name =
+        || !left_over.contains('=') && start_of_uri(&left_over.to_ascii_lowercase()).is_none();
+    if !(only_marks || has_name && is_name()) {
         return Err(InputProblem::OtpauthNotAlone);
     }
     let inner = inner.trim_end_matches(['\\', ']', '*']);
@@ -224,6 +284,18 @@ fn in_web_address(address: &str) -> Result<Zeroizing<String>, InputProblem> {
             Ok(Zeroizing::new(text))
         };
     }
+    // Proofpoint's protection of links in mail.
+    if let Some((_, after)) = address.split_once("/v3/__")
+        && let Some((inner, _)) = after.split_once("__;")
+        && carries(&inner.to_owned())
+    {
+        // Each star stands for a character that only Proofpoint knows.
+        return if inner.contains('*') {
+            Err(InputProblem::OtpauthNotAlone)
+        } else {
+            Ok(Zeroizing::new(inner.to_owned()))
+        };
+    }
     let last = path.rsplit('/').next().unwrap_or_default();
     match decoded(last).filter(carries) {
         Some(text) if query.is_empty() => Ok(Zeroizing::new(text)),
@@ -246,6 +318,11 @@ fn joined(given: &str) -> Result<String, InputProblem> {
             return Err(InputProblem::OtpauthNotAlone);
         }
     }
+    if is_other_word_behind_secret(given) {
+        return Err(InputProblem::ParamDamaged {
+            parameter: Parameter::Secret,
+        });
+    }
     // A line that was wrapped may be indented.
     let mut kept = String::with_capacity(given.len());
     for (number, line) in given.lines().enumerate() {
@@ -257,4 +334,38 @@ fn joined(given: &str) -> Result<String, InputProblem> {
         kept.extend(line.chars().filter(|c| !matches!(c, '\r' | '\t')));
     }
     Ok(kept)
+}
+
+/// What a text that is cut off within its secret has of it; nothing if it is cut off elsewhere.
+pub(crate) fn open_secret(text: &str) -> Option<&str> {
+    let begins = |it: &str, name: &str| {
+        it.get(..name.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(name))
+    };
+    if begins(text, "steam://") {
+        return Some(&text["steam://".len()..]);
+    }
+    let (_, pair) = text.rsplit_once(['?', '&'])?;
+    begins(pair, "secret=").then(|| &pair["secret=".len()..])
+}
+
+/// Whether a line that follows a whole secret is a word or a number of its own, for all that one
+/// can tell: a name or a code would make another secret of it.
+fn is_other_word_behind_secret(given: &str) -> bool {
+    const LONGEST: usize = 16;
+    let mut before = Zeroizing::new(String::with_capacity(given.len()));
+    for line in given.lines().map(str::trim) {
+        let whole = open_secret(&before).map(|secret| {
+            let letters = secret.chars().filter(|c| !text::is_grouping(*c));
+            letters.filter(|c| *c != '=').count()
+        });
+        let is_whole = whole.is_some_and(|length| length > 0 && !matches!(length % 8, 1 | 3 | 6));
+        let is_word = line.bytes().all(|byte| byte.is_ascii_alphabetic())
+            || line.bytes().all(|byte| byte.is_ascii_digit());
+        if is_whole && is_word && (1..=LONGEST).contains(&line.len()) {
+            return true;
+        }
+        before.push_str(line);
+    }
+    false
 }

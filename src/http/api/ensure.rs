@@ -69,7 +69,10 @@ struct EnsuredView {
     put, path = "/api/accounts", tag = "accounts", operation_id = "ensureAccount",
     request_body = EnsureBody,
     responses(
-        (status = OK, description = "It existed before", body = EnsuredView),
+        (
+            status = OK, description = "It existed before", body = EnsuredView,
+            headers(("location" = String, description = "Address of the account")),
+        ),
         (
             status = CREATED, description = "It is enrolled", body = EnsuredView,
             headers(("location" = String, description = "Address of the account")),
@@ -241,9 +244,7 @@ async fn ensured(
     let guarded = door.access.is_guarded(record.id.as_str()).await?;
     let account = AccountView::new(record, guarded);
     let mut response = (status, Json(EnsuredView { account, warnings })).into_response();
-    if status == StatusCode::CREATED
-        && let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", record.id))
-    {
+    if let Ok(location) = HeaderValue::from_str(&format!("/api/accounts/{}", record.id)) {
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(no_store(response))

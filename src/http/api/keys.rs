@@ -1,4 +1,4 @@
-//! `/api/keys`: creating, listing, rotating and revoking API keys, for administrators.
+//! `/api/keys`: creating, showing, rotating and revoking API keys, for administrators.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use zeroize::Zeroizing;
 
 use super::views::{maybe_moment, moment};
-use crate::access::{Group, KeyRecord, NewKey, Role};
+use crate::access::{Group, KeyError, KeyRecord, NewKey, Role};
 use crate::audit::Action;
 use crate::http::FrontDoor;
 use crate::http::edge::auth;
@@ -135,6 +135,29 @@ pub(super) async fn list(
     Ok(no_store(Json(KeyList { keys }).into_response()))
 }
 
+/// Shows an API key
+///
+/// Its caller, rights and state, also after it was revoked; never its secret.
+#[utoipa::path(
+    get, path = "/api/keys/{name}", tag = "operations", operation_id = "getKey",
+    params(KeyPath),
+    responses((status = OK, description = "The key", body = KeyView)),
+    extensions(
+        ("x-roles" = json!(Administer::ROLES)),
+        ("x-problems" = json!([ProblemCode::KeyUnknown])),
+    ),
+)]
+pub(super) async fn show(
+    State(door): State<Arc<FrontDoor>>,
+    _: Caller<Administer>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let mut records = door.access.keys().await?.into_iter();
+    let record = records.find(|record| record.name == name);
+    let record = record.ok_or(KeyError::Unknown(name))?;
+    Ok(no_store(Json(KeyView::from(record)).into_response()))
+}
+
 /// Creates an API key
 ///
 /// It is shown only once. The requester of an export, a transfer or a removal cannot have it approved
@@ -144,7 +167,7 @@ pub(super) async fn list(
     request_body = NewKeyBody,
     responses((
         status = CREATED, description = "The key", body = NewKeyView<'static>,
-        headers(("location" = String, description = "The address to revoke it")),
+        headers(("location" = String, description = "The key's address")),
     )),
     extensions(
         ("x-audit" = json!(Action::CreateKey)),

@@ -85,11 +85,12 @@ pub(super) fn add_to(api: OpenApiRouter<Arc<FrontDoor>>) -> OpenApiRouter<Arc<Fr
         .routes(routes!(vault_paths::look_up_self))
         .routes(routes!(vault_paths::health))
         .routes(routes!(vault_paths::seal_status))
+        .routes(routes!(vault_paths::init))
         .routes(routes!(vault_paths::leader))
         .routes(routes!(vault_paths::read, vault_paths::check))
         .routes(routes!(audit::list))
         .routes(routes!(keys::list, keys::create))
-        .routes(routes!(keys::revoke))
+        .routes(routes!(keys::show, keys::revoke))
         .routes(routes!(keys::rotate))
         .routes(routes!(
             grants::list,

@@ -238,6 +238,25 @@ pub(super) async fn seal_status(State(door): State<Arc<FrontDoor>>) -> Response 
     no_store(Json(view).into_response())
 }
 
+/// Whether the server is initialized, which is always the case.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VaultInit)]
+struct Init {
+    /// Always true.
+    initialized: bool,
+}
+
+/// Reports that the server is initialized, for clients of HashiCorp Vault
+///
+/// It needs no caller.
+#[utoipa::path(
+    get, path = "/v1/sys/init", tag = "vault", operation_id = "vaultInit",
+    responses((status = OK, description = "It is initialized", body = Init)),
+)]
+pub(super) async fn init() -> Response {
+    no_store(Json(Init { initialized: true }).into_response())
+}
+
 /// The leader, where there is only one server.
 #[derive(Serialize, ToSchema)]
 #[schema(as = VaultLeader)]

@@ -35,6 +35,7 @@
 mod batch;
 mod context;
 mod contract;
+mod feed;
 mod handlers;
 mod id;
 mod run;
@@ -42,6 +43,10 @@ mod run;
 pub use batch::{EntityBatch, EntityBatchResult, EntityCaller, EntityOperation, OperationOutcome};
 pub use context::{EntityAction, EntityContext, EntityStartOptions};
 pub use contract::{Entity, Operation};
+pub(crate) use feed::read_values;
+pub use feed::{
+    FEED_APPEND, FEED_READ, FeedAppend, FeedLog, FeedPage, feed_entity, register_feeds,
+};
 pub(crate) use handlers::EntityHandler;
 pub use handlers::EntityHandlers;
 pub use id::{EntityId, EntityRef, InvalidEntityId};

@@ -16,6 +16,7 @@ use crate::activity::START_TO_CLOSE_TAG;
 use crate::codec;
 use crate::contract::{Activity, Event, Orchestration, Query};
 use crate::error::{Failure, TaskError};
+use crate::heartbeat::HEARTBEAT_TIMEOUT_TAG;
 use crate::history::{ExecutionStarted, ParentInstance, TraceContext};
 use crate::input::InputFor;
 use crate::version::compare_versions;
@@ -254,6 +255,12 @@ impl OrchestrationContext {
                 limit.as_millis().max(1).to_string(),
             );
         }
+        if let Some(limit) = options.heartbeat_timeout {
+            tags.insert(
+                HEARTBEAT_TIMEOUT_TAG.to_owned(),
+                limit.as_millis().max(1).to_string(),
+            );
+        }
         let call = ActionKind::ScheduleTask {
             name: name.to_string(),
             version: options
@@ -263,10 +270,12 @@ impl OrchestrationContext {
             tags,
             trace_context: self.trace_context(),
         };
-        let id = self
-            .shared
-            .call()
-            .start_call(&self.shared, call, options.retry, None);
+        let mut state = self.shared.call();
+        let id = state.start_call(&self.shared, call, options.retry, None);
+        if let Some(limit) = options.heartbeat_timeout {
+            state.watch(id, limit);
+        }
+        drop(state);
         Task::scheduled(Arc::clone(&self.shared), id, name)
     }
 

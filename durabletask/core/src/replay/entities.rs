@@ -11,9 +11,10 @@ use chrono::{DateTime, Utc};
 
 use crate::action::ActionKind;
 use crate::codec;
-use crate::contract::Orchestration;
-use crate::entity::{EntityId, EntityRef, Operation};
+use crate::contract::{Feed, Orchestration};
+use crate::entity::{EntityId, EntityRef, FEED_APPEND, FeedAppend, Operation, feed_entity};
 use crate::error::TaskError;
+use crate::host::value_text;
 use crate::input::InputFor;
 
 use super::context::{OrchestrationContext, unwritable};
@@ -234,6 +235,44 @@ impl OrchestrationContext {
         at: DateTime<Utc>,
     ) -> Result<(), TaskError> {
         self.signal(entity, operation.name(), codec::encode(input), Some(at))
+    }
+
+    /// Adds a value to the feed of this instance, for clients that follow it with
+    /// `Client::follow`.
+    ///
+    /// ```
+    /// use durabletask::{Activity, Failure, Feed, OrchestrationContext};
+    ///
+    /// const COPY: Activity<String, u64> = Activity::new("copy");
+    /// const COPIED: Feed<(String, u64)> = Feed::new("copied");
+    ///
+    /// async fn copy_all(ctx: OrchestrationContext, files: Vec<String>) -> Result<(), Failure> {
+    ///     for file in files {
+    ///         let bytes = ctx.call_activity(&COPY, &file).await?;
+    ///         ctx.publish(&COPIED, &(file, bytes))?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # let _ = copy_all;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// If `value` cannot be written as JSON, or has more than 64 KiB as JSON text.
+    pub fn publish<T>(
+        &self,
+        feed: &Feed<T>,
+        value: &(impl InputFor<T> + ?Sized),
+    ) -> Result<(), TaskError> {
+        let value = value_text(value).map_err(|reason| unwritable(feed.name(), reason))?;
+        let append = FeedAppend {
+            // The history keeps it from being published twice.
+            producer: None,
+            number: 0,
+            value,
+        };
+        let entity = feed_entity(self.instance_id(), feed.name());
+        self.signal_entity(&entity, &FEED_APPEND, &append)
     }
 
     fn signal(

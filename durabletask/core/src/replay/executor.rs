@@ -297,6 +297,9 @@ impl Execution {
         }
         // Set once: the state lets only the first ExecutionStarted through.
         let _ = self.shared.started.set(Box::new(started));
+        let rewound = self.shared.origin.get().is_some();
+        let execution_id = self.shared.execution_id();
+        self.shared.lock().watches.begin(execution_id, rewound);
         let context = OrchestrationContext::new(Arc::clone(&self.shared));
         let registry = Arc::clone(&self.registry);
         match registry.start_orchestration(&name, context, input) {

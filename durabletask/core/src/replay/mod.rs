@@ -5,6 +5,7 @@ mod context;
 mod entities;
 mod executor;
 mod fan_out;
+mod heartbeats;
 mod inbox;
 mod messages;
 pub(crate) mod mismatch;
@@ -16,6 +17,7 @@ mod saga;
 mod state;
 mod tasks;
 mod updates;
+mod watching;
 
 pub use combinators::{
     Either, WhenAll, WhenAny, join, select, when_all, when_all_settled, when_any,

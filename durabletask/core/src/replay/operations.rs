@@ -132,6 +132,11 @@ impl Operations {
             .then_some((id, operation))
     }
 
+    /// The step of an operation that is awaited now.
+    pub(crate) fn current_step(&self, id: i32) -> Option<i32> {
+        Some(self.operations.get(&id)?.current)
+    }
+
     /// Moves an operation on to its next step.
     pub(crate) fn advance(&mut self, id: i32, next_step: i32) {
         if let Some(operation) = self.operations.get_mut(&id) {
@@ -205,5 +210,22 @@ impl Operations {
     /// Whether some pending operation would wake the user's code.
     pub(crate) fn is_awaited(&self) -> bool {
         self.awaited > 0
+    }
+}
+
+/// Gives a sub-orchestration the instance id that follows from its call.
+pub(super) fn set_derived_instance_id(call: &mut ActionKind, prefix: &str, id: i32) {
+    if let ActionKind::CreateSubOrchestration { instance_id, .. } = call {
+        *instance_id = format!("{prefix}:{id:04x}");
+    }
+}
+
+/// The same for the next attempt of the call.
+pub(super) fn rederive_instance_id(call: &mut ActionKind, id: i32) {
+    if let ActionKind::CreateSubOrchestration { instance_id, .. } = call {
+        let prefix = instance_id
+            .rsplit_once(':')
+            .map_or(instance_id.as_str(), |(prefix, _)| prefix);
+        *instance_id = format!("{prefix}:{id:04x}");
     }
 }

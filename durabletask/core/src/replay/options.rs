@@ -33,6 +33,13 @@ pub struct TaskOptions {
     /// which a retry policy may mend. Workers of other languages ignore it; it
     /// travels as the tag `durabletask.startToCloseMs`, in whole milliseconds.
     pub start_to_close: Option<Duration>,
+    /// For how long one attempt may be silent. After that it fails with `HeartbeatTimeout`,
+    /// which a retry policy may mend: the orchestration does not wait for a worker that is
+    /// frozen or an activity that is stuck. Silence counts from the start of the attempt on a
+    /// worker, and from each
+    /// [`ActivityContext::heartbeat`](crate::ActivityContext::heartbeat). To workers of this
+    /// crate it travels as the tag `durabletask.heartbeatTimeoutMs`.
+    pub heartbeat_timeout: Option<Duration>,
 }
 
 impl TaskOptions {
@@ -67,6 +74,13 @@ impl TaskOptions {
     #[must_use]
     pub fn start_to_close(mut self, limit: Duration) -> Self {
         self.start_to_close = Some(limit);
+        self
+    }
+
+    /// Limits for how long one attempt may be silent.
+    #[must_use]
+    pub fn heartbeat_timeout(mut self, limit: Duration) -> Self {
+        self.heartbeat_timeout = Some(limit);
         self
     }
 }

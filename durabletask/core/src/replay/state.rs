@@ -17,10 +17,13 @@ use crate::outcome::Continuation;
 use crate::retry::RetryPolicy;
 
 use super::entities::EntityCalls;
+use super::heartbeats::{Watches, is_heartbeat};
 use super::inbox::Inbox;
 use super::messages::is_update;
 use super::mismatch::{self, Recorded};
-use super::operations::{Attempts, Detached, Operations, Outcome, Step};
+use super::operations::{
+    Attempts, Detached, Operations, Outcome, Step, rederive_instance_id, set_derived_instance_id,
+};
 use super::patches::{self, Patches};
 use super::queries::Queries;
 
@@ -133,6 +136,7 @@ pub(crate) struct State {
     pub(crate) inbox: Inbox,
     pub(crate) entities: EntityCalls,
     pub(crate) patches: Patches,
+    pub(crate) watches: Watches,
     pub(crate) queries: Queries,
     /// Who waits for the answers to the updates that the code has taken.
     pub(crate) updates: BTreeSet<String>,
@@ -151,7 +155,7 @@ pub(crate) struct State {
     /// decided beyond the record is to be decided now.
     rewound: bool,
     /// Activities that the code waited for in this turn and then gave up.
-    given_up: Vec<i32>,
+    pub(super) given_up: Vec<i32>,
     /// How often the code called its context since it was last polled.
     calls: usize,
 }
@@ -229,7 +233,7 @@ impl State {
         id
     }
 
-    fn push_timer(&mut self, id: i32, until: DateTime<Utc>) -> DateTime<Utc> {
+    pub(super) fn push_timer(&mut self, id: i32, until: DateTime<Utc>) -> DateTime<Utc> {
         let longest = self
             .clock
             .checked_add_signed(MAX_TIMER)
@@ -381,6 +385,9 @@ impl State {
             }
             // It was for the history only.
             HistoryPayload::EventRaised { name, .. } if patches::is_record(&name) => {}
+            HistoryPayload::EventRaised { name, input } if is_heartbeat(&name) => {
+                self.beat(input.as_deref());
+            }
             HistoryPayload::EventRaised { name, input } => {
                 wake.extend(self.inbox.raise(name, input, event.timestamp));
             }
@@ -427,7 +434,7 @@ impl State {
             HistoryPayload::EntityLockGranted {
                 critical_section_id,
             } => self.lock_granted(&critical_section_id, wake),
-            HistoryPayload::TimerFired { timer_id } => {
+            HistoryPayload::TimerFired { timer_id } if !self.watch_fired(timer_id, wake) => {
                 self.complete(timer_id, Step::Timer, Outcome::Fired, wake);
             }
             _ => {}
@@ -436,9 +443,18 @@ impl State {
     }
 
     /// A task or timer ended: finishes its operation or moves it to its next step.
-    fn complete(&mut self, step_id: i32, step: Step, outcome: Outcome, wake: &mut Vec<Waker>) {
+    pub(super) fn complete(
+        &mut self,
+        step_id: i32,
+        step: Step,
+        outcome: Outcome,
+        wake: &mut Vec<Waker>,
+    ) {
         if self.completion.is_some() {
             return;
+        }
+        if step == Step::Activity {
+            self.end_attempt(step_id);
         }
         let clock = self.clock;
         let Some((id, operation)) = self.operations.by_step(step_id) else {
@@ -499,6 +515,7 @@ impl State {
             }
             _ => {}
         }
+        self.watches.forget(id);
         wake.extend(self.operations.finish(id, outcome));
     }
 
@@ -669,23 +686,12 @@ impl State {
 /// An external event among those that are held back.
 fn take_held(event: HistoryEvent) -> Option<Carried> {
     match event.payload {
-        HistoryPayload::EventRaised { name, .. } if patches::is_record(&name) => None,
+        HistoryPayload::EventRaised { name, .. }
+            if patches::is_record(&name) || is_heartbeat(&name) =>
+        {
+            None
+        }
         HistoryPayload::EventRaised { name, input } => Some((name, input, event.timestamp)),
         _ => None,
-    }
-}
-
-fn set_derived_instance_id(call: &mut ActionKind, prefix: &str, id: i32) {
-    if let ActionKind::CreateSubOrchestration { instance_id, .. } = call {
-        *instance_id = format!("{prefix}:{id:04x}");
-    }
-}
-
-fn rederive_instance_id(call: &mut ActionKind, id: i32) {
-    if let ActionKind::CreateSubOrchestration { instance_id, .. } = call {
-        let prefix = instance_id
-            .rsplit_once(':')
-            .map_or(instance_id.as_str(), |(prefix, _)| prefix);
-        *instance_id = format!("{prefix}:{id:04x}");
     }
 }

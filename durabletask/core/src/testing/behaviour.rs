@@ -15,6 +15,7 @@ pub(super) struct Behaviour {
     pub(super) takes: Duration,
     pub(super) failures: BTreeMap<u32, Failure>,
     pub(super) lost: BTreeSet<u32>,
+    pub(super) silent: BTreeSet<u32>,
     /// How many calls there were.
     pub(super) calls: u32,
 }
@@ -119,6 +120,42 @@ impl TestHub {
         calls: impl IntoIterator<Item = u32>,
     ) -> Self {
         self.behaviour(activity).lost.extend(calls);
+        self
+    }
+    /// The calls of this activity with these numbers, counted from 1 over the whole run,
+    /// begin and are never heard of again. With a
+    /// [`heartbeat_timeout`](crate::TaskOptions::heartbeat_timeout) they fail with
+    /// `HeartbeatTimeout`; without one they never end.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use durabletask::serde_json::json;
+    /// use durabletask::testing::TestHub;
+    /// use durabletask::{
+    ///     Activity, Orchestration, OrchestrationContext, Registry, RetryPolicy, TaskOptions,
+    /// };
+    ///
+    /// const COPY: Activity<(), u32> = Activity::new("copy");
+    /// const BACK_UP: Orchestration<(), u32> = Orchestration::new("back-up");
+    ///
+    /// let registry = Registry::new().orchestration(&BACK_UP, async |ctx: OrchestrationContext, ()| {
+    ///     let watched = TaskOptions::new()
+    ///         .heartbeat_timeout(Duration::from_secs(30))
+    ///         .retry(RetryPolicy::new(2, Duration::from_secs(1)));
+    ///     Ok(ctx.call_activity_with(&COPY, &(), watched).await?)
+    /// });
+    /// let hub = TestHub::new(registry).activity_falls_silent(&COPY, [1]);
+    /// let run = hub.run(&BACK_UP, &(), |_, _| Ok(json!(7)));
+    /// assert_eq!((run.output(), run.calls.len()), (Ok(7), 2));
+    /// ```
+    #[must_use]
+    pub fn activity_falls_silent<I, O>(
+        mut self,
+        activity: &Activity<I, O>,
+        calls: impl IntoIterator<Item = u32>,
+    ) -> Self {
+        self.behaviour(activity).silent.extend(calls);
         self
     }
 }

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::codec;
-use crate::contract::{Event, Orchestration};
-use crate::entity::{EntityId, EntityRef};
+use crate::contract::{Event, Feed, Orchestration};
+use crate::entity::{EntityId, EntityRef, feed_entity, read_values, register_feeds};
 use crate::error::{Failure, FailureDetails};
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload};
 use crate::input::InputFor;
@@ -171,6 +171,17 @@ impl<O> TestRun<O> {
     pub fn entity_state<S: DeserializeOwned>(&self, entity: &EntityRef<S>) -> Option<S> {
         codec::decode(self.entities.get(entity.id()).map(String::as_str)).ok()
     }
+
+    /// What the orchestration has published in its feed: the values that are kept, oldest
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// If a value is no `T`.
+    pub fn published<T: DeserializeOwned>(&self, feed: &Feed<T>) -> Result<Vec<T>, Failure> {
+        let log = self.entity_state(&feed_entity(&self.instance_id, feed.name()));
+        read_values(log.unwrap_or_default().page(0).values)
+    }
 }
 
 impl TestHub {
@@ -178,7 +189,7 @@ impl TestHub {
     #[must_use]
     pub fn new(registry: Registry) -> Self {
         Self {
-            registry: Arc::new(registry),
+            registry: Arc::new(register_feeds(registry)),
             instance_id: "test-instance".to_owned(),
             version: None,
             tags: BTreeMap::new(),

@@ -11,6 +11,7 @@ use crate::action::{ActionKind, CompletionStatus, OrchestratorAction};
 use crate::activity::ActivityContext;
 use crate::codec;
 use crate::error::{Failure, FailureDetails};
+use crate::heartbeat::{HEARTBEAT_EVENT, HeartbeatMessage};
 use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload, ParentInstance};
 use crate::registry::Registry;
 use crate::replay::{Execution, TurnResult, UPDATE_ANSWER, UpdateAnswer, mismatch};
@@ -33,36 +34,41 @@ pub(super) struct World<'a> {
 }
 
 impl World<'_> {
-    /// Calls an activity; yields its result and how long it took.
+    /// Calls an activity; yields its result and how long it took, or nothing if it falls
+    /// silent.
     fn call(
         &mut self,
         name: &str,
         input: Value,
         limit: Option<Duration>,
-    ) -> (Result<Value, Failure>, Duration) {
+    ) -> Option<(Result<Value, Failure>, Duration)> {
         let behaviour = self.behaviours.entry(name.to_owned()).or_default();
         behaviour.calls += 1;
         let number = behaviour.calls;
         let takes = behaviour.takes;
         let failure = behaviour.failures.get(&number).cloned();
         let lost = behaviour.lost.contains(&number);
+        let silent = behaviour.silent.contains(&number);
         if lost {
             // Its worker dies before it has answered, so another runs it again.
             self.calls.push((name.to_owned(), input.clone()));
             let _ = (self.activities)(name, input.clone());
         }
         self.calls.push((name.to_owned(), input.clone()));
+        if silent {
+            return None;
+        }
         if let Some(failure) = failure {
-            return (Err(failure), takes);
+            return Some((Err(failure), takes));
         }
         let result = (self.activities)(name, input);
-        match limit {
+        Some(match limit {
             Some(limit) if takes > limit => {
                 let text = format!("the activity did not end within {limit:?} of its start");
                 (Err(Failure::new("ActivityTimeout", text)), limit)
             }
             _ => (result, takes),
-        }
+        })
     }
 }
 
@@ -255,23 +261,9 @@ impl Instance {
                 let limit = ActivityContext::new(name.as_str(), self.instance_id.as_str(), id)
                     .with_tags(tags)
                     .start_to_close();
-                let (result, took) = world.call(&name, input, limit);
-                let payload = match result {
-                    Ok(result) => HistoryPayload::TaskCompleted {
-                        task_id: id,
-                        result: Some(result.to_string()),
-                    },
-                    Err(failure) => HistoryPayload::TaskFailed {
-                        task_id: id,
-                        failure: failure.into_details(),
-                    },
-                };
-                if took.is_zero() {
-                    self.ready.push(payload);
-                } else {
-                    let took = TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX);
-                    let ended = self.clock.checked_add_signed(took);
-                    self.schedule(ended.unwrap_or(DateTime::<Utc>::MAX_UTC), 1, payload);
+                match world.call(&name, input, limit) {
+                    Some((result, took)) => self.answer(id, result, took),
+                    None => self.ready.push(self.first_heartbeat(id)),
                 }
                 self.record(
                     id,
@@ -448,6 +440,43 @@ impl Instance {
             }
         }
         None
+    }
+
+    /// The activity call `id` ends after it `took` so long.
+    fn answer(&mut self, id: i32, result: Result<Value, Failure>, took: Duration) {
+        let payload = match result {
+            Ok(result) => HistoryPayload::TaskCompleted {
+                task_id: id,
+                result: Some(result.to_string()),
+            },
+            Err(failure) => HistoryPayload::TaskFailed {
+                task_id: id,
+                failure: failure.into_details(),
+            },
+        };
+        if took.is_zero() {
+            self.ready.push(payload);
+        } else {
+            let took = TimeDelta::from_std(took).unwrap_or(TimeDelta::MAX);
+            let ended = self.clock.checked_add_signed(took);
+            self.schedule(ended.unwrap_or(DateTime::<Utc>::MAX_UTC), 1, payload);
+        }
+    }
+
+    /// What a worker sends when it begins the activity call `id`.
+    fn first_heartbeat(&self, id: i32) -> HistoryPayload {
+        let message = HeartbeatMessage {
+            task_id: id,
+            execution_id: self.started.execution_id.clone(),
+            key: String::new(),
+            mark: None,
+            details: None,
+        };
+        HistoryPayload::EventRaised {
+            name: HEARTBEAT_EVENT.to_owned(),
+            // Numbers and texts, so writing them does not fail.
+            input: codec::encode(&message).ok(),
+        }
     }
 
     fn run_child(

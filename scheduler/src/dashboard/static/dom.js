@@ -113,8 +113,14 @@ export function field(label, control, hint) {
  */
 export function table(caption, heads, rows) {
   const plain = (head) => typeof head === "string";
+  const labelled = (cell, head) => {
+    const made = h("td", { "data-label": plain(head) ? head : head.label }, cell);
+    // Where there are cards instead of columns, nothing is not labelled.
+    if (made.textContent.trim() === "" && !made.querySelector("a, button, img, input, svg")) made.replaceChildren();
+    return made;
+  };
   return h("table", {},
     h("caption", { class: "unseen" }, caption),
     h("thead", {}, h("tr", {}, heads.map((head) => (plain(head) ? h("th", { scope: "col" }, head) : head.cell)))),
-    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, n) => h("td", { "data-label": plain(heads[n]) ? heads[n] : heads[n].label }, cell))))));
+    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((cell, n) => labelled(cell, heads[n]))))));
 }

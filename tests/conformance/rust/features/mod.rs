@@ -6,6 +6,8 @@ mod commands;
 mod entities;
 mod events;
 mod families;
+mod feeds;
+mod heartbeats;
 mod mixed;
 mod starts;
 mod tasks;
@@ -57,6 +59,7 @@ pub fn all() -> Vec<Feature> {
     let mut rows = [
         tasks::features(),
         events::features(),
+        heartbeats::features(),
         families::features(),
         starts::features(),
         commands::features(),
@@ -71,6 +74,7 @@ pub fn all() -> Vec<Feature> {
     }
     // After these the Go sidecar is gone: a call to an entity ends it.
     rows.extend(entities::features());
+    rows.extend(feeds::features());
     if python {
         rows.extend(mixed::features());
     }

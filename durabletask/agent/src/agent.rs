@@ -1,0 +1,419 @@
+//! An agent: its model, its tools and its rules, and what a worker registers of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use durabletask::entity::InvalidEntityId;
+use durabletask::{
+    Activity, ActivityContext, Client, Entity, Event, Failure, Orchestration, OrchestrationContext,
+    Registry,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use thiserror::Error;
+use tracing::Instrument as _;
+
+use crate::budget::{Budget, Stop};
+use crate::claim::{self, Claims};
+use crate::message::{Message, Usage};
+use crate::model::{ChatModel, ChatReply, ChatRequest};
+use crate::run;
+use crate::session::{self, Session};
+use crate::tool::{Decision, Retry, Tool, ToolRules};
+
+/// How long a session is kept, if the agent does not say.
+const TIME_TO_LIVE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many messages a session keeps, if the agent does not say.
+const MEMORY: usize = 200;
+
+/// Why an agent cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The name cannot be one.
+    #[error("an agent cannot be called '{name}': {reason}")]
+    Name {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Two tools have one name.
+    #[error("two tools are called '{0}'")]
+    TwoTools(String),
+    /// A tool's name is not one that models accept.
+    #[error("a tool cannot be called '{0}': use 1 to 64 letters, digits, '-' and '_'")]
+    ToolName(String),
+    /// A tool that runs at most once has nothing to note that with.
+    #[error("the tool '{0}' runs at most once, which needs `AgentBuilder::client`")]
+    NoClient(String),
+}
+
+impl AgentError {
+    fn name(name: &str, reason: InvalidEntityId) -> Self {
+        Self::Name {
+            name: name.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+/// A model with tools, whose runs are durable: an orchestration calls the model and the tools
+/// as activities, and continues where it was after a crash, without paying for an answer twice.
+///
+/// See the [crate's documentation](crate) for an example.
+#[derive(Clone)]
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: String,
+    model: Arc<dyn ChatModel>,
+    client: Option<Client>,
+    tools: Vec<Tool>,
+    definition: Definition,
+    sessions: Entity<Session>,
+    claims: Entity<Claims>,
+}
+
+/// The rules of an agent. A run records them when it begins and keeps to them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Definition {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) instructions: Option<String>,
+    pub(crate) tools: Vec<ToolRules>,
+    pub(crate) budget: Budget,
+    pub(crate) model_retry: Retry,
+    pub(crate) session_seconds: u64,
+    pub(crate) session_messages: usize,
+}
+
+/// Builds an [`Agent`].
+#[derive(Clone)]
+pub struct AgentBuilder {
+    name: String,
+    model: Arc<dyn ChatModel>,
+    client: Option<Client>,
+    tools: Vec<Tool>,
+    definition: Definition,
+}
+
+impl AgentBuilder {
+    /// How the model is to behave.
+    #[must_use]
+    pub fn instructions(mut self, text: impl Into<String>) -> Self {
+        self.definition.instructions = Some(text.into());
+        self
+    }
+
+    /// Adds a tool.
+    #[must_use]
+    pub fn tool(mut self, tool: Tool) -> Self {
+        self.tools.push(tool);
+        self
+    }
+
+    /// The most that a run may use.
+    #[must_use]
+    pub const fn budget(mut self, budget: Budget) -> Self {
+        self.definition.budget = budget;
+        self
+    }
+
+    /// How often a call of the model is tried, and how long after the first failure; the delay
+    /// doubles from then on, and is longer where the server asks for it. Eight times, from a
+    /// second on, if nothing else is said.
+    #[must_use]
+    pub fn model_retry(mut self, attempts: u32, first: Duration) -> Self {
+        self.definition.model_retry = Retry::of(attempts, first);
+        self
+    }
+
+    /// How long a session is kept after the last run in it, and the most messages that it
+    /// keeps; seven days and 200, if nothing else is said.
+    #[must_use]
+    pub fn sessions(mut self, time_to_live: Duration, messages: usize) -> Self {
+        self.definition.session_seconds = time_to_live.as_secs().max(1);
+        self.definition.session_messages = messages;
+        self
+    }
+
+    /// A client of the task hub in which the agent runs: what notes that a tool was begun that
+    /// runs [at most once](Tool::once_only).
+    #[must_use]
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Builds it.
+    ///
+    /// # Errors
+    ///
+    /// [`AgentError`] if names are wrong or a client is missing.
+    pub fn build(mut self) -> Result<Agent, AgentError> {
+        let mut names = std::collections::BTreeSet::new();
+        for tool in &self.tools {
+            let name = tool.name();
+            let is_good = (1..=64).contains(&name.len())
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+            if !is_good {
+                return Err(AgentError::ToolName(name.to_owned()));
+            }
+            if !names.insert(name.to_owned()) {
+                return Err(AgentError::TwoTools(name.to_owned()));
+            }
+            if tool.rules.once_only && self.client.is_none() {
+                return Err(AgentError::NoClient(name.to_owned()));
+            }
+        }
+        self.definition.tools = self.tools.iter().map(|tool| tool.rules.clone()).collect();
+        let wrong = |error| AgentError::name(&self.name, error);
+        Entity::<()>::named(self.name.clone()).map_err(wrong)?;
+        let sessions = Entity::named(format!("{}-session", self.name)).map_err(wrong)?;
+        let claims = Entity::named(format!("{}-claims", self.name)).map_err(wrong)?;
+        Ok(Agent {
+            inner: Arc::new(Inner {
+                name: self.name,
+                model: self.model,
+                client: self.client,
+                tools: self.tools,
+                definition: self.definition,
+                sessions,
+                claims,
+            }),
+        })
+    }
+}
+
+/// What an agent is asked.
+///
+/// ```
+/// use durabletask_agent::AgentRequest;
+///
+/// let request = AgentRequest::new("Where is order 7?").session("ada");
+/// # let _ = request;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AgentRequest {
+    /// The question.
+    pub prompt: String,
+    /// The session that it continues; none for a run of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+}
+
+impl AgentRequest {
+    /// A question without a past.
+    #[must_use]
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            session: None,
+        }
+    }
+
+    /// Continues the session `key`, or begins it. The runs of one session take turns.
+    #[must_use]
+    pub fn session(mut self, key: impl Into<String>) -> Self {
+        self.session = Some(key.into());
+        self
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct AgentAnswer {
+    /// What the model said last; none if it said nothing before the run stopped.
+    pub text: Option<String>,
+    /// Why the run ended.
+    pub stop: Stop,
+    /// The messages of this run, the question first.
+    pub messages: Vec<Message>,
+    /// The tokens that it used.
+    pub usage: Usage,
+    /// What it cost, in millionths; none without a price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u64>,
+}
+
+/// The custom status of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct AgentStatus {
+    /// How often the model was called.
+    pub calls: u32,
+    /// The calls of tools that wait for a decision.
+    #[serde(default)]
+    pub waiting: Vec<WaitingCall>,
+    /// The tokens used so far.
+    pub usage: Usage,
+    /// What that cost, in millionths; none without a price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u64>,
+}
+
+/// A call that waits for a [`Decision`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct WaitingCall {
+    /// Names the call in its run; see [`Agent::decision`].
+    pub id: String,
+    /// The tool.
+    pub tool: String,
+    /// Its arguments.
+    pub arguments: Value,
+}
+
+impl Agent {
+    /// An agent that is called `name`, with this model. The name is that of its orchestration,
+    /// and the beginning of its activities' and entities' names.
+    #[must_use]
+    pub fn builder(name: impl Into<String>, model: impl ChatModel) -> AgentBuilder {
+        AgentBuilder {
+            name: name.into(),
+            model: Arc::new(model),
+            client: None,
+            tools: Vec::new(),
+            definition: Definition {
+                instructions: None,
+                tools: Vec::new(),
+                budget: Budget::new(),
+                model_retry: Retry::MODEL,
+                session_seconds: TIME_TO_LIVE.as_secs(),
+                session_messages: MEMORY,
+            },
+        }
+    }
+
+    /// Its orchestration, for `Client::start`.
+    #[must_use]
+    pub fn orchestration(&self) -> Orchestration<AgentRequest, AgentAnswer> {
+        Orchestration::named(&self.inner.name)
+    }
+
+    /// The event that decides on the call `id` of a run, for `Client::raise_event`; the id is
+    /// in the run's custom status ([`WaitingCall::id`]).
+    #[must_use]
+    pub fn decision(id: &str) -> Event<Decision> {
+        Event::named(format!("decision-{id}"))
+    }
+
+    /// Adds what a worker needs to run it.
+    #[must_use]
+    pub fn register(&self, registry: Registry) -> Registry {
+        let inner = &self.inner;
+        let names = Arc::new(Names::of(&inner.name, &inner.sessions, &inner.claims));
+        let (definition, model) = (inner.definition.clone(), Arc::clone(&inner.model));
+        let registry = registry
+            .orchestration(&self.orchestration(), {
+                let names = Arc::clone(&names);
+                move |ctx: OrchestrationContext, request| run::run(ctx, Arc::clone(&names), request)
+            })
+            .activity(&names.define, move |_: ActivityContext, ()| {
+                let definition = definition.clone();
+                async move { Ok(definition) }
+            })
+            .activity(&names.model, move |_: ActivityContext, request| {
+                chat(Arc::clone(&model), request)
+            })
+            .entity(&inner.sessions, session::handlers())
+            .entity(&inner.claims, claim::handlers());
+        inner.tools.iter().fold(registry, |registry, tool| {
+            let (inner, tool) = (Arc::clone(inner), tool.clone());
+            registry.activity(&names.tool(tool.name()), move |ctx, arguments| {
+                call(Arc::clone(&inner), tool.clone(), ctx, arguments)
+            })
+        })
+    }
+}
+
+/// The names under which an agent's parts are registered.
+pub(crate) struct Names {
+    agent: String,
+    pub(crate) define: Activity<(), Definition>,
+    pub(crate) model: Activity<ChatRequest, ChatReply>,
+    pub(crate) sessions: Entity<Session>,
+    pub(crate) claims: Entity<Claims>,
+}
+
+impl Names {
+    fn of(agent: &str, sessions: &Entity<Session>, claims: &Entity<Claims>) -> Self {
+        Self {
+            agent: agent.to_owned(),
+            define: Activity::named(format!("{agent}.define")),
+            model: Activity::named(format!("{agent}.model")),
+            sessions: sessions.clone(),
+            claims: claims.clone(),
+        }
+    }
+
+    pub(crate) fn tool(&self, name: &str) -> Activity<Value, Value> {
+        Activity::named(format!("{}.tool.{name}", self.agent))
+    }
+}
+
+/// Calls the model, in a span by OpenTelemetry's conventions for generative AI. No content is
+/// in it.
+async fn chat(model: Arc<dyn ChatModel>, request: ChatRequest) -> Result<ChatReply, Failure> {
+    let span = tracing::info_span!(
+        "chat",
+        otel.name = format!("chat {}", model.model()),
+        otel.kind = "client",
+        gen_ai.operation.name = "chat",
+        gen_ai.provider.name = model.provider(),
+        gen_ai.request.model = model.model(),
+        gen_ai.request.max_tokens = request.max_output_tokens,
+        gen_ai.usage.input_tokens = tracing::field::Empty,
+        gen_ai.usage.output_tokens = tracing::field::Empty,
+        error.type = tracing::field::Empty,
+    );
+    let reply = model.chat(&request).instrument(span.clone()).await;
+    match &reply {
+        Ok(reply) => {
+            span.record("gen_ai.usage.input_tokens", reply.usage.input_tokens);
+            span.record("gen_ai.usage.output_tokens", reply.usage.output_tokens);
+        }
+        Err(failure) => {
+            span.record("error.type", failure.details().error_type.as_str());
+        }
+    }
+    reply
+}
+
+/// Runs a tool.
+async fn call(
+    agent: Arc<Inner>,
+    tool: Tool,
+    context: ActivityContext,
+    arguments: Value,
+) -> Result<Value, Failure> {
+    let span = tracing::info_span!(
+        "execute_tool",
+        otel.name = format!("execute_tool {}", tool.name()),
+        gen_ai.operation.name = "execute_tool",
+        gen_ai.tool.name = tool.name(),
+        gen_ai.tool.call.id = context.idempotency_key(),
+        error.type = tracing::field::Empty,
+    );
+    let result = async {
+        if let (true, Some(client)) = (tool.rules.once_only, &agent.client) {
+            claim::claim(client, &agent.claims, &context).await?;
+        }
+        (tool.handler)(context, arguments).await
+    }
+    .instrument(span.clone())
+    .await;
+    if let Err(failure) = &result {
+        span.record("error.type", failure.details().error_type.as_str());
+    }
+    result
+}

@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod agent;
+mod budget;
+mod claim;
+mod message;
+mod model;
+mod openai;
+mod run;
+mod session;
+mod tool;
+
+pub use agent::{
+    Agent, AgentAnswer, AgentBuilder, AgentError, AgentRequest, AgentStatus, WaitingCall,
+};
+pub use budget::{Budget, Price, Stop};
+pub use message::{Message, ToolCall, Usage};
+pub use model::{ChatModel, ChatReply, ChatRequest, Finish, ToolSpec};
+pub use openai::{EndpointError, OpenAiCompatible};
+pub use tool::{Decision, Tool};
+
+// The derive of tools' arguments is this crate's.
+#[doc(no_inline)]
+pub use schemars;
