@@ -371,6 +371,9 @@ fn sort(
         Err(InputProblem::TextUndecodable { .. }) if !is_nearly_text(&original) => {
             return Err(refuse(&problem));
         }
+        Err(problem @ InputProblem::ImageUnsupported { .. }) => {
+            return Err(IntakeError::UnsupportedPicture(problem));
+        }
         Err(problem) => return Err(IntakeError::Problem(problem)),
     };
     let mut material: Vec<ImportMaterial> = file
@@ -422,10 +425,7 @@ impl Failures {
             "" => format!("file {}", origin.file),
             name => name.to_owned(),
         };
-        let entry = ImportEntry {
-            name,
-            content: Err(problem),
-        };
+        let entry = ImportEntry::new(&name, Err(problem));
         Ok(ImportMaterial::List {
             list: ImportList {
                 entries: vec![entry],

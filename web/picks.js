@@ -31,6 +31,7 @@ export function picks(accounts, add) {
     const name = h("strong", {}, h("bdi", {}, account.preview ? title(account.preview) : account.name));
     const about = [
       !box && words.results[account.result],
+      account.recoveryCodes > 0 && words.withRecoveryCodes(account.recoveryCodes),
       account.problem?.detail,
       account.problem?.nextStep,
       ...(account.warnings ?? []).map((warning) => (warning.warning === "duplicate" ? words.duplicatePick : warning.detail)),

@@ -270,6 +270,7 @@ export const german = {
     inFile: (name) => `In ${name}:`,
     duplicate: "Dasselbe Konto ist schon da. Behalten Sie beide, wenn Sie zwei Einträge mit denselben Codes möchten; sonst entfernen Sie das neue.",
     duplicateRefused: "Dasselbe Konto ist schon da und wurde deshalb nicht noch einmal hinzugefügt. Verwenden Sie das vorhandene.",
+    withRecoveryCodes: (count) => `mit ${many(count, "Notfallcode", "Notfallcodes")}`,
     duplicatePick: "dasselbe Konto ist unter einem anderen Namen schon da; fügen Sie es nur hinzu, wenn Sie beide möchten",
     hidden: "Das vorhandene dürfen Sie nicht sehen; ein Administrator kann es Ihnen zuteilen.",
     seeThere: "Das vorhandene ansehen",

@@ -271,6 +271,7 @@ export const english = {
     inFile: (name) => `In ${name}:`,
     duplicate: "The same account is there already. Keep both if you want two entries with the same codes; otherwise remove the new one.",
     duplicateRefused: "The same account is there already, so it was not added again. Use the one that is there.",
+    withRecoveryCodes: (count) => `with ${many(count, "recovery code", "recovery codes")}`,
     duplicatePick: "the same account is there under another name; add it only if you want both",
     hidden: "You may not see the one that is there; an administrator can grant it to you.",
     seeThere: "See the one that is there",

@@ -43,7 +43,7 @@ impl Activities {
                 uri: self.keys.keep(
                     &mandate,
                     &input.enrollment,
-                    &OtpauthText::new(payload.into_text()),
+                    &OtpauthText::new(payload.into_text()).into(),
                 )?,
             }),
         }

@@ -10,7 +10,7 @@ use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::Act;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::Digest;
-use countersign_enrollment::package::Package;
+use countersign_enrollment::package::{Package, PackedAccount};
 use countersign_enrollment::recovery::{MovedCodes, RecoveryCodes};
 use countersign_enrollment::sealed::{
     Kept, OpenError, OpenKeyring, OtpauthText, Scope, SealError, SealKey, Sealable, Sealed,
@@ -64,6 +64,19 @@ impl PermittedVault {
         id: &EnrollmentId,
     ) -> Result<AccountRecord, VaultError> {
         self.0.describe(id).await
+    }
+
+    /// Whether an account that an import has found in use has all of these recovery codes.
+    pub(crate) async fn has_recovery(
+        &self,
+        _permit: &Permit<Plan>,
+        id: &EnrollmentId,
+        codes: &RecoveryCodes,
+    ) -> Result<bool, VaultError> {
+        let kept = self.0.recovery(id).await?;
+        Ok(codes
+            .expose()
+            .all(|code| kept.expose().any(|kept| kept == code)))
     }
 
     /// The accounts in use that have the content of one that is to be enrolled.
@@ -240,8 +253,13 @@ pub(crate) fn seal_for(
         );
     };
     let key = SealKey::from_text(to).map_err(|error| Failure::from(error).permanent())?;
+    let recovery = recovery.map(|codes| key.seal(id, codes)).transpose()?;
+    let packed = PackedAccount {
+        uri: OtpauthText::new(account.to_uri()),
+        recovery: recovery.as_ref().map(Sealed::digest),
+    };
     Ok(Package {
-        account: key.seal(id, &OtpauthText::new(account.to_uri()))?,
-        recovery: recovery.map(|codes| key.seal(id, codes)).transpose()?,
+        account: key.seal(id, &packed)?,
+        recovery,
     })
 }

@@ -8,10 +8,11 @@ use countersign_enrollment::account::{AccountPreview, TotpAccount};
 use countersign_enrollment::contract::{ImportPlan, ListSource, PlanImport};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::import::job::{PlannedAccount, PlannedStep};
-use countersign_enrollment::import::{self, Found, ImportList};
+use countersign_enrollment::import::{self, CodesBeside, Found, ImportList};
 use countersign_enrollment::mandate::Digest;
 use countersign_enrollment::otpauth::{Parsed, Warning};
 use countersign_enrollment::problem::InputProblem;
+use countersign_enrollment::recovery::{RecoveryCodes, WithRecovery};
 use countersign_enrollment::sealed::{ImportKey, OpenError, OtpauthText};
 use durabletask_core::Failure;
 
@@ -101,6 +102,13 @@ impl Activities {
             key,
         };
         let mut seen = Seen::default();
+        // The same account can come several times, with its recovery codes in one place only.
+        for found in &found {
+            if let Ok(parsed) = &found.parsed {
+                let id = EnrollmentId::derived(&planning.key, &parsed.account);
+                seen.beside.entry(id).or_default().merge(&found.beside);
+            }
+        }
         let mut accounts = Vec::new();
         for (position, found) in (1..).zip(found) {
             accounts.push(
@@ -154,25 +162,38 @@ impl Activities {
                 return Ok(PlannedAccount {
                     name: found.name,
                     preview: None,
-                    warnings: Vec::new(),
+                    warnings: found.beside.warning().into_iter().collect(),
+                    recovery_codes: found.beside.count(),
                     step: PlannedStep::Invalid { problem },
                 });
             }
         };
         let id = EnrollmentId::derived(&planning.key, &account);
+        // All of an account's codes stand where it comes first.
+        let beside = match seen.positions.get(&id) {
+            Some(_) => found.beside,
+            None => seen.beside.remove(&id).unwrap_or_default(),
+        };
+        warnings.extend(beside.warning());
         let step = match seen.positions.get(&id) {
             Some(of) => PlannedStep::Repeated { of: *of },
             None => match self.vault.describe(planning.permit, &id).await {
                 Ok(record) if record.deleted_at.is_some() => {
                     PlannedStep::Deleted { id: id.clone() }
                 }
-                Ok(_) => PlannedStep::AlreadyThere { id: id.clone() },
+                Ok(_) => {
+                    let lacking = self.not_added(planning, &id, &beside).await?;
+                    warnings.extend(lacking);
+                    PlannedStep::AlreadyThere { id: id.clone() }
+                }
                 Err(VaultError::NotFound) => {
                     let same = self.same_there(planning, &account).await?;
                     let there = same.first().filter(|first| {
                         planning.skip_same || is_called_the_same(&first.preview, &account)
                     });
                     if let Some(there) = there {
+                        let lacking = self.not_added(planning, &there.id, &beside).await?;
+                        warnings.extend(lacking);
                         PlannedStep::AlreadyThere {
                             id: there.id.clone(),
                         }
@@ -183,7 +204,8 @@ impl Activities {
                         if !accounts.is_empty() {
                             warnings.push(Warning::Duplicate { accounts });
                         }
-                        planning.new_account(&self.keys, position, &id, &account)?
+                        let recovery = &beside.codes;
+                        planning.new_account(&self.keys, position, &id, (&account, recovery))?
                     }
                 }
                 Err(error) if error.is_retriable() => return Err(error.into()),
@@ -195,8 +217,32 @@ impl Activities {
             name: found.name,
             preview: Some(account.preview()),
             warnings,
+            recovery_codes: beside.count(),
             step,
         })
+    }
+
+    /// That recovery codes came with an account that is in use without some of them.
+    async fn not_added(
+        &self,
+        planning: &Planning<'_>,
+        id: &EnrollmentId,
+        beside: &CodesBeside,
+    ) -> Result<Option<Warning>, Failure> {
+        if beside.codes.is_empty() {
+            return Ok(None);
+        }
+        let count = beside.count();
+        let asked = self.vault.has_recovery(planning.permit, id, &beside.codes);
+        match asked.await {
+            Ok(true) => Ok(None),
+            // Someone has removed the account at this moment.
+            Ok(false) | Err(VaultError::NotFound | VaultError::Deleted) => {
+                Ok(Some(Warning::RecoveryCodesNotAdded { count }))
+            }
+            Err(error) if error.is_retriable() => Err(error.into()),
+            Err(error) => Err(Failure::from(error).permanent()),
+        }
     }
 }
 
@@ -206,6 +252,8 @@ struct Seen {
     positions: BTreeMap<EnrollmentId, u32>,
     /// Those with other names, too: what came first with the content.
     contents: Vec<(TotpAccount, EnrollmentId)>,
+    /// The recovery codes of those that were not looked at yet, from wherever they came.
+    beside: BTreeMap<EnrollmentId, CodesBeside>,
 }
 
 impl Seen {
@@ -241,13 +289,16 @@ impl Planning<'_> {
         keys: &PermittedKeys,
         position: u32,
         id: &EnrollmentId,
-        account: &TotpAccount,
+        (account, recovery): (&TotpAccount, &RecoveryCodes),
     ) -> Result<PlannedStep, Failure> {
         let id = id.clone();
         if !self.wanted.has(position) {
             return Ok(PlannedStep::Left { id });
         }
-        let text = OtpauthText::new(account.to_uri());
+        let text = WithRecovery {
+            value: OtpauthText::new(account.to_uri()),
+            recovery: recovery.clone(),
+        };
         let uri = keys.keep(&self.mandate, &id, &text)?;
         Ok(PlannedStep::Enroll { id, uri })
     }

@@ -5,7 +5,7 @@ use std::error::Error as _;
 use countersign_authority::{DeedName, MandatedAct, Open, Permit, Status, Store, shown};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{SecretStored, StoreSecret};
-use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::recovery::{RecoveryCodes, WithRecovery};
 use countersign_enrollment::request::RecoverySource;
 use countersign_enrollment::sealed::OpenError;
 use durabletask_core::Failure;
@@ -30,7 +30,10 @@ impl Activities {
         let about = input.enrollment.as_str();
         let standing = self.authority.look(ACTION, &input.mandate, about).await?;
         let permit = standing.permit(ACTION, &[], Open { source: None }).await?;
-        let account = self
+        let WithRecovery {
+            value: account,
+            recovery: found,
+        } = self
             .keys
             .open_kept(
                 &permit,
@@ -39,7 +42,7 @@ impl Activities {
                 &input.account,
             )
             .map_err(|error| Failure::from(error).permanent())?;
-        let recovery = self.recovery_with(&standing, input).await?;
+        let recovery = self.recovery_with(&standing, input, found).await?;
         let fingerprint = self.fingerprints.fingerprint(&account)?;
         let deed = Store {
             account: input.enrollment.clone(),
@@ -115,18 +118,31 @@ impl Activities {
         }
     }
 
-    /// The recovery codes that the mandate says came with the account: not fewer, if a task hub
-    /// leaves them out, and no others.
+    /// The recovery codes that came with the account: those that the mandate names, or those
+    /// that an import has found beside it and a worker has kept in one envelope with it. Not
+    /// fewer, if a task hub leaves them out, and no others.
     async fn recovery_with(
         &self,
         standing: &Standing<'_>,
         input: &StoreSecret,
+        found: RecoveryCodes,
     ) -> Result<Option<Recovery>, Failure> {
+        let closed = |error: OpenError| Failure::from(error).permanent();
         let named = match &standing.mandate().act {
+            MandatedAct::Enroll { .. } if !found.is_empty() => {
+                return Err(closed(OpenError::DoesNotOpen));
+            }
+            MandatedAct::Import { .. } if input.recovery.is_none() => {
+                let given = RecoveryCodes::default();
+                let found = Recovery {
+                    codes: found,
+                    given,
+                };
+                return Ok((!found.codes.is_empty()).then_some(found));
+            }
             MandatedAct::Enroll { recovery, .. } => recovery.clone(),
             MandatedAct::Import { .. } | MandatedAct::Request { .. } => None,
         };
-        let closed = |error: OpenError| Failure::from(error).permanent();
         match (&input.recovery, named) {
             (None, None) => Ok(None),
             // Only the answer was lost.

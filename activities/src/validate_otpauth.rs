@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use countersign_authority::{MandatedAct, Permit};
+use countersign_authority::{Mandate, MandatedAct, Permit};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{UriSource, ValidateUri, ValidatedUri};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::otpauth::{self, Warning};
+use countersign_enrollment::package::PackedAccount;
 use countersign_enrollment::problem::InputProblem;
+use countersign_enrollment::recovery::WithRecovery;
 use countersign_enrollment::sealed::OpenError;
 use durabletask_core::Failure;
 
@@ -32,6 +34,7 @@ impl Activities {
         let mandate = input.mandate.digest();
         let source = match &input.uri {
             UriSource::Sent(uri) => Some(uri.digest()),
+            UriSource::Packed(account) => Some(account.digest()),
             UriSource::Read(_) => None,
         };
         let permit = self
@@ -41,14 +44,30 @@ impl Activities {
             permit.mandate().act,
             MandatedAct::Enroll { received: true, .. }
         );
+        // What came from another installation says which recovery codes were sealed with it;
+        // earlier releases, and a task hub that lies, pass it on as a URI that does not.
+        let mut whole = !received || !names_recovery(permit.mandate());
         let opened = match &input.uri {
-            UriSource::Sent(uri) => self.keys.open(&permit, &input.enrollment, uri),
+            UriSource::Sent(uri) => {
+                let opened = self.keys.open(&permit, &input.enrollment, uri);
+                opened.map(WithRecovery::from)
+            }
+            UriSource::Packed(account) => {
+                let opened = self.keys.open(&permit, &input.enrollment, account);
+                opened.map(|packed| {
+                    whole = is_whole(permit.mandate(), &packed);
+                    packed.uri.into()
+                })
+            }
             UriSource::Read(uri) => self
                 .keys
                 .open_kept(&permit, &mandate, &input.enrollment, uri),
         };
-        let text = match opened {
-            Ok(text) => text,
+        let WithRecovery {
+            value: text,
+            recovery,
+        } = match opened {
+            Ok(opened) => opened,
             Err(OpenError::DoesNotOpen) if received => {
                 let problem = InputProblem::PackageUnreadable;
                 return Ok(ValidatedUri::Invalid { problem });
@@ -57,6 +76,10 @@ impl Activities {
         };
         if received && !self.opens_moved(input).await? {
             let problem = InputProblem::PackageUnreadable;
+            return Ok(ValidatedUri::Invalid { problem });
+        }
+        if !whole {
+            let problem = InputProblem::PackageIncomplete;
             return Ok(ValidatedUri::Invalid { problem });
         }
         let steam = matches!(
@@ -97,13 +120,15 @@ impl Activities {
         }
         // An account that is stored must be able to give codes; the moment is any.
         totp::code_at(&parsed.account, 0).map_err(|error| Failure::from(error).permanent())?;
+        let account = WithRecovery {
+            value: parsed.account,
+            recovery,
+        };
         Ok(ValidatedUri::Valid {
-            preview: parsed.account.preview(),
+            preview: account.value.preview(),
             warnings: parsed.warnings,
-            fingerprint: self.fingerprints.fingerprint(&parsed.account)?,
-            account: self
-                .keys
-                .keep(&mandate, &input.enrollment, &parsed.account)?,
+            fingerprint: self.fingerprints.fingerprint(&account.value)?,
+            account: self.keys.keep(&mandate, &input.enrollment, &account)?,
         })
     }
 
@@ -156,5 +181,24 @@ impl Activities {
                 Vec::new()
             }
         }
+    }
+}
+
+/// Whether recovery codes came with what the mandate enrolls.
+const fn names_recovery(mandate: &Mandate) -> bool {
+    matches!(
+        mandate.act,
+        MandatedAct::Enroll {
+            recovery: Some(_),
+            ..
+        }
+    )
+}
+
+/// Whether an account came with exactly those recovery codes that were sealed with it.
+fn is_whole(mandate: &Mandate, packed: &PackedAccount) -> bool {
+    match &mandate.act {
+        MandatedAct::Enroll { recovery, .. } => *recovery == packed.recovery,
+        MandatedAct::Import { .. } | MandatedAct::Request { .. } => false,
     }
 }

@@ -5,6 +5,7 @@ use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{VerifiedDecision, VerifyDecision};
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::mandate::Digest;
+use countersign_enrollment::recovery::WithRecovery;
 use countersign_enrollment::sealed::Kept;
 use durabletask_core::Failure;
 
@@ -52,7 +53,7 @@ impl Activities {
         action: &'static str,
         standing: &Standing<'_>,
         about: &str,
-        kept: Option<&Kept<TotpAccount>>,
+        kept: Option<&Kept<WithRecovery<TotpAccount>>>,
     ) -> Result<(Digest, Option<TotpAccount>), Failure> {
         if let MandatedAct::Request {
             preview,
@@ -71,7 +72,8 @@ impl Activities {
         let account = self
             .keys
             .open_kept(&permit, &standing.digest(), &enrollment, kept)
-            .map_err(|error| Failure::from(error).permanent())?;
+            .map_err(|error| Failure::from(error).permanent())?
+            .value;
         let fingerprint = self.fingerprints.fingerprint(&account)?;
         Ok((shown(&account.preview(), &fingerprint), Some(account)))
     }

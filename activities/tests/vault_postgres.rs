@@ -80,6 +80,17 @@ async fn of_many_who_store_or_purge_at_once_the_promises_hold() {
     let mut stored = [first.unwrap(), second.unwrap()];
     stored.sort_by_key(|stored| *stored == Stored::AlreadyThere);
     assert_eq!(stored, [Stored::Created, Stored::AlreadyThere]);
+    // Of many who store the same content unless it is there, at both, one does.
+    let unless = promises::account("ACME", "unless", "NBSWY3DPFQQHO33SNRSCCII");
+    let storing = (0..12).map(async |number| {
+        let vault = if number % 2 == 0 { &one } else { &other };
+        let id = EnrollmentId::random();
+        vault.store_unless_there(&id, &unless, None).await.unwrap()
+    });
+    let outcomes = futures_util::future::join_all(storing).await;
+    let created = StoredUnlessThere::Stored(Stored::Created);
+    let count = outcomes.iter().filter(|outcome| **outcome == created);
+    assert_eq!(count.count(), 1, "{outcomes:?}");
     // Of two who replace the same codes, one does.
     let none = RecoveryCodes::default();
     let codes = |code: &str| RecoveryCodes::new([code]).unwrap();

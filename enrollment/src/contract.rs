@@ -13,9 +13,9 @@ use crate::mandate::{SignedDecision, SignedMandate};
 use crate::notice::{NoticeEvent, NoticeSent};
 use crate::otpauth::Warning;
 use crate::outcome::EnrollmentOutcome;
-use crate::package::Package;
+use crate::package::{Package, PackedAccount};
 use crate::problem::InputProblem;
-use crate::recovery::{MovedCodes, RecoveryCodes};
+use crate::recovery::{MovedCodes, RecoveryCodes, WithRecovery};
 use crate::request::{EnrollmentRequest, RecoverySource};
 use crate::sealed::{ImageBytes, ImportKey, Kept, OtpauthText, Sealed};
 
@@ -110,7 +110,7 @@ pub enum DecodedQr {
     /// The image holds exactly one otpauth URI.
     Found {
         /// The URI, not yet checked.
-        uri: Kept<OtpauthText>,
+        uri: Kept<WithRecovery<OtpauthText>>,
     },
     /// It does not.
     Invalid {
@@ -142,8 +142,10 @@ pub struct ValidateUri {
 pub enum UriSource {
     /// It was sent, and the mandate names it.
     Sent(Sealed<OtpauthText>),
+    /// Another installation has sealed it, and the mandate names it.
+    Packed(Sealed<PackedAccount>),
     /// A worker has read it in what was sent.
-    Read(Kept<OtpauthText>),
+    Read(Kept<WithRecovery<OtpauthText>>),
 }
 
 /// The output of [`VALIDATE_URI`].
@@ -157,8 +159,8 @@ pub enum ValidatedUri {
         /// What is odd about it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         warnings: Vec<Warning>,
-        /// All of it.
-        account: Kept<TotpAccount>,
+        /// All of it, with the recovery codes that an import has found beside it.
+        account: Kept<WithRecovery<TotpAccount>>,
         /// What tells its secret from any other, see
         /// [`FingerprintKey`](crate::fingerprint::FingerprintKey).
         #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -182,7 +184,7 @@ pub struct VerifyDecision {
     pub about: String,
     /// The account that would be stored, for an enrollment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<Kept<TotpAccount>>,
+    pub account: Option<Kept<WithRecovery<TotpAccount>>>,
     /// What was raised.
     pub decision: SignedDecision,
 }
@@ -211,7 +213,7 @@ pub struct StoreSecret {
     /// The enrollment that the account was sealed for; the secret's name in the vault.
     pub enrollment: EnrollmentId,
     /// The account.
-    pub account: Kept<TotpAccount>,
+    pub account: Kept<WithRecovery<TotpAccount>>,
     /// Its recovery codes, if some came with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoverySource>,
@@ -391,5 +393,5 @@ pub struct SendNotice {
     pub number: u8,
     /// The account that would be stored, for an enrollment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account: Option<Kept<TotpAccount>>,
+    pub account: Option<Kept<WithRecovery<TotpAccount>>>,
 }

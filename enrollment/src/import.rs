@@ -7,6 +7,7 @@
 mod aegis;
 mod and_otp;
 mod archive;
+mod beside;
 mod bitwarden;
 mod budget;
 mod dashlane;
@@ -23,13 +24,13 @@ mod json;
 mod keepass;
 mod kept;
 mod key_vault;
-mod kinds;
 mod lines;
 mod listed;
 mod one_password;
 mod one_pif;
 mod opening;
 mod page;
+mod preferences;
 mod proton_authenticator;
 mod proton_pass;
 mod shapes;
@@ -47,11 +48,12 @@ use zeroize::Zeroizing;
 use crate::account::display_name;
 use crate::code_parts::CodePart;
 use crate::otpauth::{self, Fields};
-use crate::problem::{ImportFormat, InputProblem};
+use crate::problem::{ImportFormat, InputProblem, kinds};
 use archive::Nesting;
 use opening::Opening;
 
 pub use crate::bounds::Exceeded;
+pub use beside::CodesBeside;
 pub use budget::{Budget, Canceller, Cost};
 pub use found::{Found, expand, expand_lists, not_there};
 
@@ -81,33 +83,36 @@ pub struct ImportEntry {
     /// The text of an otpauth URI or of Google Authenticator's export, unchecked; or why
     /// the entry cannot be enrolled.
     pub content: Result<Zeroizing<String>, InputProblem>,
+    /// The recovery codes that stand beside it.
+    pub beside: CodesBeside,
 }
 
 impl ImportEntry {
+    /// An entry called `name`, without recovery codes.
+    #[must_use]
+    pub fn new(name: &str, content: Result<Zeroizing<String>, InputProblem>) -> Self {
+        Self {
+            name: display_name(name),
+            content,
+            beside: CodesBeside::default(),
+        }
+    }
+
     /// An entry without a name of its own.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self {
-            name: String::new(),
-            content: Ok(Zeroizing::new(text.to_owned())),
-        }
+        Self::new("", Ok(Zeroizing::new(text.to_owned())))
     }
 
     /// That an account called `name` cannot be enrolled.
     fn refused(name: &str, problem: InputProblem) -> Self {
-        Self {
-            name: display_name(name),
-            content: Err(problem),
-        }
+        Self::new(name, Err(problem))
     }
 
     /// An entry from fields, called `name` if that says more than they do.
     fn fields(name: &str, fields: &Fields<'_>) -> Self {
         let content = otpauth::from_fields(fields).map(|parsed| parsed.account.to_uri());
-        Self {
-            name: display_name(name),
-            content,
-        }
+        Self::new(name, content)
     }
 }
 
@@ -116,6 +121,7 @@ impl fmt::Debug for ImportEntry {
         f.debug_struct("ImportEntry")
             .field("name", &self.name)
             .field("refused", &self.content.as_ref().err())
+            .field("beside", &self.beside)
             .finish()
     }
 }
@@ -239,6 +245,11 @@ impl ImportFile {
                 what: what.to_owned(),
             });
         }
+        if let Some(format) = kinds::picture(bytes) {
+            return Err(InputProblem::ImageUnsupported {
+                format: format.to_owned(),
+            });
+        }
         if is_picture(bytes) {
             let picture = ImportPicture {
                 name: String::new(),
@@ -261,6 +272,9 @@ impl ImportFile {
         if text.starts_with(['{', '[']) && (json::is_document(text) || !text.contains("otpauth")) {
             return json::read(text, opening).map(of);
         }
+        if preferences::is_document(text) {
+            return preferences::read(text, opening).map(of);
+        }
         if keepass::is_document(text) {
             return Ok(of((ImportFormat::KeePass, keepass::read(text)?)));
         }
@@ -271,7 +285,7 @@ impl ImportFile {
                 ..of((ImportFormat::Page, entries))
             });
         }
-        let is_table = table::is_named(text) || !text.lines().any(lines::begins_with_uri);
+        let is_table = table::has_codes_column(text) || !text.lines().any(lines::begins_with_uri);
         if is_table && let Some(table) = table::read(text) {
             return table.map(of);
         }
@@ -336,10 +350,7 @@ fn joined_name(issuer: &str, account_name: &str) -> String {
 
 /// An entry that could not be read.
 fn damaged(format: ImportFormat) -> ImportEntry {
-    ImportEntry {
-        name: String::new(),
-        content: Err(InputProblem::ImportMalformed { format }),
-    }
+    ImportEntry::new("", Err(InputProblem::ImportMalformed { format }))
 }
 
 /// A document of a known kind.

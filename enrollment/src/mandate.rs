@@ -34,6 +34,12 @@ impl Digest {
         Self(HEXLOWER.encode(&hash.finalize()))
     }
 
+    /// The digest that [`Digest::as_str`] has written; nothing for another text.
+    pub(crate) fn from_text(text: &str) -> Option<Self> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
+        (bytes.len() == 32).then(|| Self(text.to_owned()))
+    }
+
     /// The digest as text, 64 characters.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -88,6 +88,17 @@ pub enum Warning {
         #[cfg_attr(feature = "schema", schema(value_type = Vec<String>, required = false))]
         accounts: Vec<EnrollmentId>,
     },
+    /// Texts beside the account in an export look like recovery codes and were not read.
+    RecoveryCodesUnread {
+        /// How many.
+        count: u32,
+    },
+    /// Recovery codes came with an account that was there before, which does not have all of
+    /// them.
+    RecoveryCodesNotAdded {
+        /// How many came.
+        count: u32,
+    },
 }
 
 impl Parsed {
@@ -145,6 +156,17 @@ impl Warning {
             }
             Self::MaybeSteam => {
                 "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for logging in to Steam, enroll it again as a Steam account (kind=steam, or --kind steam)."
+                    .to_owned()
+            }
+            Self::RecoveryCodesUnread { count: 1 } => {
+                "A text beside the account looks like recovery codes and was not read; if it has any, set all of the account's recovery codes with countersign recovery-codes set."
+                    .to_owned()
+            }
+            Self::RecoveryCodesUnread { count } => format!(
+                "{count} texts beside the account look like recovery codes and were not read; if they have any, set all of the account's recovery codes with countersign recovery-codes set."
+            ),
+            Self::RecoveryCodesNotAdded { .. } => {
+                "The account existed already, without some of the recovery codes that came with it; they were not added. Set them with countersign recovery-codes set."
                     .to_owned()
             }
             Self::Duplicate { accounts } => format!(

@@ -3,9 +3,11 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use zeroize::Zeroizing;
 
+use crate::mandate::Digest;
 use crate::recovery::MovedCodes;
-use crate::sealed::{MalformedEnvelope, OtpauthText, Sealed};
+use crate::sealed::{self, MalformedEnvelope, OtpauthText, Sealable, Sealed};
 
 /// What stands between an account and its recovery codes. No envelope has it.
 const BETWEEN: char = '+';
@@ -13,12 +15,13 @@ const BETWEEN: char = '+';
 /// An account that is sealed for another installation, with its recovery codes if it has any.
 ///
 /// It is one text, so that nobody hands over a part of it: the account's envelope, and that of
-/// its recovery codes after a `+`. A release that knows no recovery codes takes it for no
-/// package, rather than leave them out.
+/// its recovery codes after a `+`. The account's envelope names the other, so a package that was
+/// cut, or put together from two, is noticed. A release that knows no recovery codes takes it
+/// for no package, rather than leave them out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Package {
     /// The account's URI.
-    pub account: Sealed<OtpauthText>,
+    pub account: Sealed<PackedAccount>,
     /// Its recovery codes.
     pub recovery: Option<Sealed<MovedCodes>>,
 }
@@ -50,6 +53,38 @@ impl Package {
             Some(recovery) => format!("{account}{BETWEEN}{}", recovery.as_text()),
             None => account.to_owned(),
         }
+    }
+}
+
+/// The account in a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedAccount {
+    /// Its URI.
+    pub uri: OtpauthText,
+    /// The digest of the envelope with its recovery codes, if it has any.
+    pub recovery: Option<Digest>,
+}
+
+impl Sealable for PackedAccount {
+    // Without recovery codes it is a URI that was sealed for another installation, as earlier
+    // releases wrote it.
+    const PURPOSE: &'static str = OtpauthText::PURPOSE;
+
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
+        let recovery = self.recovery.as_ref().map_or("", Digest::as_str);
+        sealed::join(self.uri.to_plaintext(), recovery.as_bytes())
+    }
+
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let (uri, recovery) = sealed::split(&bytes)?;
+        let recovery = match std::str::from_utf8(&recovery).ok()? {
+            "" => None,
+            digest => Some(Digest::from_text(digest)?),
+        };
+        Some(Self {
+            uri: OtpauthText::from_plaintext(uri)?,
+            recovery,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What can be wrong with what someone uploaded: expected results, not failures.
 
+pub(crate) mod kinds;
 mod told;
 
 use serde::{Deserialize, Serialize};
@@ -160,6 +161,11 @@ pub enum InputProblem {
     },
     /// What another installation has sealed does not open.
     PackageUnreadable,
+    /// What another installation has sealed comes without the recovery codes that were sealed
+    /// with it, or with others.
+    PackageIncomplete,
+    /// An item has recovery codes and no account.
+    RecoveryCodesAlone,
     /// An account with the same content is in use, and it was asked not to add it then.
     AccountThere {
         /// The ids of those accounts that the reader may see.

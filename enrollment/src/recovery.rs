@@ -1,14 +1,13 @@
 //! Recovery codes: what a service gives out once, to be used in place of codes when the
 //! authenticator is lost. Each can be used once.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use thiserror::Error;
 use zeroize::Zeroizing;
 
 use crate::account::is_unprintable;
-use crate::sealed::Sealable;
+use crate::sealed::{self, Sealable};
 
 /// The most recovery codes of one account. Services give out 5 to 20.
 pub const MAX_CODES: usize = 64;
@@ -40,25 +39,35 @@ impl RecoveryCodes {
     ///
     /// [`RecoveryCodesError`].
     pub fn new<'a>(codes: impl IntoIterator<Item = &'a str>) -> Result<Self, RecoveryCodesError> {
-        let mut kept: Vec<Zeroizing<String>> = Vec::new();
-        let mut seen = BTreeSet::new();
+        let mut kept = Self::default();
         for (number, code) in (1..).zip(codes) {
-            let code = code.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-            if code.is_empty() || !seen.insert(code) {
-                continue;
-            }
-            if code.len() > MAX_CODE_BYTES {
-                return Err(RecoveryCodesError::TooLong(number));
-            }
-            if code.chars().any(is_unprintable) {
-                return Err(RecoveryCodesError::Unprintable(number));
-            }
-            if kept.len() == MAX_CODES {
-                return Err(RecoveryCodesError::TooMany);
-            }
-            kept.push(Zeroizing::new(code.to_owned()));
+            kept.add(number, code)?;
         }
-        Ok(Self(kept))
+        Ok(kept)
+    }
+
+    /// Adds the code that is number `number` where it comes from, as [`RecoveryCodes::new`]
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// [`RecoveryCodesError`]; the code is not added then.
+    pub(crate) fn add(&mut self, number: usize, code: &str) -> Result<(), RecoveryCodesError> {
+        let code = code.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+        if code.is_empty() || self.expose().any(|kept| kept == code) {
+            return Ok(());
+        }
+        if code.len() > MAX_CODE_BYTES {
+            return Err(RecoveryCodesError::TooLong(number));
+        }
+        if code.chars().any(is_unprintable) {
+            return Err(RecoveryCodesError::Unprintable(number));
+        }
+        if self.len() == MAX_CODES {
+            return Err(RecoveryCodesError::TooMany);
+        }
+        self.0.push(Zeroizing::new(code.to_owned()));
+        Ok(())
     }
 
     /// The codes of a text, one a line.
@@ -180,6 +189,42 @@ impl Sealable for MovedCodes {
         kept.expose()
             .eq(codes)
             .then_some(Self { codes: kept, given })
+    }
+}
+
+/// A value with the recovery codes that belong to it, in one envelope: a task hub can neither
+/// take them away nor exchange them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithRecovery<T> {
+    /// The value.
+    pub value: T,
+    /// Its recovery codes, of which there are none for most.
+    pub recovery: RecoveryCodes,
+}
+
+impl<T> From<T> for WithRecovery<T> {
+    fn from(value: T) -> Self {
+        Self {
+            value,
+            recovery: RecoveryCodes::default(),
+        }
+    }
+}
+
+impl<T: Sealable> Sealable for WithRecovery<T> {
+    // Without codes it is what the value alone is.
+    const PURPOSE: &'static str = T::PURPOSE;
+
+    fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {
+        sealed::join(self.value.to_plaintext(), &self.recovery.to_bytes())
+    }
+
+    fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
+        let (value, recovery) = sealed::split(&bytes)?;
+        Some(Self {
+            value: T::from_plaintext(value)?,
+            recovery: RecoveryCodes::from_bytes(&recovery)?,
+        })
     }
 }
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::CallerId;
 use crate::mandate::{Digest, SignedMandate};
-use crate::recovery::{MovedCodes, RecoveryCodes};
+use crate::package::PackedAccount;
+use crate::recovery::{MovedCodes, RecoveryCodes, WithRecovery};
 use crate::sealed::{ImageBytes, Kept, OtpauthText, Sealed};
 
 /// One request to enroll an account.
@@ -46,8 +47,10 @@ pub enum Source {
     Image(Sealed<ImageBytes>),
     /// A text that should be an otpauth URI.
     Uri(Sealed<OtpauthText>),
-    /// The URI of an account that a worker has found in an import.
-    Planned(Kept<OtpauthText>),
+    /// An account that another installation has sealed. Earlier releases called it a URI.
+    Packed(Sealed<PackedAccount>),
+    /// The URI of an account that a worker has found in an import, with its recovery codes.
+    Planned(Kept<WithRecovery<OtpauthText>>),
 }
 
 /// Where the recovery codes come from that are kept with an account.

@@ -6,6 +6,7 @@
 //! enrollment or import and one purpose. A value that is cut out of one history does not open
 //! in another.
 
+mod beside;
 mod envelope;
 mod keys;
 mod plaintext;
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::ids::{EnrollmentId, ImportId};
 
+pub(crate) use beside::{join, split};
 pub use envelope::{
     Kept, MAX_SEALED_BYTES, MalformedEnvelope, OpenError, SealError, Sealed, max_plaintext_for_cap,
 };

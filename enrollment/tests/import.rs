@@ -5,10 +5,11 @@
 
 use countersign_enrollment::code_parts::CodePart;
 use countersign_enrollment::import::{
-    Budget, Cost, Exceeded, ImportEntry, ImportFile, ImportList, MAX_ACCOUNTS,
+    Budget, CodesBeside, Cost, Exceeded, ImportEntry, ImportFile, ImportList, MAX_ACCOUNTS,
 };
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::{ImportFormat, InputProblem};
+use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::sealed::Sealable as _;
 use proptest::prelude::*;
 
@@ -289,7 +290,16 @@ fn entry() -> impl Strategy<Value = ImportEntry> {
         Just(Err(InputProblem::HotpUnsupported)),
         Just(Err(InputProblem::SecretTooLong { limit: 3 })),
     ];
-    (any::<String>(), content).prop_map(|(name, content)| ImportEntry { name, content })
+    let codes = prop::collection::vec("[\"\\\\a-z0-9äß-]{1,9}", 0..4);
+    let beside = (codes, 0..3_u32).prop_map(|(codes, unread)| CodesBeside {
+        codes: RecoveryCodes::new(codes.iter().map(String::as_str)).unwrap(),
+        unread,
+    });
+    (any::<String>(), content, beside).prop_map(|(name, content, beside)| ImportEntry {
+        name,
+        content,
+        beside,
+    })
 }
 
 fn part() -> impl Strategy<Value = CodePart> {

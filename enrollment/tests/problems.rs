@@ -144,6 +144,8 @@ fn all() -> Vec<InputProblem> {
             accounts: Vec::new(),
         },
         P::ImportTooManyPictures { limit: 64 },
+        P::PackageIncomplete,
+        P::RecoveryCodesAlone,
     ]
 }
 
@@ -202,6 +204,8 @@ fn place(problem: &InputProblem) -> usize {
         P::ImportTooCostly { .. } => 48,
         P::AccountThere { .. } => 49,
         P::ImportTooManyPictures { .. } => 50,
+        P::PackageIncomplete => 51,
+        P::RecoveryCodesAlone => 52,
     }
 }
 

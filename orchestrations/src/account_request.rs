@@ -14,7 +14,7 @@ use countersign_enrollment::decision::{ApprovalDecision, RaisedDecision};
 use countersign_enrollment::ids::{CallerId, RequestId};
 use countersign_enrollment::mandate::SignedMandate;
 use countersign_enrollment::notice::NoticeEvent;
-use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::recovery::{RecoveryCodes, WithRecovery};
 use countersign_enrollment::sealed::{Kept, Sealed};
 use durabletask_core::{Activity, Either, Failure, OrchestrationContext, select};
 use serde::Serialize;
@@ -301,7 +301,7 @@ impl Question for Run {
         VERIFY_REQUEST_DECISION
     }
 
-    fn account(&self) -> Option<&Kept<TotpAccount>> {
+    fn account(&self) -> Option<&Kept<WithRecovery<TotpAccount>>> {
         None
     }
 }

@@ -12,6 +12,7 @@ use countersign_enrollment::otpauth::Warning;
 use countersign_enrollment::outcome::EnrollmentOutcome;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::progress::Progress;
+use countersign_enrollment::recovery::WithRecovery;
 use countersign_enrollment::request::{EnrollmentRequest, RecoverySource, Source};
 use countersign_enrollment::sealed::Kept;
 use durabletask_core::{Activity, Failure, OrchestrationContext};
@@ -44,6 +45,7 @@ pub async fn enroll(
 
     let uri = match request.source {
         Source::Uri(uri) => UriSource::Sent(uri),
+        Source::Packed(account) => UriSource::Packed(account),
         Source::Planned(uri) => UriSource::Read(uri),
         Source::Image(image) => {
             ctx.set_custom_status(&Progress::Decoding)?;
@@ -143,7 +145,7 @@ struct EnrollmentQuestion {
     mandate: SignedMandate,
     preview: AccountPreview,
     warnings: Vec<Warning>,
-    account: Kept<TotpAccount>,
+    account: Kept<WithRecovery<TotpAccount>>,
     fingerprint: String,
     requested_by: CallerId,
 }
@@ -176,7 +178,7 @@ impl Question for EnrollmentQuestion {
         VERIFY_DECISION
     }
 
-    fn account(&self) -> Option<&Kept<TotpAccount>> {
+    fn account(&self) -> Option<&Kept<WithRecovery<TotpAccount>>> {
         Some(&self.account)
     }
 }

@@ -10,6 +10,7 @@ use countersign_enrollment::import::job::{
     PlannedAccount, PlannedStep, SourceProblem,
 };
 use countersign_enrollment::outcome::EnrollmentOutcome;
+use countersign_enrollment::recovery::WithRecovery;
 use countersign_enrollment::request::{EnrollmentRequest, Source};
 use countersign_enrollment::sealed::{Kept, OtpauthText};
 use durabletask_core::{Failure, OrchestrationContext, SubOrchestrationOptions, Task, TaskError};
@@ -120,6 +121,7 @@ pub async fn import(
         // What is imported was in use before.
         prove: false,
         received: false,
+        // They are in one envelope with the URI.
         recovery: None,
         fingerprint: request.fingerprint.clone(),
     };
@@ -157,19 +159,23 @@ pub async fn import(
     })
 }
 
+/// An account to enroll: its id, and its URI with its recovery codes.
+type NewAccount = (EnrollmentId, Kept<WithRecovery<OtpauthText>>);
+
 /// What is known of an account before anything is enrolled, and its enrollment if there
 /// is to be one.
 fn settle(
     position: u32,
     planned: PlannedAccount,
     picked: bool,
-) -> (ImportedAccount, Option<(EnrollmentId, Kept<OtpauthText>)>) {
+) -> (ImportedAccount, Option<NewAccount>) {
     let mut account = ImportedAccount {
         position,
         name: planned.name,
         id: None,
         preview: planned.preview,
         warnings: planned.warnings,
+        recovery_codes: planned.recovery_codes,
         result: ImportResult::New,
         repeats: None,
         problem: None,

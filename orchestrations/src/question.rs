@@ -6,6 +6,7 @@ use countersign_enrollment::contract::{VerifiedDecision, VerifyDecision};
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::CallerId;
 use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
+use countersign_enrollment::recovery::WithRecovery;
 use countersign_enrollment::request::Approval;
 use countersign_enrollment::sealed::Kept;
 use durabletask_core::Activity;
@@ -29,7 +30,7 @@ pub(crate) trait Question {
     fn verification(&self) -> Activity<VerifyDecision, VerifiedDecision>;
 
     /// The account that would be stored, for an enrollment.
-    fn account(&self) -> Option<&Kept<TotpAccount>>;
+    fn account(&self) -> Option<&Kept<WithRecovery<TotpAccount>>>;
 }
 
 /// How many have to agree, until when, and what makes a decision count.

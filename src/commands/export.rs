@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::client::{Api, path_of};
 use super::find::Wanted;
+use super::import::RECOVERY_CODES;
 use super::output::{self, text};
 use super::receive::Package;
 use super::request::{kind, stage};
@@ -21,9 +22,6 @@ use super::stages::exit;
 use super::{Exit, Fault, Outcome};
 use crate::cli::{ExportArgs, ExportFormat};
 use crate::{hardening, private_file};
-
-/// What is added to a file's name for that of the recovery codes.
-const RECOVERY_CODES: &str = ".recovery-codes";
 
 pub(super) async fn run(args: ExportArgs) -> Outcome {
     // A secret passes through this process.

@@ -3,18 +3,22 @@
 
 use std::path::Path;
 
-use countersign_enrollment::otpauth;
+use countersign_enrollment::recovery::RecoveryCodes;
+use countersign_enrollment::{otpauth, text as encodings};
 use reqwest::Method;
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::client::{Api, encode};
-use super::import_parts::ImportParts;
+use super::import_parts::{self, ImportParts};
 use super::output::{self, Progress, account_label, text};
 use super::{Exit, Fault, Outcome, input};
 use crate::cli::{ApprovalArg, ImportArgs};
 use crate::intake::MAX_BODY;
+
+/// What is added to a file's name for that of the recovery codes beside it.
+pub(super) const RECOVERY_CODES: &str = ".recovery-codes";
 
 /// How long one poll waits at the server, in seconds.
 const POLL: u32 = 10;
@@ -24,13 +28,23 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
     let mut form = Form::new();
     let mut contents = Vec::new();
     for file in &args.files {
+        if of_another(file, &args.files) {
+            continue;
+        }
         // A URI instead of a file is a single account.
         let is_uri = otpauth::is_meant(file) && !Path::new(file).exists();
         let (content, name) = if is_uri {
             (Zeroizing::new(file.as_bytes().to_vec()), None)
         } else {
             let name = Path::new(file).file_name();
-            (input::read(file, MAX_BODY as u64 + 1)?, name)
+            let content = input::read(file, MAX_BODY as u64 + 1)?;
+            let beside = format!("{file}{RECOVERY_CODES}");
+            if args.files.contains(&beside) {
+                let codes = input::read(&beside, MAX_BODY as u64 + 1)?;
+                (with_codes(file, &content, &codes)?, name)
+            } else {
+                (content, name)
+            }
         };
         let name = name.map(|name| name.to_string_lossy().into_owned());
         let part = Part::bytes(content.to_vec()).file_name(name.unwrap_or_default());
@@ -96,6 +110,32 @@ pub(super) async fn run(args: ImportArgs) -> Outcome {
         wait(&api, started).await?
     };
     report(&state, args.server.json)
+}
+
+/// Whether a file holds the recovery codes of the account in another one that is imported.
+fn of_another(file: &str, files: &[String]) -> bool {
+    let other = file.strip_suffix(RECOVERY_CODES);
+    other.is_some_and(|other| files.iter().any(|file| file == other))
+}
+
+/// What `countersign export` wrote into two files, as one list.
+fn with_codes(file: &str, account: &[u8], codes: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let wrong = || {
+        Fault::new(
+            Exit::NotEnrolled,
+            format!(
+                "{file} and {file}{RECOVERY_CODES} are not an account and its recovery codes, as \
+                 countersign export writes them"
+            ),
+        )
+    };
+    let account = encodings::decode(account).map_err(|_| wrong())?;
+    let codes = encodings::decode(codes).map_err(|_| wrong())?;
+    let recovery = RecoveryCodes::of_lines(&codes).map_err(|_| wrong())?;
+    if otpauth::parse(&account).is_err() {
+        return Err(wrong());
+    }
+    import_parts::document([(account.as_str(), &recovery)])
 }
 
 /// Follows an import until it has finished, or only approvals are missing.
@@ -177,6 +217,10 @@ fn describe(state: &Value) {
             text(account, "result"),
             text(account, "id")
         ));
+        if let Some(count) = account["recoveryCodes"].as_u64().filter(|count| *count > 0) {
+            let codes = if count == 1 { "code" } else { "codes" };
+            output::line(&format!("      with      {count} recovery {codes}"));
+        }
         for warning in account["warnings"].as_array().into_iter().flatten() {
             output::line(&format!("      warning   {}", text(warning, "detail")));
         }

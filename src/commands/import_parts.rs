@@ -1,9 +1,13 @@
 //! More accounts than one import takes: sent in several parts, reported as one.
 
 use countersign_enrollment::account::TotpAccount;
-use countersign_enrollment::import::{self as import_list, Budget, ImportFile, MAX_ACCOUNTS};
+use countersign_enrollment::import::{
+    self as import_list, Budget, CodesBeside, ImportFile, MAX_ACCOUNTS,
+};
 use countersign_enrollment::problem::InputProblem;
+use countersign_enrollment::recovery::RecoveryCodes;
 use reqwest::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -20,6 +24,8 @@ struct FoundAccount {
     /// Its name in the source; may be empty.
     name: String,
     account: Result<TotpAccount, InputProblem>,
+    /// The recovery codes beside it.
+    beside: CodesBeside,
 }
 
 impl ImportParts {
@@ -39,6 +45,7 @@ impl ImportParts {
         let accounts = found.into_iter().map(|found| FoundAccount {
             name: found.name,
             account: found.parsed.map(|parsed| parsed.account),
+            beside: found.beside,
         });
         problems.is_empty().then(|| Self {
             accounts: accounts.collect(),
@@ -62,14 +69,14 @@ impl ImportParts {
         ));
         let mut whole = Whole::default();
         for (number, part) in (1..).zip(self.accounts.chunks(MAX_ACCOUNTS)) {
-            let text = list(part);
-            let ended = if text.is_empty() {
+            let sent = list(part)?;
+            let ended = if part.iter().all(|found| found.account.is_err()) {
                 json!({"accounts": []})
             } else {
                 let mut request = api
                     .request(Method::POST, path)?
-                    .header("content-type", "text/plain")
-                    .body(text.as_bytes().to_vec());
+                    .header("content-type", "application/json")
+                    .body(sent.to_vec());
                 if let Some(key) = &args.idempotency_key {
                     request = request.header("idempotency-key", format!("{key}-{number}"));
                 }
@@ -84,21 +91,45 @@ impl ImportParts {
     }
 }
 
-/// The accounts of a part that can be enrolled, one URI a line.
-fn list(part: &[FoundAccount]) -> Zeroizing<String> {
-    let uris: Vec<_> = part
-        .iter()
-        .filter_map(|found| found.account.as_ref().ok())
-        .map(TotpAccount::to_uri)
+/// An account as it is sent.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SentAccount<'a> {
+    uri: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recovery_codes: Vec<&'a str>,
+}
+
+/// The accounts of a part that can be enrolled, with their recovery codes.
+fn list(part: &[FoundAccount]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let of_account = |found: &FoundAccount| Some(found.account.as_ref().ok()?.to_uri());
+    let uris: Vec<_> = part.iter().map(of_account).collect();
+    let accounts = part.iter().zip(&uris);
+    document(
+        accounts.filter_map(|(found, uri)| Some((uri.as_ref()?.as_str(), &found.beside.codes))),
+    )
+}
+
+/// A list of accounts with their recovery codes, in the form that imports read.
+pub(super) fn document<'a>(
+    accounts: impl IntoIterator<Item = (&'a str, &'a RecoveryCodes)>,
+) -> Result<Zeroizing<Vec<u8>>, Fault> {
+    let accounts: Vec<SentAccount<'_>> = accounts
+        .into_iter()
+        .map(|(uri, recovery)| SentAccount {
+            uri,
+            recovery_codes: recovery.expose().collect(),
+        })
         .collect();
-    let mut text = Zeroizing::new(String::with_capacity(
-        uris.iter().map(|uri| uri.len() + 1).sum(),
-    ));
-    for uri in &uris {
-        text.push_str(uri);
-        text.push('\n');
-    }
-    text
+    // Room for everything, so that no copy stays behind when it grows: an escaped character
+    // takes at most six times its length.
+    let room = accounts.iter().map(|account| {
+        let codes = account.recovery_codes.iter();
+        64 + 6 * (account.uri.len() + codes.map(|code| code.len() + 1).sum::<usize>())
+    });
+    let mut sent = Zeroizing::new(Vec::with_capacity(room.sum()));
+    serde_json::to_writer(&mut *sent, &accounts).map_err(Fault::failed)?;
+    Ok(sent)
 }
 
 /// The result of all parts.
@@ -126,6 +157,7 @@ impl Whole {
                 Ok(_) => answers.next().cloned().unwrap_or_else(|| json!({})),
                 Err(problem) => json!({
                     "result": "invalid",
+                    "recoveryCodes": found.beside.count(),
                     "problem": {
                         "code": problem.code(),
                         "detail": problem.detail(),
@@ -133,6 +165,15 @@ impl Whole {
                     },
                 }),
             };
+            // What was not read here is not sent, and the server cannot say so.
+            if let Some(warning) = found.beside.warning() {
+                let mut told = json!(&warning);
+                told["detail"] = json!(warning.detail());
+                match account["warnings"].as_array_mut() {
+                    Some(warnings) => warnings.push(told),
+                    None => account["warnings"] = json!([told]),
+                }
+            }
             account["position"] = json!(self.accounts.len() + 1);
             if let Some(of) = account["repeats"].as_u64() {
                 account["repeats"] = json!(place(part, of).map(|at| before + at));

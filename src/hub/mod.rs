@@ -249,7 +249,7 @@ impl Hub {
     ) -> Result<Snapshot, HubError> {
         let draft = Draft {
             fingerprint: self.fingerprint(&[b"transfer", package.to_text().as_bytes()]),
-            source: Source::Uri(package.account),
+            source: Source::Packed(package.account),
             approval: self.approval(false),
             prove: self.prove_all,
             received: true,
@@ -305,6 +305,7 @@ impl Hub {
         let source = match &draft.source {
             Source::Image(image) => image.digest(),
             Source::Uri(uri) => uri.digest(),
+            Source::Packed(account) => account.digest(),
             // Only workers plan, within an import.
             Source::Planned(_) => return Err(HubError::Unknown),
         };

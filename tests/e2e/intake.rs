@@ -315,6 +315,10 @@ async fn more_accounts_than_one_import_takes_are_sent_in_parts_and_reported_toge
     let list: String = (1..=1_203)
         .map(|number| match number % 400 {
             0 => format!("otpauth://totp/Many:{number}?secret=1\n"),
+            // Its recovery codes go into the part in which it is.
+            100 => format!(
+                "otpauth://totp/Many:{number}?secret={SECRET}&issuer=Many\nRecovery codes:\na-1\nb-2\nc-3 (used)\n"
+            ),
             _ => format!("otpauth://totp/Many:{number}?secret={SECRET}&issuer=Many\n"),
         })
         .collect();
@@ -336,6 +340,12 @@ async fn more_accounts_than_one_import_takes_are_sent_in_parts_and_reported_toge
             assert_eq!(account["result"], "invalid", "{account}");
         } else {
             assert_eq!(account["result"], "new", "{account}");
+            let with = position % 400 == 100;
+            let codes = account["recoveryCodes"].as_u64().unwrap_or(0);
+            assert_eq!(codes, if with { 2 } else { 0 }, "{account}");
+            let mut warnings = account["warnings"].as_array().into_iter().flatten();
+            let unread = warnings.any(|it| it["warning"] == "recoveryCodesUnread");
+            assert_eq!(unread, with, "{account}");
             assert_eq!(
                 account["preview"]["accountName"],
                 position.to_string(),

@@ -115,7 +115,7 @@ async fn relaying_the_question_to_the_real_server_gains_nothing() {
     let app = App::start().await;
     assert!(app.command(&["list"]).status.success());
     let relay = Relay::open().await;
-    relay.lead_to(app.address().parse().ok());
+    relay.lead_to(0, app.address().parse().ok());
     let stale = json!({"server": relay.url(), "scheduler": null, "dashboard": null, "pid": 1});
     fs::write(app.data_dir().join("serve.json"), stale.to_string()).unwrap();
     let data = app.data_dir();

@@ -81,7 +81,7 @@ fn archive() -> Vec<u8> {
     let mut xml = "<KeePassFile><Root><Group>".to_owned();
     for n in 1_600..COUNT - EXPORTED {
         xml.push_str(&format!(
-            "<Entry><String><Key>Title</Key><Value>Many</Value></String><String><Key>UserName</Key><Value>{}</Value></String><String><Key>otp</Key><Value>{}</Value></String></Entry>",
+            "<Entry><String><Key>Title</Key><Value>Many</Value></String><String><Key>UserName</Key><Value>{}</Value></String><String><Key>otp</Key><Value>{}</Value></String><String><Key>Backup codes</Key><Value>{n}-a, {n}-b</Value></String></Entry>",
             name(n),
             secret(n)
         ));
@@ -156,6 +156,17 @@ async fn two_thousand_accounts_of_mixed_kinds_are_all_there_and_the_same_again_a
                 "{number}: {found:?}"
             );
         }
+    }
+    // Recovery codes are kept with their accounts, once.
+    let admin = app.admin();
+    for number in (1_600..COUNT - EXPORTED).filter(|number| number % 100 == 0) {
+        let found = admin
+            .get(&format!("/api/accounts?search=account-{number}"))
+            .await;
+        let id = found.body["accounts"][0]["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/accounts/{id}/recovery-codes");
+        let count = admin.get(&path).await.body;
+        assert_eq!(count, json!({"total": 2, "left": 2}), "{number}");
     }
     // A list has each account once.
     let good = (0..COUNT).filter(|number| !is_damaged(*number)).count();

@@ -50,6 +50,7 @@ mod proof;
 mod record;
 mod recovery;
 mod recovery_hostile;
+mod recovery_imports;
 mod recovery_moves;
 #[path = "../chaos/relay.rs"]
 mod relay;

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use countersign_enrollment::ids::EnrollmentId;
+use countersign_enrollment::recovery::{MovedCodes, RecoveryCodes};
+use countersign_enrollment::sealed::{OtpauthText, SealKey};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -140,6 +143,63 @@ async fn a_package_whose_recovery_codes_do_not_open_adds_nothing() {
     receiver.post("/api/transfers", &sent).await;
     assert_eq!(receiver.ended(&id).await.body["stage"], "Enrolled");
     assert_eq!(left(&receiver, &id).await, json!({"total": 6, "left": 6}));
+}
+
+#[tokio::test]
+async fn a_package_that_was_cut_or_put_together_adds_nothing() {
+    let (here, there) = (App::start().await, App::start().await);
+    let (admin, receiver) = (here.admin(), there.admin());
+    let key = receiver.get("/api/system").await.body["sealKey"].clone();
+    let key = SealKey::from_text(key.as_str().unwrap()).unwrap();
+    let id = account(&admin).await;
+    let body = json!({"kind": "transfer", "to": key.to_text()});
+    let request = agreed(&here, &id, &body).await;
+    let done = until(&admin, &request, "Done").await;
+    let package = done.body["package"].as_str().unwrap();
+    let (without, codes) = package.split_once('+').unwrap();
+    // What anyone can seal with the key that is public.
+    let scope: EnrollmentId = id.parse().unwrap();
+    let forged = RecoveryCodes::new(["mallory"]).unwrap();
+    let forged = key
+        .seal(&scope, &MovedCodes::new(forged, vec![false]))
+        .unwrap();
+    let uri = OtpauthText::new(SEED_URI.to_owned().into());
+    let earlier = key.seal(&scope, &uri).unwrap();
+    for (name, wrong) in [
+        ("cut", without.to_owned()),
+        ("other codes", format!("{without}+{}", forged.as_text())),
+        ("codes added", format!("{}+{codes}", earlier.as_text())),
+    ] {
+        let sent = json!({"id": id, "package": wrong});
+        let answer = receiver.post("/api/transfers", &sent).await;
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{name}: {answer:?}");
+        let ended = receiver.ended(&id).await;
+        assert_eq!(ended.body["stage"], "Invalid", "{name}: {ended:?}");
+        assert_eq!(
+            ended.body["problem"]["code"], "package-incomplete",
+            "{name}"
+        );
+        let said = ended.body["problem"].to_string();
+        assert!(
+            said.contains("recovery codes") && said.contains("whole package"),
+            "{said}"
+        );
+        let token = receiver.get(&format!("/api/accounts/{id}/token")).await;
+        token.assert_problem(404, "account-unknown");
+    }
+    let sent = json!({"id": id, "package": package});
+    receiver.post("/api/transfers", &sent).await;
+    assert_eq!(receiver.ended(&id).await.body["stage"], "Enrolled");
+    assert_eq!(left(&receiver, &id).await, json!({"total": 6, "left": 6}));
+
+    // One without recovery codes, as earlier releases have sealed it.
+    let other = format!("totp-{}", "01234567-89ab-4def-8123-456789abcdef");
+    let scope: EnrollmentId = other.parse().unwrap();
+    let earlier = key.seal(&scope, &uri).unwrap();
+    let sent = json!({"id": other, "package": earlier.as_text()});
+    receiver.post("/api/transfers", &sent).await;
+    assert_eq!(receiver.ended(&other).await.body["stage"], "Enrolled");
+    assert_eq!(left(&receiver, &other).await["total"], 0);
 }
 
 #[tokio::test]

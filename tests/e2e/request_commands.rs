@@ -336,7 +336,7 @@ async fn an_enrollment_that_waits_is_cancelled() {
 async fn following_outlasts_a_server_that_is_away() {
     let mut place = Place::start().await;
     let relay = Relay::open().await;
-    relay.lead_to(place.app.address().parse().ok());
+    relay.lead_to(0, place.app.address().parse().ok());
     let request = place.asked("read", &[]);
     let mut following = tokio::process::Command::new(BINARY)
         .args(["status", &request, "--follow", "--json"])
@@ -361,11 +361,11 @@ async fn following_outlasts_a_server_that_is_away() {
         said.unwrap_or_else(|_| panic!("it does not say: {what}"));
     };
     until_said("waiting for approval").await;
-    relay.lead_to(None);
+    relay.lead_to(0, None);
     place.app.kill();
     until_said("retrying").await;
     place.app.launch().await;
-    relay.lead_to(place.app.address().parse().ok());
+    relay.lead_to(0, place.app.address().parse().ok());
     until_said("waiting for approval").await;
     place.agree(&request);
     let ended = tokio::time::timeout(PATIENCE, following.wait_with_output()).await;

@@ -73,6 +73,8 @@ struct Entry {
     r#type: Option<String>,
     name: Option<String>,
     issuer: Option<String>,
+    #[serde(default)]
+    note: SecretText,
     info: Info,
 }
 
@@ -123,7 +125,9 @@ fn entry(member: &Member<Entry>) -> ImportEntry {
         digits: entry.info.digits.0,
         period: entry.info.period.0,
     };
-    ImportEntry::fields(&joined_name(issuer, account_name), &fields)
+    let mut read = ImportEntry::fields(&joined_name(issuer, account_name), &fields);
+    read.beside.note(entry.note.expose());
+    read
 }
 
 /// The master key, from the first slot that the password opens.

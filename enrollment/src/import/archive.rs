@@ -12,7 +12,7 @@ use zip::result::ZipError;
 use super::opening::Opening;
 use super::{Cost, ImportEntry, ImportFile, ImportList, ImportPicture, MAX_ENTRIES};
 use super::{MAX_PICTURES, display_name, joined_name};
-use crate::problem::{ImportFormat, InputProblem};
+use crate::problem::{ImportFormat, InputProblem, kinds};
 
 /// The most bytes that come out of one upload's archives together.
 const MAX_UNPACKED: u64 = 64 * 1024 * 1024;
@@ -96,9 +96,16 @@ pub(super) fn read_zip(
         .files
         .checked_sub(archive.len())
         .ok_or_else(too_much)?;
-    if archive.index_for_name("[Content_Types].xml").is_some() {
+    let is_office = [
+        "[Content_Types].xml",
+        "META-INF/manifest.xml",
+        "Index/Document.iwa",
+    ]
+    .iter()
+    .any(|name| archive.index_for_name(name).is_some());
+    if is_office {
         return Err(InputProblem::ImportUnsupported {
-            what: "a Microsoft Office document (a table in it can be saved as CSV)".to_owned(),
+            what: kinds::OFFICE_DOCUMENT.to_owned(),
         });
     }
     let mut whole = Contents::default();
@@ -184,10 +191,7 @@ impl Contents {
             return Err(problem);
         }
         self.problem.get_or_insert_with(|| problem.clone());
-        self.entries.push(ImportEntry {
-            name: display_name(name),
-            content: Err(problem),
-        });
+        self.entries.push(ImportEntry::new(name, Err(problem)));
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::item::Item;
 use super::opening::{Key, Opening, base64, cbc, malformed, wrong};
 use super::shapes::{Member, SecretText};
-use super::{ImportEntry, damaged, parse};
+use super::{CodesBeside, ImportEntry, damaged, parse};
 use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -38,6 +38,7 @@ struct Entry {
 /// A field that the person has added.
 #[derive(Deserialize)]
 struct Field {
+    name: Option<String>,
     #[serde(default)]
     value: SecretText,
 }
@@ -101,38 +102,51 @@ fn plain(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     Ok(export.items.iter().flat_map(entries).collect())
 }
 
-/// An item has one code of its own; people keep further ones as URIs in fields and notes.
+/// Items as Bitwarden's command line lists them: in an array, or one alone.
+pub(super) fn read_items(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
+    let items: Vec<Member<Entry>> = match text.starts_with('[') {
+        true => parse(text, FORMAT)?,
+        false => vec![parse(text, FORMAT)?],
+    };
+    Ok(items.iter().flat_map(entries).collect())
+}
+
+/// An item has one code of its own; people keep further ones as URIs in fields and notes, and
+/// recovery codes.
 fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
     let Member::Read(entry) = member else {
         return vec![damaged(FORMAT)];
     };
     let login = entry.login.as_ref();
-    let item = |code| Item {
+    let own = login.map(|login| login.totp.expose()).unwrap_or_default();
+    let mut beside = CodesBeside::default();
+    let mut added = Vec::new();
+    for field in entry.fields.iter().flatten() {
+        if let Member::Read(field) = field {
+            added.push(field.value.expose());
+            beside.field(
+                field.name.as_deref().unwrap_or_default(),
+                field.value.expose(),
+            );
+        }
+    }
+    let notes = entry.notes.expose();
+    beside.note(notes);
+    let uris = notes
+        .lines()
+        .filter(|line| line.to_ascii_lowercase().contains("otpauth"));
+    let kept = added
+        .into_iter()
+        .chain(uris)
+        .filter(|text| otpauth::is_meant(text) && crate::text::trim(text) != own);
+    let item = Item {
         title: entry.name.as_deref().unwrap_or_default(),
         account_name: login
             .and_then(|login| login.username.as_deref())
             .unwrap_or_default(),
-        code,
+        code: "",
     };
-    let own = login.map(|login| login.totp.expose()).unwrap_or_default();
-    let fields = entry
-        .fields
-        .iter()
-        .flatten()
-        .filter_map(|field| match field {
-            Member::Read(field) => Some(field.value.expose()),
-            Member::Damaged(_) => None,
-        });
-    let notes = entry.notes.expose().lines();
-    let notes = notes.filter(|line| line.to_ascii_lowercase().contains("otpauth"));
-    let kept = fields
-        .chain(notes)
-        .filter(|text| otpauth::is_meant(text) && crate::text::trim(text) != own);
-    item(own)
-        .entry()
-        .into_iter()
-        .chain(kept.filter_map(|code| item(code).entry()))
-        .collect()
+    item.entries(std::iter::once(own).chain(kept), beside)
 }
 
 fn derive(

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::item::Item;
 use super::shapes::{Member, SecretText};
-use super::{ImportEntry, damaged, parse};
+use super::{CodesBeside, ImportEntry, damaged, parse};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::Dashlane;
@@ -25,16 +25,18 @@ struct Login {
     otp_url: SecretText,
     #[serde(default)]
     otp_secret: SecretText,
+    #[serde(default)]
+    note: SecretText,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    Ok(export.logins.iter().filter_map(entry).collect())
+    Ok(export.logins.iter().flat_map(entries).collect())
 }
 
-fn entry(member: &Member<Login>) -> Option<ImportEntry> {
+fn entries(member: &Member<Login>) -> Vec<ImportEntry> {
     let Member::Read(login) = member else {
-        return Some(damaged(FORMAT));
+        return vec![damaged(FORMAT)];
     };
     let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
     let account_name = said(&login.login).or_else(|| said(&login.email));
@@ -45,7 +47,9 @@ fn entry(member: &Member<Login>) -> Option<ImportEntry> {
     let item = Item {
         title: login.title.as_deref().unwrap_or_default(),
         account_name: account_name.as_deref().unwrap_or_default(),
-        code,
+        code: "",
     };
-    item.entry()
+    let mut beside = CodesBeside::default();
+    beside.note(login.note.expose());
+    item.entries([code], beside)
 }

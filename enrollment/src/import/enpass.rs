@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::item::Item;
 use super::shapes::{Member, Number, SecretText};
-use super::{ImportEntry, damaged, parse};
+use super::{CodesBeside, ImportEntry, damaged, parse};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::Enpass;
@@ -20,10 +20,13 @@ struct Entry {
     subtitle: Option<String>,
     #[serde(default)]
     fields: Vec<Field>,
+    #[serde(default)]
+    note: SecretText,
 }
 
 #[derive(Deserialize)]
 struct Field {
+    label: Option<String>,
     r#type: Option<String>,
     #[serde(default)]
     value: SecretText,
@@ -54,14 +57,18 @@ fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
         .or_else(|| said("email"))
         .or(entry.subtitle.as_deref())
         .unwrap_or_default();
-    of_type("totp")
-        .filter_map(|field| {
-            Item {
-                title: entry.title.as_deref().unwrap_or_default(),
-                account_name,
-                code: field.value.expose(),
-            }
-            .entry()
-        })
-        .collect()
+    let mut beside = CodesBeside::default();
+    beside.note(entry.note.expose());
+    for field in &entry.fields {
+        if !matches!(field.deleted.0, Some(1)) {
+            let label = field.label.as_deref().unwrap_or_default();
+            beside.field(label, field.value.expose());
+        }
+    }
+    let item = Item {
+        title: entry.title.as_deref().unwrap_or_default(),
+        account_name,
+        code: "",
+    };
+    item.entries(of_type("totp").map(|field| field.value.expose()), beside)
 }

@@ -1,6 +1,6 @@
 //! From entries to accounts, and what is there of what was picked.
 
-use super::{ImportEntry, ImportList};
+use super::{CodesBeside, ImportEntry, ImportList};
 use crate::code_parts;
 use crate::google_export::{self, ExportPart};
 use crate::otpauth::{self, Parsed};
@@ -13,6 +13,8 @@ pub struct Found {
     pub name: String,
     /// The account, or why it cannot be enrolled.
     pub parsed: Result<Parsed, InputProblem>,
+    /// The recovery codes that stand beside it.
+    pub beside: CodesBeside,
 }
 
 /// Every account of the entries, those of exports last; what is missing of an export is
@@ -23,7 +25,12 @@ pub fn expand<'a>(
 ) -> (Vec<Found>, Vec<InputProblem>) {
     let mut parts = Vec::new();
     let mut found = Vec::new();
-    for ImportEntry { name, content } in entries {
+    for entry in entries {
+        let ImportEntry {
+            name,
+            content,
+            beside,
+        } = entry;
         let parsed = match content {
             Ok(text) => otpauth::parse(text),
             Err(problem) => Err(problem.clone()),
@@ -42,7 +49,12 @@ pub fn expand<'a>(
             (parsed, _) => parsed,
         };
         let name = name.clone();
-        found.push(Found { name, parsed });
+        let beside = beside.clone();
+        found.push(Found {
+            name,
+            parsed,
+            beside,
+        });
     }
     let mut problems = Vec::new();
     for export in google_export::gather(parts) {
@@ -57,6 +69,7 @@ pub fn expand<'a>(
         found.extend(export.accounts.into_iter().map(|account| Found {
             name: account.name,
             parsed: account.parsed,
+            beside: CodesBeside::default(),
         }));
     }
     (found, problems)

@@ -1,10 +1,10 @@
-//! FreeOTP+'s JSON export. Secrets are lists of signed bytes.
+//! FreeOTP+'s JSON export, and FreeOTP's tokens. Secrets are lists of signed bytes.
 
 use data_encoding::BASE32_NOPAD;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::shapes::{Member, Number};
+use super::shapes::{Member, Number, Outline};
 use super::{ImportEntry, damaged, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
@@ -37,6 +37,15 @@ struct Token {
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
     Ok(export.tokens.iter().map(entry).collect())
+}
+
+/// A token as FreeOTP keeps each in a text of its own; nothing for another text.
+pub(super) fn token(text: &str) -> Option<ImportEntry> {
+    let outline: Outline = serde_json::from_str(text).ok()?;
+    if !outline.has(&["secret", "type"]) && !outline.has(&["secret", "label"]) {
+        return None;
+    }
+    serde_json::from_str(text).ok().as_ref().map(entry)
 }
 
 fn entry(member: &Member<Token>) -> ImportEntry {

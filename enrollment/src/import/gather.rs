@@ -5,14 +5,23 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
+use super::beside::is_named;
 use super::item::Item;
 use super::shapes::number_in;
-use super::{ImportEntry, MAX_ENTRIES, joined_name};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name};
 use crate::otpauth::{self, Fields};
-use crate::problem::{InputProblem, Parameter};
+use crate::problem::{InputProblem, Parameter, kinds};
 
 /// Members with a secret in base32.
-const SECRETS: [&str; 4] = ["secret", "seed", "totpsecret", "otpsecret"];
+const SECRETS: [&str; 6] = [
+    "secret",
+    "seed",
+    "totpsecret",
+    "otpsecret",
+    // Authy's tokens, once a tool has decrypted them.
+    "decryptedseed",
+    "decryptedsecret",
+];
 const ISSUERS: [&str; 5] = ["issuer", "service", "servicename", "provider", "issuername"];
 const NAMES: [&str; 7] = [
     "account",
@@ -49,12 +58,14 @@ const PERIODS: [&str; 7] = [
     "timeperiod",
     "timeinterval",
 ];
+const NOTES: [&str; 5] = ["note", "notes", "notesplain", "comment", "comments"];
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let mut document: Value =
         serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
     let mut found = Vec::new();
-    walk(&document, Names::default(), &mut found);
+    let rest = walk(&document, Names::default(), &mut found);
+    settle(rest, Names::default(), 0, &mut found);
     wipe(&mut document);
     if found.is_empty() {
         return Err(InputProblem::ImportUnknown);
@@ -87,11 +98,11 @@ impl<'a> Names<'a> {
             title: text(&["title", "name", "service", "site", "issuer"]),
             user: text(&["username", "login", "user", "account", "email"]),
         };
-        if names.title.is_empty() && names.user.is_empty() {
-            around
-        } else {
-            names
-        }
+        if names.are_there() { names } else { around }
+    }
+
+    const fn are_there(&self) -> bool {
+        !self.title.is_empty() || !self.user.is_empty()
     }
 
     /// A URI under these names if it has none of its own.
@@ -109,9 +120,11 @@ impl<'a> Names<'a> {
     }
 }
 
-fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) {
+/// Finds the accounts in a value; what is left are recovery codes that are not beside one.
+fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesBeside {
+    let mut rest = CodesBeside::default();
     if found.len() > MAX_ENTRIES {
-        return;
+        return rest;
     }
     match value {
         Value::String(text) => {
@@ -121,16 +134,100 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) {
                 found.push(names.entry(text));
             }
         }
-        Value::Array(list) => list.iter().for_each(|value| walk(value, names, found)),
-        Value::Object(object) => match account(object, names) {
-            Some(entry) => found.push(entry),
-            None => {
-                let names = Names::of(object, names);
-                object.values().for_each(|value| walk(value, names, found));
+        Value::Array(list) => {
+            for value in list {
+                let left = walk(value, names, found);
+                // A field of an item belongs to it, and an item of a list to no other.
+                if value
+                    .as_object()
+                    .is_none_or(|object| pair(object).is_some())
+                {
+                    rest.merge(&left);
+                } else if !left.codes.is_empty() {
+                    found.push(alone(Names::default(), left));
+                }
             }
-        },
+        }
+        Value::Object(object) => {
+            if let Some(mut entry) = account(object, names) {
+                own_codes(object, 2, &mut entry.beside);
+                found.push(entry);
+                return rest;
+            }
+            let before = found.len();
+            let own = Names::of(object, Names::default());
+            let names = Names::of(object, names);
+            for value in object.values() {
+                rest.merge(&walk(value, names, found));
+            }
+            own_codes(object, 0, &mut rest);
+            if pair(object).is_none() {
+                rest = settle(rest, own, before, found);
+            }
+        }
         _ => {}
     }
+    rest
+}
+
+/// Puts recovery codes beside the account of the object that they are in, whose accounts begin
+/// at `before`; those of an object without a name may be of the one around it.
+fn settle(
+    rest: CodesBeside,
+    own: Names<'_>,
+    before: usize,
+    found: &mut Vec<ImportEntry>,
+) -> CodesBeside {
+    let count = found.len().saturating_sub(before);
+    match found.get_mut(before) {
+        Some(first) if count == 1 || own.are_there() => first.beside.merge(&rest),
+        _ if rest.codes.is_empty() => {}
+        None if !own.are_there() => return rest,
+        _ => found.push(alone(own, rest)),
+    }
+    CodesBeside::default()
+}
+
+/// Recovery codes of an item that has no account.
+fn alone(names: Names<'_>, beside: CodesBeside) -> ImportEntry {
+    ImportEntry {
+        beside,
+        ..ImportEntry::new(
+            &joined_name(names.title, names.user),
+            Err(InputProblem::RecoveryCodesAlone),
+        )
+    }
+}
+
+/// Adds the recovery codes that an object's members hold, to a depth in what they hold in turn.
+fn own_codes(object: &Map<String, Value>, depth: usize, beside: &mut CodesBeside) {
+    if let Some((name, value)) = pair(object) {
+        return beside.field(name, value);
+    }
+    for (name, value) in object {
+        match value {
+            Value::String(text) if NOTES.contains(&folded(name).as_str()) => beside.note(text),
+            Value::String(text) => beside.field(name, text),
+            Value::Array(list) if is_named(name) => {
+                beside.list(list.iter().filter_map(Value::as_str));
+            }
+            Value::Array(list) if depth > 0 => {
+                let objects = list.iter().filter_map(Value::as_object);
+                objects.for_each(|object| own_codes(object, depth - 1, beside));
+            }
+            Value::Object(object) if depth > 0 => own_codes(object, depth - 1, beside),
+            _ => {}
+        }
+    }
+}
+
+/// The name and the value of an object that is a field.
+fn pair(object: &Map<String, Value>) -> Option<(&str, &str)> {
+    let text = |names: &[&str]| {
+        let mut found = names.iter().filter_map(|name| object.get(*name)?.as_str());
+        found.next()
+    };
+    Some((text(&["name", "label", "title"])?, text(&["value"])?))
 }
 
 /// The account that an object's members say; nothing if there is no secret or nothing beside
@@ -155,6 +252,14 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
         Some(value) => Some(value.as_u64().unwrap_or(u64::MAX)),
     };
     let secret = text(&SECRETS);
+    if secret.is_empty() && !text(&["encryptedseed"]).is_empty() {
+        let name = joined_name(text(&ISSUERS), text(&NAMES));
+        let what = kinds::AUTHY_TOKEN.to_owned();
+        return Some(ImportEntry::new(
+            &name,
+            Err(InputProblem::ImportUnsupported { what }),
+        ));
+    }
     let issuer = text(&ISSUERS);
     let (digits, period) = (number(&DIGITS), number(&PERIODS));
     // A hash can also be what an account is found by.

@@ -1,7 +1,7 @@
 //! Items of password managers, and accounts that are kept as a URI beside a name of their own.
 
-use super::{ImportEntry, joined_name};
-use crate::account::{Labels, TotpAccount, display_name};
+use super::{CodesBeside, ImportEntry, beside, joined_name};
+use crate::account::{Labels, TotpAccount};
 use crate::foreign;
 use crate::otpauth::{self, Fields};
 use crate::problem::InputProblem;
@@ -17,7 +17,7 @@ pub(super) struct Item<'a> {
     pub(super) code: &'a str,
 }
 
-impl Item<'_> {
+impl<'t> Item<'t> {
     /// The entry; nothing if the item has no code.
     pub(super) fn entry(&self) -> Option<ImportEntry> {
         let code = crate::text::trim(self.code);
@@ -26,10 +26,8 @@ impl Item<'_> {
         }
         let name = joined_name(self.title, self.account_name);
         if foreign::is_google_export(code) {
-            return Some(ImportEntry {
-                name: display_name(&name),
-                ..ImportEntry::text(code)
-            });
+            let content = Ok(zeroize::Zeroizing::new(code.to_owned()));
+            return Some(ImportEntry::new(&name, content));
         }
         if !otpauth::is_meant(code) {
             return Some(self.bare(code, &name));
@@ -38,10 +36,18 @@ impl Item<'_> {
             Ok(parsed) => self.renamed(parsed.account, code),
             Err(problem) => Err(problem),
         };
-        Some(ImportEntry {
-            name: display_name(&name),
-            content,
-        })
+        Some(ImportEntry::new(&name, content))
+    }
+
+    /// The entries of an item that can have several codes, with the recovery codes beside them.
+    pub(super) fn entries(
+        self,
+        codes: impl IntoIterator<Item = &'t str>,
+        beside: CodesBeside,
+    ) -> Vec<ImportEntry> {
+        let of = |code| Item { code, ..self }.entry();
+        let name = joined_name(self.title, self.account_name);
+        beside::attach(codes.into_iter().filter_map(of).collect(), beside, &name)
     }
 
     /// A code that is no URI: a bare secret, or the parameters that KeeOtp writes.
@@ -67,10 +73,7 @@ impl Item<'_> {
                 "type" => fields.kind = value,
                 "" => {}
                 _ => {
-                    return ImportEntry {
-                        name: display_name(name),
-                        content: Err(InputProblem::OtpauthMalformed),
-                    };
+                    return ImportEntry::new(name, Err(InputProblem::OtpauthMalformed));
                 }
             }
         }

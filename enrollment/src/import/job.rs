@@ -8,6 +8,7 @@ use crate::ids::{CallerId, EnrollmentId};
 use crate::mandate::SignedMandate;
 use crate::otpauth::Warning;
 use crate::problem::InputProblem;
+use crate::recovery::WithRecovery;
 use crate::request::Approval;
 use crate::sealed::{ImageBytes, ImportKey, Kept, OtpauthText, Sealed};
 
@@ -76,6 +77,9 @@ pub struct PlannedAccount {
     /// What is odd about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// How many recovery codes came with it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub recovery_codes: u32,
     /// What to do.
     pub step: PlannedStep,
 }
@@ -97,8 +101,8 @@ pub enum PlannedStep {
     Enroll {
         /// Derived from the account, so that the same one is enrolled once.
         id: EnrollmentId,
-        /// Its URI, kept for that enrollment.
-        uri: Kept<OtpauthText>,
+        /// Its URI with its recovery codes, kept for that enrollment.
+        uri: Kept<WithRecovery<OtpauthText>>,
     },
     /// The vault has it.
     AlreadyThere {
@@ -186,6 +190,9 @@ pub struct ImportedAccount {
     /// What is odd about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
+    /// How many recovery codes came with it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub recovery_codes: u32,
     /// How it ended.
     pub result: ImportResult,
     /// The position of the first, if it is repeated.
@@ -223,4 +230,9 @@ pub enum ImportResult {
     UnderWay,
     /// The system could not do its work.
     Failed,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

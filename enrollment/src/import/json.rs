@@ -5,47 +5,99 @@ use serde::de::IgnoredAny;
 use super::opening::Opening;
 use super::shapes::{Outline, SecretText};
 use super::{
-    ImportEntry, aegis, and_otp, bitwarden, dashlane, enpass, ente, free_otp_plus, gather,
-    key_vault, listed, one_password, proton_authenticator, proton_pass, steam_mafile, stratum,
-    two_fas, two_fauth,
+    ImportEntry, MAX_ENTRIES, aegis, and_otp, bitwarden, dashlane, enpass, ente, free_otp_plus,
+    gather, key_vault, listed, one_password, proton_authenticator, proton_pass, steam_mafile,
+    stratum, two_fas, two_fauth,
 };
 use crate::problem::{ImportFormat, InputProblem};
 
 type Read = Result<Vec<ImportEntry>, InputProblem>;
+/// What a document is, with what is in it.
+type ReadAs = Result<(ImportFormat, Vec<ImportEntry>), InputProblem>;
 
-pub(super) fn read(
-    text: &str,
-    opening: &Opening<'_>,
-) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
-    // Several documents can stand in a row; the first tells what they are.
-    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Outline>();
-    let outline = match documents.next() {
-        Some(Ok(outline)) => outline,
-        _ => return Err(InputProblem::ImportUnknown),
+pub(super) fn read(text: &str, opening: &Opening<'_>) -> ReadAs {
+    let documents = in_a_row(text);
+    let first = documents.first().ok_or(InputProblem::ImportUnknown)?;
+    let outline: Outline = serde_json::from_str(first).map_err(|_| InputProblem::ImportUnknown)?;
+    let of = |text: &str, outline: &Outline| match text.starts_with('[') {
+        true => read_list(text, outline),
+        false => read_object(text, outline, opening),
     };
-    let several = documents.next().is_some();
-    if text.starts_with('[') {
-        return read_list(text, &outline, several);
+    if documents.len() == 1 {
+        return of(first, &outline);
     }
-    let (format, entries) = read_object(text, &outline, opening)?;
-    // Only those of a Key Vault are shown one after the other.
-    if several && format != ImportFormat::KeyVault {
-        return Err(InputProblem::ImportMalformed { format });
+    match of(first, &outline) {
+        // The command line of Azure shows one secret after the other.
+        Ok((ImportFormat::KeyVault, _)) | Err(InputProblem::ImportValuesMissing) => {
+            Ok((ImportFormat::KeyVault, key_vault::read(text)?))
+        }
+        Ok((format @ (ImportFormat::UriList | ImportFormat::Bitwarden), _))
+            if !outline.has(&["items"]) =>
+        {
+            Ok((format, read_lines(&documents, &of)?))
+        }
+        Err(InputProblem::ImportUnknown | InputProblem::ImportEmpty) => {
+            Ok((ImportFormat::UriList, read_lines(&documents, &of)?))
+        }
+        // An export is one document.
+        Ok((format, _)) => Err(InputProblem::ImportMalformed { format }),
+        Err(problem) => Err(problem),
     }
-    Ok((format, entries))
 }
 
-fn read_list(
-    text: &str,
-    outline: &Outline,
-    several: bool,
-) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
-    let as_a = |format: ImportFormat, read: &dyn Fn() -> Read| {
-        if several {
-            return Err(InputProblem::ImportMalformed { format });
+/// The documents of a text that stand in a row. From one that is damaged on, each line counts as
+/// one.
+fn in_a_row(text: &str) -> Vec<&str> {
+    let mut documents = Vec::new();
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+    let mut from = 0;
+    while let Some(Ok(_)) = stream.next() {
+        let to = stream.byte_offset();
+        documents.push(text[from..to].trim());
+        from = to;
+        if documents.len() > MAX_ENTRIES {
+            break;
         }
-        Ok((format, read()?))
-    };
+    }
+    let rest = text[from..].lines().map(str::trim);
+    documents.extend(rest.filter(|line| !line.is_empty()).take(MAX_ENTRIES + 1));
+    documents
+}
+
+/// Documents of accounts, one a line (JSON Lines). One without an account is passed over, and one
+/// that is damaged is named.
+fn read_lines(documents: &[&str], read: &dyn Fn(&str, &Outline) -> ReadAs) -> Read {
+    let mut found = Vec::new();
+    for (number, text) in (1..).zip(documents) {
+        let entries = match serde_json::from_str::<Outline>(text) {
+            Ok(outline) => read(text, &outline).map(|(_, entries)| entries),
+            Err(_) => Err(InputProblem::ImportMalformed {
+                format: ImportFormat::UriList,
+            }),
+        };
+        match entries {
+            Ok(entries) => found.extend(entries),
+            Err(InputProblem::ImportUnknown | InputProblem::ImportEmpty) => {}
+            Err(problem) if problem.ends_import() => return Err(problem),
+            Err(problem) => {
+                found.push(ImportEntry::new(
+                    &format!("document {number}"),
+                    Err(problem),
+                ));
+            }
+        }
+        if found.len() > MAX_ENTRIES {
+            return Err(super::too_many());
+        }
+    }
+    if found.iter().all(|entry| entry.content.is_err()) {
+        return Err(InputProblem::ImportUnknown);
+    }
+    Ok(found)
+}
+
+fn read_list(text: &str, outline: &Outline) -> ReadAs {
+    let as_a = |format: ImportFormat, read: &dyn Fn() -> Read| Ok((format, read()?));
     if let Ok(uris) = serde_json::from_str::<Vec<SecretText>>(text) {
         let entries = uris.iter().map(|uri| ImportEntry::text(uri.expose()));
         return Ok((ImportFormat::UriList, entries.collect()));
@@ -66,17 +118,16 @@ fn read_list(
     {
         return as_a(ImportFormat::AndOtp, &|| and_otp::read(text));
     }
+    if outline.has(&["login", "name", "reprompt"]) {
+        return as_a(ImportFormat::Bitwarden, &|| bitwarden::read_items(text));
+    }
     if outline.has(&["id"]) || outline.has(&["value"]) || outline.has(&["attributes"]) {
         return Ok((ImportFormat::KeyVault, key_vault::read(text)?));
     }
     Ok((ImportFormat::UriList, gather::read(text)?))
 }
 
-fn read_object(
-    text: &str,
-    outline: &Outline,
-    opening: &Opening<'_>,
-) -> Result<(ImportFormat, Vec<ImportEntry>), InputProblem> {
+fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
     use ImportFormat as F;
     let has = |names: &[&str]| outline.has(names);
     let inside = |member: &str, names: &[&str]| outline.has_inside(member, names);
@@ -109,7 +160,7 @@ fn read_object(
         && !inside("items", &["login", "reprompt"])
     {
         F::Enpass
-    } else if has(&["items"]) || has(&["encrypted"]) {
+    } else if has(&["items"]) || has(&["encrypted"]) || has(&["login", "name", "reprompt"]) {
         F::Bitwarden
     } else if has(&["authentifiant"]) {
         F::Dashlane
@@ -134,6 +185,7 @@ fn read_object(
         F::LastPassAuthenticator => listed::read_last_pass(text),
         F::ProtonPass => proton_pass::read(text),
         F::Enpass => enpass::read(text),
+        F::Bitwarden if has(&["login", "name"]) => bitwarden::read_items(text),
         F::Bitwarden => bitwarden::read(text, opening),
         F::Dashlane => dashlane::read(text),
         F::KeyVault => key_vault::read(text),

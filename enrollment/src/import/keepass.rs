@@ -9,10 +9,11 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use zeroize::Zeroizing;
 
+use super::beside::attach;
 use super::item::Item;
 use super::opening::{base64, malformed};
 use super::shapes::number_in;
-use super::{ImportEntry, MAX_ENTRIES, display_name, joined_name};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -62,7 +63,11 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
                         let value = std::mem::take(&mut *value);
                         entry.insert(std::mem::take(&mut key), Zeroizing::new(value));
                     }
-                    "Entry" => found.extend(code(&std::mem::take(&mut entry))),
+                    "Entry" => {
+                        let entry = std::mem::take(&mut entry);
+                        let accounts = code(&entry).into_iter().collect();
+                        found.extend(attach(accounts, beside(&entry), name_of(&entry)));
+                    }
                     _ => {}
                 }
                 if found.len() > MAX_ENTRIES {
@@ -108,6 +113,23 @@ fn add(path: &[String], text: &str, key: &mut String, value: &mut Zeroizing<Stri
     }
 }
 
+/// The recovery codes of an entry.
+fn beside(entry: &Entry) -> CodesBeside {
+    let mut beside = CodesBeside::default();
+    for (key, value) in entry {
+        if key.eq_ignore_ascii_case("Notes") {
+            beside.note(value);
+        } else {
+            beside.field(key, value);
+        }
+    }
+    beside
+}
+
+fn name_of(entry: &Entry) -> &str {
+    entry.get("Title").map_or("", |title| title.as_str())
+}
+
 /// The account of an entry; nothing if it has no code.
 fn code(entry: &Entry) -> Option<ImportEntry> {
     let field = |name: &str| {
@@ -145,10 +167,7 @@ fn code(entry: &Entry) -> Option<ImportEntry> {
                     ..fields
                 },
             ),
-            Err(problem) => ImportEntry {
-                name: display_name(&name),
-                content: Err(problem),
-            },
+            Err(problem) => ImportEntry::new(&name, Err(problem)),
         });
     }
     if let Some(secret) = field("TOTP Seed") {
@@ -170,10 +189,7 @@ fn code(entry: &Entry) -> Option<ImportEntry> {
         ));
     }
     let counted = entry.keys().any(|key| key.starts_with("HmacOtp-Secret"));
-    counted.then(|| ImportEntry {
-        name: display_name(&name),
-        content: Err(InputProblem::HotpUnsupported),
-    })
+    counted.then(|| ImportEntry::new(&name, Err(InputProblem::HotpUnsupported)))
 }
 
 /// The secret in KeePass's own fields, in base32.

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::shapes::SecretText;
-use super::{ImportEntry, ImportList};
+use super::{CodesBeside, ImportEntry, ImportList};
 use crate::code_parts::CodePart;
 use crate::problem::InputProblem;
+use crate::recovery::RecoveryCodes;
 use crate::sealed::Sealable;
 
 /// An entry, or a part of a split text.
@@ -22,6 +23,22 @@ struct Kept<Text> {
     problem: Option<InputProblem>,
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     part: Option<KeptPart<Text>>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    account: Option<KeptAccount<Text>>,
+}
+
+/// An entry with recovery codes. It stands apart, so that a reader that does not know them
+/// refuses it instead of leaving them out.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct KeptAccount<Text> {
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    text: Option<Text>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    problem: Option<InputProblem>,
+    recovery_codes: Vec<Text>,
+    #[serde(default)]
+    unread: u32,
 }
 
 fn none<T>() -> Option<T> {
@@ -43,17 +60,32 @@ impl<Text> Kept<Text> {
     /// How many bytes it has at most, apart from its texts.
     const FRAME: usize = 256;
 
-    fn entry(name: String, content: Result<Text, InputProblem>) -> Self {
+    fn entry(
+        name: String,
+        content: Result<Text, InputProblem>,
+        recovery_codes: Vec<Text>,
+        unread: u32,
+    ) -> Self {
         let (text, problem) = match content {
             Ok(text) => (Some(text), None),
             Err(problem) => (None, Some(problem)),
         };
-        Self {
+        let mut kept = Self {
             name,
             text,
             problem,
             part: None,
+            account: None,
+        };
+        if !recovery_codes.is_empty() || unread > 0 {
+            kept.account = Some(KeptAccount {
+                text: kept.text.take(),
+                problem: kept.problem.take(),
+                recovery_codes,
+                unread,
+            });
         }
+        kept
     }
 
     // The text of a part stands apart, so that a reader that knows no parts finds nothing to
@@ -64,6 +96,7 @@ impl<Text> Kept<Text> {
             text: None,
             problem: None,
             part: Some(part),
+            account: None,
         }
     }
 }
@@ -80,7 +113,8 @@ impl Sealable for ImportList {
         let entries = self.entries.iter().map(|entry| {
             let content = entry.content.as_ref();
             let content = content.map(|text| text.as_str()).map_err(Clone::clone);
-            Kept::entry(entry.name.clone(), content)
+            let codes = entry.beside.codes.expose().collect();
+            Kept::entry(entry.name.clone(), content, codes, entry.beside.unread)
         });
         let parts = self.parts.iter().zip(&encoded).map(|(part, bytes)| {
             Kept::part(KeptPart {
@@ -100,6 +134,12 @@ impl Sealable for ImportList {
                 let part = entry.part.as_ref();
                 let part = part.map_or(0, |part| part.bytes.len() + part.text.len());
                 let text = entry.text.map_or(0, str::len);
+                let account = entry.account.as_ref().map_or(0, |account| {
+                    let codes = account.recovery_codes.iter();
+                    account.text.map_or(0, str::len)
+                        + codes.map(|code| code.len() + 3).sum::<usize>()
+                });
+                let text = text + account;
                 Kept::<&str>::FRAME + 6 * (entry.name.len() + text + part)
             })
             .sum();
@@ -113,7 +153,18 @@ impl Sealable for ImportList {
     fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
         let kept: Vec<Kept<SecretText>> = serde_json::from_slice(&bytes).ok()?;
         let mut list = Self::default();
-        for kept in kept {
+        for mut kept in kept {
+            let mut beside = CodesBeside::default();
+            if let Some(account) = kept.account.take() {
+                if kept.text.is_some() || kept.problem.is_some() {
+                    return None;
+                }
+                kept.text = account.text;
+                kept.problem = account.problem;
+                let codes = account.recovery_codes.iter();
+                beside.codes = RecoveryCodes::new(codes.map(SecretText::expose)).ok()?;
+                beside.unread = account.unread;
+            }
             let content = match (kept.part, kept.text, kept.problem) {
                 (Some(part), None, None) => {
                     list.parts.push(CodePart {
@@ -132,7 +183,11 @@ impl Sealable for ImportList {
                 _ => return None,
             };
             let name = kept.name;
-            list.entries.push(ImportEntry { name, content });
+            list.entries.push(ImportEntry {
+                name,
+                content,
+                beside,
+            });
         }
         Some(list)
     }

@@ -21,10 +21,14 @@ enum Document {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Secret {
+    // PowerShell's modules for Azure begin names with a capital.
+    #[serde(alias = "Id")]
     id: Option<String>,
+    #[serde(alias = "Name")]
     name: Option<String>,
-    #[serde(default)]
+    #[serde(default, alias = "SecretValueText")]
     value: SecretText,
+    #[serde(alias = "Tags")]
     tags: Option<Tags>,
 }
 

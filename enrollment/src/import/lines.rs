@@ -1,50 +1,104 @@
 //! Lists of URIs, one a line. Mail programs and terminals break lines: what plainly continues
-//! in the next line is put together again.
+//! in the next line is put together again. Recovery codes of an account can follow it.
 
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{ImportEntry, MAX_ENTRIES};
+use super::beside::Section;
+use super::shapes::SecretText;
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES};
 use crate::otpauth;
 use crate::problem::InputProblem;
 
 /// Reads a list; empty lines and those that begin with `#` don't count. A text without any
 /// URI is no such list.
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
-    let mut found: Vec<Zeroizing<String>> = Vec::new();
+    let mut found: Vec<Line> = Vec::new();
     let mut goes_on = false;
+    let mut section = Section::default();
     // A text from a Mac of old ends its lines with a carriage return, from elsewhere with
     // Unicode's own marks.
     let text = Zeroizing::new(text.replace("\r\n", "\n"));
     for line in text.split(ends_line) {
         let line = crate::text::trim(line).trim_end_matches('\u{1a}');
+        // What follows an account can be its recovery codes, under a heading that says so.
+        let is_uri = otpauth::is_meant(line);
+        if let Some(last) = found.last_mut().filter(|last| last.is_uri && !is_uri) {
+            if section.read(line, &mut last.beside) {
+                goes_on = false;
+                continue;
+            }
+        } else {
+            section = Section::default();
+        }
         if line.is_empty() || line.starts_with('#') {
             goes_on = false;
             continue;
         }
         let last = found.last_mut().filter(|_| goes_on);
         match last {
-            Some(last) if last.len() <= otpauth::MAX_URI_BYTES && is_rest(last, line) => {
-                let mut whole = Zeroizing::new(String::with_capacity(last.len() + line.len() + 1));
-                whole.push_str(last);
+            Some(last)
+                if last.text.len() <= otpauth::MAX_URI_BYTES && is_rest(&last.text, line) =>
+            {
+                let room = last.text.len() + line.len() + 1;
+                let mut whole = Zeroizing::new(String::with_capacity(room));
+                whole.push_str(&last.text);
                 // What stands behind it in a line of its own can still be told from it.
                 whole.push('\n');
                 whole.push_str(line);
-                *last = whole;
+                last.text = whole;
             }
             _ => {
-                goes_on = otpauth::is_meant(line);
-                found.push(Zeroizing::new(line.to_owned()));
+                goes_on = is_uri;
+                found.push(Line {
+                    text: Zeroizing::new(line.to_owned()),
+                    is_uri,
+                    beside: CodesBeside::default(),
+                });
             }
         }
         if found.len() > MAX_ENTRIES {
             return Err(super::too_many());
         }
     }
-    if found.is_empty() || found.iter().any(|line| otpauth::is_meant(line)) {
-        Ok(found.iter().map(|line| ImportEntry::text(line)).collect())
+    if found.is_empty() || found.iter().any(|line| line.is_uri) {
+        Ok(found.into_iter().map(Line::entry).collect())
     } else {
         Err(InputProblem::ImportUnknown)
     }
+}
+
+/// A line, or several that are one.
+struct Line {
+    text: Zeroizing<String>,
+    is_uri: bool,
+    beside: CodesBeside,
+}
+
+impl Line {
+    fn entry(self) -> ImportEntry {
+        let mut entry = ImportEntry::text(&self.text);
+        entry.beside = self.beside;
+        if let Some(note) = note_of_ente(&self.text) {
+            entry.beside.note(note.expose());
+        }
+        entry
+    }
+}
+
+/// The note that Ente Auth keeps with a code, in a parameter of its URI.
+fn note_of_ente(uri: &str) -> Option<SecretText> {
+    #[derive(Deserialize)]
+    struct Display {
+        #[serde(default)]
+        note: SecretText,
+    }
+    let (_, display) = uri.split_once("codeDisplay=")?;
+    let display = display.split('&').next()?;
+    let decoded: Zeroizing<Vec<u8>> = Zeroizing::new(percent_decode_str(display).collect());
+    let display: Display = serde_json::from_slice(&decoded).ok()?;
+    Some(display.note)
 }
 
 pub(super) fn ends_line(c: char) -> bool {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::item::Item;
 use super::shapes::{Member, SecretText};
-use super::{ImportEntry, damaged, parse};
+use super::{CodesBeside, ImportEntry, damaged, parse};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::OnePassword;
@@ -44,6 +44,8 @@ struct Details {
     login_fields: Vec<LoginField>,
     #[serde(default)]
     sections: Vec<Section>,
+    #[serde(default)]
+    notes_plain: SecretText,
 }
 
 #[derive(Deserialize)]
@@ -60,14 +62,19 @@ struct Section {
 
 #[derive(Deserialize)]
 struct Field {
+    title: Option<String>,
     value: Value,
 }
 
-/// Of the kinds of values only this one matters.
+/// Of the kinds of values only these matter.
 #[derive(Deserialize)]
 struct Value {
     #[serde(default)]
     totp: SecretText,
+    #[serde(default)]
+    string: SecretText,
+    #[serde(default)]
+    concealed: SecretText,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
@@ -94,17 +101,23 @@ fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
         .iter()
         .find(|field| field.designation.as_deref() == Some("username"))
         .and_then(|field| field.value.as_deref());
-    let fields = details.sections.iter().flat_map(|section| &section.fields);
-    fields
-        .filter_map(|field| match field {
-            Member::Read(field) => Item {
-                title: title.unwrap_or_default(),
-                account_name: user.unwrap_or_default(),
-                code: field.value.totp.expose(),
-            }
-            .entry(),
-            // Another kind of value.
-            Member::Damaged(_) => None,
-        })
-        .collect()
+    let mut beside = CodesBeside::default();
+    beside.note(details.notes_plain.expose());
+    let mut codes = Vec::new();
+    for field in details.sections.iter().flat_map(|section| &section.fields) {
+        // Another kind of value is passed over.
+        let Member::Read(Field { title, value }) = field else {
+            continue;
+        };
+        codes.push(value.totp.expose());
+        for text in [&value.string, &value.concealed] {
+            beside.field(title.as_deref().unwrap_or_default(), text.expose());
+        }
+    }
+    let item = Item {
+        title: title.unwrap_or_default(),
+        account_name: user.unwrap_or_default(),
+        code: "",
+    };
+    item.entries(codes, beside)
 }

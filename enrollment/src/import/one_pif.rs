@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::item::Item;
 use super::shapes::{Member, SecretText};
-use super::{ImportEntry, damaged};
+use super::{CodesBeside, ImportEntry, damaged};
 use crate::problem::ImportFormat;
 
 const FORMAT: ImportFormat = ImportFormat::OnePassword;
@@ -22,11 +22,14 @@ struct Entry {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Contents {
     #[serde(default)]
     fields: Vec<Member<LoginField>>,
     #[serde(default)]
     sections: Vec<Section>,
+    #[serde(default)]
+    notes_plain: SecretText,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +49,8 @@ struct Section {
 struct Field {
     #[serde(rename = "n", default)]
     name: String,
+    #[serde(rename = "t", default)]
+    title: String,
     #[serde(rename = "v", default)]
     value: SecretText,
 }
@@ -75,17 +80,24 @@ fn entries(entry: &Entry) -> Vec<ImportEntry> {
         Member::Read(field) if field.designation.as_deref() == Some("username") => Some(field),
         Member::Read(_) | Member::Damaged(_) => None,
     });
-    let fields = contents.sections.iter().flat_map(|section| &section.fields);
-    fields
-        .filter_map(|field| match field {
-            Member::Read(field) if field.name.starts_with(CODES) => Item {
-                title: entry.title.as_deref().unwrap_or_default(),
-                account_name: user.map_or("", |user| user.value.expose()),
-                code: field.value.expose(),
-            }
-            .entry(),
-            // Another kind of value.
-            Member::Read(_) | Member::Damaged(_) => None,
-        })
-        .collect()
+    let mut beside = CodesBeside::default();
+    beside.note(contents.notes_plain.expose());
+    let mut codes = Vec::new();
+    for field in contents.sections.iter().flat_map(|section| &section.fields) {
+        // Another kind of value is passed over.
+        let Member::Read(field) = field else {
+            continue;
+        };
+        if field.name.starts_with(CODES) {
+            codes.push(field.value.expose());
+        } else {
+            beside.field(&field.title, field.value.expose());
+        }
+    }
+    let item = Item {
+        title: entry.title.as_deref().unwrap_or_default(),
+        account_name: user.map_or("", |user| user.value.expose()),
+        code: "",
+    };
+    item.entries(codes, beside)
 }

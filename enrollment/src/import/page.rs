@@ -46,10 +46,7 @@ pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>),
     // A page can have accounts in either form, so that neither is left out.
     let pictures = match pictures(text, &lower) {
         Err(problem) if !entries.is_empty() => {
-            entries.push(ImportEntry {
-                name: String::new(),
-                content: Err(problem),
-            });
+            entries.push(ImportEntry::new("", Err(problem)));
             Vec::new()
         }
         pictures => pictures?,

@@ -23,6 +23,8 @@ struct Export {
 #[derive(Deserialize)]
 struct Entry {
     content: Content,
+    #[serde(default)]
+    note: SecretText,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +46,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
 }
 
 fn entry(member: &Member<Entry>) -> ImportEntry {
-    let Member::Read(Entry { content }) = member else {
+    let Member::Read(Entry { content, note }) = member else {
         return damaged(FORMAT);
     };
     // The name is the account's; who it is with stands in the URI alone.
@@ -53,7 +55,9 @@ fn entry(member: &Member<Entry>) -> ImportEntry {
         account_name: content.name.as_deref().unwrap_or_default(),
         code: content.uri.expose(),
     };
-    item.entry().unwrap_or_else(|| damaged(FORMAT))
+    let mut entry = item.entry().unwrap_or_else(|| damaged(FORMAT));
+    entry.beside.note(note.expose());
+    entry
 }
 
 pub(super) fn open(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>, InputProblem> {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::item::Item;
 use super::shapes::{Member, SecretText};
-use super::{ImportEntry, damaged, parse};
+use super::{CodesBeside, ImportEntry, damaged, parse};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::ProtonPass;
@@ -37,7 +37,9 @@ struct Data {
 
 /// A field that the person has added. One kind of them is a code.
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ExtraField {
+    field_name: Option<String>,
     data: Option<ExtraData>,
 }
 
@@ -46,11 +48,15 @@ struct ExtraField {
 struct ExtraData {
     #[serde(default)]
     totp_uri: SecretText,
+    #[serde(default)]
+    content: SecretText,
 }
 
 #[derive(Deserialize)]
 struct Metadata {
     name: Option<String>,
+    #[serde(default)]
+    note: SecretText,
 }
 
 #[derive(Deserialize)]
@@ -86,24 +92,26 @@ fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
     let metadata = data.metadata.as_ref();
     let title = metadata.and_then(|it| it.name.as_deref());
     let own = content.map(|content| content.totp_uri.expose());
-    let added = data
-        .extra_fields
-        .iter()
-        .flatten()
-        .filter_map(|field| match field {
-            Member::Read(field) => field.data.as_ref().map(|data| data.totp_uri.expose()),
-            // Another kind of field.
-            Member::Damaged(_) => None,
-        });
-    own.into_iter()
-        .chain(added)
-        .filter_map(|code| {
-            Item {
-                title: title.unwrap_or_default(),
-                account_name: &account_name,
-                code,
-            }
-            .entry()
-        })
-        .collect()
+    let mut beside = CodesBeside::default();
+    beside.note(metadata.map_or("", |it| it.note.expose()));
+    let mut codes: Vec<&str> = own.into_iter().collect();
+    for field in data.extra_fields.iter().flatten() {
+        // Another kind of field is passed over.
+        let Member::Read(ExtraField {
+            field_name,
+            data: Some(data),
+        }) = field
+        else {
+            continue;
+        };
+        codes.push(data.totp_uri.expose());
+        let name = field_name.as_deref().unwrap_or_default();
+        beside.field(name, data.content.expose());
+    }
+    let item = Item {
+        title: title.unwrap_or_default(),
+        account_name: &account_name,
+        code: "",
+    };
+    item.entries(codes, beside)
 }

@@ -17,6 +17,9 @@ struct MaFile {
     #[serde(default)]
     shared_secret: SecretText,
     account_name: Option<String>,
+    /// What takes the authenticator off the account: its recovery code.
+    #[serde(default)]
+    revocation_code: SecretText,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
@@ -31,8 +34,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
         secret: &secret,
         ..Fields::default()
     };
-    Ok(vec![ImportEntry::fields(
-        &joined_name("Steam", account_name),
-        &fields,
-    )])
+    let mut entry = ImportEntry::fields(&joined_name("Steam", account_name), &fields);
+    entry.beside.codes_in(file.revocation_code.expose());
+    Ok(vec![entry])
 }

@@ -3,9 +3,10 @@
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
+use super::beside::{attach, is_named};
 use super::item::Item;
 use super::shapes::number_in;
-use super::{ImportEntry, MAX_ENTRIES, damaged, joined_name};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, damaged, joined_name};
 use crate::account::CodeParameters;
 use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
@@ -99,6 +100,7 @@ const PERIODS: [&str; 9] = [
 /// Columns that can hold something else beside a column of codes.
 const GENERIC: [&str; 2] = ["secret", "seed"];
 const KINDS: [&str; 4] = ["otptype", "tokentype", "kind", "type"];
+const NOTES: [&str; 6] = ["notes", "note", "fields", "comment", "comments", "extra"];
 
 /// The most columns of a table.
 const MAX_COLUMNS: usize = 256;
@@ -129,10 +131,14 @@ struct Columns {
     fields: Option<usize>,
     /// Whether the table does not say which column has codes, so that only URIs are.
     only_uris: bool,
+    /// Those with recovery codes.
+    recovery: Vec<usize>,
+    /// Those with notes, or with fields that a person added, one a line.
+    notes: Vec<usize>,
 }
 
 /// Whether the first line names a column of codes.
-pub(super) fn is_named(text: &str) -> bool {
+pub(super) fn has_codes_column(text: &str) -> bool {
     let (text, _) = without_mark(text);
     let first = text.lines().next().unwrap_or_default();
     let mut names = first.split([',', ';', '\t', '|']).map(folded);
@@ -154,9 +160,24 @@ fn without_mark(text: &str) -> (&str, Option<u8>) {
     }
 }
 
+/// Whether a line only separates rows, as in Markdown and in what databases print.
+fn is_rule<'a>(cells: impl IntoIterator<Item = &'a str>) -> bool {
+    let mut dashes = false;
+    cells.into_iter().all(|cell| {
+        dashes |= cell.contains(['-', '=']);
+        cell.trim()
+            .chars()
+            .all(|c| matches!(c, '-' | '=' | '+' | ':' | '|'))
+    }) && dashes
+}
+
 /// Reads a table; nothing if a text is none.
 pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>), InputProblem>> {
-    let (text, marked) = without_mark(text);
+    let (mut text, marked) = without_mark(text);
+    while let Some((first, rest)) = text.split_once('\n').filter(|(first, _)| is_rule([*first])) {
+        debug_assert!(first.len() < text.len(), "it gets shorter");
+        text = rest;
+    }
     let first = text.lines().next()?;
     let counted = [b',', b';', b'\t', b'|']
         .into_iter()
@@ -206,6 +227,7 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
     }
     let first = (!has_head).then_some(Ok(&head));
     let rows = first.into_iter().chain(body.iter().map(Result::as_ref));
+    let rows = rows.filter(|row| !row.as_ref().is_ok_and(|row| is_rule(row.iter())));
     let mut entries = Vec::new();
     for row in rows {
         match row {
@@ -222,6 +244,10 @@ impl Columns {
             let known = wanted.iter();
             let mut places = known.filter_map(|name| names.iter().position(|it| it == name));
             places.next()
+        };
+        let all = |wanted: &dyn Fn(&str) -> bool| -> Vec<usize> {
+            let named = names.iter().enumerate().filter(|(_, name)| wanted(name));
+            named.map(|(at, _)| at).collect()
         };
         let mut codes: Vec<usize> = Vec::new();
         for name in CODES {
@@ -253,6 +279,8 @@ impl Columns {
             width: Some(names.len()),
             fields: find(&["rffieldsv2", "rffields"]),
             only_uris: false,
+            recovery: all(&|name| is_named(name)),
+            notes: all(&|name| NOTES.contains(&name)),
         }
     }
 
@@ -303,18 +331,28 @@ impl Columns {
         let codes = columns.iter().filter_map(|at| row.get(*at));
         let codes = codes.chain(row.iter().skip(fields).filter_map(of_robo_form));
         let codes = codes.map(crate::text::trim).filter(|code| !code.is_empty());
-        let first = entries.len();
+        let mut found: Vec<ImportEntry> = Vec::new();
         for code in codes {
-            // Lines of a table that is drawn.
-            if code.chars().all(|c| "-:=".contains(c)) {
-                continue;
-            }
             let entry = self.entry(row, code);
-            let same = |known: &ImportEntry| is_same(known, &entry);
-            if !entries[first..].iter().any(same) {
-                entries.push(entry);
+            if !found.iter().any(|known| is_same(known, &entry)) {
+                found.push(entry);
             }
         }
+        let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
+        let name = joined_name(cell(self.title), cell(self.user));
+        entries.extend(attach(found, self.beside(row), &name));
+    }
+
+    /// The recovery codes of a row.
+    fn beside(&self, row: &StringRecord) -> CodesBeside {
+        let mut beside = CodesBeside::default();
+        for at in &self.recovery {
+            beside.codes_in(row.get(*at).unwrap_or_default());
+        }
+        for at in &self.notes {
+            beside.note(row.get(*at).unwrap_or_default());
+        }
+        beside
     }
 
     fn entry(&self, row: &StringRecord, code: &str) -> ImportEntry {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::opening::{Opening, base64, gcm, malformed, wrong};
 use super::shapes::{Member, Number, SecretText};
 use super::{ImportEntry, damaged, joined_name, parse};
-use crate::account::{after_issuer, display_name};
+use crate::account::after_issuer;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -112,10 +112,7 @@ fn entry(member: &Member<Service>) -> ImportEntry {
         true => match otpauth::parse(otp.link.expose()) {
             Ok(parsed) => Some(parsed.account.parameters()),
             Err(problem) => {
-                return ImportEntry {
-                    name: display_name(&name),
-                    content: Err(problem),
-                };
+                return ImportEntry::new(&name, Err(problem));
             }
         },
         false => None,

@@ -2,6 +2,7 @@
 
 use super::ImportFormat;
 use super::InputProblem;
+use super::kinds;
 use crate::foreign::ForeignKind;
 use crate::ids::EnrollmentId;
 
@@ -24,7 +25,7 @@ impl InputProblem {
     }
 
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 51] = [
+    pub const CODES: [&'static str; 53] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -49,6 +50,8 @@ impl InputProblem {
         "import-too-costly",
         "pick-not-there",
         "package-unreadable",
+        "package-incomplete",
+        "recovery-codes-alone",
         "account-there",
         "image-empty",
         "image-unsupported",
@@ -106,6 +109,8 @@ impl InputProblem {
             Self::ImportTooCostly { .. } => "import-too-costly",
             Self::PickNotThere { .. } => "pick-not-there",
             Self::PackageUnreadable => "package-unreadable",
+            Self::PackageIncomplete => "package-incomplete",
+            Self::RecoveryCodesAlone => "recovery-codes-alone",
             Self::AccountThere { .. } => "account-there",
             Self::ImageEmpty => "image-empty",
             Self::ImageUnsupported { .. } => "image-unsupported",
@@ -164,6 +169,8 @@ impl InputProblem {
             Self::ImportTooCostly { .. } => "Import too costly",
             Self::PickNotThere { .. } => "Picked accounts do not exist",
             Self::PackageUnreadable => "Unreadable package",
+            Self::PackageIncomplete => "Incomplete package",
+            Self::RecoveryCodesAlone => "Recovery codes without an account",
             Self::AccountThere { .. } => "The account already exists",
             Self::ImageEmpty => "Empty image",
             Self::ImageUnsupported { .. } => "Unsupported image format",
@@ -299,6 +306,13 @@ impl InputProblem {
                 "The package cannot be opened: it is damaged or incomplete, or belongs to another account than this id's."
                     .to_owned()
             }
+            Self::PackageIncomplete => {
+                "The recovery codes that were sealed with the account are missing from the package, or were exchanged."
+                    .to_owned()
+            }
+            Self::RecoveryCodesAlone => {
+                "The item has recovery codes, but no account to keep them with.".to_owned()
+            }
             Self::AccountThere { accounts } => there(accounts),
             Self::ImageEmpty => "The upload is empty; an image was expected.".to_owned(),
             Self::ImageUnsupported { format } => {
@@ -390,7 +404,8 @@ impl InputProblem {
                 "Photograph the QR code again, closer and in focus, with all of it and a white border around it."
             }
             Self::QrNotOtpauth { kind, .. } => kind.next_step().unwrap_or(SEND_THE_CODE),
-            Self::ImageEmpty | Self::ImageUnsupported { .. } => SEND_THE_CODE,
+            Self::ImageEmpty => SEND_THE_CODE,
+            Self::ImageUnsupported { format } => kinds::advice(format).unwrap_or(SEND_THE_CODE),
             Self::SeveralAccounts { .. } => {
                 "Import the image to enroll some or all of them: countersign import FILE, or POST /api/imports."
             }
@@ -422,11 +437,11 @@ impl InputProblem {
             Self::ImportEncrypted { .. } => {
                 "Export the accounts again without encryption, and delete that file afterwards."
             }
-            Self::ImportUnsupported { .. } => {
-                "Unpack or decrypt it and send its files, or export the accounts in another format (see docs/IMPORT.md)."
-            }
+            Self::ImportUnsupported { what } => kinds::advice(what).unwrap_or(
+                "Unpack or decrypt it and send its files, or export the accounts in another format (see docs/IMPORT.md).",
+            ),
             Self::ImportValuesMissing => {
-                "Send the output of az keyvault secret show for each of them, one after the other in one file."
+                "Send the output of az keyvault secret show for each of them, one after the other in one file, or of Get-AzKeyVaultSecret -AsPlainText."
             }
             Self::ArchiveTooLarge { .. } => {
                 "Unpack it and send the files with accounts in several imports."
@@ -452,6 +467,12 @@ impl InputProblem {
             }
             Self::PackageUnreadable => {
                 "Send it again, complete and with its id; if that fails, restore the account on the source installation and transfer it again."
+            }
+            Self::PackageIncomplete => {
+                "Send the whole package, exactly as the source installation gave it out."
+            }
+            Self::RecoveryCodesAlone => {
+                "Enroll the account, and set its recovery codes with countersign recovery-codes set."
             }
             Self::AccountThere { .. } => {
                 "Use the existing account, or enroll it again without refusing duplicates."

@@ -371,6 +371,10 @@ struct AccountView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     warnings: Vec<WarningView>,
+    /// How many recovery codes came with it.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    recovery_codes: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<ProblemView>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -457,10 +461,16 @@ impl AccountView {
             result: account.result,
             repeats: account.repeats,
             warnings: warnings.collect(),
+            recovery_codes: account.recovery_codes,
             problem: account.problem.as_ref().map(ProblemView::new),
             status_query_get_uri: id.map(|id| format!("/api/enrollments/{id}")),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn stage(snapshot: &ImportSnapshot) -> ImportStage {
