@@ -251,6 +251,7 @@ def any_name(page, client):
         assert page.width() <= page.script("return innerWidth"), name
         page.browser.back()
         page.says("h1", "Instances")
+    page.one("tbody tr")
     tallest = page.script("return Math.max(...[...document.querySelectorAll('tbody tr')].map((row) => row.offsetHeight))")
     assert tallest < 250, tallest
     page.open("#/hubs/default/instances/wide")
