@@ -30,17 +30,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 /// Where codes come from and where they go.
-pub struct Login {
+pub(crate) struct Login {
     /// Countersign's address, and a key of a reader.
-    pub countersign: (String, String),
+    pub(crate) countersign: (String, String),
     /// The account's id in Countersign.
-    pub account: String,
+    pub(crate) account: String,
     /// The site's address.
-    pub site: String,
+    pub(crate) site: String,
     /// Who logs in there.
-    pub user: (String, String),
+    pub(crate) user: (String, String),
     /// What makes requests.
-    pub http: reqwest::Client,
+    pub(crate) http: reqwest::Client,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -86,7 +86,7 @@ fn without_address(error: reqwest::Error) -> Failure {
 }
 
 /// An agent whose only tool logs in: after an approval within a day, and at most once a call.
-pub fn agent(
+pub(crate) fn agent(
     model: impl ChatModel,
     client: Client,
     login: Arc<Login>,
@@ -111,7 +111,7 @@ pub fn agent(
 }
 
 /// Decides on every call that waits until the run has an answer.
-pub async fn decide(
+pub(crate) async fn decide(
     client: &Client,
     run: &InstanceHandle<AgentAnswer>,
     approves: impl Fn(&WaitingCall) -> bool,
