@@ -28,7 +28,7 @@ use durabletask::{
     Registry, when_all,
 };
 use futures_util::StreamExt as _;
-use support::System;
+use support::{System, print_times, resident};
 
 const STEP: Activity<u32, u32> = Activity::new("step");
 const FAN_OUT: Orchestration<u32, u32> = Orchestration::new("fan-out");
@@ -274,25 +274,4 @@ async fn result(client: &Client, id: &str) -> u32 {
     assert_eq!(state.status, Status::Completed, "{id} completes");
     let output: Option<u32> = state.output().expect("the output is a number");
     output.expect("there is an output")
-}
-
-fn print_times(what: &str, mut times: Vec<Duration>, factor: f64, unit: &str) {
-    times.sort_unstable();
-    let at = |percent: usize| {
-        let place = (times.len() * percent / 100).min(times.len() - 1);
-        times[place].as_secs_f64() * factor
-    };
-    println!(
-        "{what:<18} p50 {:.2} {unit}, p99 {:.2} {unit}",
-        at(50),
-        at(99)
-    );
-}
-
-/// The memory of this process that is in use, in MiB, where the system tells.
-fn resident() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kib / 1024)
 }

@@ -232,7 +232,7 @@ impl Running {
             ));
             if parts.worker() {
                 let keys = WorkerKeys::open(&place).await?;
-                truth.check_keys(&place, None, &keys.fingerprint).await?;
+                truth.check_keys(&place, keys.own()).await?;
                 let authority = Authority::new(truth.ledger(), Arc::new(keys.checks.clone()));
                 self.follow("mandate keys", |stop| keys.checks.until(stop));
                 let ring = keys.ring.value();
@@ -256,9 +256,7 @@ impl Running {
                     Some(keys) => keys,
                     None => DoorKeys::open(&place, installation, config.worker_wait).await?,
                 };
-                truth
-                    .check_keys(&place, Some(&keys.server), &keys.fingerprint)
-                    .await?;
+                truth.check_keys(&place, keys.own()).await?;
                 let services = DoorServices {
                     keys,
                     vault,

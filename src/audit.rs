@@ -8,6 +8,8 @@
 //! chain. Truncating it leaves a valid, shorter chain, so the end is noted a
 //! second time, in a file beside the database.
 
+mod archive;
+mod chain;
 mod change;
 mod entry;
 mod error;
@@ -20,9 +22,11 @@ mod redact;
 mod repeats;
 mod ship;
 mod store;
+pub(crate) mod transfer;
 mod worked;
 mod writer;
 
+pub use archive::Archived;
 pub use change::FieldChange;
 pub(crate) use change::{Changes, listed};
 pub use entry::{Action, Entry, Event, Outcome, Subject};
@@ -34,7 +38,7 @@ pub use postgres::PostgresAudit;
 pub use redact::without_secrets;
 pub(crate) use repeats::{SessionMark, Together};
 pub(crate) use ship::{Shipper, sent};
-pub use store::{Archived, AuditQuery, AuditStore};
+pub use store::{AuditQuery, AuditStore};
 pub use worked::{JournalEntry, JournalOutcome};
 pub(crate) use writer::Audit;
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod backup;
 mod help;
+mod migrate;
 mod operators;
 mod requests;
 mod rotate;
@@ -17,6 +18,7 @@ use crate::config::Settings;
 pub use accounts::{GroupArgs, ListArgs, ProveArgs, RenameArgs, TagArgs, TokenArgs, VerifyArgs};
 pub use backup::{BackupArgs, BackupCommand};
 pub use help::{CompletionsArgs, ManArgs, command};
+pub use migrate::{MigrateArgs, MigrateCommand};
 pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
     KeyArgs, KeyCommand, KeyPlace, LedgerArgs, LedgerCommand, MandateKeyArgs, MandateKeyCommand,
@@ -34,7 +36,7 @@ Exit codes:
   1  failure; standard error says what failed and what to do
   2  the command line or a setting is wrong
   3  the enrollment or request ended without success (invalid, rejected, expired, failed, terminated)
-  4  the enrollment or request is still running, or waiting for approval
+  4  the enrollment or request is still running, or waiting for approval; a new vault key waits to be copied
   5  no such enrollment, account, request or audit log
   6  not allowed
   7  entries are missing from the audit log
@@ -133,6 +135,9 @@ pub enum Command {
     /// Back up the whole installation while it runs, check a backup, and restore one; on the host
     /// only
     Backup(BackupArgs),
+    /// Move the installation from its data folder into a PostgreSQL database that several front
+    /// doors share, or back; on the host only, while nothing of it runs
+    Migrate(MigrateArgs),
     /// Manage which accounts callers limited to granted accounts may read, until when and how often
     Grant(GrantArgs),
     /// Create, list, rotate and revoke API keys in the data folder; a running server notices at once

@@ -6,11 +6,15 @@
 //! operator has restored it or accepted the loss. A folder without that note never had a ledger: it
 //! is new, or an earlier release wrote it.
 
+pub(crate) mod moved;
+
 use std::io;
 use std::path::PathBuf;
 
 use countersign_authority::LedgerId;
-use countersign_ledger::{LEDGER_DATABASE, Ledger as _, LedgerError, SqliteLedger};
+use countersign_database::{Database, DatabaseError, one};
+use countersign_ledger::{LEDGER_DATABASE, Ledger as _, LedgerError, PostgresLedger, SqliteLedger};
+use futures_util::FutureExt as _;
 use thiserror::Error;
 
 use crate::data_dir::{DataDir, DataDirError};
@@ -29,6 +33,9 @@ pub enum LedgerOpenError {
     /// The ledger cannot be opened.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
     /// The folder's ledger is missing.
     #[error(
         "the ledger {} is missing. It records what was accepted, decided and used: restore it \
@@ -47,10 +54,28 @@ pub enum LedgerOpenError {
     /// The folder has an installation of its own.
     #[error(
         "the data folder {} has keys, grants, a ledger and an audit log of its own, which a \
-         shared database would not have: start with an empty data folder, or without \
-         --database-url", .0.display()
+         shared database would not have: move them there with `countersign migrate to-database`, or \
+         start without --database-url, or with an empty data folder", .0.display()
     )]
     NotShared(PathBuf),
+    /// A migration was interrupted after what is in the new place was complete.
+    #[error(
+        "a migration of the data folder {} was interrupted: run the same `countersign migrate` \
+         again, which finishes it", .0.display()
+    )]
+    Moving(PathBuf),
+    /// An installation is being moved into the database.
+    #[error(
+        "an installation is being moved into the database: wait until `countersign migrate \
+         to-database` has ended; if it was interrupted, run it again"
+    )]
+    Arriving,
+    /// The installation was moved out of the database.
+    #[error(
+        "the installation that was in the database was moved to a data folder on {0}: start its \
+         front door on that folder, without --database-url"
+    )]
+    Left(String),
     /// The folder's processes share another database.
     #[error(
         "the database's ledger is {found}, but the data folder {} belongs to the database with \
@@ -82,25 +107,141 @@ pub enum LedgerOpenError {
     },
 }
 
+/// Whose ledger a folder has noted.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Noted {
+    /// None: nothing was ever started on it.
+    None,
+    /// Its own, by its id.
+    Own(String),
+    /// The one in the database that its processes share.
+    Shared(String),
+    /// Both: a migration between them, to the other one, was interrupted.
+    Both(String),
+}
+
+/// Whose ledger a folder has noted. Blocks.
+///
+/// # Errors
+///
+/// [`LedgerOpenError::Folder`].
+pub(crate) fn noted(data: &DataDir) -> Result<Noted, LedgerOpenError> {
+    let (own, shared) = (data.read_secret(NOTE)?, data.read_secret(SHARED_NOTE)?);
+    Ok(match (own, shared) {
+        (None, None) => Noted::None,
+        (Some(own), None) => Noted::Own(own.to_string()),
+        (None, Some(shared)) => Noted::Shared(shared.to_string()),
+        (Some(_), Some(shared)) => Noted::Both(shared.to_string()),
+    })
+}
+
+/// Notes that a folder's processes share the database whose ledger has this id, in addition to
+/// what is noted. Nothing starts on a folder that has noted both. Blocks.
+pub(crate) fn note_shared(data: &DataDir, id: &str) -> Result<(), LedgerOpenError> {
+    Ok(data.replace_secret_file(SHARED_NOTE, id)?)
+}
+
+/// As [`note_shared`], that the folder has its own ledger. Blocks.
+pub(crate) fn note_own(data: &DataDir, id: &str) -> Result<(), LedgerOpenError> {
+    Ok(data.replace_secret_file(NOTE, id)?)
+}
+
+/// Removes the note of the folder's own ledger. Blocks.
+pub(crate) fn forget_own(data: &DataDir) -> Result<(), LedgerOpenError> {
+    forget(data, NOTE)
+}
+
+/// Removes the note of the shared database. Blocks.
+pub(crate) fn forget_shared(data: &DataDir) -> Result<(), LedgerOpenError> {
+    forget(data, SHARED_NOTE)
+}
+
+fn forget(data: &DataDir, note: &str) -> Result<(), LedgerOpenError> {
+    let path = data.path().join(note);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(LedgerOpenError::Folder(DataDirError::Io {
+                action: "remove",
+                path,
+                source,
+            }))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Opens the ledger in the database that the processes of a folder share, and notes in the
+/// folder that they do.
+///
+/// # Errors
+///
+/// [`LedgerOpenError`], whose text says what to do.
+pub(crate) async fn open_shared(
+    data: &DataDir,
+    database: &Database,
+) -> Result<PostgresLedger, LedgerOpenError> {
+    // First: a refused start leaves an empty database empty.
+    would_share(data, database).await?;
+    let ledger = PostgresLedger::open(database.clone()).await?;
+    let (data, id) = (data.clone(), ledger.id().clone());
+    tokio::task::spawn_blocking(move || belongs_to(&data, &id))
+        .await
+        .map_err(|_| LedgerError::Stopped)??;
+    Ok(ledger)
+}
+
+/// Checks what [`open_shared`] would refuse, and notes nothing.
+///
+/// # Errors
+///
+/// [`LedgerOpenError`], whose text says what to do.
+pub(crate) async fn would_share(
+    data: &DataDir,
+    database: &Database,
+) -> Result<(), LedgerOpenError> {
+    moved::refuse(database).await?;
+    let found = database
+        .read(|transaction| {
+            async move {
+                let row = one(transaction, "SELECT id FROM ledger", &[]).await?;
+                Ok::<Option<String>, DatabaseError>(row.map(|row| row.try_get(0)).transpose()?)
+            }
+            .boxed()
+        })
+        .await?;
+    let folder = || data.path().to_owned();
+    match (noted(data)?, found) {
+        (Noted::Own(_), _) => Err(LedgerOpenError::NotShared(folder())),
+        (Noted::Both(_), _) => Err(LedgerOpenError::Moving(folder())),
+        (Noted::Shared(noted), found) if found.as_ref() != Some(&noted) => {
+            Err(LedgerOpenError::OtherDatabase {
+                folder: folder(),
+                noted,
+                found: found.unwrap_or_else(|| "missing".to_owned()),
+            })
+        }
+        (Noted::Shared(_) | Noted::None, _) => Ok(()),
+    }
+}
+
 /// Checks that the processes of a folder share the database whose ledger has the id `id`, and
 /// notes that they do. Blocks.
 ///
 /// # Errors
 ///
 /// [`LedgerOpenError::NotShared`] and [`LedgerOpenError::OtherDatabase`].
-pub(crate) fn belongs_to(data: &DataDir, id: &LedgerId) -> Result<(), LedgerOpenError> {
+fn belongs_to(data: &DataDir, id: &LedgerId) -> Result<(), LedgerOpenError> {
     let folder = || data.path().to_owned();
-    if data.read_secret(NOTE)?.is_some() {
-        return Err(LedgerOpenError::NotShared(folder()));
-    }
-    match data.read_secret(SHARED_NOTE)? {
-        Some(noted) if *noted == id.as_str() => Ok(()),
-        Some(noted) => Err(LedgerOpenError::OtherDatabase {
+    match noted(data)? {
+        Noted::Own(_) => Err(LedgerOpenError::NotShared(folder())),
+        Noted::Both(_) => Err(LedgerOpenError::Moving(folder())),
+        Noted::Shared(noted) if noted == id.as_str() => Ok(()),
+        Noted::Shared(noted) => Err(LedgerOpenError::OtherDatabase {
             folder: folder(),
-            noted: noted.to_string(),
+            noted,
             found: id.to_string(),
         }),
-        None => Ok(data.replace_secret_file(SHARED_NOTE, id.as_str())?),
+        Noted::None => note_shared(data, id.as_str()),
     }
 }
 
@@ -110,9 +251,11 @@ pub(crate) fn belongs_to(data: &DataDir, id: &LedgerId) -> Result<(), LedgerOpen
 ///
 /// [`LedgerOpenError::Shared`].
 pub(crate) fn refuse_shared(data: &DataDir) -> Result<(), LedgerOpenError> {
-    match data.read_secret(SHARED_NOTE)? {
-        Some(_) => Err(LedgerOpenError::Shared(data.path().to_owned())),
-        None => Ok(()),
+    let folder = || data.path().to_owned();
+    match noted(data)? {
+        Noted::Shared(_) => Err(LedgerOpenError::Shared(folder())),
+        Noted::Both(_) => Err(LedgerOpenError::Moving(folder())),
+        Noted::Own(_) | Noted::None => Ok(()),
     }
 }
 

@@ -27,6 +27,7 @@ mod local_proof;
 mod mandates;
 mod mcp;
 mod metrics;
+pub mod migrate;
 mod private_file;
 mod problem;
 pub mod shutdown;

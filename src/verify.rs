@@ -3,6 +3,7 @@
 
 mod folder;
 mod postgres;
+pub(crate) mod transfer;
 
 use std::sync::Arc;
 

@@ -503,6 +503,7 @@ export const german = {
       "archive-audit": "Alte Einträge archiviert",
       backup: "Sicherung erstellt",
       "restore-backup": "Sicherung zurückgespielt",
+      migrate: "Installation umgezogen",
       store: "Geheimnis gespeichert",
       seal: "Konto für eine andere Installation versiegelt",
       "set-recovery": "Notfallcodes gesetzt",

@@ -504,6 +504,7 @@ export const english = {
       "archive-audit": "Archived old entries",
       backup: "Created a backup",
       "restore-backup": "Restored a backup",
+      migrate: "Moved the installation",
       store: "Stored a secret",
       seal: "Sealed an account for another installation",
       "set-recovery": "Set recovery codes",

@@ -90,7 +90,10 @@ impl Activities {
                 list: Some(list(ImportList::default())?),
             });
         }
-        let problems = unread(&reading).into_iter().collect();
+        let problems = unread(&reading)
+            .into_iter()
+            .chain(foreign_account(&reading));
+        let problems = problems.collect();
         let parts = reading.parts;
         Ok(CodesRead::Found {
             list: list(ImportList { entries, parts })?,
@@ -154,6 +157,21 @@ fn unread(reading: &ScanResult) -> Option<InputProblem> {
         });
     }
     reading.cut_short.then_some(InputProblem::ImageTimeLimit)
+}
+
+/// That a code beside accounts is one, too, which only another app reads, or a secret alone.
+fn foreign_account(reading: &ScanResult) -> Option<InputProblem> {
+    let kinds = [
+        ForeignKind::MicrosoftAuthenticator,
+        ForeignKind::VendorAuthenticator,
+        ForeignKind::BareSecret,
+    ];
+    let of_kind = |payload: &&Payload| kinds.contains(&ForeignKind::of(payload.expose()));
+    let foreign: Vec<&Payload> = reading.payloads.iter().filter(of_kind).collect();
+    Some(InputProblem::QrNotOtpauth {
+        kind: ForeignKind::of(foreign.first()?.expose()),
+        regions: foreign.iter().filter_map(|it| it.region()).collect(),
+    })
 }
 
 /// Why there is no account in an image.

@@ -5,9 +5,11 @@
 //! that is [`crate::qr`].
 
 mod format;
+mod frames;
 mod plane;
 
 use std::io::Cursor;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use image::metadata::Orientation;
@@ -144,7 +146,20 @@ pub fn inspect(bytes: &[u8]) -> Result<PictureInfo, PictureProblem> {
     inspect_within(bytes, &ReadLimits::default())
 }
 
-/// Decodes an image under the given limits. Of an animation the first frame counts.
+/// Decodes further frames of an animation, or further pages of a TIFF, one at a time, and calls
+/// `look` with each until it breaks off. Returns whether that was everything: neither `look` nor a
+/// bound ended it, and no frame was damaged. Other images have none.
+pub fn further(
+    bytes: &[u8],
+    info: PictureInfo,
+    limits: &ReadLimits,
+    look: &mut dyn FnMut(Picture) -> ControlFlow<()>,
+) -> bool {
+    frames::each(bytes, info, limits, look)
+}
+
+/// Decodes an image under the given limits: the first frame of an animation, or the first page; see
+/// [`further`].
 ///
 /// It is turned as its orientation tag says, so that places in it are those that people see, unless
 /// there is no room for a turned copy: QR codes read the same in every orientation. The planes are

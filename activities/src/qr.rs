@@ -8,6 +8,7 @@
 mod bits;
 mod cascade;
 mod fallback;
+mod frames;
 mod headers;
 mod refine;
 pub mod single;
@@ -111,7 +112,7 @@ pub struct ScanResult {
     pub out_of_time: bool,
 }
 
-/// Reads every QR code of an image.
+/// Reads every QR code of an image, in every frame of an animation and on every page of a TIFF.
 ///
 /// The search ends after the first step that yields an authenticator code, so an image may list
 /// other codes beside it; an image without one lists everything that was read. A readable image
@@ -124,7 +125,8 @@ pub struct ScanResult {
 pub fn examine(bytes: &[u8], limits: &ReadLimits) -> Result<ScanResult, PictureProblem> {
     let deadline = Instant::now() + limits.deadline;
     let picture = picture::open(bytes, limits)?;
-    Ok(cascade::read(&picture, deadline))
+    let found = cascade::read(&picture, deadline);
+    Ok(frames::add_further(bytes, picture, limits, found, deadline))
 }
 
 /// The payloads of [`examine`].

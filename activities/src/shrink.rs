@@ -25,7 +25,8 @@ const QUALITIES: [u8; 3] = [90, 80, 70];
 /// kept by encoding what it was read from. Where the original shows no readable code, the largest
 /// result that fits is returned.
 ///
-/// The check takes as long as reading does. Once twice the reading deadline has passed, an image
+/// Of an animation or a TIFF the first frame or page is kept, so that one is refused whose others
+/// have further codes. The check takes as long as reading does. Once twice the reading deadline has passed, an image
 /// whose code was read is refused: better that its sender crops it than that the code is lost.
 ///
 /// # Errors
@@ -51,7 +52,8 @@ pub fn shrink_within(
     }
     let start = Instant::now();
     let picture = picture::open(bytes, limits)?;
-    let wanted = qr::read_picture(&picture, start + limits.deadline);
+    // With what other frames and pages say, which no result has.
+    let wanted = qr::examine(bytes, limits)?;
     let fit = Fit {
         max_bytes,
         wanted: &wanted,

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_activities::vault::{
-    CacheSettings, CachedVault, Change, PostgresVault, SecretVault, SharedVaultError, Stored,
-    StoredUnlessThere, VaultError,
+    CacheSettings, CachedVault, Change, PostgresVault, SecretVault, SharedRotation,
+    SharedRotationError, SharedVaultError, Stored, StoredUnlessThere, VaultError,
+    rotate_shared_key,
 };
 use countersign_database::testing::{Postgres, Setup};
 use countersign_database::{Database, DatabaseUrl};
@@ -270,4 +271,160 @@ async fn codes_come_from_memory_only_while_changes_are_heard() {
     tokio::task::block_in_place(|| server.start_again().unwrap());
     cached.read(&id).await.unwrap();
     cached.check().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_key_is_rotated_while_two_machines_read_and_store_and_no_reading_fails() {
+    let accounts = match std::env::var_os("LONG").is_some() {
+        true => 10_000,
+        false => 300,
+    };
+    let Some(place) = Place::new() else { return };
+    let elsewhere = tempfile::tempdir().unwrap();
+    let copy = elsewhere.path().join("vault.key");
+    let one = place.open().await;
+    std::fs::copy(place.key_file(), &copy).unwrap();
+    let other = place.open_with(&copy).await.unwrap();
+    let database = open(&place.server.database_named(&place.name)).await;
+    let account = |number: usize| {
+        let secret = BASE32_NOPAD.encode(format!("secret number {number:06}").as_bytes());
+        promises::account("ACME", &format!("user-{number}"), &secret)
+    };
+    let mut ids = Vec::new();
+    for number in 0..accounts {
+        let id = EnrollmentId::random();
+        one.store(&id, &account(number)).await.unwrap();
+        ids.push(id);
+    }
+    let codes = RecoveryCodes::new(["a code"]).unwrap();
+    let none = RecoveryCodes::default();
+    one.set_recovery(&ids[0], &none, &codes).await.unwrap();
+    one.delete(&ids[1]).await.unwrap();
+
+    // Both machines read all the time, past any cache, and one stores.
+    let ids = Arc::new(ids);
+    let busy = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_busy =
+        |busy: &std::sync::atomic::AtomicBool| busy.load(std::sync::atomic::Ordering::Relaxed);
+    let readers: Vec<_> = [&one, &other]
+        .map(|vault| {
+            let (vault, ids, busy) = (vault.clone(), Arc::clone(&ids), Arc::clone(&busy));
+            tokio::spawn(async move {
+                let mut reads = 0;
+                while is_busy(&busy) {
+                    let at = 2 + reads * 7 % (ids.len() - 2);
+                    let read = vault.read(&ids[at]).await.unwrap();
+                    assert_eq!(read.secret(), account(at).secret());
+                    reads += 1;
+                }
+                reads
+            })
+        })
+        .into_iter()
+        .collect();
+    let writer = {
+        let (vault, busy) = (other.clone(), Arc::clone(&busy));
+        tokio::spawn(async move {
+            let mut stored = 0;
+            while is_busy(&busy) {
+                let new = account(500_000 + stored);
+                let id = EnrollmentId::random();
+                let kept = vault.store_unless_there(&id, &new, None).await.unwrap();
+                assert_eq!(kept, StoredUnlessThere::Stored(Stored::Created));
+                stored += 1;
+            }
+            stored
+        })
+    };
+
+    let key_file = place.key_file();
+    let keys = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
+    let first = rotate_shared_key(&database, &key_file, false, |_| ())
+        .await
+        .unwrap();
+    let SharedRotation::Copy { key } = first.clone() else {
+        panic!("{first:?}");
+    };
+    // Asked again, it makes no further key. Nothing needs the new one yet.
+    let again = rotate_shared_key(&database, &key_file, false, |_| ())
+        .await
+        .unwrap();
+    assert_eq!(again, first);
+    assert_eq!((keys(&key_file), keys(&copy)), (2, 1));
+    assert_eq!(
+        other.read(&ids[2]).await.unwrap().secret(),
+        account(2).secret()
+    );
+    std::fs::copy(&key_file, &copy).unwrap();
+
+    // Cut off in the middle, it goes on from there.
+    let (cut, file) = (database.clone(), key_file.clone());
+    let cut = tokio::spawn(async move {
+        rotate_shared_key(&cut, &file, true, |now| assert!(now.done < 100, "cut off")).await
+    });
+    assert!(cut.await.unwrap_err().is_panic());
+    let between = place.open_with(&copy).await.unwrap();
+    for at in [2, accounts - 1] {
+        assert_eq!(
+            between.read(&ids[at]).await.unwrap().secret(),
+            account(at).secret()
+        );
+    }
+    let mut steps = 0;
+    let done = rotate_shared_key(&database, &key_file, true, |_| steps += 1)
+        .await
+        .unwrap();
+    let SharedRotation::Done(rotated) = done else {
+        panic!("{done:?}");
+    };
+    assert!(rotated.resumed && steps >= 2, "{rotated:?} {steps}");
+    assert_eq!(rotated.key, key);
+    busy.store(false, std::sync::atomic::Ordering::Relaxed);
+    let mut reads = 0;
+    for reader in readers {
+        reads += reader.await.unwrap();
+    }
+    let stored = writer.await.unwrap();
+    assert!(reads > 0 && stored > 0);
+    println!(
+        "{accounts} accounts; {reads} readings and {stored} new accounts meanwhile, none failed"
+    );
+
+    // Nothing needs the old key any more, and everything is found as before.
+    assert_eq!(keys(&key_file), 1);
+    let last = place.open().await;
+    for vault in [&one, &other, &last] {
+        assert_eq!(vault.recovery(&ids[0]).await.unwrap(), codes);
+        let same = vault.same_as(&account(7)).await.unwrap();
+        assert_eq!(same.len(), 1);
+        assert_eq!(same[0].id, ids[7]);
+        let (id, new) = (EnrollmentId::random(), account(500_000));
+        let twice = vault.store_unless_there(&id, &new, None).await.unwrap();
+        assert!(matches!(twice, StoredUnlessThere::There(_)), "{twice:?}");
+    }
+    last.recover(&ids[1]).await.unwrap();
+    assert_eq!(
+        last.read(&ids[1]).await.unwrap().secret(),
+        account(1).secret()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_rotated_only_where_the_current_one_is() {
+    let Some(place) = Place::new() else { return };
+    let database = open(&place.server.database_named(&place.name)).await;
+    let key_file = place.key_file();
+    let nothing = rotate_shared_key(&database, &key_file, true, |_| ()).await;
+    assert!(
+        matches!(nothing, Err(SharedRotationError::NoVault)),
+        "{nothing:?}"
+    );
+    place.open().await;
+    let further = Place::new().unwrap();
+    further.open().await;
+    let wrong = rotate_shared_key(&database, &further.key_file(), true, |_| ()).await;
+    assert!(
+        matches!(wrong, Err(SharedRotationError::KeyMissing(_))),
+        "{wrong:?}"
+    );
 }

@@ -10,8 +10,9 @@ use rand::RngExt as _;
 use tokio_postgres::IsolationLevel;
 
 use crate::connection::Connector;
+use crate::schema::{self, Look};
 use crate::stamp::{Followed, Stamps};
-use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Stamp, Subscription, schema};
+use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Stamp, Subscription};
 
 /// How long a piece of work may take, with all its statements.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,6 +58,36 @@ impl Database {
         passwords: Option<Arc<dyn PasswordSource>>,
         size: usize,
     ) -> Result<Self, DatabaseError> {
+        let database = Self::connect(url, passwords, size).await?;
+        let mut session = database.session().await?;
+        schema::bring_up(&mut session).await?;
+        drop(session);
+        Ok(database)
+    }
+
+    /// Connects as [`Database::open`] does, and changes nothing: what is there.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`], also for what [`Database::open`] would find out first, such as a right
+    /// that is missing for the migrations that it would apply.
+    pub async fn look(
+        url: DatabaseUrl,
+        passwords: Option<Arc<dyn PasswordSource>>,
+    ) -> Result<(Self, Look), DatabaseError> {
+        let database = Self::connect(url, passwords, 1).await?;
+        let mut session = database.session().await?;
+        let look = schema::look(&mut session).await?;
+        drop(session);
+        Ok((database, look))
+    }
+
+    /// Connects, and refuses a server that will not do.
+    async fn connect(
+        url: DatabaseUrl,
+        passwords: Option<Arc<dyn PasswordSource>>,
+        size: usize,
+    ) -> Result<Self, DatabaseError> {
         if url.is_exposed() {
             tracing::warn!(database = %url, "connections to the database leave this machine without TLS");
         }
@@ -79,8 +110,6 @@ impl Database {
             followed: Arc::default(),
         };
         database.check().await?;
-        let mut session = database.session().await?;
-        schema::bring_up(&mut session).await?;
         Ok(database)
     }
 
@@ -158,6 +187,11 @@ impl Database {
         self.run(Kind::Write, work).await
     }
 
+    /// Closes the connections that nothing uses at the moment.
+    pub fn release(&self) {
+        self.pool.retain(|_, _| false);
+    }
+
     async fn run<T, E, W>(&self, kind: Kind, work: W) -> Result<T, E>
     where
         T: Send,
@@ -185,7 +219,7 @@ impl Database {
         }
     }
 
-    async fn session(&self) -> Result<Object<Connector>, DatabaseError> {
+    pub(crate) async fn session(&self) -> Result<Object<Connector>, DatabaseError> {
         self.pool.get().await.map_err(|error| match error {
             PoolError::Backend(error) => error,
             _ => DatabaseError::Exhausted(self.size),

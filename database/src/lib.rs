@@ -16,9 +16,11 @@ mod password;
 mod schema;
 mod stamp;
 mod statements;
+pub mod tables;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tls;
+mod transfer;
 mod url;
 
 pub use changes::{Change, Changes, Subscription, tell};
@@ -26,8 +28,10 @@ pub use database::{Database, Failure, Step};
 pub use deadpool_postgres::Transaction;
 pub use error::DatabaseError;
 pub use password::{PasswordFailure, PasswordSource};
+pub use schema::Look;
 pub use stamp::Stamp;
 pub use statements::{Parameters, all, execute, one, one_at_a_time};
 pub use tokio_postgres::types::{FromSql, ToSql};
 pub use tokio_postgres::{Error as StatementError, Row};
+pub use transfer::{Transfer, others};
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};

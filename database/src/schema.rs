@@ -81,6 +81,18 @@ const MIGRATIONS: &[Migration] = &[
         ],
         needs: 1,
     },
+    Migration {
+        number: 6,
+        sql: include_str!("../migrations/0006_moving.sql"),
+        tables: &["installation_move", "audit_archived"],
+        needs: 1,
+    },
+    Migration {
+        number: 7,
+        sql: include_str!("../migrations/0007_rotation.sql"),
+        tables: &["vault_former_keys"],
+        needs: 1,
+    },
 ];
 
 const FIRST: &str = "
@@ -95,6 +107,80 @@ const FIRST: &str = "
     );
 ";
 
+/// What a database is like, before anything is changed in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// The version of PostgreSQL.
+    pub server: String,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+    /// The last migration that was applied, 0 if there is no schema yet.
+    pub applied: i32,
+    /// How many migrations the first start applies.
+    pub missing: usize,
+    /// By how many seconds its clock differs from this machine's.
+    pub clock_off: i64,
+}
+
+/// Looks at the schema, and whether it could be brought up.
+pub(crate) async fn look(session: &mut ClientWrapper) -> Result<Look, DatabaseError> {
+    let transaction = session.build_transaction().read_only(true).start().await?;
+    let applied = found(&transaction).await?.unwrap_or(0);
+    let missing = MIGRATIONS.iter().filter(|it| it.number > applied).count();
+    let row = transaction
+        .query_one(
+            "SELECT current_setting('server_version'),
+                    coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
+                    extract(epoch FROM clock_timestamp())::bigint,
+                    has_database_privilege(current_database(), 'CREATE'),
+                    coalesce(has_schema_privilege(to_regnamespace('countersign'), 'CREATE'), true),
+                    current_user::text",
+            &[],
+        )
+        .await?;
+    let (makes_schema, makes_tables): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);
+    let is_enough = match applied {
+        0 => makes_schema,
+        _ => makes_tables,
+    };
+    if missing > 0 && !is_enough {
+        let user: String = row.try_get(5)?;
+        return Err(DatabaseError::Denied(format!(
+            "{user} may not make the {missing} parts of the schema that are missing"
+        )));
+    }
+    if missing == 0 {
+        may_write(&transaction).await?;
+    }
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+    let there: i64 = row.try_get(2)?;
+    Ok(Look {
+        server: row.try_get(0)?,
+        encrypted: row.try_get(1)?,
+        applied,
+        missing,
+        clock_off: there - now,
+    })
+}
+
+/// Refuses a user who may not read and change every table.
+async fn may_write(transaction: &Transaction<'_>) -> Result<(), DatabaseError> {
+    for table in MIGRATIONS.iter().flat_map(|it| it.tables) {
+        let name = format!("countersign.{table}");
+        let rights = "SELECT, INSERT, UPDATE, DELETE";
+        for right in rights.split(", ") {
+            let row = transaction
+                .query_one("SELECT has_table_privilege($1, $2)", &[&name, &right])
+                .await?;
+            if !row.try_get::<_, bool>(0)? {
+                return Err(DatabaseError::Denied(format!("{right} on {name}")));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The newest schema that this release understands.
 fn known() -> i32 {
     MIGRATIONS.last().map_or(0, |last| last.number)
@@ -106,20 +192,9 @@ pub(crate) async fn bring_up(session: &mut ClientWrapper) -> Result<(), Database
     transaction
         .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
         .await?;
-    let applied = match exists(&transaction, "migrations").await? {
-        true => check(&transaction).await?,
-        false => {
-            let tables: i64 = transaction
-                .query_one(
-                    "SELECT count(*) FROM pg_catalog.pg_class
-                     WHERE relnamespace = to_regnamespace('countersign')",
-                    &[],
-                )
-                .await?
-                .try_get(0)?;
-            if tables > 0 {
-                return Err(DatabaseError::Foreign);
-            }
+    let applied = match found(&transaction).await? {
+        Some(applied) => applied,
+        None => {
             transaction.batch_execute(FIRST).await?;
             0
         }
@@ -140,6 +215,25 @@ pub(crate) async fn bring_up(session: &mut ClientWrapper) -> Result<(), Database
     }
     transaction.commit().await?;
     Ok(())
+}
+
+/// The number of the last migration that was applied; none if there is no schema.
+async fn found(transaction: &Transaction<'_>) -> Result<Option<i32>, DatabaseError> {
+    if exists(transaction, "migrations").await? {
+        return check(transaction).await.map(Some);
+    }
+    let tables: i64 = transaction
+        .query_one(
+            "SELECT count(*) FROM pg_catalog.pg_class
+             WHERE relnamespace = to_regnamespace('countersign')",
+            &[],
+        )
+        .await?
+        .try_get(0)?;
+    match tables {
+        0 => Ok(None),
+        _ => Err(DatabaseError::Foreign),
+    }
 }
 
 /// The number of the last migration that was applied, once all of them were found whole.
@@ -202,4 +296,57 @@ async fn exists(transaction: &Transaction<'_>, table: &str) -> Result<bool, Data
         .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name])
         .await?;
     Ok(row.try_get(0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a migration may not do, since the release before goes on with what it leaves: take
+    /// something away, or ask of old statements what they do not give.
+    #[test]
+    fn migrations_only_add() {
+        for migration in MIGRATIONS {
+            let statements: String = migration
+                .sql
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("--"))
+                .collect::<Vec<_>>()
+                .join(" ")
+                .to_uppercase();
+            // What is new in this migration may be of any form.
+            let statements: Vec<String> = statements
+                .split(';')
+                .map(|it| it.split_whitespace().collect::<Vec<_>>().join(" "))
+                .filter(|it| !it.is_empty())
+                .collect();
+            for statement in &statements {
+                let begins = |with: &[&str]| with.iter().any(|it| statement.starts_with(it));
+                let new_column = statement.starts_with("ALTER TABLE")
+                    && statement.contains(" ADD COLUMN ")
+                    && !statement.contains(" ALTER ")
+                    && !statement.contains(" DROP ")
+                    && (!statement.contains("NOT NULL") || statement.contains(" DEFAULT "));
+                // Parts of a function's body, which end with a semicolon too.
+                let in_a_body = begins(&["END $$", "RAISE", "RETURN"]);
+                let adds = new_column
+                    || in_a_body
+                    || begins(&[
+                        "CREATE TABLE ",
+                        "CREATE INDEX ",
+                        "CREATE FUNCTION ",
+                        "CREATE TRIGGER ",
+                        "INSERT INTO ",
+                    ]);
+                assert!(adds, "migration {}: {statement}", migration.number);
+                // A trigger or a unique index on a table that was there could refuse old statements.
+                let before = MIGRATIONS.iter().filter(|it| it.number < migration.number);
+                let on = before.flat_map(|it| it.tables).find(|table| {
+                    statement.starts_with("CREATE TRIGGER")
+                        && statement.contains(&format!(" ON {} ", table.to_uppercase()))
+                });
+                assert!(on.is_none(), "migration {}: {statement}", migration.number);
+            }
+        }
+    }
 }

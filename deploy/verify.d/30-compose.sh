@@ -61,14 +61,13 @@ step_compose() {
     echo "all three killed and started: accounts, an enrollment under way and the audit log are whole"
     compose "${files[@]}" down >"$work/compose" 2>&1
 
-    # podman-compose does not read the number of replicas.
-    compose "${files[@]}" --file docker-compose.scale.yml up --detach --no-build --scale worker=3 >"$work/compose" 2>&1 ||
+    compose "${files[@]}" up --detach --no-build --scale worker=3 >"$work/compose" 2>&1 ||
         { cat "$work/compose"; fail "compose up"; }
     until_answers "$base/readyz" '"status":"ok"'
     [ "$(podman_here ps --format '{{.Names}}' | grep -c '^verify_worker_')" = 3 ] || fail "there are not three workers"
     code "$first"
     enroll second >/dev/null
-    compose "${files[@]}" --file docker-compose.scale.yml down --volumes >"$work/compose" 2>&1
+    compose "${files[@]}" down --volumes >"$work/compose" 2>&1
     echo "three workers on the same volume"
-    without "docker-compose.azure.yml needs images of others that no package registry has; tests/compose/run loads it"
+    without "docker-compose.scale.yml and docker-compose.azure.yml need images of others that no package registry has; tests/compose/run loads them"
 }

@@ -33,6 +33,15 @@ pub struct CodePart {
     pub region: Option<Region>,
 }
 
+impl CodePart {
+    /// Whether both say the same, wherever they are.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.index, self.of, self.parity) == (other.index, other.of, other.parity)
+            && self.bytes == other.bytes
+    }
+}
+
 impl fmt::Debug for CodePart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CodePart")

@@ -1,7 +1,12 @@
 //! Files of every app, damaged at random: each reader answers, within its bounds, and says
 //! nothing of what was in them. The targets in `fuzz/` do the same for hours.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -9,8 +14,10 @@ use std::time::{Duration, Instant};
 use countersign_enrollment::import::{Budget, ImportFile, MAX_ENTRIES, MAX_PICTURES};
 use countersign_enrollment::otpauth;
 
-/// How long all of it lasts.
+/// How long all of it lasts, unless `MUTATED_SECONDS` says more.
 const FOR: Duration = Duration::from_secs(3);
+/// Where the numbers begin, unless `MUTATED_SEED` says so.
+const SEED: u64 = 0x0007_0707_1234_5678;
 /// How long one file may take where it asks for no derivation of a key, on a busy machine.
 const ONE: Duration = Duration::from_secs(20);
 
@@ -93,11 +100,16 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>, other: &[u8]) {
 fn every_reader_answers_whatever_is_damaged() {
     let fixtures = fixtures();
     assert!(fixtures.len() > 40, "{}", fixtures.len());
-    let mut random = Random(0x0007_0707_1234_5678);
+    let said = |name: &str| {
+        let value = std::env::var(name).ok();
+        value.and_then(|value| value.parse::<u64>().ok())
+    };
+    let lasting = said("MUTATED_SECONDS").map_or(FOR, Duration::from_secs);
+    let mut random = Random(said("MUTATED_SEED").unwrap_or(SEED).max(1));
     let begun = Instant::now();
     let mut read = 0_u32;
     let mut round = 0;
-    while begun.elapsed() < FOR {
+    while begun.elapsed() < lasting {
         let (name, whole) = &fixtures[round % fixtures.len()];
         round += 1;
         let mut bytes = whole.clone();
@@ -126,4 +138,5 @@ fn every_reader_answers_whatever_is_damaged() {
         assert!(one.elapsed() < ONE, "{name}: {:?}", one.elapsed());
     }
     assert!(read > 0 && round > fixtures.len(), "{read} of {round}");
+    println!("{read} of {round} damaged files were read");
 }

@@ -2,21 +2,17 @@
 
 #![no_main]
 
-use countersign_enrollment::import::{ImportFile, MAX_ACCOUNTS};
-use countersign_enrollment::{google_export, otpauth};
+use countersign_enrollment::import::{ImportFile, MAX_ACCOUNTS, MAX_PICTURES, expand};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(file) = ImportFile::read(bytes, None) else {
         return;
     };
-    assert!((1..=MAX_ACCOUNTS).contains(&file.list.entries.len()));
-    for entry in file.list.entries {
-        if let Ok(text) = entry.content
-            && !google_export::is_export(&text)
-        {
-            // Lists of URIs are checked later; nothing here may panic.
-            let _ = otpauth::parse(&text);
-        }
-    }
+    let (entries, pictures) = (file.list.entries.len(), file.pictures.len());
+    assert!((1..=MAX_ACCOUNTS + MAX_PICTURES).contains(&(entries + pictures)));
+    assert!(entries <= MAX_ACCOUNTS && pictures <= MAX_PICTURES);
+    // Lists of URIs are checked later; nothing here may panic.
+    let (found, problems) = expand(&file.list.entries);
+    assert!(entries == 0 || !found.is_empty() || !problems.is_empty());
 });

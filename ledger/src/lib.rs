@@ -14,6 +14,7 @@ mod restored;
 mod schema;
 mod sqlite;
 mod transactions;
+pub mod transfer;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};

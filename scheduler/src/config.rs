@@ -60,6 +60,9 @@ pub struct SchedulerConfig {
     pub keepalive: Duration,
     /// How often each worker stream gets a `HealthPing`. Default 30 seconds.
     pub health_ping_interval: Duration,
+    /// How many bytes of events and activities' inputs that wait for a worker stay in memory.
+    /// The rest is in the storage only, and is read when a worker takes it. Default 16 MiB.
+    pub waiting_bytes: usize,
     /// How many work items of a kind a worker stream holds at once if it names no number. Default 100.
     pub default_window: usize,
     /// The longest that one `WaitForInstance*` call is held open. Default 10 minutes.
@@ -78,7 +81,8 @@ pub struct SchedulerConfig {
     pub access: Access,
     /// Certificate and key of the gRPC service. Default: none, HTTP/2 in plaintext.
     pub tls: Option<Tls>,
-    /// Connections for queries and history, besides the single writer. Default 2.
+    /// Connections that read what workers and waiting clients need, besides the single writer.
+    /// Default 2. Lists and pages have two of their own.
     pub read_connections: usize,
     /// The only source of wall time.
     pub clock: Arc<dyn Clock>,
@@ -144,6 +148,7 @@ impl Default for SchedulerConfig {
             max_task_hubs: 1000,
             keepalive: Duration::from_secs(5),
             health_ping_interval: Duration::from_secs(30),
+            waiting_bytes: 16 * 1024 * 1024,
             default_window: 100,
             max_wait: Duration::from_secs(600),
             drain_timeout: Duration::from_secs(10),

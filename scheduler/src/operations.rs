@@ -16,7 +16,7 @@ use crate::dispatch::Dispatch;
 use crate::guard;
 use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
 use crate::status::status_name;
-use crate::store::{Store, StoreError, hub_names, status_counts};
+use crate::store::{Store, StoreError, hub_names};
 
 /// How long a write may take before the scheduler counts as unhealthy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -99,11 +99,10 @@ fn unavailable(error: &dyn std::error::Error) -> Response {
 }
 
 async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
-    let (hubs, counts) = operations
+    let hubs = operations.store.browse(hub_names).await?;
+    let instances = operations
         .store
-        .read(|conn| Ok((hub_names(conn)?, status_counts(conn)?)))
-        .await?;
-    let instances = counts
+        .status_counts()
         .into_iter()
         .map(|(hub, status, count)| (hub, status_name(status), count))
         .collect();

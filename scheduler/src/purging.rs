@@ -1,4 +1,5 @@
-//! The loop that purges finished instances once they are old enough.
+//! The loop that purges finished instances once they are old enough, and the one that gives their
+//! space back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +10,17 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::dispatch::Dispatch;
 use crate::retention::Retention;
-use crate::store::{Store, StoreError, Tx, first_end};
+use crate::store::{Slice, Store, StoreError, first_end};
 
 /// How many instances one transaction purges.
 const STEP: u32 = 200;
-/// How many pages one transaction frees, and how many are kept for
-/// reuse.
-const PAGES: u32 = 500;
+/// How many pages are freed at a time, and how many are kept for reuse.
+const PAGES: u32 = 32;
 const SPARE_PAGES: u32 = 256;
-/// How long the loop waits after a change before it checks again.
+/// How long the loops wait after a change before they check again.
 const PACE: Duration = Duration::from_secs(1);
+/// How many times that the file's loop waits while more is being removed.
+const MOST_PACES: u32 = 30;
 /// How long to wait after a failed write.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -67,7 +69,6 @@ async fn purge(
     now: DateTime<Utc>,
 ) -> Result<DateTime<Utc>, StoreError> {
     let mut next = DateTime::<Utc>::MAX_UTC;
-    let mut purged = 0;
     for (status, age) in retention.ages() {
         let age = TimeDelta::from_std(age).unwrap_or(TimeDelta::MAX);
         let Some(until) = now.checked_sub_signed(age) else {
@@ -81,10 +82,9 @@ async fn purge(
             }
             let gone = store
                 .writer
-                .write(move |tx| tx.purge_old(status, until_us, STEP))
+                .write_behind(move |tx| tx.purge_old(status, until_us, STEP, Slice::begin()))
                 .await?;
             tracing::debug!(status, gone, "old instances purged");
-            purged += gone;
             if gone == 0 {
                 break None;
             }
@@ -95,27 +95,58 @@ async fn purge(
                 .map_or(next, |due| due.min(next));
         }
     }
-    if purged > 0 {
-        give_back(store).await?;
-    }
     Ok(next)
 }
 
-/// Shrinks the file by what was purged, a little at a time so that others can write in
-/// between.
-async fn give_back(store: &Store) -> Result<(), StoreError> {
-    let shrink = |tx: &mut Tx<'_>| Ok(durabletask_sqlite::shrink(tx.conn, PAGES, SPARE_PAGES)?);
+/// Shrinks the file by what was removed, once that is over or has been going on
+/// for a while.
+pub(crate) async fn give_back(store: Store, dispatch: Arc<Dispatch>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = dispatch.freed() => {}
+            () = stop.cancelled() => return,
+        }
+        // What is freed by a long purge is better given back in one go.
+        for _ in 0..MOST_PACES {
+            tokio::select! {
+                () = tokio::time::sleep(PACE) => break,
+                () = dispatch.freed() => tokio::time::sleep(PACE).await,
+                () = stop.cancelled() => return,
+            }
+        }
+        match shrink(&store).await {
+            Ok(()) => {}
+            Err(StoreError::Closed) => return,
+            // It is tried again with what is removed next.
+            Err(error) => tracing::warn!(%error, "the file was not made smaller"),
+        }
+    }
+}
+
+/// Shrinks the file a little at a time, behind all other writes.
+async fn shrink(store: &Store) -> Result<(), StoreError> {
     let mut given_back = 0;
     loop {
-        let step = store.writer.write(shrink).await?;
-        given_back += step;
-        if step < PAGES {
-            break;
+        let step = store.writer.write_behind(|tx| {
+            let slice = Slice::begin();
+            let mut pages = 0;
+            loop {
+                let step = durabletask_sqlite::shrink(tx.conn, PAGES, SPARE_PAGES)?;
+                pages += step;
+                if step < PAGES || slice.is_over() {
+                    return Ok(pages);
+                }
+            }
+        });
+        match step.await? {
+            0 => break,
+            pages => given_back += pages,
         }
     }
     if given_back > 0 {
         // That gives the file its final size.
         store.write_back().await?;
+        tracing::debug!(pages = given_back, "the file was made smaller");
     }
     Ok(())
 }

@@ -42,11 +42,15 @@ impl Scheduler {
     /// use by another process, or written by a newer version.
     pub fn open(config: SchedulerConfig) -> Result<Self, OpenError> {
         config.check().map_err(OpenError::Config)?;
-        let dispatch = Dispatch::new(Arc::clone(&config.clock), config.activities.clone());
+        let dispatch = Dispatch::new(
+            Arc::clone(&config.clock),
+            config.activities.clone(),
+            config.waiting_bytes,
+        );
         let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
         let commits: Arc<Commits> = Arc::default();
-        let (store, pending) = Store::open(&config, committed, Arc::clone(&commits))?;
-        dispatch.restore(pending);
+        let mut pending = |pending| dispatch.restore(pending);
+        let store = Store::open(&config, committed, Arc::clone(&commits), &mut pending)?;
         Ok(Self {
             store,
             dispatch,
@@ -82,10 +86,15 @@ impl Scheduler {
             Arc::clone(&self.config.clock),
             ending.clone(),
         ));
-        // These two only write what can be repeated, so they are not waited for.
+        // These only write what can be repeated, so they are not waited for.
         tokio::spawn(pace::run(
             Arc::clone(&self.dispatch),
             Arc::clone(&self.config.clock),
+            ending.clone(),
+        ));
+        tokio::spawn(purging::give_back(
+            self.store.clone(),
+            Arc::clone(&self.dispatch),
             ending.clone(),
         ));
         tokio::spawn(untaken::run(Arc::clone(&self.dispatch), ending.clone()));

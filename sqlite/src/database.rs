@@ -1,6 +1,6 @@
 //! A connection to a database that is in use for as long as the connection lives.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -142,6 +142,21 @@ impl Database {
             lock,
             _counted: Counted::new(),
         })
+    }
+
+    /// Whether no one else has it open. If so, others wait until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The system's error, when the lock beside it cannot be taken.
+    pub fn is_alone(&self) -> Result<bool, io::Error> {
+        // A lock that is shared may not become an exclusive one in one step.
+        self.lock.unlock()?;
+        match self.lock.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => self.lock.lock_shared().map(|()| false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
     }
 
     /// Switches to a write-ahead log. Waits for processes that are just doing the

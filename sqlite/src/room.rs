@@ -68,5 +68,7 @@ pub fn shrink(connection: &Connection, pages: u32, spare: u32) -> Result<u32, ru
 ///
 /// SQLite's error.
 pub fn write_back(connection: &Connection) -> Result<(), rusqlite::Error> {
+    // Most of it without keeping others from writing.
+    connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))?;
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }

@@ -18,6 +18,7 @@ mod schema;
 pub mod secret;
 mod session;
 mod store;
+pub(crate) mod transfer;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -4,15 +4,23 @@ use std::net::SocketAddr;
 
 use chrono::Utc;
 use countersign_activities::webhook::Webhook;
+use countersign_azure::Identity;
+use countersign_database::{Database, Look};
 use zeroize::Zeroizing;
 
 use super::listen::Certificate;
 use super::parts::{self, bind};
+use super::truth::passwords;
 use super::{AppError, Parts};
 use crate::access::Oidc;
 use crate::config::Config;
 use crate::data_dir::DataDir;
+use crate::keys;
+use crate::ledger;
 use crate::telemetry;
+
+/// How many seconds clocks may differ without a word.
+const CLOCKS: i64 = 5;
 
 /// One thing that was tried, and what it is or why it cannot be used.
 pub(crate) struct Trial {
@@ -21,7 +29,7 @@ pub(crate) struct Trial {
 }
 
 /// Opens what the settings name, besides task hub and vault.
-pub(crate) async fn try_settings(config: &Config) -> Vec<Trial> {
+pub(crate) async fn try_settings(config: &Config, identity: &Identity) -> Vec<Trial> {
     let mut trials = vec![
         Trial {
             name: "data folder",
@@ -39,6 +47,7 @@ pub(crate) async fn try_settings(config: &Config) -> Vec<Trial> {
     let mut add = |name, outcome: Option<Result<String, AppError>>| {
         trials.extend(outcome.map(|outcome| Trial { name, outcome }));
     };
+    add("database", database(config, identity).await);
     add("TLS", certificate(config).await);
     add("issuer", issuer(config).await);
     add("webhook", webhook(config));
@@ -57,6 +66,44 @@ fn data_folder(config: &Config) -> Result<String, AppError> {
     }
     DataDir::open(folder)?;
     Ok(format!("{} can be used", folder.display()))
+}
+
+/// Looks at the shared database, and whether the data folder and its keys belong to it.
+async fn database(config: &Config, identity: &Identity) -> Option<Result<String, AppError>> {
+    let settings = config.database.as_ref()?;
+    let looked = async {
+        let passwords = passwords(settings, identity);
+        let (database, look) = Database::look(settings.url.clone(), passwords).await?;
+        if look.missing == 0 {
+            let data = DataDir::at(&config.data_dir);
+            ledger::would_share(&data, &database).await?;
+            keys::would_agree(&database, &data).await?;
+        }
+        Ok(told(&settings.url.to_string(), &look))
+    };
+    Some(looked.await)
+}
+
+fn told(at: &str, look: &Look) -> String {
+    let tls = match look.encrypted {
+        true => "encrypted",
+        false => "not encrypted",
+    };
+    let schema = match (look.applied, look.missing) {
+        (0, _) => "no schema, which the first start makes".to_owned(),
+        (applied, 0) => format!("schema {applied}"),
+        (applied, missing) => {
+            format!("schema {applied}, to which the first start adds {missing} migrations")
+        }
+    };
+    let clock = match look.clock_off.abs() {
+        0..=CLOCKS => String::new(),
+        _ => format!(
+            ", its clock differs by {} s, which decides nothing",
+            look.clock_off
+        ),
+    };
+    format!("{at}: PostgreSQL {}, {tls}, {schema}{clock}", look.server)
 }
 
 /// Listens at each address for a moment. One that is in use may be that of a server which runs

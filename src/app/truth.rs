@@ -7,7 +7,7 @@ use std::sync::Arc;
 use countersign_activities::vault::{CachedVault, EmbeddedVault, PostgresVault, SecretVault};
 use countersign_azure::{DatabaseTokens, Identity, KeyVault};
 use countersign_database::{Database, PasswordSource};
-use countersign_ledger::{Ledger, PostgresLedger};
+use countersign_ledger::Ledger;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -57,15 +57,9 @@ impl Truth {
                 database: None,
             });
         };
-        let tokens = settings
-            .tokens
-            .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>);
-        let database = Database::open(settings.url.clone(), tokens, CONNECTIONS).await?;
-        let ledger = PostgresLedger::open(database.clone())
-            .await
-            .map_err(ledger::LedgerOpenError::from)?;
-        let (folder, id) = (data.clone(), ledger.id().clone());
-        parts::blocking(move || ledger::belongs_to(&folder, &id)).await??;
+        let passwords = passwords(settings, identity);
+        let database = Database::open(settings.url.clone(), passwords, CONNECTIONS).await?;
+        let ledger = ledger::open_shared(data, &database).await?;
         Ok(Self {
             data: data.clone(),
             ledger: Arc::new(ledger),
@@ -99,11 +93,10 @@ impl Truth {
     pub(super) async fn check_keys(
         &self,
         place: &Place,
-        server: Option<&[u8; 32]>,
-        fingerprint: &[u8; 32],
+        own: keys::Own<'_>,
     ) -> Result<(), AppError> {
         match &self.database {
-            Some(database) => Ok(keys::refuse_other(database, place, server, fingerprint).await?),
+            Some(database) => Ok(keys::refuse_other(database, place, own).await?),
             None => Ok(()),
         }
     }
@@ -174,6 +167,16 @@ impl Truth {
         let folder: &Path = self.data.path();
         folder.join(name)
     }
+}
+
+/// What gives the password of each new connection, unless the URL has one.
+pub(super) fn passwords(
+    settings: &DatabaseConfig,
+    identity: &Identity,
+) -> Option<Arc<dyn PasswordSource>> {
+    settings
+        .tokens
+        .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>)
 }
 
 impl OwnVault {

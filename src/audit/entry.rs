@@ -96,6 +96,8 @@ pub enum Action {
     Backup,
     /// Restored the installation from a backup.
     RestoreBackup,
+    /// Moved the installation into the shared database, or back into a data folder.
+    Migrate,
     /// A worker stored an account's secret.
     Store,
     /// A worker sealed an account for another installation.
@@ -155,6 +157,7 @@ impl Action {
             Self::ArchiveAudit => "archive-audit",
             Self::Backup => "backup",
             Self::RestoreBackup => "restore-backup",
+            Self::Migrate => "migrate",
             Self::Store => "store",
             Self::Seal => "seal",
             Self::SetRecovery => "set-recovery",

@@ -15,10 +15,11 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::chain::place;
 use super::error::AuditError;
 use super::postgres::PostgresAudit;
 use super::record::Record;
-use super::store::{AuditStore, place};
+use super::store::AuditStore;
 use super::worked::{self, JournalEntry};
 
 /// How often the journal is checked without a notification, and how long after a failure.

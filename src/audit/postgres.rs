@@ -5,20 +5,24 @@
 //! nothing to a log that ends before that: a database that was replaced by an older copy
 //! is noticed while the front door runs and when it starts.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_database::{Database, DatabaseError, Row, Transaction, all, execute, one};
+use countersign_database::{Database, DatabaseError, Row, Step, Transaction, all, execute, one};
 use data_encoding::HEXLOWER;
 use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
+use super::archive::{check_all, code};
+use super::chain::{beginning, key_of, link, place, unsigned};
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, ChainCheck, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
-use super::store::{AuditQuery, beginning, key_of, link, place};
+use super::store::AuditQuery;
 use super::worked::{self, JournalEntry};
 use crate::access::secret;
+
+mod archiving;
 
 /// How many entries are read at once while the chain is checked.
 const AT_ONCE: i64 = 1_000;
@@ -35,6 +39,8 @@ struct PostgresState {
     file: HeadFile,
     /// The furthest end that this process knows of.
     known: Mutex<Head>,
+    /// How many losses this machine's note says were accepted.
+    losses: u64,
 }
 
 impl PostgresState {
@@ -58,26 +64,26 @@ impl PostgresAudit {
         server_key: &[u8; 32],
     ) -> Result<Self, AuditError> {
         let key = key_of(server_key);
-        let start = Head {
+        let first = Head {
             sequence: 0,
             hash: beginning(&key),
         };
         let file = HeadFile::beside(&folder.join(AUDIT_HEAD), server_key);
-        let noted = match file.read().map_err(AuditError::File)? {
-            Found::Nothing => None,
+        let (known, losses) = match file.read().map_err(AuditError::File)? {
+            Found::Nothing => (first.clone(), 0),
             Found::Garbage => return Err(Loss::HeadUnreadable.into()),
-            Found::Note(note) => Some(note.head),
+            Found::Note(note) => (note.head, note.losses),
         };
-        let known = noted.clone().unwrap_or_else(|| start.clone());
+        let checked = key.clone();
         let end = database
             .write(move |transaction| {
-                let (start, known) = (start.clone(), known.clone());
+                let (first, known, key) = (first.clone(), known.clone(), checked.clone());
                 async move {
                     let sql = "INSERT INTO audit_end (sequence, hash) VALUES (0, $1)
                                ON CONFLICT DO NOTHING";
-                    execute(transaction, sql, &[&start.hash.as_slice()]).await?;
+                    execute(transaction, sql, &[&first.hash.as_slice()]).await?;
                     let end = end(transaction).await?;
-                    check(transaction, &end, &known).await?;
+                    check(transaction, &key, &end, &known).await?;
                     Ok::<Head, AuditError>(end)
                 }
                 .boxed()
@@ -89,6 +95,7 @@ impl PostgresAudit {
                 key,
                 file,
                 known: Mutex::new(end.clone()),
+                losses,
             }),
         };
         opened.note(end).await;
@@ -109,6 +116,28 @@ impl PostgresAudit {
             .write(move |transaction| {
                 let (events, inside) = (events.clone(), Arc::clone(&inside));
                 async move { extend(transaction, &inside, &events).await }.boxed()
+            })
+            .await?;
+        self.note(end.clone()).await;
+        Ok(end)
+    }
+
+    /// Appends an event together with `also`, all or nothing.
+    pub(crate) async fn append_with<W>(&self, event: Event, also: W) -> Result<Head, AuditError>
+    where
+        W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, (), DatabaseError> + Send + Sync,
+    {
+        let inside = Arc::clone(&self.inside);
+        let end = self
+            .database
+            .write(|transaction| {
+                let (event, inside) = (event.clone(), Arc::clone(&inside));
+                let also = also(transaction);
+                async move {
+                    also.await?;
+                    extend(transaction, &inside, &[event]).await
+                }
+                .boxed()
             })
             .await?;
         self.note(end.clone()).await;
@@ -170,7 +199,7 @@ impl PostgresAudit {
                 async move {
                     let end = end(transaction).await?;
                     let known = inside.known().clone();
-                    check(transaction, &end, &known).await
+                    check(transaction, &inside.key, &end, &known).await
                 }
                 .boxed()
             })
@@ -199,6 +228,20 @@ impl PostgresAudit {
     ///
     /// [`AuditError`] when it cannot be read.
     pub async fn verify(&self, kept: Option<&Head>) -> Result<ChainCheck, AuditError> {
+        self.verify_with(kept, &[]).await
+    }
+
+    /// As [`PostgresAudit::verify`], from the first entry on, with the archives that hold the
+    /// entries that are no longer in the database.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError::Archive`] when one of them is invalid or missing.
+    pub async fn verify_with(
+        &self,
+        kept: Option<&Head>,
+        archives: &[PathBuf],
+    ) -> Result<ChainCheck, AuditError> {
         // Before the entries: entries appended in the meantime are not counted as missing.
         let mut noted: Vec<Head> = kept.cloned().into_iter().collect();
         noted.push(self.inside.known().clone());
@@ -207,10 +250,15 @@ impl PostgresAudit {
                 .read(|t| async move { last(t).await }.boxed())
                 .await?,
         );
-        let mut at = Head {
+        let mut at = self.start().await?;
+        let first = Head {
             sequence: 0,
             hash: beginning(&self.inside.key),
         };
+        check_all(archives, &self.inside.key, first, &at, kept)?;
+        if let Some(other) = differing(&noted, &at) {
+            return Ok(ChainCheck::Incomplete(other));
+        }
         loop {
             let after = place(at.sequence);
             let rows = self.database.read(move |transaction| {
@@ -250,6 +298,17 @@ impl PostgresAudit {
         })
     }
 
+    /// The entry before the first one in the database.
+    async fn start(&self) -> Result<Head, AuditError> {
+        let inside = Arc::clone(&self.inside);
+        self.database
+            .read(move |transaction| {
+                let inside = Arc::clone(&inside);
+                async move { start(transaction, &inside.key).await }.boxed()
+            })
+            .await
+    }
+
     /// Notes the end, unless a later one is noted.
     async fn note(&self, end: Head) {
         {
@@ -259,7 +318,8 @@ impl PostgresAudit {
             }
         }
         let inside = Arc::clone(&self.inside);
-        let noted = tokio::task::spawn_blocking(move || inside.file.write(&end, 0)).await;
+        let noted =
+            tokio::task::spawn_blocking(move || inside.file.write(&end, inside.losses)).await;
         // The entries are written. A note that lags behind is incomplete, never wrong.
         match noted {
             Ok(Ok(_)) => {}
@@ -288,7 +348,7 @@ async fn extend(
     let mut end = end(transaction).await?;
     // After the lock: what is known by then is no further than the end.
     let known = inside.known().clone();
-    check(transaction, &end, &known).await?;
+    check(transaction, &inside.key, &end, &known).await?;
     for event in events {
         end = append(transaction, &inside.key, &end, event).await?;
     }
@@ -330,8 +390,34 @@ fn head(row: Option<Row>) -> Result<Head, AuditError> {
     })
 }
 
+/// The entry before the first one in the database: it is in an archive, or it is the chain's
+/// beginning.
+async fn start(transaction: &Transaction<'_>, key: &[u8; 32]) -> Result<Head, AuditError> {
+    let sql = "SELECT sequence, hash, code FROM audit_archived ORDER BY sequence DESC LIMIT 1";
+    let Some(row) = one(transaction, sql, &[]).await? else {
+        return Ok(Head {
+            sequence: 0,
+            hash: beginning(key),
+        });
+    };
+    let sequence = unsigned(value(&row, 0)?);
+    let (hash, noted): (Vec<u8>, Vec<u8>) = (value(&row, 1)?, value(&row, 2)?);
+    let unreadable = || AuditError::Unreadable { sequence };
+    let hash: [u8; 32] = hash.try_into().map_err(|_| unreadable())?;
+    match secret::same(&noted, &code(key, sequence, &hash)) {
+        true => Ok(Head { sequence, hash }),
+        // Someone without the key has written it.
+        false => Err(unreadable()),
+    }
+}
+
 /// Checks that an audit log that ends at `end` has every noted entry.
-async fn check(transaction: &Transaction<'_>, end: &Head, known: &Head) -> Result<(), AuditError> {
+async fn check(
+    transaction: &Transaction<'_>,
+    key: &[u8; 32],
+    end: &Head,
+    known: &Head,
+) -> Result<(), AuditError> {
     if known.sequence > end.sequence {
         return Err(Loss::of(end.sequence, known).into());
     }
@@ -345,8 +431,12 @@ async fn check(transaction: &Transaction<'_>, end: &Head, known: &Head) -> Resul
         return Ok(());
     } else {
         let sql = "SELECT hash FROM audit_entries WHERE sequence = $1";
-        let row = one(transaction, sql, &[&place(known.sequence)]).await?;
-        row.map(|row| value(&row, 0)).transpose()?
+        match one(transaction, sql, &[&place(known.sequence)]).await? {
+            Some(row) => Some(value(&row, 0)?),
+            // Archives prove themselves.
+            None if known.sequence < start(transaction, key).await?.sequence => return Ok(()),
+            None => None,
+        }
     };
     match there.is_some_and(|hash| secret::same(&hash, &known.hash)) {
         true => Ok(()),
@@ -482,8 +572,4 @@ fn value<T: for<'r> countersign_database::FromSql<'r>>(
 ) -> Result<T, AuditError> {
     row.try_get(column)
         .map_err(|error| DatabaseError::from(error).into())
-}
-
-fn unsigned(sequence: i64) -> u64 {
-    u64::try_from(sequence).unwrap_or(0)
 }

@@ -11,6 +11,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 use zeroize::Zeroizing;
 
+use super::archive::check_all;
+use super::chain::{beginning, key_of, link, place};
 use super::change::FieldChange;
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, ChainCheck, Loss};
@@ -18,13 +20,12 @@ use super::head::{AUDIT_HEAD, Found, Head, HeadFile, Note};
 use crate::access::secret;
 use crate::private_file;
 
-pub use archive::Archived;
+pub(super) use archive::table as archive_table;
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
 /// The caller of what a server does on its own.
 const SYSTEM: &str = "system";
-const LABEL: &[u8] = b"countersign audit v1";
 
 const TABLES: &str = "
 CREATE TABLE entries (
@@ -446,29 +447,11 @@ impl AuditStore {
         // One consistent view, also while entries are being archived.
         let _reading = self.connection.unchecked_transaction()?;
         let start = archive::start(&self.connection, &self.key)?;
-        if !archives.is_empty() {
-            let mut chain = archive::Chain {
-                key: &self.key,
-                end: Head {
-                    sequence: 0,
-                    hash: beginning(&self.key),
-                },
-                kept,
-            };
-            chain.follow_all(archives)?;
-            if chain.end != start {
-                return Err(AuditError::Archive {
-                    path: archives[0].clone(),
-                    reason: format!(
-                        "the archives end at entry {}, and the audit log begins after entry {}",
-                        chain.end.sequence, start.sequence
-                    ),
-                });
-            }
-        }
-        if let Some(kept) = kept.filter(|it| archives.is_empty() && it.sequence < start.sequence) {
-            return Err(AuditError::InArchive(kept.sequence));
-        }
+        let first = Head {
+            sequence: 0,
+            hash: beginning(&self.key),
+        };
+        check_all(archives, &self.key, first, &start, kept)?;
         // Before the entries: entries appended in the meantime are not counted as missing.
         let found = self.head.read().map_err(AuditError::File)?;
         let mut places: Vec<&Head> = kept.into_iter().collect();
@@ -556,10 +539,6 @@ fn upgrade(transaction: &Connection, before: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(super) fn key_of(server_key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new(secret::mac(server_key, &[LABEL]))
-}
-
 /// Appends events after `end`; the new end.
 fn append<'a>(
     transaction: &Connection,
@@ -642,20 +621,8 @@ fn head_change(noted: Option<&Head>, end: &Head) -> Vec<FieldChange> {
     )]
 }
 
-pub(super) fn place(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
-}
-
-pub(super) fn beginning(key: &[u8; 32]) -> [u8; 32] {
-    secret::mac(key, &[b"beginning"])
-}
-
-pub(super) fn link(key: &[u8; 32], before: &[u8; 32], sequence: u64, event: &str) -> [u8; 32] {
-    secret::mac(key, &[before, &sequence.to_be_bytes(), event.as_bytes()])
-}
-
 /// Where the chain ends: the last place, 0 if there is none, and its hash.
-fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
+pub(super) fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
     let last = connection
         .query_row(
             "SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1",

@@ -68,6 +68,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "worker",
             "scheduler",
             "backup",
+            "migrate",
             "config",
             "health",
             "dashboard",
@@ -80,7 +81,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
 ];
 
 /// Commands with exit codes of their own.
-const WITH_EXIT_CODES: [&str; 31] = [
+const WITH_EXIT_CODES: [&str; 32] = [
     "enroll",
     "import",
     "list",
@@ -104,6 +105,7 @@ const WITH_EXIT_CODES: [&str; 31] = [
     "seal-key",
     "audit",
     "backup",
+    "migrate",
     "rotate",
     "ledger",
     "key",
@@ -115,10 +117,14 @@ const WITH_EXIT_CODES: [&str; 31] = [
 ];
 
 /// Examples of a command.
-const EXAMPLES: [(&str, &str); 29] = [
+const EXAMPLES: [(&str, &str); 30] = [
     (
         "rotate",
         "  countersign rotate vault-key\n  countersign rotate admin-token --overlap 1h",
+    ),
+    (
+        "migrate",
+        "  countersign migrate to-database --data-dir /var/lib/countersign\n  countersign migrate to-folder --data-dir /var/lib/countersign",
     ),
     (
         "backup",

@@ -15,9 +15,13 @@ pub struct RotateArgs {
 /// Which secret to rotate.
 #[derive(Debug, Subcommand)]
 pub enum RotateCommand {
-    /// The key that the vault in the data folder encrypts accounts with; if it is interrupted, run
-    /// it again to continue
+    /// The key that the vault in the data folder or the shared database encrypts accounts with; if
+    /// it is interrupted, run it again to continue
     VaultKey {
+        /// Confirm that every machine on the shared database has a copy of this folder's vault.key
+        /// with the new key, which the first run without this flag makes
+        #[arg(long)]
+        copied: bool,
         /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,

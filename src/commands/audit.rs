@@ -39,7 +39,7 @@ pub(super) async fn run(command: AuditCommand) -> Outcome {
             file,
             older_than,
             place,
-        } => archive(&file, &older_than, &place),
+        } => archive(&file, &older_than, &place).await,
         AuditCommand::AcceptLoss { reason, place } => accept_loss(&reason, &place),
         AuditCommand::Export {
             format,
@@ -138,7 +138,7 @@ fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
     Ok(())
 }
 
-fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
+async fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
     let age = duration::parse(older_than)
         .ok()
         .and_then(|age| TimeDelta::from_std(age).ok())
@@ -149,10 +149,9 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
                 format!("--older-than: a time such as 365d, not {older_than:?}"),
             )
         })?;
-    let (path, key) = existing(place)?;
     // Only intact entries are moved, and only those that a collector has received.
-    let mut store = AuditStore::open(&path, &key).map_err(fault)?;
-    match store.verify(None).map_err(fault)? {
+    let mut record = open_to_archive(place).await?;
+    match record.verify(None, &[]).await? {
         ChainCheck::Intact(_) => {}
         ChainCheck::Broken { sequence } => {
             return Err(Fault::new(
@@ -165,21 +164,26 @@ fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
         }
         ChainCheck::Incomplete(loss) => return Err(fault(AuditError::Incomplete(loss))),
     }
-    let sent = sent(&path.with_file_name(AUDIT_SENT)).map_err(Fault::failed)?;
+    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    let sent = sent(&folder.join(AUDIT_SENT)).map_err(Fault::failed)?;
     let event = local(Action::ArchiveAudit, "audit");
-    let archived = store
-        .archive(file, age, sent, &event)
-        .map_err(|error| match &error {
-            AuditError::File(source) if source.kind() == ErrorKind::AlreadyExists => Fault::new(
-                Exit::Failed,
-                format!(
-                    "{} exists already; an archive overwrites nothing, choose another name",
-                    file.display()
-                ),
+    let archived = match &mut record {
+        AuditSource::Folder(store) => store.archive(file, age, sent, &event).and_then(|archived| {
+            store.flush()?;
+            Ok(archived)
+        }),
+        AuditSource::Shared(audit) => audit.archive(file, age, sent, &event).await,
+    };
+    let archived = archived.map_err(|error| match &error {
+        AuditError::File(source) if source.kind() == ErrorKind::AlreadyExists => Fault::new(
+            Exit::Failed,
+            format!(
+                "{} exists already; an archive overwrites nothing, choose another name",
+                file.display()
             ),
-            _ => fault(error),
-        })?;
-    store.flush().map_err(fault)?;
+        ),
+        _ => fault(error),
+    })?;
     let Some(archived) = archived else {
         return Err(Fault::new(
             Exit::NotFound,
@@ -283,11 +287,7 @@ impl AuditSource {
     async fn verify(&self, kept: Option<&Head>, archives: &[PathBuf]) -> Result<ChainCheck, Fault> {
         match self {
             Self::Folder(store) => store.verify_with(kept, archives).map_err(fault),
-            Self::Shared(_) if !archives.is_empty() => Err(Fault::new(
-                Exit::Usage,
-                "--archive: an audit log in a database has no archives",
-            )),
-            Self::Shared(audit) => audit.verify(kept).await.map_err(fault),
+            Self::Shared(audit) => audit.verify_with(kept, archives).await.map_err(fault),
         }
     }
 
@@ -296,6 +296,18 @@ impl AuditSource {
             Self::Folder(store) => store.query(query).map_err(fault),
             Self::Shared(audit) => audit.query(query).await.map_err(fault),
         }
+    }
+}
+
+/// The record for a command that changes it.
+async fn open_to_archive(place: &KeyPlace) -> Result<AuditSource, Fault> {
+    match open(place).await? {
+        AuditSource::Folder(_) => {
+            let (path, key) = existing(place)?;
+            let store = AuditStore::open(&path, &key).map_err(fault)?;
+            Ok(AuditSource::Folder(Box::new(store)))
+        }
+        shared @ AuditSource::Shared(_) => Ok(shared),
     }
 }
 

@@ -24,7 +24,7 @@ const WIDTH: usize = 27;
 pub(super) async fn check(config: Config, json: bool) -> Outcome {
     let identity = Identity::new(&config.azure.identity);
     let (trials, hub, vault, keys_vault) = tokio::join!(
-        try_settings(&config),
+        try_settings(&config, &identity),
         try_hub(&config, &identity),
         try_vault(&config, &identity),
         try_keys_vault(&config, &identity)

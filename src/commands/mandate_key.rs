@@ -5,18 +5,24 @@ use serde_json::json;
 
 use super::audit::{self, Recorder};
 use super::output;
+use super::shared::Shared;
 use super::{Exit, Fault, Outcome, load};
 use crate::audit::Action;
 use crate::cli::{MandateKeyCommand, ServeArgs};
 use crate::data_dir::DataDir;
-use crate::keys::{KeyMaterialError, MandateKeyFile, Place, State};
+use crate::keys::{KeyMaterialError, MandateKeyFile, Place, State, add_mandate_key};
 
 pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
     match command {
         MandateKeyCommand::Rotate(args) => {
             let (keys, data) = open(&args).await?;
             let recorder = Recorder::beside(&data).await?;
+            let shared = shared(&data).await?;
             let id = keys.rotate().await.map_err(fault)?;
+            if let Some(shared) = shared {
+                let added = add_mandate_key(&shared.database, &id).await;
+                added.map_err(fault)?;
+            }
             record(recorder, Action::RotateMandateKey, &id).await?;
             if args.json {
                 return output::document(&json!({"id": id, "state": "signs"}));
@@ -54,6 +60,14 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
             }
             Ok(())
         }
+    }
+}
+
+/// What the servers of the folder share, if it is there.
+async fn shared(data: &DataDir) -> Result<Option<Shared>, Fault> {
+    match data.path().exists() {
+        true => Shared::of(data).await,
+        false => Ok(None),
     }
 }
 

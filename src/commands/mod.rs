@@ -23,6 +23,7 @@ mod login_link;
 mod mandate_key;
 mod manual;
 mod mcp;
+mod migrate;
 mod output;
 mod prove;
 mod receive;
@@ -173,6 +174,7 @@ async fn dispatch(command: Command) -> Outcome {
         Command::Prove(args) => prove::run(args).await,
         Command::Audit(args) => audit::run(args.command).await,
         Command::Backup(args) => backup::run(args.command).await,
+        Command::Migrate(args) => migrate::run(args.command).await,
         Command::Grant(args) => grant::run(args.command).await,
         Command::Key(args) => key::run(args.command).await,
         Command::Rotate(args) => rotate::run(args.command).await,

@@ -3,7 +3,7 @@
 use std::fs::File;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use countersign_activities::vault::{self, RotationError};
+use countersign_activities::vault::{self, RotationError, SharedRotation, SharedRotationError};
 use countersign_azure::Identity;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use super::audit::{self, Recorder};
 use super::client::{data_dir, folder_fault};
 use super::key::from_now;
 use super::output::{self, Progress};
-use super::shared;
+use super::shared::Shared;
 use super::{Exit, Fault, Outcome, load};
 use crate::access::secret;
 use crate::audit::{Action, FieldChange};
@@ -26,7 +26,7 @@ const LOCK: &str = "rotate.lock";
 
 pub(super) async fn run(command: RotateCommand) -> Outcome {
     match command {
-        RotateCommand::VaultKey { place } => vault_key(&place).await,
+        RotateCommand::VaultKey { copied, place } => vault_key(copied, &place).await,
         RotateCommand::SealKey(args) => seal_key(&args).await,
         RotateCommand::AdminToken { overlap, place } => {
             let (data, _lock) = take(&place)?;
@@ -134,22 +134,36 @@ async fn seal_key(args: &ServeArgs) -> Outcome {
     Ok(())
 }
 
-async fn vault_key(place: &KeyPlace) -> Outcome {
+async fn vault_key(copied: bool, place: &KeyPlace) -> Outcome {
     let (data, _lock) = take(place)?;
-    shared::refuse(&data, "its vault's key cannot be rotated yet")?;
+    let shared = Shared::of(&data).await?;
     let recorder = Recorder::beside(&data).await?;
     let mut progress = Progress::new();
-    let rotated = vault::rotate_key(data.path(), |now| {
+    let told = |now: vault::Progress| {
         progress.show(&format!("{} of {} encrypted again", now.done, now.of));
-    });
-    progress.end();
-    let rotated = rotated.map_err(|error| {
-        let exit = match error {
-            RotationError::NoVault(_) => Exit::NotFound,
-            _ => Exit::Failed,
-        };
-        Fault::new(exit, format!("{error}; run it again, and it goes on"))
-    })?;
+    };
+    let rotated = match &shared {
+        Some(shared) => {
+            let file = data.path().join(vault::KEY_FILE);
+            let rotated = vault::rotate_shared_key(&shared.database, &file, copied, told).await;
+            progress.end();
+            match rotated.map_err(shared_rotation_fault)? {
+                SharedRotation::Done(rotated) => rotated,
+                SharedRotation::Copy { key } => return to_copy(&key, place),
+            }
+        }
+        None => {
+            let rotated = vault::rotate_key(data.path(), told);
+            progress.end();
+            rotated.map_err(|error| {
+                let exit = match error {
+                    RotationError::NoVault(_) => Exit::NotFound,
+                    _ => Exit::Failed,
+                };
+                Fault::new(exit, format!("{error}; run it again, and it goes on"))
+            })?
+        }
+    };
     if let Some(recorder) = recorder {
         let before = rotated.before.join(", ");
         let change = FieldChange::new("key", Some(&before), Some(&rotated.key));
@@ -168,7 +182,36 @@ async fn vault_key(place: &KeyPlace) -> Outcome {
         "vault-key  {}  encrypts all accounts",
         rotated.key
     ));
+    if shared.is_some() {
+        output::note(
+            "Copy vault.key to every other machine once more: the old key is still in theirs.",
+        );
+    }
     Ok(())
+}
+
+/// Says that the new key has to be copied first.
+fn to_copy(key: &str, place: &KeyPlace) -> Outcome {
+    if place.json {
+        output::document(&json!({"secret": "vault-key", "newKey": key, "next": "copy"}))?;
+    } else {
+        output::line(&format!(
+            "vault-key  {key}  is in vault.key, and encrypts nothing yet"
+        ));
+        output::note(
+            "Copy vault.key to every other machine with a front door or worker on this database, \
+             then run `countersign rotate vault-key --copied` here. Running processes notice.",
+        );
+    }
+    Err(Fault::quiet(Exit::StillRunning))
+}
+
+fn shared_rotation_fault(error: SharedRotationError) -> Fault {
+    let exit = match error {
+        SharedRotationError::NoVault => Exit::NotFound,
+        _ => Exit::Failed,
+    };
+    Fault::new(exit, format!("{error}; run it again, and it goes on"))
 }
 
 /// The data folder, for one rotation at a time.

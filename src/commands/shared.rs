@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use countersign_azure::{DatabaseTokens, Identity};
 use countersign_database::{Database, PasswordSource};
-use countersign_ledger::{Ledger as _, PostgresLedger};
 
 use super::{Exit, Fault, load};
 use crate::audit::{AuditError, PostgresAudit};
@@ -46,9 +45,8 @@ impl Shared {
             .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>);
         let database = Database::open(found.url, tokens, CONNECTIONS);
         let database = database.await.map_err(Fault::failed)?;
-        let ledger = PostgresLedger::open(database.clone()).await;
-        let ledger = ledger.map_err(Fault::failed)?;
-        ledger::belongs_to(data, ledger.id()).map_err(Fault::failed)?;
+        let opened = ledger::open_shared(data, &database).await;
+        opened.map_err(Fault::failed)?;
         Ok(Some(Self {
             database,
             data: data.clone(),

@@ -73,6 +73,28 @@ const INSTALLATION: Name = Name {
 /// The text that an operator writes in place of the id, so that the next folder becomes the installation's.
 const NEW: &str = "new";
 
+impl Place {
+    /// Makes the keys here those of `installation`, which was another one's: it was moved.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyMaterialError`].
+    pub(crate) async fn follow(
+        &self,
+        installation: Installation<'_>,
+    ) -> Result<(), KeyMaterialError> {
+        // In a folder, keys are recognized by their marks in the database.
+        let Self::KeyVault(vault) = self else {
+            return Ok(());
+        };
+        let id = match installation {
+            Installation::Folder(data) => folder_id(data).await?,
+            Installation::Database(id) => Zeroizing::new(id.to_string()),
+        };
+        vault.rotate(INSTALLATION, &id).await
+    }
+}
+
 impl VaultPlace {
     /// Checks that the keys in this vault are those of `installation`.
     ///

@@ -99,6 +99,15 @@ async fn publish(place: &Place, text: &str) -> Result<SigningKeys, KeyMaterialEr
     Ok(keys)
 }
 
+/// The id of the key that signs, of the text of a private half.
+pub(super) fn signing_id(place: &Place, text: &str) -> Result<String, KeyMaterialError> {
+    let keys = SigningKeys::from_text(text).map_err(|problem| KeyMaterialError::Mandate {
+        place: place.of(MANDATE),
+        problem,
+    })?;
+    Ok(keys.first().id().to_owned())
+}
+
 fn is_retired(list: &CheckingKeys, id: &str) -> bool {
     list.ids().any(|(listed, retired)| retired && listed == id)
 }

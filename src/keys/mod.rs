@@ -35,7 +35,10 @@ pub(crate) use installation::{Installation, check_embedded};
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::Place;
 pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
-pub(crate) use shared::{DOOR_FILES, WORKER_FILES, refuse_missing, refuse_other};
+pub(crate) use shared::{
+    DOOR_FILES, Own, WORKER_FILES, add_mandate_key, note_keys, refuse_missing, refuse_other,
+    would_agree,
+};
 pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
 
 /// A key's names: of its file in the data folder, and of its secret in Key Vault.
@@ -121,6 +124,17 @@ impl DoorKeys {
     }
 }
 
+impl DoorKeys {
+    /// What the other processes on a shared database have to have too.
+    pub(crate) fn own(&self) -> Own<'_> {
+        Own {
+            fingerprint: &self.fingerprint,
+            server: Some(&self.server),
+            mandate: Some(self.mandates.value().signing().first().id().to_owned()),
+        }
+    }
+}
+
 /// What a worker opens.
 pub(crate) struct WorkerKeys {
     /// What sealed values are opened with.
@@ -132,6 +146,15 @@ pub(crate) struct WorkerKeys {
 }
 
 impl WorkerKeys {
+    /// What the other processes on a shared database have to have too.
+    pub(crate) fn own(&self) -> Own<'_> {
+        Own {
+            fingerprint: &self.fingerprint,
+            server: None,
+            mandate: None,
+        }
+    }
+
     /// Opens the worker's keys, creates missing ones, and publishes the public half of
     /// the seal key.
     ///

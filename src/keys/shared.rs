@@ -7,7 +7,7 @@
 //! others have theirs.
 
 use countersign_activities::vault::KEY_FILE;
-use countersign_database::{Database, DatabaseError, all, execute, one};
+use countersign_database::{Database, DatabaseError, Transaction, all, execute, one};
 use futures_util::FutureExt as _;
 
 use super::mandate::{MANDATE, MANDATE_PUBLIC};
@@ -33,6 +33,8 @@ pub(crate) const WORKER_FILES: [&str; 5] = [
     KEY_FILE,
 ];
 
+/// What the name of a key that signs mandates begins with; its id follows.
+const SIGNS: &str = "mandate.key ";
 const LABEL: &[u8] = b"countersign installation mark v1";
 
 /// Refuses a folder that lacks some of the files `needed`, where another process that shares
@@ -71,6 +73,15 @@ pub(crate) async fn refuse_missing(
     })
 }
 
+/// A process's own keys.
+pub(crate) struct Own<'a> {
+    pub(super) fingerprint: &'a [u8; 32],
+    /// A front door's.
+    pub(super) server: Option<&'a [u8; 32]>,
+    /// The id of the key that a front door signs mandates with.
+    pub(super) mandate: Option<String>,
+}
+
 /// Refuses a process whose keys are not those of the others that share `database`, and notes
 /// what they are where it is the first.
 ///
@@ -80,35 +91,21 @@ pub(crate) async fn refuse_missing(
 pub(crate) async fn refuse_other(
     database: &Database,
     place: &Place,
-    server: Option<&[u8; 32]>,
-    fingerprint: &[u8; 32],
+    own: Own<'_>,
 ) -> Result<(), KeyMaterialError> {
-    let mark =
-        |name: Name, key: &[u8; 32]| (name, secret::mac(key, &[LABEL, name.file.as_bytes()]));
-    let mut marks = vec![mark(FINGERPRINT, fingerprint)];
-    marks.extend(server.map(|key| mark(SERVER, key)));
-    let noted = marks.clone();
+    let mut marks = vec![mark(FINGERPRINT, own.fingerprint)];
+    marks.extend(own.server.map(|key| mark(SERVER, key)));
+    let mandate = own.mandate;
     let other = database.write(move |transaction| {
-        let marks = noted.clone();
+        let (marks, mandate) = (marks.clone(), mandate.clone());
         async move {
-            for (name, mark) in &marks {
-                execute(
-                    transaction,
-                    "INSERT INTO installation_keys (name, mark) VALUES ($1, $2)
-                     ON CONFLICT DO NOTHING",
-                    &[&name.file, &mark.as_slice()],
-                )
-                .await?;
+            note(transaction, &marks).await?;
+            if let Some(id) = &mandate
+                && mandate_keys(transaction).await?.is_empty()
+            {
+                note_mandate_key(transaction, id).await?;
             }
-            let rows = all(transaction, "SELECT name, mark FROM installation_keys", &[]).await?;
-            for row in rows {
-                let (name, kept): (&str, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
-                let own = marks.iter().find(|(own, _)| own.file == name);
-                if let Some((name, _)) = own.filter(|(_, own)| !secret::same(own, kept)) {
-                    return Ok(Some(*name));
-                }
-            }
-            Ok::<Option<Name>, DatabaseError>(None)
+            differing(transaction, &marks, mandate.as_deref()).await
         }
         .boxed()
     });
@@ -116,4 +113,122 @@ pub(crate) async fn refuse_other(
         Some(name) => Err(KeyMaterialError::OtherKey(place.of(name))),
         None => Ok(()),
     }
+}
+
+/// Checks what [`refuse_other`] would refuse of the files in a folder, and notes nothing.
+///
+/// # Errors
+///
+/// [`KeyMaterialError::OtherKey`].
+pub(crate) async fn would_agree(
+    database: &Database,
+    data: &DataDir,
+) -> Result<(), KeyMaterialError> {
+    let mut marks = Vec::new();
+    for name in [FINGERPRINT, SERVER] {
+        if let Some(key) = data.existing_key(name.file)? {
+            marks.push(mark(name, &key));
+        }
+    }
+    let place = Place::Folder(data.clone());
+    let mandate = match place.read(MANDATE).await? {
+        Some(text) => Some(super::mandate::signing_id(&place, &text)?),
+        None => None,
+    };
+    let other = database.read(move |transaction| {
+        let (marks, mandate) = (marks.clone(), mandate.clone());
+        async move { differing(transaction, &marks, mandate.as_deref()).await }.boxed()
+    });
+    match other.await? {
+        Some(name) => Err(KeyMaterialError::OtherKey(place.of(name))),
+        None => Ok(()),
+    }
+}
+
+/// Notes that mandates are signed with one more key: it was rotated.
+///
+/// # Errors
+///
+/// [`KeyMaterialError::Database`].
+pub(crate) async fn add_mandate_key(database: &Database, id: &str) -> Result<(), KeyMaterialError> {
+    let id = id.to_owned();
+    let noted = database.write(move |transaction| {
+        let id = id.clone();
+        async move { note_mandate_key(transaction, &id).await }.boxed()
+    });
+    Ok(noted.await?)
+}
+
+/// By what a key is recognized.
+type Mark = (Name, [u8; 32]);
+
+fn mark(name: Name, key: &[u8; 32]) -> Mark {
+    (name, secret::mac(key, &[LABEL, name.file.as_bytes()]))
+}
+
+/// Notes marks of keys, where none are noted.
+async fn note(transaction: &Transaction<'_>, marks: &[Mark]) -> Result<(), DatabaseError> {
+    for (name, mark) in marks {
+        put(transaction, name.file, mark).await?;
+    }
+    Ok(())
+}
+
+async fn put(transaction: &Transaction<'_>, name: &str, mark: &[u8]) -> Result<(), DatabaseError> {
+    let sql = "INSERT INTO installation_keys (name, mark) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    execute(transaction, sql, &[&name, &mark]).await?;
+    Ok(())
+}
+
+/// The ids of the keys that mandates are or were signed with, which are public: every front door
+/// signs with one of them.
+async fn mandate_keys(transaction: &Transaction<'_>) -> Result<Vec<String>, DatabaseError> {
+    let sql = "SELECT name FROM installation_keys WHERE starts_with(name, $1)";
+    let rows = all(transaction, sql, &[&SIGNS]).await?;
+    let mut ids = Vec::new();
+    for row in rows {
+        let name: &str = row.try_get(0)?;
+        ids.extend(name.strip_prefix(SIGNS).map(str::to_owned));
+    }
+    Ok(ids)
+}
+
+async fn note_mandate_key(transaction: &Transaction<'_>, id: &str) -> Result<(), DatabaseError> {
+    put(transaction, &format!("{SIGNS}{id}"), id.as_bytes()).await
+}
+
+/// A key that is not the one that is noted.
+async fn differing(
+    transaction: &Transaction<'_>,
+    marks: &[Mark],
+    mandate: Option<&str>,
+) -> Result<Option<Name>, DatabaseError> {
+    let rows = all(transaction, "SELECT name, mark FROM installation_keys", &[]).await?;
+    for row in rows {
+        let (name, kept): (&str, &[u8]) = (row.try_get(0)?, row.try_get(1)?);
+        let own = marks.iter().find(|(own, _)| own.file == name);
+        if let Some((name, _)) = own.filter(|(_, own)| !secret::same(own, kept)) {
+            return Ok(Some(*name));
+        }
+    }
+    let known = mandate_keys(transaction).await?;
+    let is_other = |id: &str| !known.is_empty() && !known.iter().any(|it| it == id);
+    Ok(mandate.is_some_and(is_other).then_some(MANDATE))
+}
+
+/// Notes what the keys in `place` are, in a database that an installation is moved into.
+///
+/// # Errors
+///
+/// [`KeyMaterialError`].
+pub(crate) async fn note_keys(
+    transaction: &Transaction<'_>,
+    place: &Place,
+    server: &[u8; 32],
+) -> Result<(), KeyMaterialError> {
+    let mut marks = vec![mark(SERVER, server)];
+    if let Some(text) = place.read(FINGERPRINT).await? {
+        marks.push(mark(FINGERPRINT, &*place.bytes(FINGERPRINT, &text)?));
+    }
+    Ok(note(transaction, &marks).await?)
 }

@@ -1,7 +1,9 @@
 //! What must hold afterwards, checked through the installation's own interfaces and files.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use reqwest::StatusCode;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use totp_rs::{Algorithm, Builder};
@@ -49,9 +51,10 @@ pub(crate) async fn each_has_its_outcome(load: &Load, ended: &[Ended]) {
     }
 }
 
-/// The task hub knows the accepted enrollments and no other.
-pub(crate) async fn there_are_no_other_enrollments(load: &Load, ended: &[Ended]) {
-    let listed = pages(load, None, "/api/enrollments", "enrollments").await;
+/// The task hub knows the accepted enrollments and no other, but for the test's `own`.
+pub(crate) async fn there_are_no_other_enrollments(load: &Load, ended: &[Ended], own: &[String]) {
+    let mut listed = pages(load, None, "/api/enrollments", "enrollments").await;
+    listed.retain(|each| own.iter().all(|own| each["id"] != own.as_str()));
     let ids: BTreeSet<&str> = listed
         .iter()
         .filter_map(|each| each["id"].as_str())
@@ -61,28 +64,32 @@ pub(crate) async fn there_are_no_other_enrollments(load: &Load, ended: &[Ended])
     assert_eq!(ids, accepted.keys().map(String::as_str).collect());
 }
 
-/// The vault holds the secret of each enrolled account, once, and no other.
+/// The ids of the accounts in the vault of a data folder.
+pub(crate) fn stored_in(folder: &Path) -> Vec<String> {
+    let vault = folder.join("vault.sqlite3");
+    let vault = Connection::open_with_flags(vault, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let mut rows = vault.prepare("SELECT id FROM accounts").unwrap();
+    let ids = rows.query_map([], |row| row.get(0)).unwrap();
+    ids.collect::<Result<_, _>>().unwrap()
+}
+
+/// The vault holds the secret of each enrolled account, once, and no other, but for the test's
+/// `own`.
 pub(crate) async fn each_has_its_secret(
     load: &Load,
     reader: &str,
-    at: &Installation,
+    stored: &[String],
     ended: &[Ended],
+    own: &[String],
 ) {
     let mut enrolled = by_id(ended);
     enrolled.retain(|_, number| Wish::of(*number).stage() == Some("Enrolled"));
-    // In the file too: a list shows what is in use.
-    let vault = at.data().join("vault.sqlite3");
-    let vault = Connection::open_with_flags(vault, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let mut rows = vault.prepare("SELECT id FROM accounts").unwrap();
-    let rows: Vec<String> = rows
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    assert_eq!(rows.len(), enrolled.len(), "one secret each");
-    assert!(rows.iter().all(|id| enrolled.contains_key(id)));
+    // Where they are kept too: a list shows what is in use.
+    assert_eq!(stored.len(), enrolled.len(), "one secret each");
+    assert!(stored.iter().all(|id| enrolled.contains_key(id)));
 
-    let listed = pages(load, Some(reader), "/api/accounts", "accounts").await;
+    let mut listed = pages(load, Some(reader), "/api/accounts", "accounts").await;
+    listed.retain(|each| own.iter().all(|own| each["id"] != own.as_str()));
     assert_eq!(listed.len(), enrolled.len());
     for each in &listed {
         let number = enrolled[each["id"].as_str().unwrap()];
@@ -142,14 +149,7 @@ pub(crate) async fn the_audit_log_is_complete(
     at: &Installation,
     ended: &[Ended],
 ) -> usize {
-    // Fails if the chain is broken.
-    at.run(&["audit", "verify"]).await;
-    let export = at.run(&["audit", "export"]).await;
-    let entries: Vec<Value> = String::from_utf8(export.stdout)
-        .unwrap()
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let entries = audit_log(at).await;
     let mut by_request: BTreeMap<&str, &Value> = BTreeMap::new();
     let mut done: BTreeSet<[&str; 3]> = BTreeSet::new();
     let mut refused: BTreeSet<[&str; 4]> = BTreeSet::new();
@@ -167,6 +167,10 @@ pub(crate) async fn the_audit_log_is_complete(
         }
     }
     for answered in load.answered.lock().unwrap().iter() {
+        // While the database is away nothing is recorded, and nothing is done.
+        if at.is_shared() && answered.status == StatusCode::SERVICE_UNAVAILABLE {
+            continue;
+        }
         let entry = by_request.get(answered.request.as_str());
         let entry = entry.unwrap_or_else(|| panic!("{answered:?} is not recorded"));
         is_of(entry, answered);
@@ -189,6 +193,16 @@ pub(crate) async fn the_audit_log_is_complete(
         );
     }
     entries.len()
+}
+
+/// All entries of the audit log, whose chain holds.
+pub(crate) async fn audit_log(at: &Installation) -> Vec<Value> {
+    // Fails if the chain is broken.
+    at.run(&["audit", "verify"]).await;
+    let export = at.run(&["audit", "export"]).await;
+    let text = String::from_utf8(export.stdout).unwrap();
+    let entries = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    entries.collect()
 }
 
 /// The entry agrees with the caller's answer.

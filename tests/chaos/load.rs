@@ -177,6 +177,11 @@ impl Load {
         }
     }
 
+    /// Where the front door, or one of them, is.
+    pub(crate) fn url(&self) -> &str {
+        &self.base
+    }
+
     /// Sees an enrollment to its end, from the moment on at which so many kills have been.
     pub(crate) async fn enroll(
         &self,
@@ -368,7 +373,7 @@ impl Load {
     }
 
     /// One try; none if there was no complete answer.
-    async fn attempt(&self, request: RequestBuilder) -> Option<(StatusCode, Value)> {
+    pub(crate) async fn attempt(&self, request: RequestBuilder) -> Option<(StatusCode, Value)> {
         let answer = request.send().await.ok()?;
         let status = answer.status();
         Some((status, answer.json().await.ok()?))

@@ -20,6 +20,7 @@ mod parts;
 #[path = "../e2e/pictures.rs"]
 mod pictures;
 mod relay;
+mod shared;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -77,8 +78,8 @@ async fn survive(settings: Settings) {
     // Together: each makes what is not there yet.
     let (mut scheduler, mut worker, mut door) = tokio::join!(
         Lives::begin(&at, Part::Scheduler, seed, &counted),
-        Lives::begin(&at, Part::Worker, seed, &counted),
-        Lives::begin(&at, Part::FrontDoor, seed, &counted),
+        Lives::begin(&at, Part::Worker(0), seed, &counted),
+        Lives::begin(&at, Part::FrontDoor(0), seed, &counted),
     );
 
     let all_kills = kills * Part::ALL.len() as u64;
@@ -100,14 +101,16 @@ async fn survive(settings: Settings) {
 
     let sent = load.answered.lock().unwrap().len();
     check::each_has_its_outcome(&load, &ended).await;
-    check::there_are_no_other_enrollments(&load, &ended).await;
-    check::each_has_its_secret(&load, &reader, &at, &ended).await;
+    check::there_are_no_other_enrollments(&load, &ended, &[]).await;
+    let stored = check::stored_in(&at.data());
+    check::each_has_its_secret(&load, &reader, &stored, &ended, &[]).await;
     let fates = [
         door.stop().await,
         worker.stop().await,
         scheduler.stop().await,
     ];
     let entries = check::the_audit_log_is_complete(&load, &at, &ended).await;
+    let fates = Part::ALL.into_iter().rev().zip(fates);
     report(&load, &ended, took, fates, (sent, entries));
 }
 
@@ -115,12 +118,12 @@ fn report(
     load: &Load,
     ended: &[Ended],
     took: Duration,
-    fates: [Fate; 3],
+    fates: impl IntoIterator<Item = (Part, Fate)>,
     (sent, entries): (usize, usize),
 ) {
-    for (name, fate) in ["front door", "worker", "scheduler"].iter().zip(fates) {
+    for (part, fate) in fates {
         println!(
-            "{name}: {} kills, {} during startup; peak RSS {} MiB",
+            "{part:?}: {} kills, {} during startup; peak RSS {} MiB",
             fate.kills, fate.during_startup, fate.memory
         );
     }

@@ -1,4 +1,4 @@
-//! An address that stays while the process behind it comes and goes, as a service's does.
+//! An address that stays while the processes behind it come and go, as a service's does.
 
 use std::net::SocketAddr;
 
@@ -6,10 +6,11 @@ use tokio::io;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Forwards connections to the process behind it, and closes them if there is none.
+/// Forwards each connection to one of the processes behind it in turn, and closes it if there is
+/// none.
 pub(crate) struct Relay {
     address: SocketAddr,
-    behind: watch::Sender<Option<SocketAddr>>,
+    behind: watch::Sender<Vec<Option<SocketAddr>>>,
 }
 
 impl Relay {
@@ -17,12 +18,14 @@ impl Relay {
     pub(crate) async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (behind, target) = watch::channel(None);
+        let (behind, targets) = watch::channel(Vec::new());
         tokio::spawn(async move {
+            let mut turn = 0;
             // Ends with the test's runtime.
             while let Ok((caller, _)) = listener.accept().await {
-                let target = *target.borrow();
-                if let Some(target) = target {
+                let there: Vec<SocketAddr> = targets.borrow().iter().copied().flatten().collect();
+                turn += 1;
+                if let Some(&target) = there.get(turn % there.len().max(1)) {
                     tokio::spawn(pass_on(caller, target));
                 }
             }
@@ -35,9 +38,12 @@ impl Relay {
         format!("http://{}", self.address)
     }
 
-    /// Sets the process behind it.
-    pub(crate) fn lead_to(&self, target: Option<SocketAddr>) {
-        self.behind.send_replace(target);
+    /// Sets one of the processes behind it.
+    pub(crate) fn lead_to(&self, number: usize, target: Option<SocketAddr>) {
+        self.behind.send_modify(|behind| {
+            behind.resize(behind.len().max(number + 1), None);
+            behind[number] = target;
+        });
     }
 }
 

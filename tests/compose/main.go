@@ -1,7 +1,7 @@
 // Loads the compose files as `docker compose config` does, with the library that it is built
 // on, and checks what they promise: pinned images, ports on the loopback address only, our
-// own containers without privileges, one front door that shares its data folder with its
-// workers, and the numbers of each set.
+// own containers without privileges, a front door that shares its data folder with its
+// workers, another one only with a database and a folder of its own, and the numbers of each set.
 package main
 
 import (
@@ -22,7 +22,7 @@ var sets = []struct {
 }{
 	{[]string{"docker-compose.yml"}, map[string]int{"front-door": 1, "worker": 1, "scheduler": 1}},
 	{[]string{"docker-compose.yml", "docker-compose.azure.yml"}, map[string]int{"front-door": 1, "worker": 1, "dts": 1}},
-	{[]string{"docker-compose.yml", "docker-compose.scale.yml"}, map[string]int{"front-door": 1, "worker": 3, "scheduler": 1}},
+	{[]string{"docker-compose.yml", "docker-compose.scale.yml"}, map[string]int{"front-door": 1, "front-door-2": 1, "worker": 3, "scheduler": 1, "postgres": 1}},
 }
 
 func main() {
@@ -61,9 +61,14 @@ func check(paths []string, replicas map[string]int) []string {
 	if _, err := load(); err == nil {
 		problems = append(problems, "it starts without an administrator's token")
 	}
-	project, err := load("COUNTERSIGN_ADMIN_TOKEN=a-token-for-this-check")
+	token, password := "COUNTERSIGN_ADMIN_TOKEN=a-token-for-this-check", "COUNTERSIGN_DATABASE_PASSWORD=apassword"
+	project, err := load(token, password)
 	if err != nil {
 		return append(problems, err.Error())
+	}
+	_, shared := project.Services["postgres"]
+	if _, err := load(token); shared && err == nil {
+		problems = append(problems, "the database starts without a password")
 	}
 	for name, service := range project.Services {
 		say := func(text string) { problems = append(problems, name+" "+text) }
@@ -88,6 +93,16 @@ func check(paths []string, replicas map[string]int) []string {
 	if folder := dataVolume(project, "front-door"); folder == "" || folder != dataVolume(project, "worker") {
 		problems = append(problems, "front door and worker do not share a volume for their data")
 	}
+	if second, found := project.Services["front-door-2"]; found {
+		if folder := dataVolume(project, "front-door-2"); folder == "" || folder == dataVolume(project, "front-door") {
+			problems = append(problems, "the second front door has no folder of its own")
+		}
+		for _, name := range []string{"front-door", "worker"} {
+			if at := database(project.Services[name]); at == "" || at != database(second) {
+				problems = append(problems, name+" does not use the database of the second front door")
+			}
+		}
+	}
 	for name, want := range replicas {
 		service, found := project.Services[name]
 		if !found || service.GetScale() != want {
@@ -103,6 +118,14 @@ func dataVolume(project *types.Project, name string) string {
 		if volume.Type == types.VolumeTypeVolume && volume.Target == "/data" {
 			return volume.Source
 		}
+	}
+	return ""
+}
+
+// The address of the database that a service shares with others; nothing if it shares none.
+func database(service types.ServiceConfig) string {
+	if at := service.Environment["COUNTERSIGN_DATABASE_URL"]; at != nil && *service.Environment["COUNTERSIGN_SINGLE_FRONT_DOOR"] == "false" {
+		return *at
 	}
 	return ""
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use countersign::app::{AppError, Parts, Running};
+use countersign_database::DatabaseUrl;
 use countersign_database::testing::{Postgres, Setup};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -92,8 +93,14 @@ async fn what_does_not_belong_together_does_not_start() {
     let Some(server) = tokio::task::block_in_place(Postgres::shared) else {
         return;
     };
-    let at = tokio::task::block_in_place(|| server.database());
-    let empty = tokio::task::block_in_place(|| server.database());
+    let database = || {
+        at(
+            server.port(),
+            &tokio::task::block_in_place(|| server.make()),
+        )
+    };
+    let [here, empty, fresh] = std::array::from_fn(|_| database());
+    let at = here;
     let both = Installation::start(&at, &at).await;
     let refused = async |config, parts| match Running::start_parts(config, parts, clock()).await {
         Ok(_) => panic!("it starts"),
@@ -110,6 +117,39 @@ async fn what_does_not_belong_together_does_not_start() {
     let error = refused(both.third("wrong", &at), Parts::FrontDoor).await;
     assert!(matches!(error, AppError::KeyMaterial(_)), "{error}");
     assert!(error.to_string().contains("copy of theirs"), "{error}");
+
+    std::fs::copy(both.folder("one").join("server.key"), &wrong).unwrap();
+    let other_installation = both.folder("foreign");
+    let mut settings = config(&other_installation, &at);
+    settings.database = None;
+    let running = Running::start(settings).await.unwrap();
+    running.stop().await.unwrap();
+    for file in ["mandate.key", "mandate.pub"] {
+        let foreign = other_installation.join(file);
+        std::fs::copy(foreign, both.folder("wrong").join(file)).unwrap();
+    }
+    let error = refused(both.third("wrong", &at), Parts::FrontDoor).await;
+    assert!(matches!(error, AppError::KeyMaterial(_)), "{error}");
+    assert!(error.to_string().contains("mandate.key"), "{error}");
+    // `config check` says so too, and changes nothing.
+    let checked = both.check("wrong", &at);
+    assert!(
+        !checked.ok && checked.said.contains("mandate.key"),
+        "{checked:?}"
+    );
+    assert!(both.check("one", &at).ok);
+    // A key that was rotated is the installation's, wherever it is copied.
+    let rotated = both.run("one", &at, &["mandate-key", "rotate"]);
+    assert!(rotated.status.success(), "{rotated:?}");
+    for file in ["mandate.key", "mandate.pub"] {
+        std::fs::copy(
+            both.folder("one").join(file),
+            both.folder("wrong").join(file),
+        )
+        .unwrap();
+    }
+    let running = Running::start_parts(both.third("wrong", &at), Parts::FrontDoor, clock());
+    running.await.unwrap().stop().await.unwrap();
 
     // Another database, or none any more.
     let third = both.folder("third");
@@ -131,5 +171,86 @@ async fn what_does_not_belong_together_does_not_start() {
     running.stop().await.unwrap();
     let error = refused(both.third("own", &at), Parts::FrontDoor).await;
     assert!(error.to_string().contains("of its own"), "{error}");
+
+    // What `config check` says before anything is started.
+    for (folder, at, said) in [
+        ("own", &at, "of its own"),
+        ("third", &empty, "belongs to the database"),
+    ] {
+        let checked = both.check(folder, at);
+        assert!(!checked.ok && checked.said.contains(said), "{checked:?}");
+    }
+    let checked = both.check("nowhere", &fresh);
+    assert!(
+        checked.ok && checked.said.contains("the first start makes"),
+        "{checked:?}"
+    );
+    // It made nothing there, and neither did those that were refused.
+    for database in [&empty, &fresh] {
+        let checked = both.check("nowhere", database);
+        assert!(checked.ok, "{checked:?}");
+    }
     both.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn config_check_says_what_is_wrong_with_the_database_and_changes_nothing() {
+    let Some(server) = tokio::task::block_in_place(Postgres::shared) else {
+        return;
+    };
+    let (name, port) = (tokio::task::block_in_place(|| server.make()), server.port());
+    let at = at(port, &name);
+    let both = Installation::start(&at, &at).await;
+    let psql = |statement: &str| {
+        tokio::task::block_in_place(|| server.psql(&name, statement).unwrap());
+    };
+    let checked = both.check("one", &at);
+    assert!(checked.ok, "{checked:?}");
+    for word in ["PostgreSQL", "not encrypted", "schema"] {
+        assert!(checked.said.contains(word), "{checked:?}");
+    }
+    let elsewhere = |port: u16, user: &str, name: &str| -> DatabaseUrl {
+        let text = format!("postgresql://{user}@127.0.0.1:{port}/{name}");
+        text.parse().unwrap()
+    };
+    psql(
+        "CREATE ROLE onlooker LOGIN; GRANT USAGE ON SCHEMA countersign TO onlooker;
+          GRANT SELECT ON ALL TABLES IN SCHEMA countersign TO onlooker",
+    );
+    for (url, said) in [
+        (elsewhere(1, "countersign", &name), "cannot be reached"),
+        (elsewhere(port, "nobody", &name), "refuses the login"),
+        (elsewhere(port, "countersign", "missing"), "no database"),
+        (elsewhere(port, "onlooker", &name), "lacks a right"),
+    ] {
+        let checked = both.check("one", &url);
+        assert!(
+            !checked.ok && checked.said.contains(said),
+            "{url}: {checked:?}"
+        );
+    }
+    let of_folder = both.folder("one");
+    both.stop().await;
+    for (statement, said) in [
+        (
+            "UPDATE countersign.migrations SET needs = 900 WHERE number = 1",
+            "a later release",
+        ),
+        (
+            "UPDATE countersign.migrations SET needs = 1;
+             ALTER TABLE countersign.verify_accepted RENAME TO was_accepted",
+            "is missing",
+        ),
+        (
+            "ALTER DATABASE THIS SET default_transaction_read_only = on",
+            "takes no changes",
+        ),
+    ] {
+        psql(&statement.replace("THIS", &name));
+        let checked = crate::installation::check(&of_folder, &at);
+        assert!(
+            !checked.ok && checked.said.contains(said),
+            "{said}: {checked:?}"
+        );
+    }
 }

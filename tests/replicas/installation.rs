@@ -1,6 +1,7 @@
 //! Two front doors with a folder each, one worker and one task hub, on one database.
 
 use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use countersign::app::{Parts, Running};
@@ -32,7 +33,7 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    fn of(running: &Running) -> Self {
+    pub(crate) fn of(running: &Running) -> Self {
         Self {
             base: running.server_url().unwrap(),
             http: Client::builder().no_proxy().build().unwrap(),
@@ -164,6 +165,16 @@ impl Installation {
         elsewhere(&self.folder(name), at, &self.first)
     }
 
+    /// Runs a command on the folder `name`, with the database `at`.
+    pub(crate) fn run(&self, name: &str, at: &DatabaseUrl, words: &[&str]) -> Output {
+        run(&self.folder(name), at, words)
+    }
+
+    /// What `config check` says of the database.
+    pub(crate) fn check(&self, name: &str, at: &DatabaseUrl) -> Checked {
+        check(&self.folder(name), at)
+    }
+
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -173,6 +184,33 @@ impl Installation {
         self.first.stop().await.unwrap();
         self.folder
     }
+}
+
+/// What `config check` says of a database.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) ok: bool,
+    pub(crate) said: String,
+}
+
+pub(crate) fn check(folder: &Path, at: &DatabaseUrl) -> Checked {
+    let output = run(folder, at, &["config", "check", "--json"]);
+    let document: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let mut checks = document["checks"].as_array().unwrap().iter();
+    let found = checks.find(|check| check["name"] == "database");
+    let found = found.unwrap_or_else(|| panic!("{document}"));
+    Checked {
+        ok: found["ok"] == true,
+        said: found["detail"].as_str().unwrap().to_owned(),
+    }
+}
+
+pub(crate) fn run(folder: &Path, at: &DatabaseUrl, words: &[&str]) -> Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(words).arg("--data-dir").arg(folder);
+    command.env("COUNTERSIGN_DATABASE_URL", at.to_string());
+    tokio::task::block_in_place(|| command.output().unwrap())
 }
 
 /// The database `name` by the port of its server, or of what passes everything on to it.

@@ -4,6 +4,7 @@
 
 mod failures;
 mod installation;
+mod moving;
 #[path = "../../database/tests/database/proxy.rs"]
 mod proxy;
 mod together;

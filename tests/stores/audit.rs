@@ -263,3 +263,74 @@ async fn a_database_replaced_by_an_older_copy_is_noticed_running_and_at_start() 
     let verdict = foreign.unwrap().verify(None).await.unwrap();
     assert_eq!(verdict, ChainCheck::Broken { sequence: 1 });
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_entries_move_into_archives_that_prove_themselves_while_others_write() {
+    let Some(place) = Place::new() else { return };
+    let (door, other) = (place.open(0).await, place.open(1).await);
+    let events: Vec<Event> = (0..30).map(event).collect();
+    let end = door.append(&events).await.unwrap();
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str| files.path().join(name);
+    let archived = Event::new(Action::ArchiveAudit, "local", start());
+    let before = |number: i64| start() + TimeDelta::seconds(number);
+
+    let nothing = door.archive(&file("none"), start(), None, &archived).await;
+    assert_eq!(nothing.unwrap(), None);
+    assert!(!file("none").exists());
+    // A collector has 5 entries only.
+    let (one, two) = (file("1"), file("2"));
+    let first = door.archive(&one, before(10), Some(5), &archived).await;
+    let first = first.unwrap().unwrap();
+    assert_eq!((first.entries, first.through.sequence), (5, 5));
+    let taken = door.archive(&file("1"), before(10), None, &archived).await;
+    assert!(matches!(taken, Err(AuditError::File(_))), "{taken:?}");
+
+    // Others write and read on meanwhile.
+    let mut writers = JoinSet::new();
+    for number in 0..10 {
+        let other = other.clone();
+        writers.spawn(async move { other.append(&[event(100 + number)]).await.unwrap() });
+    }
+    let second = door.archive(&two, before(20), None, &archived).await;
+    let second = second.unwrap().unwrap();
+    assert_eq!((second.entries, second.through.sequence), (15, 20));
+    writers.join_all().await;
+
+    let archives = [file("2"), file("1")];
+    for machine in [&door, &other, &place.open(0).await] {
+        for archives in [&archives[..], &[]] {
+            let verdict = machine.verify_with(None, archives).await.unwrap();
+            assert!(
+                matches!(&verdict, ChainCheck::Intact(head) if head.sequence == 42),
+                "{verdict:?}"
+            );
+        }
+    }
+    // A head from before can be checked with the archives, and only with them.
+    let verdict = door.verify_with(Some(&end), &archives).await.unwrap();
+    assert!(matches!(verdict, ChainCheck::Intact(_)), "{verdict:?}");
+    let kept = first.through.clone();
+    let refused = door.verify(Some(&kept)).await;
+    assert!(
+        matches!(refused, Err(AuditError::InArchive(5))),
+        "{refused:?}"
+    );
+    let missing = door.verify_with(None, &archives[..1]).await;
+    assert!(
+        matches!(missing, Err(AuditError::Archive { .. })),
+        "{missing:?}"
+    );
+
+    // Nobody without the key says that more was archived.
+    place.tamper(
+        "DELETE FROM audit_entries WHERE sequence <= 22;
+         UPDATE audit_archived SET sequence = 22,
+             hash = (SELECT hash FROM audit_entries WHERE sequence = 23)",
+    );
+    let refused = door.verify(None).await;
+    assert!(
+        matches!(refused, Err(AuditError::Unreadable { .. })),
+        "{refused:?}"
+    );
+}

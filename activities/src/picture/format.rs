@@ -12,13 +12,13 @@ pub enum PictureFormat {
     Png,
     /// JPEG.
     Jpeg,
-    /// GIF; the first frame counts.
+    /// GIF, animated or not.
     Gif,
-    /// WebP, with and without loss; the first frame counts.
+    /// WebP, with and without loss, animated or not.
     WebP,
     /// Windows bitmap.
     Bmp,
-    /// TIFF.
+    /// TIFF, of one page or several.
     Tiff,
     /// Netpbm: PBM, PGM, PPM and PAM, as text or in binary form.
     Pnm,

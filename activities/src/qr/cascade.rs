@@ -90,7 +90,7 @@ const MAX_DOUBLE_SIDE: u32 = 6_000;
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
 /// Places that have more of the smaller one than this in common are those of one code.
-const SAME: f32 = 0.3;
+pub(super) const SAME: f32 = 0.3;
 
 /// Codes that are looked at more closely, at most.
 const MAX_REFINED: usize = 8;
@@ -155,18 +155,18 @@ pub(super) fn read(picture: &Picture, deadline: Instant) -> ScanResult {
     region::reading_order(&mut unread, |region| Some(*region));
     region::reading_order(&mut parts, |(part, _)| part.region);
     let gathered = code_parts::gather(parts.iter().map(|(part, _)| part));
-    payloads.extend(gathered.joined.into_iter().map(|joined| {
-        Payload {
-            text: joined.text,
-            step: parts
-                .iter()
-                .map(|(_, step)| *step)
-                .max()
-                .unwrap_or(Step::Native),
-            region: joined.region,
-            is_joined: true,
+    let step = parts.iter().map(|(_, step)| *step).max();
+    for joined in gathered.joined {
+        // A text can be there as a whole, too, or be split in two ways.
+        if !payloads.iter().any(|known| *known.text == *joined.text) {
+            payloads.push(Payload {
+                text: joined.text,
+                step: step.unwrap_or(Step::Native),
+                region: joined.region,
+                is_joined: true,
+            });
         }
-    }));
+    }
     region::reading_order(&mut payloads, Payload::region);
     ScanResult {
         payloads,
@@ -206,11 +206,7 @@ impl Known {
                 }
                 SymbolContent::Part(part) => {
                     let part = CodePart { region, ..part };
-                    let same = |known: &CodePart| {
-                        (known.index, known.of, known.parity) == (part.index, part.of, part.parity)
-                            && known.bytes == part.bytes
-                    };
-                    if !self.parts.iter().any(|(known, _)| same(known)) {
+                    if !self.parts.iter().any(|(known, _)| known.is_same(&part)) {
                         self.parts.push((part, step));
                     }
                 }

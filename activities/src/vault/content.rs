@@ -7,10 +7,10 @@ use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use rusqlite::{Connection, Transaction, params};
 
-use super::crypter::Crypter;
+use super::crypter::{Crypter, CrypterError};
 use super::embedded::{
     AccountRow, COLUMNS, EmbeddedVault, find, from_crypter, from_sqlite, insert, is_purged,
-    read_row, spoilt_column,
+    read_row,
 };
 use super::{AccountRecord, MAX_SAME, Stored, StoredUnlessThere, VaultError, order, schema};
 
@@ -20,27 +20,75 @@ pub(super) fn mark(
     current: Option<&str>,
     crypter: &Crypter,
 ) -> Result<Vec<u8>, VaultError> {
-    let mut marks = marks(account, current, crypter)?.into_iter();
-    marks.next().ok_or_else(spoilt_column)
+    content(account, |content| crypter.mark(current, content))
 }
 
+/// By what an account is found that any key has marked.
 pub(super) fn marks(
     account: &TotpAccount,
     current: Option<&str>,
     crypter: &Crypter,
 ) -> Result<Vec<Vec<u8>>, VaultError> {
+    content(account, |content| crypter.marks(current, content))
+}
+
+fn content<T>(
+    account: &TotpAccount,
+    of: impl FnOnce(&[&[u8]]) -> Result<T, CrypterError>,
+) -> Result<T, VaultError> {
     let parameters = account.parameters();
-    crypter
-        .marks(
-            current,
-            &[
-                parameters.algorithm().as_str().as_bytes(),
-                &[parameters.digits()],
-                &parameters.period().to_be_bytes(),
-                account.secret().expose(),
-            ],
-        )
-        .map_err(from_crypter)
+    of(&[
+        parameters.algorithm().as_str().as_bytes(),
+        &[parameters.digits()],
+        &parameters.period().to_be_bytes(),
+        account.secret().expose(),
+    ])
+    .map_err(from_crypter)
+}
+
+/// What was found before an account is stored.
+pub(super) enum Before {
+    /// Nothing with its id.
+    Free,
+    /// An account with its id, and whether that is removed and has the same content.
+    There {
+        /// Whether it was removed.
+        removed: bool,
+        /// Whether it holds the same.
+        same: bool,
+    },
+    /// The id was used by an account that was destroyed.
+    Purged,
+}
+
+impl Before {
+    /// An account with the id.
+    pub(super) fn of(
+        row: &AccountRow,
+        account: &TotpAccount,
+        crypter: &Crypter,
+    ) -> Result<Self, VaultError> {
+        let removed = row.record.deleted_at.is_some();
+        Ok(Self::There {
+            removed,
+            // What is removed need not open.
+            same: !removed && row.account(crypter)?.same_content(account),
+        })
+    }
+
+    /// Whether an account may be stored: none where it is stored already.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Deleted`] and [`VaultError::Conflict`].
+    pub(super) const fn allows(&self) -> Result<Option<()>, VaultError> {
+        match self {
+            Self::Free => Ok(Some(())),
+            Self::There { removed: true, .. } | Self::Purged => Err(VaultError::Deleted),
+            Self::There { same: true, .. } => Ok(None),
+            Self::There { same: false, .. } => Err(VaultError::Conflict),
+        }
+    }
 }
 
 impl EmbeddedVault {
@@ -75,17 +123,13 @@ fn store(
     unless_there: bool,
     crypter: &Crypter,
 ) -> Result<StoredUnlessThere, VaultError> {
-    if let Some(row) = find(transaction, id)? {
-        if row.record.deleted_at.is_some() {
-            return Err(VaultError::Deleted);
-        }
-        return match row.account(crypter)?.same_content(account) {
-            true => Ok(StoredUnlessThere::Stored(Stored::AlreadyThere)),
-            false => Err(VaultError::Conflict),
-        };
-    }
-    if is_purged(transaction, id)? {
-        return Err(VaultError::Deleted);
+    let before = match find(transaction, id)? {
+        Some(row) => Before::of(&row, account, crypter)?,
+        None if is_purged(transaction, id)? => Before::Purged,
+        None => Before::Free,
+    };
+    if before.allows()?.is_none() {
+        return Ok(StoredUnlessThere::Stored(Stored::AlreadyThere));
     }
     if unless_there {
         let same = same(transaction, account, crypter)?;

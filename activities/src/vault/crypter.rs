@@ -133,14 +133,7 @@ impl Crypter {
         place: &str,
         plaintext: &[u8],
     ) -> Result<Encrypted, CrypterError> {
-        let key = match current {
-            Some(id) => self.find(id)?,
-            None => self
-                .keys()
-                .first()
-                .cloned()
-                .ok_or(CrypterError::UnknownKey)?,
-        };
+        let key = self.encrypting(current)?;
         let mut nonce = [0; NONCE_BYTES];
         SysRng
             .try_fill_bytes(&mut nonce)
@@ -162,8 +155,8 @@ impl Crypter {
         })
     }
 
-    /// What tells some content from any other to those who hold a key, by each key: the first
-    /// is the one to keep. `current` is known by then.
+    /// What tells some content from any other to those who hold a key, by each key. `current` is
+    /// known by then.
     pub(super) fn marks(
         &self,
         current: Option<&str>,
@@ -173,6 +166,23 @@ impl Crypter {
             self.find(id)?;
         }
         self.keys().iter().map(|key| key.mark(content)).collect()
+    }
+
+    /// What tells some content from any other, by the key `current`, or the first one if that is
+    /// not said.
+    pub(super) fn mark(
+        &self,
+        current: Option<&str>,
+        content: &[&[u8]],
+    ) -> Result<Vec<u8>, CrypterError> {
+        self.encrypting(current)?.mark(content)
+    }
+
+    fn encrypting(&self, current: Option<&str>) -> Result<Arc<MasterKey>, CrypterError> {
+        match current {
+            Some(id) => self.find(id),
+            None => self.keys().first().cloned().ok_or(CrypterError::UnknownKey),
+        }
     }
 
     /// Decrypts what was encrypted for `place`.

@@ -38,7 +38,8 @@ use super::{
     StoredUnlessThere, VaultError,
 };
 
-pub(super) const DATABASE: &str = "vault.sqlite3";
+/// The vault's database, in the data folder.
+pub const DATABASE: &str = "vault.sqlite3";
 /// The file with the vault's key, in the data folder.
 pub const KEY_FILE: &str = "vault.key";
 

@@ -11,6 +11,7 @@ mod postgres;
 mod recovery;
 mod rotation;
 mod schema;
+pub mod transfer;
 
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,9 +29,11 @@ use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use check::{CheckError, VaultContents, check};
-pub use embedded::{EmbeddedVault, KEY_FILE, OpenError};
+pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, OpenError};
 pub use key_file::KeyFileError;
-pub use postgres::{PostgresVault, SharedVaultError};
+pub use postgres::{
+    PostgresVault, SharedRotation, SharedRotationError, SharedVaultError, rotate_shared_key,
+};
 pub use rotation::{Progress, Rotated, RotationError, rotate_key};
 
 /// The most accounts on one page of a list.

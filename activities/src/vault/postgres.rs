@@ -25,14 +25,18 @@ use super::crypter::{Crypter, Encrypted};
 use super::embedded::{AccountRow, from_crypter, place, spoilt_column};
 use super::key_file::{self, KeyFileError};
 use super::order::{self, Place};
-use super::recovery;
 use super::{
     AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored,
     StoredUnlessThere, VaultError,
 };
 
+mod recovery_codes;
+mod rotation;
 mod storing;
 
+pub(super) use recovery_codes::kept_recovery;
+use recovery_codes::{read_recovery, remove_recovery, set_recovery};
+pub use rotation::{SharedRotation, SharedRotationError, rotate_shared_key};
 use storing::Content;
 
 /// What changes of it are told as.
@@ -115,10 +119,7 @@ impl PostgresVault {
                 let path = path.clone();
                 async move {
                     one_at_a_time(transaction, TOPIC, "keys").await?;
-                    let rows = all(transaction, "SELECT id FROM vault_keys", &[]).await?;
-                    let needed: Result<Vec<String>, _> =
-                        rows.iter().map(|row| row.try_get(0)).collect();
-                    let needed = needed.map_err(DatabaseError::from)?;
+                    let needed = needed_keys(transaction).await?;
                     let crypter = keys(&path, &needed).await?;
                     if needed.is_empty() {
                         let first = crypter.first_id();
@@ -166,6 +167,17 @@ impl PostgresVault {
     }
 }
 
+/// The ids of the keys that everyone who uses the vault has, the current one first.
+pub(super) async fn needed_keys(
+    transaction: &Transaction<'_>,
+) -> Result<Vec<String>, DatabaseError> {
+    let sql = "SELECT id FROM (SELECT id, 0 AS at FROM vault_keys
+                   UNION ALL SELECT id, 1 FROM vault_former_keys) AS needed ORDER BY at, id";
+    let rows = all(transaction, sql, &[]).await?;
+    let ids: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
+    Ok(ids?)
+}
+
 /// The keys in the file, which is made if no key is needed yet.
 async fn keys(path: &Path, needed: &[String]) -> Result<Crypter, SharedVaultError> {
     let (file, may_make) = (path.to_owned(), needed.is_empty());
@@ -187,7 +199,10 @@ async fn keys(path: &Path, needed: &[String]) -> Result<Crypter, SharedVaultErro
             key_id: key_id.clone(),
         });
     }
-    crypter.ok_or_else(|| KeyFileError::Empty(path.to_owned()).into())
+    // Another machine may rotate the key while this process runs.
+    crypter
+        .map(|crypter| crypter.following(key_file::again(path)))
+        .ok_or_else(|| KeyFileError::Empty(path.to_owned()).into())
 }
 
 #[async_trait]
@@ -252,11 +267,16 @@ impl SecretVault for PostgresVault {
     }
 
     async fn same_as(&self, account: &TotpAccount) -> Result<Vec<AccountRecord>, VaultError> {
-        let content = Content::of(account, &self.crypter)?;
+        let (account, crypter) = (account.clone(), Arc::clone(&self.crypter));
         self.database
             .read(move |transaction| {
-                let content = content.clone();
-                async move { storing::same(transaction, &content).await }.boxed()
+                let (account, crypter) = (account.clone(), Arc::clone(&crypter));
+                async move {
+                    let current = current_key(transaction).await?;
+                    let content = Content::of(&account, &current, &crypter)?;
+                    storing::same(transaction, &content).await
+                }
+                .boxed()
             })
             .await
     }
@@ -355,7 +375,7 @@ impl PostgresVault {
     }
 }
 
-async fn find(
+pub(super) async fn find(
     transaction: &Transaction<'_>,
     id: &EnrollmentId,
 ) -> Result<Option<AccountRow>, VaultError> {
@@ -367,6 +387,12 @@ async fn find(
 /// The id of the key that everyone who uses the vault has.
 async fn current_key(transaction: &Transaction<'_>) -> Result<String, VaultError> {
     let row = one(transaction, "SELECT id FROM vault_keys", &[]).await?;
+    get(&row.ok_or_else(spoilt_column)?, "id")
+}
+
+/// The same, which stays the current one until the transaction ends.
+async fn held_key(transaction: &Transaction<'_>) -> Result<String, VaultError> {
+    let row = one(transaction, "SELECT id FROM vault_keys FOR SHARE", &[]).await?;
     get(&row.ok_or_else(spoilt_column)?, "id")
 }
 
@@ -383,7 +409,7 @@ async fn insert(
     crypter: &Crypter,
 ) -> Result<(), VaultError> {
     let parameters = account.parameters();
-    let current = current_key(transaction).await?;
+    let current = held_key(transaction).await?;
     let encrypted = crypter
         .encrypt(
             Some(&current),
@@ -476,77 +502,6 @@ async fn set_deleted(
     execute(transaction, sql, &[&id.as_str(), &deleted_at, &now]).await?;
     let changed = find(transaction, id).await?.ok_or(VaultError::NotFound)?;
     Ok(changed.record)
-}
-
-/// Replaces the codes of an account in use, if it has exactly those in `replaced`.
-async fn set_recovery(
-    transaction: &Transaction<'_>,
-    id: &EnrollmentId,
-    replaced: &RecoveryCodes,
-    codes: &RecoveryCodes,
-    crypter: &Crypter,
-) -> Result<(), VaultError> {
-    let kept = read_recovery(transaction, id, crypter).await?;
-    if kept == *codes {
-        return Ok(());
-    }
-    if kept != *replaced {
-        return Err(VaultError::RecoveryConflict);
-    }
-    if codes.is_empty() {
-        return remove_recovery(transaction, id).await;
-    }
-    let current = current_key(transaction).await?;
-    let encrypted = crypter
-        .encrypt(Some(&current), &recovery::place(id), &codes.to_bytes())
-        .map_err(from_crypter)?;
-    execute(
-        transaction,
-        "INSERT INTO vault_recovery_codes (account, key_id, nonce, ciphertext, set_at)
-         VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (account) DO UPDATE SET key_id = excluded.key_id, nonce = excluded.nonce,
-             ciphertext = excluded.ciphertext, set_at = excluded.set_at",
-        &[
-            &id.as_str(),
-            &encrypted.key_id,
-            &encrypted.nonce,
-            &encrypted.ciphertext,
-            &Utc::now().timestamp_micros(),
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
-async fn remove_recovery(
-    transaction: &Transaction<'_>,
-    id: &EnrollmentId,
-) -> Result<(), VaultError> {
-    let sql = "DELETE FROM vault_recovery_codes WHERE account = $1";
-    execute(transaction, sql, &[&id.as_str()]).await?;
-    Ok(())
-}
-
-/// The codes of an account in use; none if it has none.
-async fn read_recovery(
-    transaction: &Transaction<'_>,
-    id: &EnrollmentId,
-    crypter: &Crypter,
-) -> Result<RecoveryCodes, VaultError> {
-    let row = find(transaction, id).await?.ok_or(VaultError::NotFound)?;
-    if row.record.deleted_at.is_some() {
-        return Err(VaultError::Deleted);
-    }
-    let sql = "SELECT key_id, nonce, ciphertext FROM vault_recovery_codes WHERE account = $1";
-    let Some(row) = one(transaction, sql, &[&id.as_str()]).await? else {
-        return Ok(RecoveryCodes::default());
-    };
-    let bytes = crypter
-        .decrypt(&recovery::place(id), &encrypted(&row)?)
-        .map_err(from_crypter)?;
-    RecoveryCodes::from_bytes(&bytes).ok_or(VaultError::Corrupt {
-        reason: "its recovery codes are none",
-    })
 }
 
 async fn page(

@@ -147,10 +147,11 @@ impl Contents {
         opening: &Opening<'_>,
         nesting: &mut Nesting,
     ) -> Result<(), InputProblem> {
+        let is_one_password = archive.index_for_name("export.attributes").is_some();
         let (name, is_encrypted) = {
             let file = archive.by_index_raw(index).map_err(|_| MALFORMED)?;
             let name = String::from_utf8_lossy(file.name_raw()).into_owned();
-            if file.is_dir() || is_by_the_way(&name) {
+            if file.is_dir() || is_by_the_way(&name, is_one_password) {
                 return Ok(());
             }
             (name, file.encrypted())
@@ -178,7 +179,7 @@ impl Contents {
                 Ok(())
             }
             // There is nothing in it that could be lost.
-            Err(InputProblem::ImportEmpty) => Ok(()),
+            Err(InputProblem::ImportEmpty) if is_blank(&inner) => Ok(()),
             Err(problem) => self.report(&name, problem),
         }
     }
@@ -274,12 +275,16 @@ fn unpack(
     }
 }
 
+/// Whether nothing is in a file.
+fn is_blank(bytes: &[u8]) -> bool {
+    crate::text::decode(bytes).is_ok_and(|text| crate::text::trim(&text).is_empty())
+}
+
 /// What archives hold beside what is exported.
-fn is_by_the_way(name: &str) -> bool {
+fn is_by_the_way(name: &str, is_one_password: bool) -> bool {
     let file = name.rsplit(['/', '\\']).next().unwrap_or(name);
     name.starts_with("__MACOSX/")
         || matches!(file, ".DS_Store" | "Thumbs.db" | "desktop.ini")
         // 1Password's archive: what wrote it, and files that were attached to items.
-        || name == "export.attributes"
-        || name.starts_with("files/")
+        || is_one_password && (name == "export.attributes" || name.starts_with("files/"))
 }

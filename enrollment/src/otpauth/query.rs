@@ -119,18 +119,22 @@ pub(super) fn cut_off(before: &str, fragment: &str) -> Option<Parameter> {
     let (rest, is_entity) = match before.strip_suffix('&') {
         Some(rest) => (
             rest,
-            fragment.starts_with(|c: char| c.is_ascii_hexdigit() || c == 'x'),
+            fragment.starts_with(|c: char| c.is_ascii_digit() || c == 'x'),
         ),
         None => (before, false),
     };
     let (_, pair) = rest.rsplit_once(['?', '&'])?;
-    let (name, value) = pair.split_once('=')?;
-    let (_, parameter) = KNOWN
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let known = KNOWN
         .iter()
-        .find(|(known, _)| name.eq_ignore_ascii_case(known))?;
+        .find(|(known, _)| name.eq_ignore_ascii_case(known));
     if is_entity {
-        return Some(*parameter);
+        let more = fragment.split(['=', '&']).next().unwrap_or_default();
+        let torn = || damage::meant_torn(&format!("{name}{more}"));
+        let parameter = known.map(|(_, parameter)| *parameter).or_else(torn);
+        return Some(parameter.unwrap_or(Parameter::Secret));
     }
+    let (_, parameter) = known?;
     let more = fragment.split('&').next().unwrap_or_default();
     let is_small = |text: &str| text.contains(|c: char| c.is_ascii_lowercase());
     let goes_on = *parameter == Parameter::Secret

@@ -17,8 +17,9 @@ mod read;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
-use axum::middleware;
+use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
@@ -29,6 +30,8 @@ use crate::service::Service;
 
 /// How many pages are kept up to date at once; further ones poll.
 const LIVE_PAGES: usize = 64;
+/// How many answers are prepared at once, however many pages ask.
+const READS: usize = 2;
 /// The largest body of an operation beside its payload, in bytes.
 const BODY_EXTRA: usize = 64 * 1024;
 /// Only our own files; nothing inline, nothing from elsewhere, no frame around us, and no
@@ -55,19 +58,25 @@ pub(crate) fn router(service: Service) -> Router {
         .max_payload_bytes
         .saturating_mul(6)
         .saturating_add(BODY_EXTRA);
-    let api = Router::new()
+    let reads = Router::new()
         .route("/hubs", get(read::hubs))
         .route("/hubs/{hub}/names", get(read::names_of))
         .route("/hubs/{hub}/instances", get(read::instances))
         .route("/hubs/{hub}/instances/{id}", get(read::instance))
         .route("/hubs/{hub}/instances/{id}/history", get(read::history))
+        .route("/hubs/{hub}/workers", get(read::workers))
+        .route("/hubs/{hub}/entities", get(entities::list))
+        .route("/hubs/{hub}/entities/{id}", get(entities::one))
+        .route_layer(middleware::from_fn_with_state(
+            Arc::new(Semaphore::new(READS)),
+            in_turn,
+        ));
+    let api = Router::new()
+        .merge(reads)
         .route(
             "/hubs/{hub}/instances/{id}/{operation}",
             post(operate::operate),
         )
-        .route("/hubs/{hub}/workers", get(read::workers))
-        .route("/hubs/{hub}/entities", get(entities::list))
-        .route("/hubs/{hub}/entities/{id}", get(entities::one))
         .route("/hubs/{hub}/entities/{id}/signal", post(entities::signal))
         .route("/changes", get(live::changes))
         .route("/v1/taskhubs/ping", get(links::ping))
@@ -85,6 +94,13 @@ pub(crate) fn router(service: Service) -> Router {
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
         // Outermost, so that refusals have them too.
         .layer(middleware::map_response(headers))
+}
+
+/// Lets a page's requests wait for their turn, first come, first served.
+async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+    // Nobody closes it.
+    let _turn = turns.acquire().await;
+    next.run(request).await
 }
 
 /// The API's answers are out of date at once, and may be confidential.

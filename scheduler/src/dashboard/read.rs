@@ -13,7 +13,6 @@ use super::{Dashboard, json};
 use crate::status::status_name;
 use crate::store::{
     Cursor, CursorValue, Narrow, Sort, browse, history_page, hub_names, inbox, names, state,
-    status_counts,
 };
 
 const DEFAULT_PAGE: usize = 50;
@@ -26,7 +25,7 @@ const SOME: usize = 100;
 impl Dashboard {
     /// The number of a task hub that exists.
     pub(super) async fn hub(&self, name: &str) -> Result<i64, Problem> {
-        let hubs = self.service.store.read(hub_names).await?;
+        let hubs = self.service.store.browse(hub_names).await?;
         let exact = hubs.iter().find(|(_, each)| *each == name);
         exact
             .or_else(|| {
@@ -40,11 +39,9 @@ impl Dashboard {
 
 /// All task hubs: name, instances by status, connected workers.
 pub(super) async fn hubs(State(dashboard): State<Dashboard>) -> Result<Json<Value>, Problem> {
-    let (names, counts) = dashboard
-        .service
-        .store
-        .read(|conn| Ok((hub_names(conn)?, status_counts(conn)?)))
-        .await?;
+    let store = &dashboard.service.store;
+    let names = store.browse(hub_names).await?;
+    let counts = store.status_counts();
     let workers = dashboard.service.dispatch.worker_counts();
     let mut hubs: Vec<(i64, String)> = names.into_iter().collect();
     hubs.sort_unstable_by(|a, b| a.1.cmp(&b.1));
@@ -73,7 +70,7 @@ pub(super) async fn names_of(
     let names = dashboard
         .service
         .store
-        .read(move |conn| names(conn, hub, SOME))
+        .browse(move |conn| names(conn, hub, SOME))
         .await?;
     Ok(Json(json!({"names": names})))
 }
@@ -115,7 +112,7 @@ pub(super) async fn instances(
     let page = dashboard
         .service
         .store
-        .read(move |conn| browse(conn, hub, &narrow, order, after.as_ref(), limit))
+        .browse(move |conn| browse(conn, hub, &narrow, order, after.as_ref(), limit))
         .await?;
     let states: Vec<Value> = page.states.iter().map(json::instance).collect();
     Ok(Json(json!({
@@ -214,7 +211,7 @@ pub(super) async fn instance(
     let found = dashboard
         .service
         .store
-        .read(move |conn| {
+        .browse(move |conn| {
             let Some((key, state)) = state(conn, hub, &id, true)? else {
                 return Ok(None);
             };
@@ -257,7 +254,7 @@ pub(super) async fn history(
     let page = dashboard
         .service
         .store
-        .read(move |conn| match state(conn, hub, &id, false)? {
+        .browse(move |conn| match state(conn, hub, &id, false)? {
             Some((key, _)) => history_page(conn, key, from, HISTORY_BYTES).map(Some),
             None => Ok(None),
         })

@@ -57,9 +57,4 @@ impl Batch {
         self.closed = ends_turn(event);
         true
     }
-
-    /// How many bytes it has.
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
-    }
 }

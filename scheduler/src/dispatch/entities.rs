@@ -6,24 +6,25 @@ use std::time::Duration;
 
 use durabletask_scheduler_core::entity_name;
 
-use super::lanes::Lane;
+use super::lanes::{Lane, Taken};
+use super::parked::entity_of;
 use super::setbacks::Item;
-use super::state::{Held, Lease, State};
+use super::state::{Held, State};
 use super::trace;
 use super::{Assignment, Claim, ClaimedEntity};
 use crate::metrics::Kind;
 use crate::store::{EntityBatch, EntityHeader};
 
-/// An entity with operations that can run, or with a batch at a worker.
+/// An entity with a batch at a worker. One that waits for a worker is parked.
 #[derive(Debug)]
 pub(super) struct EntitySlot {
     pub(super) header: Arc<EntityHeader>,
     runnable: bool,
     lease: Option<u64>,
-    pub(super) queued: bool,
 }
 
-/// The batch at a worker. Absent until it has been read.
+/// The batch at a worker. Absent until it has been read; until then, the header may have no more
+/// than the number and the name.
 #[derive(Debug)]
 pub(super) struct HeldEntity {
     pub(super) header: Arc<EntityHeader>,
@@ -37,6 +38,15 @@ impl State {
             return;
         }
         let key = header.key;
+        if let Some(hub) = self.hubs.get_mut(&header.hub)
+            && hub.park.has_entity(key)
+        {
+            if !runnable {
+                // The queue skips it.
+                hub.park.take_entity(key);
+            }
+            return;
+        }
         if !runnable && !self.entities.contains_key(&key) {
             return;
         }
@@ -44,15 +54,25 @@ impl State {
             header,
             runnable,
             lease: None,
-            queued: false,
         });
         slot.runnable = runnable;
         self.entity_ready(key);
     }
 
-    pub(super) fn entity_gone(&mut self, key: i64) {
+    pub(super) fn entity_gone(&mut self, hub: i64, key: i64) {
         self.setbacks.forget(Item::Entity(key));
         self.entities.remove(&key);
+        if let Some(hub) = self.hubs.get_mut(&hub) {
+            hub.park.take_entity(key);
+        }
+    }
+
+    /// An entity's delay is over.
+    pub(super) fn entity_rested(&mut self, hub: i64, key: i64, lane: &Lane) {
+        let parked = self.hubs.get_mut(&hub);
+        if parked.is_some_and(|hub| hub.park.take_entity(key)) {
+            self.entity(entity_of(hub, key, lane), true);
+        }
     }
 
     /// Assigns or queues the next batch of an entity; removes an entity without work.
@@ -64,11 +84,7 @@ impl State {
             return;
         }
         if !slot.runnable {
-            // If it is queued, the queue skips it.
             self.entities.remove(&key);
-            return;
-        }
-        if slot.queued {
             return;
         }
         let header = Arc::clone(&slot.header);
@@ -80,7 +96,6 @@ impl State {
             Some(stream) => self.assign_entity(stream, key, Duration::ZERO),
             None => {
                 self.meter(header.hub, Kind::Entity);
-                slot_queued(self, key);
                 let queued = trace::Item {
                     hub: header.hub,
                     kind: Kind::Entity,
@@ -91,6 +106,8 @@ impl State {
                 queued.queued();
                 let hub = self.hubs.entry(header.hub).or_default();
                 hub.entities.push(Lane::named(name), waits, key);
+                hub.park.add_entity(key);
+                self.entities.remove(&key);
             }
         }
     }
@@ -105,15 +122,11 @@ impl State {
         };
         let header = Arc::clone(&slot.header);
         slot.lease = Some(lease);
-        slot.queued = false;
         // What is reported from now on may be missing from the batch that is read.
         slot.runnable = false;
         stream.free_entities -= 1;
         // As for turns, this only fails for a stream that is ending.
-        let _ = stream.sender.try_send(Assignment::Entity {
-            lease,
-            header: Arc::clone(&header),
-        });
+        let _ = stream.sender.try_send(Assignment::Entity { lease, key });
         let hub = header.hub;
         let held = Held::Entity(HeldEntity {
             header,
@@ -132,18 +145,25 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&stream.hub) else {
                 break;
             };
-            let Some((key, waited)) = hub
+            let hub_id = stream.hub;
+            let Some(Taken {
+                item: key,
+                lane,
+                waited,
+            }) = hub
                 .entities
                 .pop(|lane| stream.filters.entity(&lane.name) && lane.open_to(stream_id))
             else {
                 break;
             };
             // The entity may have been purged or locked while it was queued.
-            if self
-                .entities
-                .get(&key)
-                .is_some_and(|slot| slot.queued && slot.lease.is_none())
-            {
+            if hub.park.take_entity(key) {
+                let slot = EntitySlot {
+                    header: entity_of(hub_id, key, &lane),
+                    runnable: true,
+                    lease: None,
+                };
+                self.entities.insert(key, slot);
                 self.assign_entity(stream_id, key, waited);
             }
         }
@@ -163,14 +183,20 @@ impl State {
     }
 
     /// Records what was read from the store for a lease.
-    pub(super) fn loaded_entity(&mut self, id: u64, read: &Arc<EntityBatch>) {
-        if let Some(Lease {
-            held: Held::Entity(held),
-            ..
-        }) = self.leases.get_mut(&id)
-        {
-            held.batch = Some(Arc::clone(read));
+    pub(super) fn loaded_entity(
+        &mut self,
+        id: u64,
+        read: &Arc<EntityHeader>,
+        batch: &Arc<EntityBatch>,
+    ) {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        if let Held::Entity(held) = &mut lease.held {
+            held.header = Arc::clone(read);
+            held.batch = Some(Arc::clone(batch));
         }
+        lease.named(id).handed_out(lease.waited);
     }
 
     pub(super) fn claim_entity(&mut self, hub: i64, id: u64) -> Claim<ClaimedEntity> {
@@ -192,11 +218,5 @@ impl State {
             }
             Held::Turn { .. } | Held::Activity(_) | Held::Entity(_) => Claim::Unknown,
         }
-    }
-}
-
-fn slot_queued(state: &mut State, key: i64) {
-    if let Some(slot) = state.entities.get_mut(&key) {
-        slot.queued = true;
     }
 }

@@ -29,6 +29,9 @@ impl State {
     /// An instance was removed, with these activities.
     pub(super) fn gone(&mut self, hub: i64, key: i64, activities: &[i64]) {
         self.sticky.pop(&key);
+        if let Some(hub) = self.hubs.get_mut(&hub) {
+            hub.park.take(key);
+        }
         let lease = self.slots.get(&key).and_then(|slot| slot.lease);
         self.drop_slot(key);
         if let Some(lease) = lease {
@@ -104,7 +107,14 @@ impl State {
             for item in queues.activities.drain() {
                 self.setbacks.forget(Item::Activity(item.id));
                 self.gone.activities.remove(&item.id);
-                self.unbuffer(&item);
+                self.unbuffer(item.request.as_ref());
+            }
+            for key in queues.park.instances() {
+                self.sticky.pop(&key);
+                self.setbacks.forget(Item::Turn(key));
+            }
+            for key in queues.park.entities() {
+                self.setbacks.forget(Item::Entity(key));
             }
         }
         let keys: Vec<i64> = self

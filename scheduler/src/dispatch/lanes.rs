@@ -2,7 +2,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::num::NonZeroU64;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, WorkItemFilters};
@@ -62,10 +63,11 @@ impl Lane {
     }
 }
 
-/// A queue that finds the oldest item that a worker accepts.
+/// A queue that finds the oldest item that a worker accepts. Items may wait in it by the million,
+/// so each needs only a few bytes.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
-    lanes: HashMap<Lane, VecDeque<Waiting<T>>>,
+    lanes: HashMap<Arc<Lane>, VecDeque<Waiting<T>>>,
     arrivals: u64,
     len: usize,
 }
@@ -73,10 +75,45 @@ pub(super) struct Lanes<T> {
 #[derive(Debug)]
 struct Waiting<T> {
     arrival: u64,
-    since: Instant,
-    due: Option<Instant>,
+    since: Moment,
+    due: Option<Moment>,
     item: T,
 }
+
+/// An item taken out of its queue.
+#[derive(Debug)]
+pub(super) struct Taken<T> {
+    pub(super) item: T,
+    pub(super) lane: Arc<Lane>,
+    pub(super) waited: Duration,
+}
+
+/// A time in eight bytes: nanoseconds since the first one that was noted, from one on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(NonZeroU64);
+
+/// The program has not waited for anything before this.
+static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Notes the time that others are measured from, if none was noted.
+pub(super) fn note_origin() {
+    LazyLock::force(&ORIGIN);
+}
+
+impl Moment {
+    fn of(instant: Instant) -> Self {
+        let nanos = instant.saturating_duration_since(*ORIGIN).as_nanos();
+        let nanos = u64::try_from(nanos).unwrap_or(u64::MAX);
+        Self(NonZeroU64::MIN.saturating_add(nanos))
+    }
+
+    fn instant(self) -> Instant {
+        *ORIGIN + Duration::from_nanos(self.0.get() - 1)
+    }
+}
+
+/// A lane that is mostly empty gives its memory back from this capacity on.
+const ROOMY: usize = 1024;
 
 impl<T> Default for Lanes<T> {
     fn default() -> Self {
@@ -96,17 +133,24 @@ impl<T> Lanes<T> {
             kept_back: waits.kept_back,
             ..lane
         };
-        self.lanes.entry(lane).or_default().push_back(Waiting {
+        let waiting = Waiting {
             arrival: self.arrivals,
-            since: waits.since.unwrap_or_else(Instant::now),
-            due: waits.due,
+            since: Moment::of(waits.since.unwrap_or_else(Instant::now)),
+            due: waits.due.map(Moment::of),
             item,
-        });
+        };
+        match self.lanes.get_mut(&lane) {
+            Some(items) => items.push_back(waiting),
+            None => {
+                self.lanes.insert(Arc::new(lane), VecDeque::from([waiting]));
+            }
+        }
     }
 
-    /// Takes out items whose delay is over. Items of one lane become due in the
-    /// order of their arrival, since their delays are equal.
-    pub(super) fn pop_due(&mut self, now: Instant) -> Vec<T> {
+    /// Takes out items whose delay is over, each with its lane. Items of one lane become due in
+    /// the order of their arrival, since their delays are equal.
+    pub(super) fn pop_due(&mut self, now: Instant) -> Vec<(Arc<Lane>, T)> {
+        let now = Moment::of(now);
         let mut found = Vec::new();
         self.lanes.retain(|lane, items| {
             if lane.kept_back.is_some() {
@@ -114,7 +158,8 @@ impl<T> Lanes<T> {
                     .front()
                     .is_some_and(|waiting| waiting.due.is_none_or(|due| due <= now))
                 {
-                    found.extend(items.pop_front().map(|waiting| waiting.item));
+                    let item = items.pop_front().map(|waiting| waiting.item);
+                    found.extend(item.map(|item| (Arc::clone(lane), item)));
                 }
             }
             !items.is_empty()
@@ -129,6 +174,7 @@ impl<T> Lanes<T> {
             .values()
             .filter_map(|items| items.front()?.due)
             .min()
+            .map(Moment::instant)
     }
 
     /// Each lane with how many items wait in it and since when.
@@ -139,7 +185,7 @@ impl<T> Lanes<T> {
                 None => items.front()?.since,
                 Some(_) => items.iter().map(|waiting| waiting.since).min()?,
             };
-            Some((lane, items.len(), since))
+            Some((&**lane, items.len(), since.instant()))
         })
     }
 
@@ -157,8 +203,8 @@ impl<T> Lanes<T> {
         self.len
     }
 
-    /// Takes the oldest item of a lane that `accepts` accepts, and says how long it waited.
-    pub(super) fn pop(&mut self, accepts: impl Fn(&Lane) -> bool) -> Option<(T, Duration)> {
+    /// Takes the oldest item of a lane that `accepts` accepts.
+    pub(super) fn pop(&mut self, accepts: impl Fn(&Lane) -> bool) -> Option<Taken<T>> {
         self.pop_first(|lane| accepts(lane).then_some(0))
     }
 
@@ -167,7 +213,7 @@ impl<T> Lanes<T> {
     pub(super) fn pop_first(
         &mut self,
         mut rank: impl FnMut(&Lane) -> Option<i32>,
-    ) -> Option<(T, Duration)> {
+    ) -> Option<Taken<T>> {
         let lane = self
             .lanes
             .iter()
@@ -178,14 +224,20 @@ impl<T> Lanes<T> {
                     .map(|waiting| ((Reverse(rank), waiting.arrival), lane))
             })
             .min_by_key(|(order, _)| *order)
-            .map(|(_, lane)| lane.clone())?;
+            .map(|(_, lane)| Arc::clone(lane))?;
         let items = self.lanes.get_mut(&lane)?;
         let waiting = items.pop_front()?;
         if items.is_empty() {
             self.lanes.remove(&lane);
+        } else if items.capacity() > ROOMY && items.len() < items.capacity() / 4 {
+            items.shrink_to(items.len() * 2);
         }
         self.len -= 1;
-        Some((waiting.item, waiting.since.elapsed()))
+        Some(Taken {
+            item: waiting.item,
+            lane,
+            waited: waiting.since.instant().elapsed(),
+        })
     }
 }
 
@@ -296,9 +348,9 @@ mod tests {
         lanes.push(Lane::turn("b", Some("1")), Waits::default(), 2);
         lanes.push(Lane::named("a"), Waits::default(), 3);
         assert_eq!(lanes.len(), 3);
-        assert_eq!(lanes.pop(|lane| lane.name == "b").unwrap().0, 2);
-        assert_eq!(lanes.pop(|_| true).unwrap().0, 1);
-        assert_eq!(lanes.pop(|_| true).unwrap().0, 3);
+        assert_eq!(lanes.pop(|lane| lane.name == "b").unwrap().item, 2);
+        assert_eq!(lanes.pop(|_| true).unwrap().item, 1);
+        assert_eq!(lanes.pop(|_| true).unwrap().item, 3);
         assert!(lanes.pop(|_| true).is_none());
         assert_eq!(lanes.len(), 0);
     }

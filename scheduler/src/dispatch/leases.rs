@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use durabletask_proto::ActivityRequest;
-use prost::Message;
 
+use super::queues::{request_weight, weight};
 use super::setbacks::Why;
 use super::state::{ActivityItem, Held, Lease, State};
 use super::{Claim, ClaimedActivity, ClaimedTurn, Events, Settled};
@@ -12,6 +12,10 @@ use crate::store::Header;
 
 impl State {
     pub(super) fn turn_of(&self, hub: i64, instance_id: &str) -> Option<u64> {
+        if instance_id.is_empty() {
+            // One that has not been read has no id yet.
+            return None;
+        }
         self.leases
             .iter()
             .find(|(_, lease)| lease.hub == hub && matches!(&lease.held, Held::Turn { header, .. } if header.instance_id == instance_id))
@@ -203,7 +207,7 @@ impl State {
                         && let Some(events) = events
                     {
                         for (seq, event) in events.iter().rev() {
-                            self.buffered += event.encoded_len();
+                            self.buffered += weight(event);
                             slot.events.push_front((*seq, event.clone()));
                         }
                     }
@@ -212,15 +216,11 @@ impl State {
             }
             Held::Entity(entity) => self.entity_released(entity.header.key, id, true),
             Held::Activity(item) => {
-                let size = item
-                    .request
-                    .as_ref()
-                    .map_or(0, |request| request.encoded_len());
-                self.buffered += size;
+                self.buffered += item.request.as_deref().map_or(0, request_weight);
                 let again = ActivityItem {
                     instance: item.instance,
                     id: item.id,
-                    lane: std::mem::take(&mut item.lane),
+                    lane: Arc::clone(&item.lane),
                     request: item.request.take(),
                 };
                 self.offer(lease.hub, again);
@@ -230,23 +230,37 @@ impl State {
         true
     }
 
-    pub(super) fn loaded_turn(&mut self, id: u64, read: &Events) {
-        if let Some(Lease {
-            held: Held::Turn { events, .. },
-            ..
-        }) = self.leases.get_mut(&id)
-        {
-            *events = Some(Arc::clone(read));
+    /// Records a turn that was read from the store: what it belongs to, its events and the
+    /// number of the last event that is waiting.
+    pub(super) fn loaded_turn(
+        &mut self,
+        id: u64,
+        read: &Arc<Header>,
+        turn: &Events,
+        last_seq: i64,
+    ) {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        if let Held::Turn { header, events, .. } = &mut lease.held {
+            *header = Arc::clone(read);
+            *events = Some(Arc::clone(turn));
+        }
+        lease.named(id).handed_out(lease.waited);
+        let slot = self.slots.get_mut(&read.key);
+        if let Some(slot) = slot.filter(|slot| slot.lease == Some(id)) {
+            slot.header = Arc::clone(read);
+            slot.last_seq = slot.last_seq.max(last_seq);
         }
     }
 
     pub(super) fn loaded_activity(&mut self, id: u64, read: &Arc<ActivityRequest>) {
-        if let Some(Lease {
-            held: Held::Activity(item),
-            ..
-        }) = self.leases.get_mut(&id)
-        {
+        let Some(lease) = self.leases.get_mut(&id) else {
+            return;
+        };
+        if let Held::Activity(item) = &mut lease.held {
             item.request = Some(Arc::clone(read));
         }
+        lease.named(id).handed_out(lease.waited);
     }
 }

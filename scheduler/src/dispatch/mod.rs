@@ -9,6 +9,7 @@ mod gone;
 mod lanes;
 mod leases;
 pub(crate) mod pace;
+mod parked;
 mod queues;
 pub(crate) mod setbacks;
 mod state;
@@ -35,6 +36,7 @@ pub(crate) use batch::{Batch, TURN_BYTES, TURN_EVENTS};
 pub(crate) use chunks::{Added, Chunks, Incomplete};
 pub(crate) use setbacks::Why;
 use state::State;
+pub(crate) use state::Sticky;
 pub(crate) use untaken::Untaken;
 pub(crate) use waiters::Waiters;
 pub(crate) use workers::{WorkerIdentity, WorkerView};
@@ -45,13 +47,15 @@ pub(crate) type Events = Arc<Vec<(i64, HistoryEvent)>>;
 /// An item assigned to a stream, to be turned into a `WorkItem`.
 #[derive(Debug)]
 pub(crate) enum Assignment {
-    /// A turn. Without events they are read from the store.
+    /// A turn. Without events, they and the header are read from the store: that has then no
+    /// more than the instance's number, its name and version.
     Turn {
         lease: u64,
         header: Arc<Header>,
         started: Timestamp,
         events: Option<Events>,
-        continues: Option<u64>,
+        /// The turn after which the worker has kept the execution's state.
+        continues: Option<Sticky>,
     },
     /// An activity. Without a request it is read from the store.
     Activity {
@@ -59,11 +63,8 @@ pub(crate) enum Assignment {
         id: i64,
         request: Option<Arc<ActivityRequest>>,
     },
-    /// Operations of an entity, to be read from the store.
-    Entity {
-        lease: u64,
-        header: Arc<EntityHeader>,
-    },
+    /// Operations of an entity, to be read from the store by its number.
+    Entity { lease: u64, key: i64 },
 }
 
 /// A turn whose completion has been claimed.
@@ -147,6 +148,7 @@ pub(crate) struct Dispatch {
     pub(crate) waiters: Arc<Waiters>,
     first_timer: watch::Sender<i64>,
     idle: Notify,
+    freed: Notify,
     changes: watch::Sender<()>,
     /// Canceled once nothing more is dispatched.
     pub(crate) ended: CancellationToken,
@@ -157,14 +159,16 @@ impl Dispatch {
     pub(crate) fn new(
         clock: Arc<dyn Clock>,
         activities: HashMap<String, ActivityPolicy>,
+        waiting_bytes: usize,
     ) -> Arc<Self> {
         // The epoch makes tokens of an earlier process unknown to this one.
         let epoch = uuid::Uuid::new_v4().simple().to_string();
         Arc::new(Self {
-            state: Mutex::new(State::new(clock, activities)),
+            state: Mutex::new(State::new(clock, activities, waiting_bytes)),
             waiters: Arc::default(),
             first_timer: watch::Sender::new(i64::MAX),
             idle: Notify::new(),
+            freed: Notify::new(),
             changes: watch::Sender::new(()),
             ended: CancellationToken::new(),
             epoch,
@@ -173,18 +177,12 @@ impl Dispatch {
 
     /// Queues what was pending at start.
     pub(crate) fn restore(&self, pending: Pending) {
-        let mut state = self.lock();
-        for instance in pending.instances {
-            state.stored_events(instance);
+        match pending {
+            Pending::Instance(instance) => self.lock().stored_events(&instance),
+            Pending::Activity(activity) => self.lock().stored_activity(activity),
+            Pending::Entity(header) => self.lock().entity(Arc::new(header), true),
+            Pending::Timer(at) => self.timer_set(at),
         }
-        for activity in pending.activities {
-            state.stored_activity(activity);
-        }
-        for header in pending.entities {
-            state.entity(Arc::new(header), true);
-        }
-        drop(state);
-        self.timer_set(pending.first_timer.unwrap_or(i64::MAX));
     }
 
     /// Opens a worker's stream over a hub; `window` is used if the worker names none.
@@ -309,8 +307,14 @@ impl Dispatch {
     }
 
     /// Records what was read from the store for a lease.
-    pub(crate) fn loaded_turn(&self, lease: u64, events: &Events) {
-        self.lock().loaded_turn(lease, events);
+    pub(crate) fn loaded_turn(
+        &self,
+        lease: u64,
+        header: &Arc<Header>,
+        events: &Events,
+        last_seq: i64,
+    ) {
+        self.lock().loaded_turn(lease, header, events, last_seq);
     }
 
     /// Records what was read from the store for a lease.
@@ -319,8 +323,13 @@ impl Dispatch {
     }
 
     /// Records what was read from the store for a lease.
-    pub(crate) fn loaded_entity(&self, lease: u64, batch: &Arc<EntityBatch>) {
-        self.lock().loaded_entity(lease, batch);
+    pub(crate) fn loaded_entity(
+        &self,
+        lease: u64,
+        header: &Arc<EntityHeader>,
+        batch: &Arc<EntityBatch>,
+    ) {
+        self.lock().loaded_entity(lease, header, batch);
     }
 
     /// The key and execution of an instance's outstanding turn.
@@ -366,6 +375,11 @@ impl Dispatch {
             }
             idle.await;
         }
+    }
+
+    /// Returns once a commit has removed something since this was last awaited.
+    pub(crate) async fn freed(&self) {
+        self.freed.notified().await;
     }
 
     /// Marked as changed by each commit that changed something.
@@ -422,6 +436,7 @@ impl Committed for Dispatch {
         let mut state = self.lock();
         let mut changed = Vec::new();
         let mut gone = Vec::new();
+        let mut freed = false;
         let mut first_timer = i64::MAX;
         for note in notes {
             match note {
@@ -449,7 +464,10 @@ impl Committed for Dispatch {
                     request,
                 } => state.activity(&header, id, request),
                 Note::Entity { header, runnable } => state.entity(header, runnable),
-                Note::EntityGone { key } => state.entity_gone(key),
+                Note::EntityGone { hub, key } => {
+                    state.entity_gone(hub, key);
+                    freed = true;
+                }
                 Note::TimerSet(at) => first_timer = first_timer.min(at),
                 Note::Changed { hub, instance_id } => changed.push((hub, instance_id)),
                 Note::Gone {
@@ -459,6 +477,7 @@ impl Committed for Dispatch {
                     activities,
                 } => {
                     state.gone(hub, key, &activities);
+                    freed = true;
                     changed.push((hub, instance_id));
                 }
                 Note::Withdrawn { hub, activities } => state.withdraw(hub, &activities),
@@ -470,6 +489,9 @@ impl Committed for Dispatch {
             }
         }
         drop(state);
+        if freed {
+            self.freed.notify_one();
+        }
         self.timer_set(first_timer);
         self.changes.send_replace(());
         for (hub, instance_id) in changed {

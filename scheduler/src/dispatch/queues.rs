@@ -9,27 +9,17 @@ use prost::Message;
 
 use super::lanes::Lane;
 use super::setbacks::Item;
-use super::state::{ActivityItem, BUFFER_BYTES, Held, Lease, Slot, State, Sticky};
+use super::state::{ActivityItem, Held, Lease, QueuedActivity, Slot, State, Sticky};
 use super::trace;
 use crate::metrics::Kind;
-use crate::store::{After, Header, PendingActivity, PendingInstance};
+use crate::store::{After, Header, PendingActivity};
+
+/// About what an instance needs besides its events: its slot and header, with their texts.
+const SLOT_BYTES: usize = 768;
+/// About what an activity in a queue needs besides its request.
+const ITEM_BYTES: usize = 192;
 
 impl State {
-    pub(super) fn stored_events(&mut self, instance: PendingInstance) {
-        let key = instance.header.key;
-        let slot = Slot {
-            header: Arc::new(instance.header),
-            events: VecDeque::new(),
-            stored: true,
-            paused: instance.paused,
-            last_seq: instance.last_seq,
-            lease: None,
-            queued: false,
-        };
-        self.slots.insert(key, slot);
-        self.ready(key);
-    }
-
     pub(super) fn events(
         &mut self,
         header: Arc<Header>,
@@ -41,6 +31,7 @@ impl State {
             return;
         }
         let key = header.key;
+        self.unpark(&header);
         let slot = self.slots.entry(key).or_insert_with(|| Slot {
             header: Arc::clone(&header),
             events: VecDeque::new(),
@@ -61,14 +52,18 @@ impl State {
         }
         slot.last_seq = events.last().map_or(slot.last_seq, |(seq, _)| *seq);
         if !slot.stored {
-            let size: usize = events.iter().map(|(_, event)| event.encoded_len()).sum();
-            if self.buffered + size > BUFFER_BYTES {
+            let size: usize = events.iter().map(|(_, event)| weight(event)).sum();
+            if self.buffered + size > self.most_buffered {
                 self.buffered -= drained_size(&slot.events).min(self.buffered);
                 slot.events.clear();
                 slot.stored = true;
             } else {
                 self.buffered += size;
-                slot.events.extend(events);
+                match slot.events.is_empty() {
+                    // Without room for more: most instances get one event at a time.
+                    true => slot.events = events.into(),
+                    false => slot.events.extend(events),
+                }
             }
         }
         self.ready(key);
@@ -86,6 +81,7 @@ impl State {
             return;
         }
         let key = header.key;
+        self.unpark(&header);
         // If the instance is not in memory, all is read back.
         let slot = self.slots.entry(key).or_insert_with(|| Slot {
             header: Arc::clone(&header),
@@ -107,8 +103,8 @@ impl State {
             slot.last_seq = slot.last_seq.max(*last);
         }
         if !slot.stored {
-            let size: usize = events.iter().map(|(_, event)| event.encoded_len()).sum();
-            if self.buffered + size > BUFFER_BYTES {
+            let size: usize = events.iter().map(|(_, event)| weight(event)).sum();
+            if self.buffered + size > self.most_buffered {
                 self.buffered -= drained_size(&slot.events).min(self.buffered);
                 slot.events.clear();
                 slot.stored = true;
@@ -130,6 +126,7 @@ impl State {
         after: After,
     ) {
         let ended = after == After::Ended;
+        self.unpark(&header);
         let Some(slot) = self.slots.get_mut(&key) else {
             return;
         };
@@ -147,7 +144,7 @@ impl State {
             {
                 // Unconsumed events come first next time.
                 for (seq, event) in events.iter().rev().filter(|(seq, _)| *seq > through) {
-                    self.buffered += event.encoded_len();
+                    self.buffered += weight(event);
                     slot.events.push_front((*seq, event.clone()));
                 }
             }
@@ -182,6 +179,8 @@ impl State {
             self.free(&lease);
         } else if ended {
             self.drop_slot(key);
+        } else {
+            self.park(key);
         }
     }
 
@@ -191,8 +190,8 @@ impl State {
             request.version.clone(),
             header.version.clone(),
         );
-        let size = request.encoded_len();
-        let request = (self.buffered + size <= BUFFER_BYTES).then_some(request);
+        let size = request_weight(&request);
+        let request = (self.buffered + size <= self.most_buffered).then_some(request);
         if request.is_some() {
             self.buffered += size;
         }
@@ -201,7 +200,7 @@ impl State {
             ActivityItem {
                 instance: header.key,
                 id,
-                lane,
+                lane: Arc::new(lane),
                 request,
             },
         );
@@ -213,7 +212,11 @@ impl State {
             ActivityItem {
                 instance: pending.instance,
                 id: pending.id,
-                lane: Lane::activity(pending.name, pending.version, pending.wanted_by),
+                lane: Arc::new(Lane::activity(
+                    pending.name,
+                    pending.version,
+                    pending.wanted_by,
+                )),
                 request: None,
             },
         );
@@ -235,6 +238,7 @@ impl State {
         };
         let nothing = slot.events.is_empty() && !slot.stored;
         if slot.lease.is_some() || slot.queued || slot.paused || nothing {
+            self.park(key);
             return;
         }
         let header = Arc::clone(&slot.header);
@@ -261,13 +265,14 @@ impl State {
                 let hub = self.hubs.entry(header.hub).or_default();
                 let lane = Lane::turn(&header.name, header.version.as_deref());
                 hub.turns.push(lane, waits, key);
+                self.park(key);
             }
         }
     }
 
     pub(super) fn offer(&mut self, hub: i64, item: ActivityItem) {
         if self.gone.hub(hub) {
-            self.unbuffer(&item);
+            self.unbuffer(item.request.as_ref());
             return;
         }
         if self.paces.has(&item.lane.name) {
@@ -290,7 +295,13 @@ impl State {
         item.named(hub).queued();
         let waits = self.setbacks.waits(Item::Activity(item.id));
         let queues = self.hubs.entry(hub).or_default();
-        queues.activities.push(item.lane.clone(), waits, item);
+        let queued = QueuedActivity {
+            instance: item.instance,
+            id: item.id,
+            request: item.request,
+        };
+        let lane = Lane::clone(&item.lane);
+        queues.activities.push(lane, waits, queued);
     }
 
     /// Fills the free windows of all streams of a hub with activities, those with most
@@ -334,5 +345,15 @@ fn slot_queued(slots: &mut HashMap<i64, Slot>, key: i64) {
 }
 
 fn drained_size(events: &VecDeque<(i64, HistoryEvent)>) -> usize {
-    events.iter().map(|(_, event)| event.encoded_len()).sum()
+    events.iter().map(|(_, event)| weight(event)).sum()
+}
+
+/// About how much memory a waiting event needs, with its share of what is around it.
+pub(super) fn weight(event: &HistoryEvent) -> usize {
+    size_of::<(i64, HistoryEvent)>() + SLOT_BYTES + event.encoded_len()
+}
+
+/// The same of an activity's request.
+pub(super) fn request_weight(request: &ActivityRequest) -> usize {
+    size_of::<ActivityRequest>() + ITEM_BYTES + request.encoded_len()
 }

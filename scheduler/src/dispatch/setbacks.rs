@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Dispatch;
+use super::parked::instance_of;
 use super::state::{Held, Lease, State};
 
 /// The delay after an item is returned for the first time.
@@ -305,27 +306,25 @@ impl State {
             let turns = queues.turns.pop_due(now);
             let activities = queues.activities.pop_due(now);
             let entities = queues.entities.pop_due(now);
-            for key in turns {
+            for (lane, key) in turns {
                 self.setbacks.rested(Item::Turn(key));
+                self.unpark(&instance_of(hub, key, &lane));
                 if let Some(slot) = self.slots.get_mut(&key) {
                     slot.queued = false;
                     self.ready(key);
                 }
             }
-            for item in activities {
+            for (lane, item) in activities {
                 self.setbacks.rested(Item::Activity(item.id));
                 if self.gone.met(item.id) {
-                    self.unbuffer(&item);
+                    self.unbuffer(item.request.as_ref());
                 } else {
-                    self.offer(hub, item);
+                    self.offer(hub, item.in_lane(lane));
                 }
             }
-            for key in entities {
+            for (lane, key) in entities {
                 self.setbacks.rested(Item::Entity(key));
-                if let Some(slot) = self.entities.get_mut(&key) {
-                    slot.queued = false;
-                    self.entity_ready(key);
-                }
+                self.entity_rested(hub, key, &lane);
             }
         }
         let next = self

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use durabletask_proto::{ActivityRequest, HistoryEvent};
@@ -15,8 +15,9 @@ use tokio::sync::{mpsc, watch};
 use super::chunks::Chunks;
 use super::entities::{EntitySlot, HeldEntity};
 use super::gone::Gone;
-use super::lanes::{Filters, Lane, Lanes};
+use super::lanes::{Filters, Lane, Lanes, note_origin};
 use super::pace::Paces;
+use super::parked::Park;
 use super::setbacks::Setbacks;
 use super::trace;
 use super::workers::{Share, WorkerIdentity, WorkerView};
@@ -30,8 +31,6 @@ use crate::store::Header;
 pub(super) const APPLIED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
 /// How many idle instances are remembered with the stream that ran them last.
 pub(super) const STICKY: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
-/// How many bytes of events and requests wait in memory; beyond, they are read back from the store.
-pub(super) const BUFFER_BYTES: usize = 64 * 1024 * 1024;
 /// The largest window of a worker, whatever it requests.
 pub(super) const MAX_WINDOW: usize = 4096;
 
@@ -52,8 +51,27 @@ pub(super) struct Slot {
 pub(super) struct ActivityItem {
     pub(super) instance: i64,
     pub(super) id: i64,
-    pub(super) lane: Lane,
+    pub(super) lane: Arc<Lane>,
     pub(super) request: Option<Arc<ActivityRequest>>,
+}
+
+/// An activity in its queue, which knows its lane.
+#[derive(Debug)]
+pub(super) struct QueuedActivity {
+    pub(super) instance: i64,
+    pub(super) id: i64,
+    pub(super) request: Option<Arc<ActivityRequest>>,
+}
+
+impl QueuedActivity {
+    pub(super) fn in_lane(self, lane: Arc<Lane>) -> ActivityItem {
+        ActivityItem {
+            instance: self.instance,
+            id: self.id,
+            lane,
+            request: self.request,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -73,6 +91,8 @@ pub(super) struct Lease {
     pub(super) stream: u64,
     pub(super) held: Held,
     pub(super) since: Instant,
+    /// How long the item was in a queue before.
+    pub(super) waited: Duration,
     /// The chunks of a completion so far.
     pub(super) chunks: Option<Arc<Chunks>>,
     pub(super) completing: bool,
@@ -112,7 +132,12 @@ impl Lease {
         trace::Holding {
             item: match &self.held {
                 Held::Turn { header, .. } => {
-                    whole(Kind::Orchestration, &*header.name, &*header.instance_id)
+                    let mut item = whole(Kind::Orchestration, &header.name, &header.instance_id);
+                    if header.instance_id.is_empty() {
+                        // It has not been read yet.
+                        item.owner = trace::Owner::Key(header.key);
+                    }
+                    item
                 }
                 Held::Activity(item) => item.named(self.hub),
                 Held::Entity(entity) => {
@@ -151,8 +176,9 @@ pub(super) struct Stream {
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     pub(super) turns: Lanes<i64>,
-    pub(super) activities: Lanes<ActivityItem>,
+    pub(super) activities: Lanes<QueuedActivity>,
     pub(super) entities: Lanes<i64>,
+    pub(super) park: Park,
 }
 
 impl Held {
@@ -165,6 +191,15 @@ impl Held {
         }
     }
 
+    /// Whether all of it is in memory, so that it can be sent.
+    pub(super) const fn is_read(&self) -> bool {
+        match self {
+            Self::Turn { events, .. } => events.is_some(),
+            Self::Activity(item) => item.request.is_some(),
+            Self::Entity(entity) => entity.batch.is_some(),
+        }
+    }
+
     pub(super) const fn kind(&self) -> Kind {
         match self {
             Self::Turn { .. } => Kind::Orchestration,
@@ -174,11 +209,13 @@ impl Held {
     }
 }
 
+/// The stream that ran an instance's last turn, which may have kept its state.
 #[derive(Clone, Debug)]
-pub(super) struct Sticky {
+pub(crate) struct Sticky {
     pub(super) stream: u64,
-    pub(super) lease: u64,
-    pub(super) execution_id: String,
+    /// Of that turn.
+    pub(crate) lease: u64,
+    pub(crate) execution_id: String,
 }
 
 pub(super) struct State {
@@ -195,7 +232,10 @@ pub(super) struct State {
     pub(super) next_permit: watch::Sender<i64>,
     pub(super) applied: LruCache<u64, ()>,
     pub(super) sticky: LruCache<i64, Sticky>,
+    /// How many bytes of events and requests wait in memory, and how many may; beyond, they are
+    /// read back from the store.
     pub(super) buffered: usize,
+    pub(super) most_buffered: usize,
     pub(super) next: u64,
     pub(super) closed: bool,
 }
@@ -210,7 +250,12 @@ impl std::fmt::Debug for State {
 }
 
 impl State {
-    pub(super) fn new(clock: Arc<dyn Clock>, activities: HashMap<String, ActivityPolicy>) -> Self {
+    pub(super) fn new(
+        clock: Arc<dyn Clock>,
+        activities: HashMap<String, ActivityPolicy>,
+        most_buffered: usize,
+    ) -> Self {
+        note_origin();
         Self {
             clock,
             hubs: HashMap::new(),
@@ -226,6 +271,7 @@ impl State {
             applied: LruCache::new(APPLIED),
             sticky: LruCache::new(STICKY),
             buffered: 0,
+            most_buffered,
             next: 0,
             closed: false,
         }

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use durabletask_proto::{GetWorkItemsRequest, HistoryEvent, WorkerCapability};
-use prost::Message;
+use durabletask_proto::{ActivityRequest, GetWorkItemsRequest, HistoryEvent, WorkerCapability};
 use tokio::sync::mpsc;
 
 use super::batch::Batch;
-use super::lanes::Filters;
+use super::lanes::{Filters, Taken};
 use super::pace::Readiness;
+use super::parked::instance_of;
+use super::queues::{request_weight, weight};
 use super::setbacks::{SUSPECT_BYTES, Why};
 use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream};
 use super::workers::WorkerIdentity;
@@ -59,10 +60,8 @@ impl State {
         let continues = self
             .sticky
             .get(&key)
-            .filter(|s| {
-                stream.continues && s.stream == stream_id && s.execution_id == header.execution_id
-            })
-            .map(|s| s.lease);
+            .filter(|s| stream.continues && s.stream == stream_id)
+            .cloned();
         slot.lease = Some(lease);
         slot.queued = false;
         stream.free_turns -= 1;
@@ -85,11 +84,8 @@ impl State {
     }
 
     /// Subtracts a waiting activity's request from the bytes in memory.
-    pub(super) fn unbuffer(&mut self, item: &ActivityItem) {
-        let size = item
-            .request
-            .as_ref()
-            .map_or(0, |request| request.encoded_len());
+    pub(super) fn unbuffer(&mut self, request: Option<&Arc<ActivityRequest>>) {
+        let size = request.map_or(0, |request| request_weight(request));
         self.buffered -= size.min(self.buffered);
     }
 
@@ -101,7 +97,7 @@ impl State {
         waited: Duration,
     ) {
         let lease = self.number();
-        self.unbuffer(&item);
+        self.unbuffer(item.request.as_ref());
         let Some(stream) = self.streams.get_mut(&stream_id) else {
             return;
         };
@@ -127,12 +123,15 @@ impl State {
             stream,
             held,
             since: Instant::now(),
+            waited,
             chunks: None,
             completing: false,
             bytes: 0,
         };
         self.meter(hub, lease.held.kind()).dispatched(waited);
-        lease.named(id).handed_out(waited);
+        if lease.held.is_read() {
+            lease.named(id).handed_out(waited);
+        }
         self.leases.insert(id, lease);
     }
 
@@ -146,11 +145,26 @@ impl State {
             let Some(hub) = self.hubs.get_mut(&stream.hub) else {
                 break;
             };
-            let Some((key, waited)) = hub.turns.pop(|lane| {
+            let hub_id = stream.hub;
+            let Some(Taken {
+                item: key,
+                lane,
+                waited,
+            }) = hub.turns.pop(|lane| {
                 stream.filters.turn(&lane.name, lane.version.as_deref()) && lane.open_to(stream_id)
-            }) else {
+            })
+            else {
                 break;
             };
+            match hub.park.instance(key) {
+                Some(parked) if parked.paused => {
+                    // It is queued again once it is resumed.
+                    parked.queued = false;
+                    continue;
+                }
+                Some(_) => self.unpark(&instance_of(hub_id, key, &lane)),
+                None => {}
+            }
             // The instance may have ended or been replaced while it was queued.
             let Some(slot) = self.slots.get_mut(&key) else {
                 continue;
@@ -202,14 +216,14 @@ impl State {
                 });
                 found
             };
-            let Some((item, waited)) = found else {
+            let Some(Taken { item, lane, waited }) = found else {
                 break;
             };
             if self.gone.met(item.id) {
-                self.unbuffer(&item);
+                self.unbuffer(item.request.as_ref());
                 continue;
             }
-            self.assign_activity(stream_id, hub_id, item, waited);
+            self.assign_activity(stream_id, hub_id, item.in_lane(lane), waited);
         }
     }
 
@@ -315,6 +329,7 @@ fn take_turn(
         }
         taken.extend(events.pop_front());
     }
-    *buffered -= batch.bytes().min(*buffered);
+    let size: usize = taken.iter().map(|(_, event)| weight(event)).sum();
+    *buffered -= size.min(*buffered);
     taken
 }

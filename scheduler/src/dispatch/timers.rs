@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Dispatch;
 use crate::clock::Clock;
-use crate::store::{Store, StoreError};
+use crate::store::{Slice, Store, StoreError};
 
 /// How many timers one transaction fires.
 const LIMIT: u32 = 500;
@@ -37,7 +37,11 @@ pub(crate) async fn run(
         }
         // A timer that is set in the meantime lowers the time again.
         dispatch.reset_timer();
-        match store.writer.write(|tx| tx.fire_due(LIMIT)).await {
+        match store
+            .writer
+            .write(|tx| tx.fire_due(LIMIT, Slice::begin()))
+            .await
+        {
             Ok(next) => dispatch.next_timer(next),
             Err(StoreError::Closed) => return,
             Err(error) => {

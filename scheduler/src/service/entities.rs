@@ -22,7 +22,7 @@ use super::sizes::{Lengths, Takes};
 use super::status::already;
 use super::{Service, invalid, status};
 use crate::dispatch::{Claim, ClaimedEntity, Settled, Why};
-use crate::store::{self, EntityFilter, EntityHeader, StoreError, micros, timestamp};
+use crate::store::{self, EntityFilter, StoreError, micros, timestamp};
 
 const DEFAULT_PAGE: usize = 100;
 const MAX_PAGE: usize = 1000;
@@ -153,7 +153,7 @@ impl Service {
         let states = query.include_state;
         let page = self
             .store
-            .read(move |conn| {
+            .browse(move |conn| {
                 store::entities(conn, hub, &filter, after, (limit, takes.page()), states)
             })
             .await
@@ -178,7 +178,7 @@ impl Service {
         };
         let page = self
             .store
-            .read(move |conn| store::entities(conn, hub, &all, after, (SWEEP, usize::MAX), false))
+            .browse(move |conn| store::entities(conn, hub, &all, after, (SWEEP, usize::MAX), false))
             .await
             .map_err(status)?;
         let ids: Vec<String> = page.entities.into_iter().map(|e| e.instance_id).collect();
@@ -203,20 +203,19 @@ impl Service {
     pub(super) async fn fill_entity(
         &self,
         lease: u64,
-        header: &EntityHeader,
+        key: i64,
         form: EntityForm,
         room: usize,
     ) -> Result<Option<work_item::Request>, StoreError> {
-        let key = header.key;
-        let Some(batch) = self
-            .store
-            .read(move |conn| store::entity_batch(conn, key, room))
-            .await?
-        else {
+        let read = self.store.read(move |conn| {
+            let header = store::entity_header(conn, key)?;
+            Ok((header, store::entity_batch(conn, key, room)?))
+        });
+        let (Some(header), Some(batch)) = read.await? else {
             return Ok(None);
         };
-        let batch = Arc::new(batch);
-        self.dispatch.loaded_entity(lease, &batch);
+        let (header, batch) = (Arc::new(header), Arc::new(batch));
+        self.dispatch.loaded_entity(lease, &header, &batch);
         tracing::debug!(
             entity = entity_name(&header.id),
             operations = batch.operations.len(),

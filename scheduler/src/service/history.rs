@@ -47,16 +47,19 @@ impl Service {
             }
         };
         let store = self.store.clone();
+        let for_worker = request.for_work_item_processing;
         let chunks = stream::try_unfold(Some(0), move |from: Option<i64>| {
             let store = store.clone();
             async move {
                 let Some(from) = from else {
                     return Ok::<_, Status>(None);
                 };
-                let page = store
-                    .read(move |conn| store::history_page(conn, key, from, CHUNK_BYTES))
-                    .await
-                    .map_err(status)?;
+                let read = move |conn: &_| store::history_page(conn, key, from, CHUNK_BYTES);
+                let page = match for_worker {
+                    true => store.read(read).await,
+                    false => store.browse(read).await,
+                };
+                let page = page.map_err(status)?;
                 if page.events.is_empty() {
                     return Ok(None);
                 }

@@ -10,7 +10,7 @@ use tonic::{Request, Status};
 
 use super::{Service, invalid, status};
 use crate::config::MAX_HUB_NAME;
-use crate::store::StoreError;
+use crate::store::{Slice, StoreError};
 
 /// How many instances of a deleted hub one transaction removes.
 const CLEAR_STEP: u32 = 200;
@@ -142,7 +142,7 @@ impl Service {
             while service
                 .store
                 .writer
-                .write(move |tx| tx.clear_hub(hub, CLEAR_STEP))
+                .write_behind(move |tx| tx.clear_hub(hub, CLEAR_STEP, Slice::begin()))
                 .await?
             {}
             Ok::<(), StoreError>(())

@@ -15,10 +15,10 @@ use tonic::{Request, Status};
 
 use super::sizes::{Lengths, Takes};
 use super::{Service, check_instance_id, invalid, status};
-use crate::store::{self, PurgeFilter, Start, StateFilter, micros};
+use crate::store::{self, PurgeFilter, Purged, Slice, Start, StateFilter, micros};
 
 const MAX_BATCH: usize = 500;
-/// How many instances one transaction of a filter purge examines.
+/// How many instances one transaction of a filter purge examines at most.
 const PURGE_STEP: usize = 200;
 
 impl Service {
@@ -291,18 +291,22 @@ impl Service {
                 ));
             }
         };
-        let deleted = self
-            .store
-            .writer
-            .write(move |tx| {
-                let mut deleted = 0;
-                for id in &ids {
-                    deleted += tx.purge(hub, id, recursive)?;
+        let mut deleted = 0;
+        for id in ids {
+            loop {
+                let id = id.clone();
+                let purged = self
+                    .store
+                    .writer
+                    .write_behind(move |tx| tx.purge(hub, &id, recursive, Slice::begin()))
+                    .await
+                    .map_err(status)?;
+                deleted += purged.deleted;
+                if purged.complete {
+                    break;
                 }
-                Ok(deleted)
-            })
-            .await
-            .map_err(status)?;
+            }
+        }
         Ok(PurgeInstancesResponse {
             deleted_instance_count: deleted,
             is_complete: Some(true),
@@ -326,21 +330,24 @@ impl Service {
         let mut deleted = 0;
         loop {
             let step = purge.clone();
-            let (count, next) = self
+            let (purged, after): (Purged, _) = self
                 .store
                 .writer
-                .write(move |tx| tx.purge_filter(hub, &step))
+                .write_behind(move |tx| {
+                    let mut step = step.clone();
+                    let purged = tx.purge_filter(hub, &mut step, Slice::begin())?;
+                    Ok((purged, step.after))
+                })
                 .await
                 .map_err(status)?;
-            deleted += count;
-            let complete = next.is_none();
-            if complete || begun.elapsed() >= limit {
+            deleted += purged.deleted;
+            if purged.complete || begun.elapsed() >= limit {
                 return Ok(PurgeInstancesResponse {
                     deleted_instance_count: deleted,
-                    is_complete: Some(complete),
+                    is_complete: Some(purged.complete),
                 });
             }
-            purge.after = next;
+            purge.after = after;
         }
     }
 }

@@ -32,7 +32,7 @@ impl Service {
         let payloads = query.fetch_inputs_and_outputs;
         let page = self
             .store
-            .read(move |conn| {
+            .browse(move |conn| {
                 store::query(conn, hub, &filter, after, (limit, takes.page()), payloads)
             })
             .await
@@ -68,7 +68,7 @@ impl Service {
         };
         let page = self
             .store
-            .read(move |conn| {
+            .browse(move |conn| {
                 if let Some(cursor) = &cursor {
                     // Clients that want to continue after the last page, which has no
                     // cursor, name the last instance that they received.

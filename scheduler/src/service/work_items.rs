@@ -258,28 +258,36 @@ impl Service {
                 let request = work_item::Request::ActivityRequest((*request).clone());
                 return Ok(Filled::Request(Box::new(request)));
             }
-            Assignment::Entity { lease, header } => {
+            Assignment::Entity { lease, key } => {
                 let room = takes.max_bytes.saturating_sub(ENVELOPE);
-                let filled = self.fill_entity(lease, &header, takes.entity_form, room);
+                let filled = self.fill_entity(lease, key, takes.entity_form, room);
                 return Ok(filled
                     .await?
                     .map_or(Filled::Gone, |request| Filled::Request(Box::new(request))));
             }
         };
         let key = header.key;
-        let events = match events {
-            Some(events) => events,
+        let (header, events) = match events {
+            Some(events) => (header, events),
             None => {
-                let mut read = self
+                let read = self
                     .store
-                    .read(move |conn| store::inbox_start(conn, key, TURN_EVENTS, TURN_BYTES))
+                    .read(move |conn| store::waiting_turn(conn, key, TURN_EVENTS, TURN_BYTES))
                     .await?;
+                let Some(mut read) = read else {
+                    return Ok(Filled::Gone);
+                };
+                let header = Arc::new(read.header);
                 let mut batch = Batch::of(&header);
-                let end = read.iter().position(|(_, event)| !batch.takes(event));
-                read.truncate(end.unwrap_or(read.len()));
-                let read = Arc::new(read);
-                self.dispatch.loaded_turn(lease, &read);
-                read
+                let end = read
+                    .events
+                    .iter()
+                    .position(|(_, event)| !batch.takes(event));
+                read.events.truncate(end.unwrap_or(read.events.len()));
+                let events = Arc::new(read.events);
+                self.dispatch
+                    .loaded_turn(lease, &header, &events, read.last_seq);
+                (header, events)
             }
         };
         if events.is_empty() {
@@ -304,8 +312,9 @@ impl Service {
             .new_events
             .extend(news(&events).map(|(_, event)| event.clone()));
         if header.has_history {
+            let continues = continues.filter(|last| last.execution_id == header.execution_id);
             if let Some(previous) = continues {
-                let token = prost_types::Value::from(self.dispatch.token(previous));
+                let token = prost_types::Value::from(self.dispatch.token(previous.lease));
                 request.requires_history_streaming = true;
                 request.properties = HashMap::from([(CONTINUES_FROM.to_owned(), token)]);
             } else {

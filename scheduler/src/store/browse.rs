@@ -79,11 +79,15 @@ pub(crate) fn browse(
     limit: usize,
 ) -> Result<Listed, StoreError> {
     let direction = if descending { "DESC" } else { "ASC" };
-    let order: Vec<String> = sort
-        .columns()
-        .iter()
-        .map(|column| format!("{column} {direction}"))
-        .collect();
+    let order: Vec<String> = match by_tag(narrow, sort) {
+        // Instances are numbered in the order in which they are created.
+        true => vec![format!("i.key {direction}")],
+        false => sort
+            .columns()
+            .iter()
+            .map(|column| format!("{column} {direction}"))
+            .collect(),
+    };
     let order = order.join(", ");
     // Each status has its own range of the index, in order: the page is within the first
     // rows of all ranges.
@@ -102,15 +106,44 @@ pub(crate) fn browse(
     let most = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
     let mut values = Vec::new();
     let mut keys = Vec::new();
-    for stretch in &stretches {
+    let walked = match by_status {
+        true => None,
+        false => walk(conn, hub, narrow, (sort, descending), &order, after, limit)?,
+    };
+    if let Some(walked) = &walked {
+        keys.push(vec!["?"; walked.len()].join(", "));
+        values.extend(walked.iter().map(|key| Value::from(*key)));
+    }
+    for stretch in stretches.iter().filter(|_| walked.is_none()) {
         let mut conditions = vec!["i.hub = ?".to_owned()];
         values.push(Value::from(hub));
-        conditions_of(hub, stretch, &mut conditions, &mut values);
-        beyond(sort, descending, after, &mut conditions, &mut values);
+        conditions_of(hub, stretch, sort, &mut conditions, &mut values);
+        let tagged = by_tag(stretch, sort);
+        beyond(
+            sort,
+            descending,
+            after,
+            tagged,
+            &mut conditions,
+            &mut values,
+        );
         values.push(Value::from(most));
+        let from = match (&stretch.tag, tagged) {
+            (Some((_, Some(_))), true) => {
+                "tags t CROSS JOIN instances i ON i.key = t.instance".to_owned()
+            }
+            (Some((_, None)), true) => {
+                "tags t INDEXED BY tags_by_key CROSS JOIN instances i ON i.key = t.instance"
+                    .to_owned()
+            }
+            _ => format!("instances i {}", index(stretch, sort)),
+        };
+        let order = match tagged {
+            true => format!("t.instance {direction}"),
+            false => order.clone(),
+        };
         keys.push(format!(
-            "SELECT key FROM (SELECT i.key FROM instances i {} WHERE {} ORDER BY {order} LIMIT ?)",
-            index(stretch, sort),
+            "SELECT key FROM (SELECT i.key FROM {from} WHERE {} ORDER BY {order} LIMIT ?)",
             conditions.join(" AND "),
         ));
     }
@@ -151,11 +184,92 @@ pub(crate) fn browse(
     })
 }
 
+/// Whether a list follows the tags, which are in order of creation for each value of each key.
+fn by_tag(narrow: &Narrow, sort: Sort) -> bool {
+    narrow.tag.is_some() && narrow.parent.is_none() && sort == Sort::Created
+}
+
+/// The page's instances, and one more if there is one, for a prefix that many ids have: in order of
+/// creation they are soon found among the others. `None` where that does not pay.
+fn walk(
+    conn: &Connection,
+    hub: i64,
+    narrow: &Narrow,
+    (sort, descending): (Sort, bool),
+    order: &str,
+    after: Option<&Cursor>,
+    limit: usize,
+) -> Result<Option<Vec<i64>>, StoreError> {
+    let Some(prefix) = narrow
+        .id_prefix
+        .as_ref()
+        .filter(|_| sort == Sort::Created && narrow.tag.is_none() && narrow.parent.is_none())
+    else {
+        return Ok(None);
+    };
+    if is_rare(conn, hub, prefix)? {
+        return Ok(None);
+    }
+    let wide = Narrow {
+        id_prefix: None,
+        ..narrow.clone()
+    };
+    let mut conditions = vec!["i.hub = ?".to_owned()];
+    let mut values = vec![Value::from(hub)];
+    conditions_of(hub, &wide, sort, &mut conditions, &mut values);
+    beyond(sort, descending, after, false, &mut conditions, &mut values);
+    values.push(Value::from(WALKED));
+    let mut statement = conn.prepare_cached(&format!(
+        "SELECT i.key, i.id FROM instances i {} WHERE {} ORDER BY {order} LIMIT ?",
+        index(&wide, sort),
+        conditions.join(" AND "),
+    ))?;
+    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+    let mut keys = Vec::new();
+    let mut seen = 0;
+    while let Some(row) = rows.next()? {
+        seen += 1;
+        if row
+            .get_ref(1)?
+            .as_str()
+            .is_ok_and(|id| id.starts_with(prefix))
+        {
+            keys.push(row.get(0)?);
+            if keys.len() > limit {
+                return Ok(Some(keys));
+            }
+        }
+    }
+    // The end of the list, or too many others in between.
+    Ok((seen < WALKED).then_some(keys))
+}
+
+/// How many instances are looked at for a page of those whose ids have a prefix.
+const WALKED: i64 = 10_000;
+/// From how many instances on a prefix is not rare.
+const MANY: i64 = 2_000;
+
+/// Whether so few instances have ids with this prefix that they can all be sorted.
+pub(super) fn is_rare(conn: &Connection, hub: i64, prefix: &str) -> Result<bool, StoreError> {
+    let (end, condition) = match after_prefix(prefix) {
+        Some(end) => (end, "id < ?3"),
+        None => (String::new(), "?3 = ''"),
+    };
+    let count: i64 = conn
+        .prepare_cached(&format!(
+            "SELECT count(*) FROM (SELECT 1 FROM instances INDEXED BY instances_by_id
+             WHERE hub = ?1 AND id >= ?2 AND {condition} LIMIT ?4)"
+        ))?
+        .query_row((hub, prefix, end, MANY), |row| row.get(0))?;
+    Ok(count < MANY)
+}
+
 /// Only what comes after the previous page.
 fn beyond(
     sort: Sort,
     descending: bool,
     after: Option<&Cursor>,
+    tagged: bool,
     conditions: &mut Vec<String>,
     values: &mut Vec<Value>,
 ) {
@@ -163,13 +277,22 @@ fn beyond(
     let Some(after) = after.filter(|after| after.values.len() == columns.len()) else {
         return;
     };
-    let marks = vec!["?"; columns.len()].join(", ");
     let than = if descending { "<" } else { ">" };
+    if tagged {
+        conditions.push(format!("t.instance {than} ?"));
+        values.extend(after.values.last().map(value));
+        return;
+    }
+    let marks = vec!["?"; columns.len()].join(", ");
     conditions.push(format!("({}) {than} ({marks})", columns.join(", ")));
-    values.extend(after.values.iter().map(|value| match value {
+    values.extend(after.values.iter().map(value));
+}
+
+fn value(value: &CursorValue) -> Value {
+    match value {
         CursorValue::Number(number) => Value::from(*number),
         CursorValue::Text(text) => Value::from(text.clone()),
-    }));
+    }
 }
 
 /// All instances of a hub in order of creation.
@@ -194,7 +317,13 @@ fn index(narrow: &Narrow, sort: Sort) -> &'static str {
     }
 }
 
-fn conditions_of(hub: i64, narrow: &Narrow, conditions: &mut Vec<String>, values: &mut Vec<Value>) {
+fn conditions_of(
+    hub: i64,
+    narrow: &Narrow,
+    sort: Sort,
+    conditions: &mut Vec<String>,
+    values: &mut Vec<Value>,
+) {
     match narrow.statuses.as_slice() {
         [] => {}
         [only] => {
@@ -233,9 +362,10 @@ fn conditions_of(hub: i64, narrow: &Narrow, conditions: &mut Vec<String>, values
         } else {
             ""
         };
-        conditions.push(format!(
-            "i.key IN (SELECT instance FROM tags WHERE hub = ? AND key = ?{and})"
-        ));
+        conditions.push(match by_tag(narrow, sort) {
+            true => format!("t.hub = ? AND t.key = ?{}", and.replace("value", "t.value")),
+            false => format!("i.key IN (SELECT instance FROM tags WHERE hub = ? AND key = ?{and})"),
+        });
         values.push(hub.into());
         values.push(key.clone().into());
         values.extend(value.clone().map(Value::from));
@@ -247,7 +377,7 @@ fn conditions_of(hub: i64, narrow: &Narrow, conditions: &mut Vec<String>, values
 }
 
 /// The first text after all texts that begin with `prefix`, if there is one.
-fn after_prefix(prefix: &str) -> Option<String> {
+pub(super) fn after_prefix(prefix: &str) -> Option<String> {
     let mut chars: Vec<char> = prefix.chars().collect();
     while let Some(last) = chars.pop() {
         // The step over the surrogates is the only gap among the characters.
@@ -288,8 +418,83 @@ pub(crate) fn names(conn: &Connection, hub: i64, limit: usize) -> Result<Vec<Str
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// 12,000 instances: each has the tag `of`, every fourth an id with the prefix `even-`, the
+    /// first 3,000 one with `old-`, and ten one with `few-`.
+    fn filled() -> Connection {
+        let conn = super::super::schema::open_memory().unwrap();
+        conn.execute_batch(
+            "BEGIN;
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000)
+             INSERT INTO instances (key, hub, id, execution_id, name, status, held, next_seq,
+                 created_us, updated_us, details, terminate_children)
+             SELECT i, 1, CASE WHEN i % 1200 = 7 THEN 'few-' WHEN i % 4 = 0 THEN 'even-'
+                 WHEN i <= 4500 THEN 'old-' ELSE 'odd-' END || i,
+                 'e', 'Hello', i % 2, 0, 0, i * 10, 0, x'', 0 FROM n;
+             INSERT INTO payloads (instance) SELECT key FROM instances;
+             INSERT INTO tags SELECT 1, 'of', key % 3, key FROM instances;
+             COMMIT;",
+        )
+        .unwrap();
+        conn
+    }
+
+    /// All ids of a list, read page by page.
+    fn all(conn: &Connection, narrow: &Narrow, descending: bool, limit: usize) -> Vec<String> {
+        let mut ids = Vec::new();
+        let mut after = None;
+        loop {
+            let order = (Sort::Created, descending);
+            let page = browse(conn, 1, narrow, order, after.as_ref(), limit).unwrap();
+            assert!(page.states.len() <= limit);
+            ids.extend(page.states.into_iter().map(|state| state.instance_id));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return ids,
+            }
+        }
+    }
+
+    #[test]
+    fn whatever_finds_a_page_the_list_is_the_same() {
+        let conn = filled();
+        let rows: Vec<(String, i32, i64)> = conn
+            .prepare("SELECT id, status, key FROM instances ORDER BY created_us, key")
+            .unwrap()
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let prefixes = ["", "even-", "old-", "few-", "none-"];
+        for prefix in prefixes.map(|prefix| Some(prefix).filter(|prefix| !prefix.is_empty())) {
+            for tag in [None, Some(None), Some(Some("2"))] {
+                for statuses in [vec![], vec![1], vec![0, 1]] {
+                    let mut expected: Vec<String> = rows
+                        .iter()
+                        .filter(|(id, status, key)| {
+                            prefix.is_none_or(|prefix| id.starts_with(prefix))
+                                && (statuses.is_empty() || statuses.contains(status))
+                                && (tag != Some(Some("2")) || key % 3 == 2)
+                        })
+                        .map(|(id, ..)| id.clone())
+                        .collect();
+                    let narrow = Narrow {
+                        id_prefix: prefix.map(str::to_owned),
+                        tag: tag.map(|value| ("of".to_owned(), value.map(str::to_owned))),
+                        statuses: statuses.clone(),
+                        ..Narrow::default()
+                    };
+                    let limit = (expected.len() / 3).max(50);
+                    assert_eq!(all(&conn, &narrow, false, limit), expected, "{narrow:?}");
+                    expected.reverse();
+                    assert_eq!(all(&conn, &narrow, true, limit), expected, "{narrow:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_begins_with_a_prefix_ends_before_its_successor() {

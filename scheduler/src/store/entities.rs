@@ -70,22 +70,26 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Entity> {
     })
 }
 
-/// All entities with an operation that can run.
-pub(super) fn runnable(conn: &Connection) -> rusqlite::Result<Vec<EntityHeader>> {
-    conn.prepare(
+/// Passes on all entities with an operation that can run.
+pub(super) fn runnable(
+    conn: &Connection,
+    found: &mut dyn FnMut(EntityHeader),
+) -> rusqlite::Result<()> {
+    let mut select = conn.prepare(
         "SELECT e.hub, e.key, e.id FROM entities e WHERE EXISTS (
              SELECT 1 FROM entity_inbox b WHERE b.entity = e.key AND b.is_lock = 0
                  AND (e.locked_by IS NULL OR b.parent = e.locked_by))
          ORDER BY e.key",
-    )?
-    .query_map([], |row| {
-        Ok(EntityHeader {
+    )?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        found(EntityHeader {
             hub: row.get(0)?,
             key: row.get(1)?,
             id: row.get(2)?,
-        })
-    })?
-    .collect()
+        });
+    }
+    Ok(())
 }
 
 impl Tx<'_> {
@@ -325,7 +329,7 @@ impl Tx<'_> {
             self.conn
                 .prepare_cached("DELETE FROM entities WHERE key = ?1")?
                 .execute([key])?;
-            self.notes.push(Note::EntityGone { key });
+            self.notes.push(Note::EntityGone { hub, key });
         } else {
             self.notes.push(Note::Entity {
                 header: Arc::new(entity.header),

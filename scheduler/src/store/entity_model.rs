@@ -16,7 +16,7 @@ use rusqlite::Connection;
 
 use super::instances::Start;
 use super::pending::counters;
-use super::writer::{Counters, Parents, Tx};
+use super::writer::{Counters, Tx};
 use super::{EntityBatch, Note, entity_batch, inbox, schema};
 
 const HUB: i64 = 1;
@@ -197,20 +197,14 @@ impl Stored {
     }
 
     fn write(&mut self, work: impl FnOnce(&mut Tx<'_>)) {
-        let mut tx = Tx {
-            conn: &self.conn,
-            notes: Vec::new(),
-            now: DateTime::<Utc>::UNIX_EPOCH,
-            ids: &mut self.ids,
-            parents: Parents::default(),
-        };
+        let mut tx = Tx::new(&self.conn, DateTime::<Utc>::UNIX_EPOCH, &mut self.ids);
         work(&mut tx);
         for note in tx.notes {
             match note {
                 Note::Entity { header, runnable } => {
                     self.told.insert(header.key, runnable);
                 }
-                Note::EntityGone { key } => {
+                Note::EntityGone { key, .. } => {
                     self.told.remove(&key);
                 }
                 _ => {}

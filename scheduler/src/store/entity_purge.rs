@@ -4,6 +4,7 @@ use durabletask_proto::history_event::EventType;
 use durabletask_proto::{HistoryEvent, TaskFailureDetails};
 use durabletask_scheduler_core::{Caller, canonical_entity_id, failed_call};
 use prost::Message;
+use rusqlite::OptionalExtension;
 
 use super::instances::timestamp;
 use super::writer::Tx;
@@ -84,14 +85,20 @@ impl Tx<'_> {
 
     /// Deletes an entity with all that waits for it.
     pub(super) fn delete_entity(&mut self, key: i64) -> Result<(), StoreError> {
+        let hub: Option<i64> = self
+            .conn
+            .prepare_cached("DELETE FROM entities WHERE key = ?1 RETURNING hub")?
+            .query_row([key], |row| row.get(0))
+            .optional()?;
         for sql in [
-            "DELETE FROM entities WHERE key = ?1",
             "DELETE FROM entity_inbox WHERE entity = ?1",
             "DELETE FROM timers WHERE instance = ?1",
         ] {
             self.conn.prepare_cached(sql)?.execute([key])?;
         }
-        self.notes.push(Note::EntityGone { key });
+        if let Some(hub) = hub {
+            self.notes.push(Note::EntityGone { hub, key });
+        }
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::query::from_micros;
-use super::{EntityBatch, StoreError};
+use super::{EntityBatch, EntityHeader, StoreError};
 
 /// The most operations of a batch, and about how many bytes of them.
 const BATCH_OPERATIONS: usize = 500;
@@ -117,6 +117,23 @@ pub(crate) fn entities(
         entities,
         next: None,
     })
+}
+
+/// What an entity's number belongs to.
+pub(crate) fn entity_header(
+    conn: &Connection,
+    key: i64,
+) -> Result<Option<EntityHeader>, StoreError> {
+    let found = conn
+        .prepare_cached("SELECT hub, id FROM entities WHERE key = ?1")?
+        .query_row([key], |row| {
+            Ok(EntityHeader {
+                hub: row.get(0)?,
+                key,
+                id: row.get(1)?,
+            })
+        });
+    Ok(found.optional()?)
 }
 
 /// The operations that can run now, from the head of the queue; while an orchestration

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::writer::Tx;
+use super::writer::{Slice, Tx};
 use super::{Note, StoreError};
 
 impl Tx<'_> {
@@ -63,9 +63,14 @@ impl Tx<'_> {
         Ok((self.ensure_hub(name, most)?, old))
     }
 
-    /// Removes up to `limit` instances and entities each of a deleted task hub; false
-    /// once none is left.
-    pub(crate) fn clear_hub(&mut self, hub: i64, limit: u32) -> Result<bool, StoreError> {
+    /// Removes up to `limit` instances and entities each of a deleted task hub, until the slice
+    /// is over; false once none is left.
+    pub(crate) fn clear_hub(
+        &mut self,
+        hub: i64,
+        limit: u32,
+        slice: Slice,
+    ) -> Result<bool, StoreError> {
         let instances: Vec<(i64, String)> = self
             .conn
             .prepare_cached("SELECT key, id FROM instances WHERE hub = ?1 LIMIT ?2")?
@@ -73,6 +78,9 @@ impl Tx<'_> {
             .collect::<Result<_, _>>()?;
         for (key, id) in &instances {
             self.remove(hub, *key, id)?;
+            if slice.is_over() {
+                return Ok(true);
+            }
         }
         let entities: Vec<i64> = self
             .conn
@@ -81,6 +89,9 @@ impl Tx<'_> {
             .collect::<Result<_, _>>()?;
         for key in &entities {
             self.delete_entity(*key)?;
+            if slice.is_over() {
+                return Ok(true);
+            }
         }
         Ok(!instances.is_empty() || !entities.is_empty())
     }

@@ -10,6 +10,7 @@ use durabletask_scheduler_core::{
 };
 use prost::Message;
 use prost_types::Timestamp;
+use rusqlite::OptionalExtension;
 
 use super::rows::Slim;
 use super::writer::Tx;
@@ -127,6 +128,8 @@ impl Tx<'_> {
                 start.parent_key,
                 details.encode_to_vec(),
             ])?;
+        self.counts
+            .plus(start.hub, OrchestrationStatus::Pending as i32);
         self.conn
             .prepare_cached("INSERT INTO payloads (instance, input) VALUES (?1, ?2)")?
             .execute((key, &started.input))?;
@@ -215,9 +218,14 @@ impl Tx<'_> {
         key: i64,
         instance_id: &str,
     ) -> Result<(), StoreError> {
-        self.conn
-            .prepare_cached("DELETE FROM instances WHERE key = ?1")?
-            .execute([key])?;
+        let status: Option<i32> = self
+            .conn
+            .prepare_cached("DELETE FROM instances WHERE key = ?1 RETURNING status")?
+            .query_row([key], |row| row.get(0))
+            .optional()?;
+        if let Some(status) = status {
+            self.counts.minus(hub, status);
+        }
         self.conn
             .prepare_cached("DELETE FROM payloads WHERE instance = ?1")?
             .execute([key])?;

@@ -2,6 +2,7 @@
 
 mod activities;
 mod browse;
+mod counts;
 mod entities;
 #[cfg(test)]
 mod entity_model;
@@ -16,6 +17,7 @@ mod model;
 mod pending;
 mod purge;
 mod query;
+mod readers;
 mod renew;
 mod restart;
 mod retention;
@@ -32,28 +34,29 @@ mod turns;
 mod writer;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use durabletask_proto::{ActivityRequest, HistoryEvent, OrchestrationTraceContext};
 use rusqlite::Connection;
-use tokio::sync::Semaphore;
 
 pub(crate) use activities::ActivityAnswer;
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
+use counts::Counts;
 pub(crate) use entities::{EntityBatch, EntityHeader};
-pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch};
+pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch, entity_header};
 pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
 pub(crate) use pending::{Pending, PendingActivity, PendingInstance};
-pub(crate) use purge::PurgeFilter;
+pub(crate) use purge::{PurgeFilter, Purged};
 pub(crate) use query::{
-    Place, StateFilter, history_bytes, history_page, inbox, inbox_start, query, state,
+    Place, StateFilter, history_bytes, history_page, inbox, query, state, waiting_turn,
 };
+use readers::{Browsers, Pool};
 pub(crate) use retention::first_end;
-pub(crate) use summary::{hub_names, status_counts};
+pub(crate) use summary::hub_names;
 pub(crate) use turns::FinishedTurn;
-pub(crate) use writer::{Committed, Home, Tx, Writer};
+pub(crate) use writer::{Committed, Home, Slice, Tx, Writer};
 
 use crate::metrics::Commits;
 use crate::{OpenError, SchedulerConfig, Storage};
@@ -127,7 +130,7 @@ pub(crate) enum Note {
         runnable: bool,
     },
     /// An entity was removed.
-    EntityGone { key: i64 },
+    EntityGone { hub: i64, key: i64 },
     /// A timer is due at this time (microseconds since 1970).
     TimerSet(i64),
     /// The status of an instance has changed.
@@ -186,27 +189,29 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     pub(crate) writer: Writer,
     readers: Readers,
+    counts: Arc<Counts>,
     /// Its path, unless it is in memory.
     file: Option<PathBuf>,
 }
 
 #[derive(Clone)]
 enum Readers {
-    Pool {
-        idle: Arc<Mutex<Vec<Connection>>>,
-        permits: Arc<Semaphore>,
+    File {
+        pool: Pool,
+        browsers: Browsers,
     },
     /// A database in memory has only the writer's connection.
     Writer,
 }
 
 impl Store {
-    /// Opens the storage and returns it with all work that was pending when it was last closed.
+    /// Opens the storage and passes on all work that was pending when it was last closed.
     pub(crate) fn open(
         config: &SchedulerConfig,
         committed: Arc<dyn Committed>,
         commits: Arc<Commits>,
-    ) -> Result<(Self, Pending), OpenError> {
+        pending: &mut dyn FnMut(Pending),
+    ) -> Result<Self, OpenError> {
         let (conn, lock, readers) = match &config.storage {
             Storage::Memory => (Home::Memory(schema::open_memory()?), None, Readers::Writer),
             Storage::Directory(path) => {
@@ -214,40 +219,39 @@ impl Store {
                 let file: PathBuf = path.join(DATABASE);
                 let lock = schema::lock(path)?;
                 let conn = schema::open_file(&file)?;
-                let count = config.read_connections.max(1);
-                let idle = (0..count)
-                    .map(|_| schema::open_reader(&file))
-                    .collect::<Result<Vec<_>, _>>()?;
-                let idle = Arc::new(Mutex::new(idle));
-                (
-                    Home::File(conn),
-                    Some(lock),
-                    Readers::Pool {
-                        idle,
-                        permits: Arc::new(Semaphore::new(count)),
-                    },
-                )
+                let readers = Readers::File {
+                    pool: Pool::open(&file, config.read_connections)?,
+                    browsers: Browsers::start(&file)?,
+                };
+                (Home::File(conn), Some(lock), readers)
             }
         };
         schema::ensure_hubs(&conn, &config.hub_names())?;
-        let pending = pending::load(&conn)?;
+        pending::load(&conn, pending)?;
         let counters = pending::counters(&conn)?;
+        let counts = Arc::new(Counts::load(&conn)?);
         let clock = Arc::clone(&config.clock);
         // The thread ends on its own once the last handle to the writer is dropped.
-        let (writer, _thread) = Writer::start(conn, lock, counters, clock, committed, commits)
-            .map_err(OpenError::Thread)?;
+        let (writer, _thread) = Writer::start(
+            conn,
+            lock,
+            counters,
+            Arc::clone(&counts),
+            clock,
+            committed,
+            commits,
+        )
+        .map_err(OpenError::Thread)?;
         let file = match &config.storage {
             Storage::Memory => None,
             Storage::Directory(path) => Some(path.join(DATABASE)),
         };
-        Ok((
-            Self {
-                writer,
-                readers,
-                file,
-            },
-            pending,
-        ))
+        Ok(Self {
+            writer,
+            readers,
+            counts,
+            file,
+        })
     }
 
     /// Checkpoints the log into the file, which then gets its final size.
@@ -264,7 +268,8 @@ impl Store {
         Ok(writing.await.map_err(|_| StoreError::Closed)??)
     }
 
-    /// Reads from a snapshot that holds everything acknowledged so far.
+    /// Reads from a snapshot that holds everything acknowledged so far. For what a worker or a
+    /// client waits for, and what is quick.
     pub(crate) async fn read<T, F>(&self, mut work: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -272,52 +277,26 @@ impl Store {
     {
         match &self.readers {
             Readers::Writer => self.writer.write(move |tx| work(tx.conn)).await,
-            Readers::Pool { idle, permits } => {
-                let permit = Arc::clone(permits)
-                    .acquire_owned()
-                    .await
-                    .map_err(|_| StoreError::Closed)?;
-                let idle = Arc::clone(idle);
-                let reading = tokio::task::spawn_blocking(move || {
-                    // Returned before its permit, so that the permit's next holder finds it.
-                    let lent = Lent::take(idle)?;
-                    let result = lent
-                        .conn
-                        .as_ref()
-                        .map_or(Err(StoreError::Closed), &mut work);
-                    drop(lent);
-                    drop(permit);
-                    result
-                });
-                reading.await.map_err(|_| StoreError::Closed)?
-            }
+            Readers::File { pool, .. } => pool.read(work).await,
         }
     }
-}
 
-/// A reader from the pool, which is returned however the reading ends.
-struct Lent {
-    idle: Arc<Mutex<Vec<Connection>>>,
-    conn: Option<Connection>,
-}
-
-impl Lent {
-    fn take(idle: Arc<Mutex<Vec<Connection>>>) -> Result<Self, StoreError> {
-        let conn = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match conn {
-            Some(conn) => Ok(Self {
-                idle,
-                conn: Some(conn),
-            }),
-            None => Err(StoreError::Closed),
+    /// The same for lists, pages and exports: a few of these are read at once, in the order in which
+    /// they are asked for, behind everything else.
+    pub(crate) async fn browse<T, F>(&self, mut work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        match &self.readers {
+            Readers::Writer => self.writer.write(move |tx| work(tx.conn)).await,
+            Readers::File { browsers, .. } => browsers.read(work).await,
         }
     }
-}
 
-impl Drop for Lent {
-    fn drop(&mut self) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.extend(self.conn.take());
+    /// How many instances of each hub have each status: hub, status number, count.
+    pub(crate) fn status_counts(&self) -> Vec<(i64, i32, i64)> {
+        self.counts.all()
     }
 }
 
@@ -346,15 +325,50 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_may_wait_lets_others_go_first() {
+        let config = SchedulerConfig::new(Storage::Memory);
+        let store = Store::open(&config, Arc::new(Nobody), Arc::default(), &mut |_| {}).unwrap();
+        let order: Arc<std::sync::Mutex<Vec<&str>>> = Arc::default();
+        let noting = |what| {
+            let order = Arc::clone(&order);
+            move |_: &mut Tx<'_>| {
+                order.lock().unwrap().push(what);
+                Ok(())
+            }
+        };
+        // While this runs, the others are asked for; it ends once all are.
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let blocking = store.writer.write(move |_| {
+            let _ = gone.recv();
+            Ok(())
+        });
+        let behind = store.writer.write_behind(noting("behind"));
+        let first = store.writer.write(noting("first"));
+        let second = store.writer.write(noting("second"));
+        let let_go = async {
+            tokio::task::yield_now().await;
+            drop(go);
+            Ok(())
+        };
+        let all = tokio::try_join!(blocking, behind, first, second, let_go);
+        all.unwrap();
+        assert_eq!(*order.lock().unwrap(), ["first", "second", "behind"]);
+    }
+
+    #[tokio::test]
     async fn a_reading_that_panics_takes_no_connection_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let config = SchedulerConfig::new(Storage::Directory(folder.path().to_owned()));
-        let (store, _) = Store::open(&config, Arc::new(Nobody), Arc::default()).unwrap();
+        let store = Store::open(&config, Arc::new(Nobody), Arc::default(), &mut |_| {}).unwrap();
         for _ in 0..=config.read_connections {
             let lost = store.read(|_| -> Result<(), _> { panic!("a fault of the test's") });
             assert!(lost.await.is_err());
+            let lost = store.browse(|_| -> Result<(), _> { panic!("a fault of the test's") });
+            assert!(lost.await.is_err());
         }
         let hubs = store.read(hub_names).await.unwrap();
+        assert_eq!(hubs.len(), 1);
+        let hubs = store.browse(hub_names).await.unwrap();
         assert_eq!(hubs.len(), 1);
     }
 }

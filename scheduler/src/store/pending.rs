@@ -4,29 +4,31 @@ use durabletask_proto::ActivityRequest;
 use prost::Message;
 use rusqlite::Connection;
 
-use super::rows::{Slim, status};
+use super::rows::{is_paused, status};
 use super::writer::Counters;
-use super::{EntityHeader, Header, StoreError};
+use super::{EntityHeader, StoreError};
 use crate::OpenError;
 
-/// All work to queue again at start. Payloads stay on disk until the work is dispatched.
-#[derive(Debug, Default)]
-pub(crate) struct Pending {
-    /// Instances with events in their inbox.
-    pub(crate) instances: Vec<PendingInstance>,
-    pub(crate) activities: Vec<PendingActivity>,
-    /// Entities with an operation that can run.
-    pub(crate) entities: Vec<EntityHeader>,
+/// Work to queue again at start. Payloads stay on disk until it is dispatched.
+#[derive(Debug)]
+pub(crate) enum Pending {
+    /// An instance with events in its inbox; those that have waited longest come first.
+    Instance(PendingInstance),
+    Activity(PendingActivity),
+    /// An entity with an operation that can run.
+    Entity(EntityHeader),
     /// When the first timer is due.
-    pub(crate) first_timer: Option<i64>,
+    Timer(i64),
 }
 
 /// An instance with events in its inbox.
 #[derive(Debug)]
 pub(crate) struct PendingInstance {
-    pub(crate) header: Header,
-    /// The number of the last event.
-    pub(crate) last_seq: i64,
+    pub(crate) hub: i64,
+    pub(crate) key: i64,
+    pub(crate) instance_id: String,
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
     /// Whether it is kept from workers.
     pub(crate) paused: bool,
 }
@@ -43,41 +45,27 @@ pub(crate) struct PendingActivity {
     pub(crate) wanted_by: Option<String>,
 }
 
-pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
+/// Passes on what is pending, one after the other: there may be millions.
+pub(crate) fn load(conn: &Connection, found: &mut dyn FnMut(Pending)) -> Result<(), OpenError> {
     clear_deleted_hubs(conn)?;
-    let mut instances = Vec::new();
+    // Only numbers are sorted, and the rest is looked up.
     let mut select = conn.prepare(
-        "SELECT i.hub, i.key, i.id, i.execution_id, i.name, i.version, i.next_seq, i.span, max(b.seq), i.status
-         FROM inbox b JOIN instances i ON i.key = b.instance WHERE i.held = 0
-         GROUP BY b.instance ORDER BY min(b.seq)",
+        "SELECT i.hub, i.key, i.id, i.name, i.version, i.status, i.next_seq
+         FROM (SELECT instance, min(seq) AS first FROM inbox GROUP BY instance ORDER BY first) b
+         CROSS JOIN instances i ON i.key = b.instance WHERE i.held = 0 ORDER BY b.first",
     )?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
-        let span: Option<Vec<u8>> = row.get(7)?;
-        let header = Header {
+        let has_history = row.get::<_, i64>(6)? > 0;
+        found(Pending::Instance(PendingInstance {
             hub: row.get(0)?,
             key: row.get(1)?,
             instance_id: row.get(2)?,
-            execution_id: row.get(3)?,
-            name: row.get(4)?,
-            version: row.get(5)?,
-            has_history: row.get::<_, i64>(6)? > 0,
-            turns: row.get(6)?,
-            span: span.and_then(|bytes| Message::decode(&*bytes).ok()),
-        };
-        let last_seq = row.get(8)?;
-        let slim = Slim {
-            status: status(row.get(9)?),
-            held: false,
-            header,
-        };
-        instances.push(PendingInstance {
-            paused: slim.is_paused(),
-            header: slim.header,
-            last_seq,
-        });
+            name: row.get(3)?,
+            version: row.get(4)?,
+            paused: is_paused(status(row.get(5)?), has_history),
+        }));
     }
-    let mut activities = Vec::new();
     // Nobody waits for the result of a purged instance's activity.
     conn.execute(
         "DELETE FROM activities WHERE instance NOT IN (SELECT key FROM instances)",
@@ -90,23 +78,22 @@ pub(crate) fn load(conn: &Connection) -> Result<Pending, OpenError> {
     while let Some(row) = rows.next()? {
         let bytes: Vec<u8> = row.get(3)?;
         let request = ActivityRequest::decode(&*bytes).unwrap_or_default();
-        activities.push(PendingActivity {
+        found(Pending::Activity(PendingActivity {
             hub: row.get(0)?,
             instance: row.get(1)?,
             id: row.get(2)?,
             name: request.name,
             version: request.version,
             wanted_by: row.get(4)?,
-        });
+        }));
     }
-    let entities = super::entities::runnable(conn)?;
-    let first_timer = conn.query_row("SELECT min(fire_us) FROM timers", [], |row| row.get(0))?;
-    Ok(Pending {
-        instances,
-        activities,
-        entities,
-        first_timer,
-    })
+    super::entities::runnable(conn, &mut |header| found(Pending::Entity(header)))?;
+    let first_timer: Option<i64> =
+        conn.query_row("SELECT min(fire_us) FROM timers", [], |row| row.get(0))?;
+    if let Some(at) = first_timer {
+        found(Pending::Timer(at));
+    }
+    Ok(())
 }
 
 /// Removes the rest of task hubs that were being deleted when the process ended.
@@ -196,14 +183,23 @@ mod tests {
              INSERT INTO entity_inbox VALUES (30, 3, 0, NULL, NULL, x''), (40, 4, 0, NULL, NULL, x'');",
         )
         .unwrap();
-        let pending = load(&conn).unwrap();
-        let instances: Vec<i64> = pending.instances.iter().map(|i| i.header.key).collect();
-        let activities: Vec<i64> = pending.activities.iter().map(|a| a.instance).collect();
-        let entities: Vec<i64> = pending.entities.iter().map(|e| e.key).collect();
-        assert_eq!(
-            (instances, activities, entities, pending.first_timer),
-            (vec![10], vec![10], vec![40], Some(5))
-        );
+        let mut found = Vec::new();
+        load(&conn, &mut |pending| {
+            found.push(match pending {
+                Pending::Instance(instance) => ("instance", instance.key),
+                Pending::Activity(activity) => ("activity", activity.instance),
+                Pending::Entity(entity) => ("entity", entity.key),
+                Pending::Timer(at) => ("timer", at),
+            });
+        })
+        .unwrap();
+        let expected = [
+            ("instance", 10),
+            ("activity", 10),
+            ("entity", 40),
+            ("timer", 5),
+        ];
+        assert_eq!(found, expected);
         for table in [
             "instances",
             "payloads",

@@ -9,7 +9,8 @@ use prost_types::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::StoreError;
+use super::browse::{after_prefix, is_rare};
+use super::{Header, StoreError};
 
 /// A query's filter; all conditions apply.
 #[derive(Clone, Debug, Default)]
@@ -119,11 +120,13 @@ pub(crate) fn state(
 /// values. Each status has a range of the status index that is in that order already,
 /// and SQLite merges the ranges on the fly: a page reads about as many rows as it
 /// has, whatever else is in the hub.
+/// The few instances whose ids have a rare prefix are all read, and sorted.
 fn page_of_keys(
     hub: i64,
     filter: &StateFilter,
     after: Option<Place>,
     limit: usize,
+    rare_prefix: bool,
 ) -> (String, Vec<Value>) {
     let mut statuses: Vec<Option<i32>> = match filter.statuses.is_empty() {
         true => vec![None],
@@ -136,7 +139,11 @@ fn page_of_keys(
     let mut parts = Vec::new();
     let mut values = Vec::new();
     for status in statuses {
-        let mut sql = "SELECT created_us, key FROM instances WHERE hub = ?".to_owned();
+        let index = match rare_prefix {
+            true => "INDEXED BY instances_by_id ",
+            false => "",
+        };
+        let mut sql = format!("SELECT created_us, key FROM instances {index}WHERE hub = ?");
         values.push(Value::from(hub));
         if let Some(status) = status {
             sql.push_str(" AND status = ?");
@@ -160,6 +167,14 @@ fn page_of_keys(
             sql.push_str(" AND substr(id, 1, length(?)) = ?");
             values.push(prefix.clone().into());
             values.push(prefix.clone().into());
+            if rare_prefix {
+                sql.push_str(" AND id >= ?");
+                values.push(prefix.clone().into());
+                if let Some(end) = after_prefix(prefix) {
+                    sql.push_str(" AND id < ?");
+                    values.push(end.into());
+                }
+            }
         }
         parts.push(sql);
     }
@@ -176,6 +191,25 @@ fn page_of_keys(
     (sql, values)
 }
 
+/// Where the first instances are that a filter selects, in order of creation, after `after`.
+pub(super) fn places(
+    conn: &Connection,
+    hub: i64,
+    filter: &StateFilter,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<Vec<Place>, StoreError> {
+    let (sql, values) = page_of_keys(hub, filter, after, limit.saturating_sub(1), false);
+    let mut statement = conn.prepare_cached(&sql)?;
+    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
+        Ok(Place {
+            created_us: row.get(0)?,
+            key: row.get(1)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// One page of a hub's instances in order of creation, after the cursor `after`: up to this many
 /// and this many bytes, but at least one.
 pub(crate) fn query(
@@ -186,7 +220,11 @@ pub(crate) fn query(
     (limit, max_bytes): (usize, usize),
     payloads: bool,
 ) -> Result<Page, StoreError> {
-    let (keys, values) = page_of_keys(hub, filter, after, limit);
+    let rare_prefix = match &filter.id_prefix {
+        Some(prefix) => is_rare(conn, hub, prefix)?,
+        None => false,
+    };
+    let (keys, values) = page_of_keys(hub, filter, after, limit, rare_prefix);
     // One statement, so that the states are those that the filter saw.
     let sql = format!(
         "{}, w.created_us AS place FROM ({keys}) w CROSS JOIN instances i ON i.key = w.key
@@ -263,8 +301,46 @@ pub(crate) fn inbox(
     inbox_start(conn, key, limit, usize::MAX)
 }
 
-/// The same, up to this many bytes, but at least the first.
-pub(crate) fn inbox_start(
+/// An instance whose events are waiting in the store.
+#[derive(Debug)]
+pub(crate) struct WaitingTurn {
+    pub(crate) header: Header,
+    /// The first events.
+    pub(crate) events: Vec<(i64, HistoryEvent)>,
+    /// The number of the last one.
+    pub(crate) last_seq: i64,
+}
+
+/// An instance with the first of its waiting events, up to this many and this many bytes, but at
+/// least one; `None` if it is gone or has none.
+pub(crate) fn waiting_turn(
+    conn: &Connection,
+    key: i64,
+    limit: usize,
+    max_bytes: usize,
+) -> Result<Option<WaitingTurn>, StoreError> {
+    // At one moment, or a commit in between would show only in a part of it. A database in
+    // memory is read in the writer's transaction.
+    let _moment = match conn.is_autocommit() {
+        true => Some(conn.unchecked_transaction()?),
+        false => None,
+    };
+    let Some(header) = super::rows::header(conn, key)? else {
+        return Ok(None);
+    };
+    let events = inbox_start(conn, key, limit, max_bytes)?;
+    let last_seq: Option<i64> = conn
+        .prepare_cached("SELECT max(seq) FROM inbox WHERE instance = ?1")?
+        .query_row([key], |row| row.get(0))?;
+    Ok(last_seq.map(|last_seq| WaitingTurn {
+        header,
+        events,
+        last_seq,
+    }))
+}
+
+/// The first events, up to this many bytes, but at least one.
+fn inbox_start(
     conn: &Connection,
     key: i64,
     limit: usize,
@@ -309,7 +385,7 @@ mod tests {
             (filter(&[]), "instances_by_created"),
         ] {
             for after in [None, Some(place)] {
-                let (sql, values) = page_of_keys(1, &filter, after, 100);
+                let (sql, values) = page_of_keys(1, &filter, after, 100, false);
                 let plan = super::super::explain(&conn, &sql, values);
                 assert!(plan.contains(index), "{plan}");
                 assert!(

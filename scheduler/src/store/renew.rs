@@ -125,7 +125,9 @@ impl Tx<'_> {
         let mut insert = self
             .conn
             .prepare_cached("INSERT INTO inbox (instance, seq, event) VALUES (?1, ?2, ?3)")?;
-        let mut pushed = Vec::new();
+        let events = events.into_iter();
+        // Exactly: what waits in memory is this list.
+        let mut pushed = Vec::with_capacity(events.size_hint().0);
         for (event, count) in events {
             let seq = number(count, ends_with_execution(&event));
             insert.execute((key, seq, event.encode_to_vec()))?;

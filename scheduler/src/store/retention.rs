@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use super::StoreError;
-use super::writer::Tx;
+use super::writer::{Slice, Tx};
 
 /// Finds ended instances by their end, across task hubs.
 pub(super) const INDEX: &str = "
@@ -21,12 +21,13 @@ pub(crate) fn first_end(conn: &Connection, status: i32) -> Result<Option<i64>, S
 
 impl Tx<'_> {
     /// Purges instances of a status that ended at `until_us` or before, the oldest first,
-    /// at most `limit` of them; returns how many were purged.
+    /// at most `limit` of them and until the slice is over; returns how many were purged.
     pub(crate) fn purge_old(
         &mut self,
         status: i32,
         until_us: i64,
         limit: u32,
+        slice: Slice,
     ) -> Result<usize, StoreError> {
         let old: Vec<(i64, String)> = self
             .conn
@@ -39,9 +40,14 @@ impl Tx<'_> {
                 Ok((row.get(0)?, row.get(1)?))
             })?
             .collect::<Result<_, _>>()?;
+        let mut purged = 0;
         for (hub, id) in &old {
-            self.purge(*hub, id, false)?;
+            self.purge(*hub, id, false, slice)?;
+            purged += 1;
+            if slice.is_over() {
+                break;
+            }
         }
-        Ok(old.len())
+        Ok(purged)
     }
 }

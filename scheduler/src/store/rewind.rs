@@ -63,6 +63,11 @@ impl Tx<'_> {
                  WHERE key = ?1",
             )?
             .execute((key, OrchestrationStatus::Running as i32, micros(&now)))?;
+        self.counts.moved(
+            hub,
+            full.instance.status as i32,
+            OrchestrationStatus::Running as i32,
+        );
         self.conn
             .prepare_cached(
                 "UPDATE payloads SET output = NULL, failure = NULL WHERE instance = ?1",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use durabletask_proto::{ExecutionStartedEvent, HistoryEvent, OrchestrationStatus};
 use durabletask_scheduler_core::Instance;
 use prost::Message;
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
 use super::{Header, Note, StoreError};
@@ -21,8 +21,12 @@ impl Slim {
     /// Whether it is kept from workers: it is suspended, and none of them has a history
     /// of its present execution, so no worker needs to know yet.
     pub(crate) fn is_paused(&self) -> bool {
-        self.status == OrchestrationStatus::Suspended && !self.header.has_history
+        is_paused(self.status, self.header.has_history)
     }
+}
+
+pub(super) fn is_paused(status: OrchestrationStatus, has_history: bool) -> bool {
+    status == OrchestrationStatus::Suspended && !has_history
 }
 
 /// All columns of an instance except its payloads.
@@ -60,6 +64,13 @@ fn slim(row: &Row<'_>) -> rusqlite::Result<Slim> {
         status: status(row.get(6)?),
         held: row.get(7)?,
     })
+}
+
+/// What dispatch needs to know of an instance.
+pub(super) fn header(conn: &Connection, key: i64) -> Result<Option<Header>, StoreError> {
+    let mut select = conn.prepare_cached(&format!("{SLIM} WHERE key = ?1"))?;
+    let found = select.query_row([key], slim).optional()?;
+    Ok(found.map(|slim| slim.header))
 }
 
 impl Tx<'_> {

@@ -24,7 +24,10 @@ impl Tx<'_> {
             OrchestrationStatus::Pending => OrchestrationStatus::Pending,
             _ => OrchestrationStatus::Running,
         };
+        let before = slim.status as i32;
         slim.status = OrchestrationStatus::Suspended;
+        self.counts
+            .moved(slim.header.hub, before, slim.status as i32);
         self.conn
             .prepare_cached(
                 "UPDATE instances SET status = ?2, resumes_to = ?3, updated_us = ?4 WHERE key = ?1",
@@ -48,17 +51,23 @@ impl Tx<'_> {
         if !self.is_suspended(&slim)? {
             return Ok(());
         }
+        let before = slim.status as i32;
         slim.status = OrchestrationStatus::Running;
-        self.conn
+        let after: i32 = self
+            .conn
             .prepare_cached(
                 "UPDATE instances SET status = coalesce(resumes_to, ?2), resumes_to = NULL, updated_us = ?3
-                 WHERE key = ?1",
+                 WHERE key = ?1 RETURNING status",
             )?
-            .execute((
-                slim.header.key,
-                slim.status as i32,
-                micros(&timestamp(self.now)),
-            ))?;
+            .query_row(
+                (
+                    slim.header.key,
+                    slim.status as i32,
+                    micros(&timestamp(self.now)),
+                ),
+                |row| row.get(0),
+            )?;
+        self.counts.moved(slim.header.hub, before, after);
         self.changed(slim.header.hub, &slim.header.instance_id);
         self.deliver(slim, vec![resumed])
     }

@@ -18,6 +18,11 @@ CREATE TABLE tags (
 CREATE INDEX tags_by_instance ON tags (instance);
 ";
 
+/// Finds the instances that have a tag of any value, in order of their numbers. A release that does
+/// not know it keeps it up to date all the same.
+pub(super) const BY_KEY: &str =
+    "CREATE INDEX IF NOT EXISTS tags_by_key ON tags (hub, key, instance)";
+
 const INSERT: &str =
     "INSERT OR IGNORE INTO tags (hub, key, value, instance) VALUES (?1, ?2, ?3, ?4)";
 

@@ -6,7 +6,7 @@ use durabletask_proto::HistoryEvent;
 use prost::Message;
 
 use super::instances::{micros, timestamp};
-use super::writer::Tx;
+use super::writer::{Slice, Tx};
 use super::{Note, StoreError};
 
 impl Tx<'_> {
@@ -32,16 +32,20 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Fires due timers, at most `limit`; returns when the next one is due
-    /// (microseconds since 1970), if there is one.
-    pub(crate) fn fire_due(&mut self, limit: u32) -> Result<Option<i64>, StoreError> {
+    /// Fires due timers, the earliest first, at most `limit` and until the slice is over; returns
+    /// when the next one is due (microseconds since 1970), if there is one.
+    pub(crate) fn fire_due(&mut self, limit: u32, slice: Slice) -> Result<Option<i64>, StoreError> {
         let now = timestamp(self.now);
         let due: Vec<(i64, i64, Option<Vec<u8>>)> = self
             .conn
             .prepare_cached("SELECT instance, id, event FROM timers WHERE fire_us <= ?1 ORDER BY fire_us LIMIT ?2")?
             .query_map((micros(&now), limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
             .collect::<Result<_, _>>()?;
+        let mut fired = false;
         for (instance, id, bytes) in due {
+            if std::mem::replace(&mut fired, true) && slice.is_over() {
+                break;
+            }
             self.conn
                 .prepare_cached("DELETE FROM timers WHERE instance = ?1 AND id = ?2")?
                 .execute((instance, id))?;

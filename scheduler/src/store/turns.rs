@@ -166,6 +166,9 @@ impl Tx<'_> {
                 instance.status_carried,
             ])?;
 
+        self.counts
+            .moved(hub, before as i32, instance.status as i32);
+
         // The report, which dispatch reads once all of this is committed.
         let header = Arc::new(Header {
             hub,

@@ -1,17 +1,20 @@
 //! The single writer: one thread, one connection, group commit.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use durabletask_sqlite::Database;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::counts::{Changes, Counts};
 use super::{Note, StoreError};
 use crate::clock::Clock;
 use crate::metrics::{Commits, Disk};
@@ -20,6 +23,72 @@ use crate::metrics::{Commits, Disk};
 const BATCH: usize = 512;
 /// How many commands may wait before callers do.
 const QUEUE: usize = 4096;
+/// How long a part of a long piece of work may take, which others wait for.
+const SLICE: Duration = Duration::from_millis(1);
+/// How often a part of such work is done although others are always waiting.
+const SHARE: Duration = Duration::from_millis(10);
+/// How long such work pauses after each part while others write, which is so until none has for
+/// [`QUIET`]: four times as long as the part took.
+const PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
+const QUIET: Duration = Duration::from_millis(20);
+
+/// Lets long pieces of work go on one part at a time, at the pace that others leave.
+struct Pace {
+    /// Before when the next part of any of them does not begin, while others write.
+    next_part: tokio::sync::Mutex<Instant>,
+    begun: Instant,
+    /// When something else was last written, in microseconds since `begun`.
+    last_other: AtomicU64,
+}
+
+impl Pace {
+    fn new() -> Self {
+        let begun = Instant::now();
+        Self {
+            next_part: tokio::sync::Mutex::new(begun),
+            begun,
+            last_other: AtomicU64::new(0),
+        }
+    }
+
+    fn note_other(&self) {
+        let now = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_other.store(now, Ordering::Relaxed);
+    }
+
+    fn is_quiet(&self) -> bool {
+        let last = Duration::from_micros(self.last_other.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(last) >= QUIET
+    }
+}
+
+/// The time that a part of a long piece of work may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slice(Option<Instant>);
+
+impl Slice {
+    pub(crate) fn begin() -> Self {
+        Self(Some(Instant::now()))
+    }
+
+    /// One that is never over.
+    #[cfg(test)]
+    pub(crate) const fn endless() -> Self {
+        Self(None)
+    }
+
+    /// One that is over.
+    #[cfg(test)]
+    pub(crate) fn over() -> Self {
+        Self(Instant::now().checked_sub(SLICE))
+    }
+
+    /// Whether the rest is left for the next part. Each part does something, even if it is late.
+    pub(crate) fn is_over(self) -> bool {
+        self.0.is_some_and(|begun| begun.elapsed() >= SLICE)
+    }
+}
 
 /// The connection that writes.
 pub(crate) enum Home {
@@ -63,6 +132,8 @@ pub(crate) struct Tx<'a> {
     pub(crate) ids: &'a mut Counters,
     /// Instances whose children must be terminated.
     pub(crate) parents: Parents,
+    /// Of how many instances have which status.
+    pub(crate) counts: Changes,
 }
 
 /// Instances that ended with their children, and for which reason.
@@ -71,6 +142,20 @@ pub(crate) struct Parents {
     pub(crate) waiting: Vec<(i64, Option<String>)>,
     /// Whether a caller further up processes them.
     pub(crate) taken: bool,
+}
+
+impl<'a> Tx<'a> {
+    /// What runs in a transaction that has begun on `conn`.
+    pub(crate) fn new(conn: &'a Connection, now: DateTime<Utc>, ids: &'a mut Counters) -> Self {
+        Self {
+            conn,
+            notes: Vec::new(),
+            now,
+            ids,
+            parents: Parents::default(),
+            counts: Changes::default(),
+        }
+    }
 }
 
 impl Tx<'_> {
@@ -126,10 +211,19 @@ where
     }
 }
 
+/// When a command runs.
+enum When {
+    /// In its turn, with all that wait.
+    Now(Box<dyn Job>),
+    /// Alone, when no other is waiting, or now and then if others always are.
+    Behind(Box<dyn Job>),
+}
+
 /// A handle to the writer thread; the thread ends when all handles are gone.
 #[derive(Clone)]
 pub(crate) struct Writer {
-    jobs: mpsc::Sender<Box<dyn Job>>,
+    jobs: mpsc::Sender<When>,
+    pace: Arc<Pace>,
     commits: Arc<Commits>,
 }
 
@@ -139,21 +233,34 @@ impl Writer {
         conn: Home,
         lock: Option<File>,
         counters: Counters,
+        counts: Arc<Counts>,
         clock: Arc<dyn Clock>,
         committed: Arc<dyn Committed>,
         commits: Arc<Commits>,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let kept = Arc::clone(&commits);
+        let pace = Arc::new(Pace::new());
+        let mut thread = Thread {
+            conn,
+            counters,
+            counts,
+            clock,
+            committed,
+            commits,
+            pace: Arc::clone(&pace),
+        };
         let thread = std::thread::Builder::new()
             .name("scheduler-writer".to_owned())
             .spawn(move || {
-                run(conn, counters, &*clock, &*committed, &commits, waiting);
+                thread.run(waiting);
+                drop(thread);
                 drop(lock);
             })?;
         Ok((
             Self {
                 jobs,
+                pace,
                 commits: kept,
             },
             thread,
@@ -167,6 +274,34 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        self.ask(When::Now, work).await
+    }
+
+    /// Like [`Writer::write`], for a part of a long piece of work: it lets all others go first, so
+    /// that they wait for one such part at most, which ends with its [`Slice`]. There is one at a
+    /// time, and a pause in between while others write.
+    pub(crate) async fn write_behind<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        let mut next_part = self.pace.next_part.lock().await;
+        if !self.pace.is_quiet() {
+            tokio::time::sleep_until((*next_part).into()).await;
+        }
+        let begun = Instant::now();
+        let outcome = self.ask(When::Behind, work).await;
+        // A fifth of the time is its share, also where the disk is slow.
+        let pause = (4 * begun.elapsed()).clamp(PAUSE, LONGEST_PAUSE);
+        *next_part = Instant::now() + pause;
+        outcome
+    }
+
+    async fn ask<T, F>(&self, when: fn(Box<dyn Job>) -> When, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let job = TypedJob {
             work,
@@ -174,7 +309,7 @@ impl Writer {
             reply,
         };
         self.jobs
-            .send(Box::new(job))
+            .send(when(Box::new(job)))
             .await
             .map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
@@ -191,55 +326,80 @@ impl Writer {
     }
 }
 
-fn run(
+/// What the thread has.
+struct Thread {
     conn: Home,
-    mut counters: Counters,
-    clock: &dyn Clock,
-    committed: &dyn Committed,
-    commits: &Commits,
-    mut waiting: mpsc::Receiver<Box<dyn Job>>,
-) {
-    let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
-    while let Some(first) = waiting.blocking_recv() {
-        batch.push(first);
-        while batch.len() < BATCH {
-            match waiting.try_recv() {
-                Ok(job) => batch.push(job),
-                Err(_) => break,
+    counters: Counters,
+    counts: Arc<Counts>,
+    clock: Arc<dyn Clock>,
+    committed: Arc<dyn Committed>,
+    commits: Arc<Commits>,
+    pace: Arc<Pace>,
+}
+
+impl Thread {
+    fn run(&mut self, mut waiting: mpsc::Receiver<When>) {
+        let mut batch: Vec<Box<dyn Job>> = Vec::with_capacity(BATCH);
+        // Each of these has a caller that waits for it.
+        let mut behind: VecDeque<Box<dyn Job>> = VecDeque::new();
+        let mut last_behind = Instant::now();
+        loop {
+            let mut next = match behind.is_empty() {
+                true => match waiting.blocking_recv() {
+                    None => return,
+                    first => first,
+                },
+                false => waiting.try_recv().ok(),
+            };
+            while let Some(job) = next {
+                match job {
+                    When::Now(job) => batch.push(job),
+                    When::Behind(job) => behind.push_back(job),
+                }
+                next = match batch.len() < BATCH {
+                    true => waiting.try_recv().ok(),
+                    false => None,
+                };
+            }
+            let nobody_waits = batch.is_empty();
+            if !nobody_waits {
+                self.pace.note_other();
+            }
+            self.commit(&mut batch);
+            if (nobody_waits || last_behind.elapsed() >= SHARE)
+                && let Some(job) = behind.pop_front()
+            {
+                batch.push(job);
+                self.commit(&mut batch);
+                last_behind = Instant::now();
             }
         }
-        let begun = Instant::now();
-        match transact(&conn, &mut counters, clock, &mut batch) {
-            Ok(notes) => {
-                commits.committed(batch.len(), begun.elapsed());
-                committed.committed(notes);
-                batch.drain(..).for_each(|job| job.finish(Ok(())));
-            }
+    }
+
+    /// Runs commands in one transaction, answers them and empties the batch.
+    fn commit(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+        if batch.is_empty() {
+            return;
+        }
+        match self.transact(batch) {
+            Ok(()) => batch.drain(..).for_each(|job| job.finish(Ok(()))),
             Err(error) if batch.len() == 1 => {
-                commits.rolled_back();
-                commits.failed(&error);
+                self.commits.failed(&error);
                 tracing::error!(%error, "a write failed and was rolled back");
                 batch
                     .drain(..)
                     .for_each(|job| job.finish(Err(StoreError::Sql(copy(&error)))));
             }
             Err(error) => {
-                commits.rolled_back();
                 tracing::warn!(%error, commands = batch.len(), "a batch was rolled back; running its commands one by one");
                 for job in batch.drain(..) {
                     let mut alone = [job];
-                    let begun = Instant::now();
-                    let outcome = transact(&conn, &mut counters, clock, &mut alone);
+                    let outcome = self.transact(&mut alone);
                     let [job] = alone;
                     match outcome {
-                        Ok(notes) => {
-                            commits.committed(1, begun.elapsed());
-                            committed.committed(notes);
-                            job.finish(Ok(()));
-                        }
+                        Ok(()) => job.finish(Ok(())),
                         Err(error) => {
-                            commits.rolled_back();
-                            commits.failed(&error);
+                            self.commits.failed(&error);
                             job.finish(Err(StoreError::Sql(error)));
                         }
                     }
@@ -247,34 +407,33 @@ fn run(
             }
         }
     }
-}
 
-fn transact(
-    conn: &Connection,
-    counters: &mut Counters,
-    clock: &dyn Clock,
-    jobs: &mut [Box<dyn Job>],
-) -> Result<Vec<Note>, rusqlite::Error> {
-    conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let mut tx = Tx {
-        conn,
-        notes: Vec::new(),
-        now: clock.now(),
-        ids: counters,
-        parents: Parents::default(),
-    };
-    let outcome = jobs
-        .iter_mut()
-        .try_for_each(|job| job.run(&mut tx))
-        .and_then(|()| conn.prepare_cached("COMMIT")?.execute([]).map(|_| ()));
-    match outcome {
-        Ok(()) => Ok(tx.notes),
-        Err(error) => {
-            // After some errors SQLite has already rolled back; then this fails.
-            if let Err(second) = conn.execute_batch("ROLLBACK") {
-                tracing::debug!(error = %second, "nothing was left to roll back");
+    /// Runs commands in one transaction, and reports what it has changed once it is on disk.
+    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), rusqlite::Error> {
+        let begun = Instant::now();
+        let conn: &Connection = &self.conn;
+        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut tx = Tx::new(conn, self.clock.now(), &mut self.counters);
+        let outcome = jobs
+            .iter_mut()
+            .try_for_each(|job| job.run(&mut tx))
+            .and_then(|()| conn.prepare_cached("COMMIT")?.execute([]).map(|_| ()));
+        match outcome {
+            Ok(()) => {
+                let Tx { notes, counts, .. } = tx;
+                self.commits.committed(jobs.len(), begun.elapsed());
+                self.counts.apply(counts);
+                self.committed.committed(notes);
+                Ok(())
             }
-            Err(error)
+            Err(error) => {
+                self.commits.rolled_back();
+                // After some errors SQLite has already rolled back; then this fails.
+                if let Err(second) = conn.execute_batch("ROLLBACK") {
+                    tracing::debug!(error = %second, "nothing was left to roll back");
+                }
+                Err(error)
+            }
         }
     }
 }

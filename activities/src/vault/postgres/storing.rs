@@ -6,28 +6,35 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use data_encoding::HEXLOWER;
 use futures_util::FutureExt as _;
 
+use super::super::content::Before;
 use super::super::crypter::Crypter;
 use super::super::{
     AccountRecord, MAX_SAME, Stored, StoredUnlessThere, VaultError, content, order,
 };
-use super::{COLUMNS, PostgresVault, find, insert, is_purged, read_row};
+use super::{COLUMNS, PostgresVault, find, held_key, insert, is_purged, read_row};
 
 /// What the lock is called of those who store an account unless it is there.
 const CONTENT: &str = "vault content";
 
 /// What an account is found by.
-#[derive(Clone)]
 pub(super) struct Content {
+    /// By the key that everyone has.
+    mark: Vec<u8>,
     marks: Vec<Vec<u8>>,
     issuer_key: String,
     name_key: String,
 }
 
 impl Content {
-    pub(super) fn of(account: &TotpAccount, crypter: &Crypter) -> Result<Self, VaultError> {
+    pub(super) fn of(
+        account: &TotpAccount,
+        current: &str,
+        crypter: &Crypter,
+    ) -> Result<Self, VaultError> {
         let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
         Ok(Self {
-            marks: content::marks(account, None, crypter)?,
+            mark: content::mark(account, Some(current), crypter)?,
+            marks: content::marks(account, Some(current), crypter)?,
             issuer_key,
             name_key,
         })
@@ -43,6 +50,7 @@ pub(super) async fn same(
         marks,
         issuer_key,
         name_key,
+        ..
     } = content;
     let sql = format!(
         "SELECT {COLUMNS} FROM vault_accounts
@@ -68,28 +76,19 @@ impl PostgresVault {
         self.on(id, move |transaction, id, crypter| {
             let (account, pending_for) = (account.clone(), pending_for.clone());
             async move {
-                if let Some(row) = find(transaction, &id).await? {
-                    if row.record.deleted_at.is_some() {
-                        return Err(VaultError::Deleted);
-                    }
-                    return match row.account(&crypter)?.same_content(&account) {
-                        true => Ok(StoredUnlessThere::Stored(Stored::AlreadyThere)),
-                        false => Err(VaultError::Conflict),
-                    };
-                }
-                if is_purged(transaction, &id).await? {
-                    return Err(VaultError::Deleted);
+                let before = match find(transaction, &id).await? {
+                    Some(row) => Before::of(&row, &account, &crypter)?,
+                    None if is_purged(transaction, &id).await? => Before::Purged,
+                    None => Before::Free,
+                };
+                if before.allows()?.is_none() {
+                    return Ok(StoredUnlessThere::Stored(Stored::AlreadyThere));
                 }
                 if unless_there {
-                    let content = Content::of(&account, &crypter)?;
-                    // There is no row yet that could be locked. A machine that has one key less,
-                    // or more, has the other marks in common; in one order nobody waits for each
-                    // other.
-                    let mut marks = content.marks.clone();
-                    marks.sort_unstable();
-                    for mark in &marks {
-                        one_at_a_time(transaction, CONTENT, &HEXLOWER.encode(mark)).await?;
-                    }
+                    let current = held_key(transaction).await?;
+                    let content = Content::of(&account, &current, &crypter)?;
+                    // There is no row yet that could be locked.
+                    one_at_a_time(transaction, CONTENT, &HEXLOWER.encode(&content.mark)).await?;
                     let same = same(transaction, &content).await?;
                     if !same.is_empty() {
                         let there = same.into_iter().map(|record| record.id);

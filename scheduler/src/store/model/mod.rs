@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use stored::Sql;
 
 use super::instances::timestamp;
-use super::{ActivityAnswer, Narrow, Sort, StoreError, browse, history_page, inbox, state};
+use super::{ActivityAnswer, Narrow, Slice, Sort, StoreError, browse, history_page, inbox, state};
 
 const HUB: i64 = 1;
 
@@ -110,7 +110,8 @@ fn apply(op: &Op, model: &mut Model, sql: &mut Sql) -> Result<(), TestCaseError>
         Op::Advance { seconds } => {
             model.advance(seconds);
             sql.now += chrono::TimeDelta::seconds(seconds.into());
-            sql.write(|tx| tx.fire_due(u32::MAX)).unwrap();
+            sql.write(|tx| tx.fire_due(u32::MAX, Slice::endless()))
+                .unwrap();
         }
         Op::Reschedule { at, delay } => {
             let id = IDS[at];
@@ -124,11 +125,13 @@ fn apply(op: &Op, model: &mut Model, sql: &mut Sql) -> Result<(), TestCaseError>
             }
             // A time that has come is fired as the timer loop would.
             model.advance(0);
-            sql.write(|tx| tx.fire_due(u32::MAX)).unwrap();
+            sql.write(|tx| tx.fire_due(u32::MAX, Slice::endless()))
+                .unwrap();
         }
         Op::Purge { at } => {
             let id = IDS[at];
-            let purged = sql.write(|tx| tx.purge(HUB, id, false)).unwrap();
+            let purged = sql.write(|tx| tx.purge(HUB, id, false, Slice::endless()));
+            let purged = purged.unwrap().deleted;
             prop_assert_eq!(i32::from(model.purge(id)), purged);
         }
         Op::Reopen => sql.reopen(),

@@ -9,8 +9,9 @@ use prost::Message as _;
 
 use super::HUB;
 use super::operations::Actions;
+use crate::store::counts::Counts;
 use crate::store::instances::{Start, timestamp};
-use crate::store::writer::{Counters, Parents, Tx};
+use crate::store::writer::{Counters, Tx};
 use crate::store::{FinishedTurn, StoreError, inbox, pending, schema, state};
 
 /// The store, driven as the writer thread drives it.
@@ -20,6 +21,7 @@ pub(super) struct Sql {
     ids: Counters,
     pub(super) now: DateTime<Utc>,
     executions: u64,
+    counts: Counts,
 }
 
 impl Sql {
@@ -34,6 +36,7 @@ impl Sql {
             ids,
             now: DateTime::<Utc>::from_timestamp(1_700_000_000, 0).unwrap(),
             executions: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -55,20 +58,20 @@ impl Sql {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.conn.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut tx = Tx {
-            conn: &self.conn,
-            notes: Vec::new(),
-            now: self.now,
-            ids: &mut self.ids,
-            parents: Parents::default(),
-        };
+        let mut tx = Tx::new(&self.conn, self.now, &mut self.ids);
         let outcome = work(&mut tx);
+        let changes = tx.counts;
         let end = if outcome.is_ok() {
             "COMMIT"
         } else {
             "ROLLBACK"
         };
         self.conn.execute_batch(end).unwrap();
+        if outcome.is_ok() {
+            self.counts.apply(changes);
+        }
+        let counted = Counts::load(&self.conn).unwrap();
+        assert_eq!(self.counts.all(), counted.all(), "kept and counted");
         outcome
     }
 

@@ -1,0 +1,152 @@
+//! Connections that only read: some for workers and the clients that wait for them, and others, which
+//! stay behind these, for lists, pages and exports.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{StoreError, schema};
+use crate::OpenError;
+
+/// How many readings for lists may wait before their callers do.
+const QUEUE: usize = 64;
+/// How many of them are in progress at once.
+const BROWSERS: usize = 2;
+/// How far behind others their threads are for the operating system.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
+/// A few connections that are lent, first come, first served.
+#[derive(Clone)]
+pub(super) struct Pool {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Pool {
+    pub(super) fn open(file: &Path, count: usize) -> Result<Self, OpenError> {
+        let count = count.max(1);
+        let idle = (0..count)
+            .map(|_| schema::open_reader(file))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            idle: Arc::new(Mutex::new(idle)),
+            permits: Arc::new(Semaphore::new(count)),
+        })
+    }
+
+    pub(super) async fn read<T, F>(&self, mut work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        let idle = Arc::clone(&self.idle);
+        let reading = tokio::task::spawn_blocking(move || {
+            // Returned before its permit, so that the permit's next holder finds it.
+            let lent = Lent::take(idle)?;
+            let result = lent
+                .conn
+                .as_ref()
+                .map_or(Err(StoreError::Closed), &mut work);
+            drop(lent);
+            drop(permit);
+            result
+        });
+        reading.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// A reader from the pool, which is returned however the reading ends.
+struct Lent {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    conn: Option<Connection>,
+}
+
+impl Lent {
+    fn take(idle: Arc<Mutex<Vec<Connection>>>) -> Result<Self, StoreError> {
+        let conn = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match conn {
+            Some(conn) => Ok(Self {
+                idle,
+                conn: Some(conn),
+            }),
+            None => Err(StoreError::Closed),
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.extend(self.conn.take());
+    }
+}
+
+type Reading = Box<dyn FnOnce(&Connection) + Send>;
+
+/// Threads that read for lists, in the order in which they are asked. They end when the last handle
+/// is dropped.
+#[derive(Clone)]
+pub(super) struct Browsers(mpsc::Sender<Reading>);
+
+impl Browsers {
+    pub(super) fn start(file: &Path) -> Result<Self, OpenError> {
+        let (readings, waiting) = mpsc::channel::<Reading>(QUEUE);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..BROWSERS {
+            let conn = schema::open_reader(file)?;
+            let waiting = Arc::clone(&waiting);
+            std::thread::Builder::new()
+                .name("scheduler-browser".to_owned())
+                .spawn(move || {
+                    stay_behind();
+                    loop {
+                        let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                        let Some(reading) = waiting.blocking_recv() else {
+                            return;
+                        };
+                        drop(waiting);
+                        reading(&conn);
+                    }
+                })
+                .map_err(OpenError::Thread)?;
+        }
+        Ok(Self(readings))
+    }
+
+    pub(super) async fn read<T, F>(&self, mut work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let reading: Reading = Box::new(move |conn| {
+            // The caller may have gone in the meantime.
+            if answer.is_closed() {
+                return;
+            }
+            // A panic must not end the thread; its caller gets no answer.
+            if let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(conn))) {
+                let _ = answer.send(result);
+            }
+        });
+        self.0.send(reading).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// Lets other threads of this process go first where processors are scarce.
+fn stay_behind() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        // On Linux that is this thread's priority. Without it, lists only take more from others.
+        tracing::debug!(%error, "the priority of a thread stays as it is");
+    }
+}

@@ -1,0 +1,69 @@
+//! The audit log on its way between a data folder and the shared database: the same entries in
+//! the same chain, with the same key.
+
+use countersign_database::tables::{Column, Table};
+use countersign_database::{Transaction, execute};
+use rusqlite::Connection;
+
+use super::chain::{key_of, place};
+use super::error::AuditError;
+use super::head::Head;
+use super::store::{archive_table, end};
+
+/// Its tables.
+pub(crate) const TABLES: &[Table] = &[
+    Table {
+        rows: "audit entries",
+        shared: "audit_entries",
+        folder: "entries",
+        columns: &[
+            Column::number("sequence"),
+            Column::text("event"),
+            Column::bytes("hash"),
+            Column::text("at").computed(),
+            Column::text("action").computed(),
+            Column::text("caller").computed(),
+            Column::text("subject").computed(),
+        ],
+        key: 1,
+        numbered: false,
+    },
+    Table {
+        rows: "audit archives",
+        shared: "audit_archived",
+        folder: "archived",
+        columns: &[
+            Column::number("sequence"),
+            Column::bytes("hash"),
+            Column::bytes("code"),
+        ],
+        key: 1,
+        numbered: false,
+    },
+    Table {
+        rows: "journals in the audit log",
+        shared: "audit_marks",
+        folder: "marks",
+        columns: &[Column::text("journal"), Column::number("sequence")],
+        key: 1,
+        numbered: false,
+    },
+];
+
+/// Makes the table of archives in a folder's audit log, which it has once something was archived.
+pub(crate) fn bring_up(folder: &Connection) -> rusqlite::Result<()> {
+    folder.execute_batch(archive_table())
+}
+
+/// Lets the chain in the database go on where that in the folder ends; the end.
+pub(crate) async fn end_in_database(
+    transaction: &Transaction<'_>,
+    folder: &Connection,
+    server_key: &[u8; 32],
+) -> Result<Head, AuditError> {
+    let end = end(folder, &key_of(server_key))?;
+    let sql = "INSERT INTO audit_end (sequence, hash) VALUES ($1, $2)";
+    let sequence = place(end.sequence);
+    execute(transaction, sql, &[&sequence, &end.hash.as_slice()]).await?;
+    Ok(end)
+}

@@ -1,0 +1,140 @@
+//! `countersign migrate`: from the data folder into the shared database, and back.
+
+use std::sync::Arc;
+
+use countersign_azure::{DatabaseTokens, Identity};
+use countersign_database::{Database, PasswordSource};
+use serde_json::{Value, json};
+
+use super::audit::LOCAL;
+use super::client::folder_fault;
+use super::output::{self, Progress};
+use super::{Exit, Fault, Outcome, load};
+use crate::cli::{MigrateCommand, ServeArgs};
+use crate::data_dir::DataDir;
+use crate::keys::Place;
+use crate::migrate::{MigrateError, Moved, to_database, to_folder};
+
+/// How many connections it holds, besides the one that copies.
+const CONNECTIONS: usize = 2;
+
+pub(super) async fn run(command: MigrateCommand) -> Outcome {
+    let (args, into_database) = match &command {
+        MigrateCommand::ToDatabase(args) => (args, true),
+        MigrateCommand::ToFolder(args) => (args, false),
+    };
+    let (data, database, place) = open(args).await?;
+    let mut progress = Progress::new();
+    let mut told = |text: &str| progress.show(text);
+    let moved = match into_database {
+        true => to_database(&data, &database, &place, LOCAL, &mut told).await,
+        false => to_folder(&data, &database, &place, LOCAL, &mut told).await,
+    };
+    progress.end();
+    let moved = moved.map_err(fault)?;
+    match args.json {
+        true => output::document(&document(&moved)),
+        false => {
+            told_in_words(&moved, into_database);
+            Ok(())
+        }
+    }
+}
+
+/// The folder, the database and the place of the keys that the settings name.
+async fn open(args: &ServeArgs) -> Result<(DataDir, Database, Place), Fault> {
+    let config = load(&args.settings)?;
+    let Some(found) = config.database else {
+        return Err(Fault::new(
+            Exit::Usage,
+            "name the database with --database-url or COUNTERSIGN_DATABASE_URL",
+        ));
+    };
+    if !config.data_dir.is_dir() {
+        return Err(Fault::new(
+            Exit::NoFolder,
+            format!("there is no data folder at {}", config.data_dir.display()),
+        ));
+    }
+    let data = DataDir::open(&config.data_dir).map_err(folder_fault)?;
+    let identity = Identity::new(&config.azure.identity);
+    let tokens = found
+        .tokens
+        .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>);
+    let database = Database::open(found.url, tokens, CONNECTIONS).await;
+    let database = database.map_err(Fault::failed)?;
+    let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
+    Ok((data, database, place))
+}
+
+fn document(moved: &Moved) -> Value {
+    let rows: Vec<Value> = moved
+        .counts
+        .iter()
+        .map(|(rows, count)| json!({"of": rows, "count": count}))
+        .collect();
+    json!({
+        "rows": rows,
+        "auditHead": moved.head.to_string(),
+        "finishedEarlierRun": moved.finished,
+        "oldDatabases": moved.put_away.as_ref().map(|path| path.display().to_string()),
+    })
+}
+
+fn told_in_words(moved: &Moved, into_database: bool) {
+    for (rows, count) in &moved.counts {
+        output::line(&format!("{count:>10}  {rows}"));
+    }
+    let to = match into_database {
+        true => "the database",
+        false => "the data folder",
+    };
+    output::line(&format!("moved to {to}  audit head {}", moved.head));
+    if moved.finished {
+        output::note(
+            "An earlier run had copied and compared everything. This one has finished it.",
+        );
+    }
+    output::note(match into_database {
+        true => {
+            "Every row and every account's code was the same in both places. Start the servers with \
+             --database-url from now on; before you start another machine, copy the key files to it."
+        }
+        false => {
+            "Every row and every account's code was the same in both places. Start the server \
+             without --database-url from now on. No process uses what is still in the database."
+        }
+    });
+    if let Some(path) = &moved.put_away {
+        output::note(&format!(
+            "The old databases are in {}. Remove that folder once you do not need them any more.",
+            path.display()
+        ));
+    }
+}
+
+fn fault(error: MigrateError) -> Fault {
+    let exit = match &error {
+        MigrateError::Nothing(_) => Exit::NoFolder,
+        MigrateError::AlreadyShared(_)
+        | MigrateError::AlreadyOwn(_)
+        | MigrateError::UsedDatabase(_)
+        | MigrateError::UsedFolder(_)
+        | MigrateError::FolderInUse(_)
+        | MigrateError::DatabaseInUse(_)
+        | MigrateError::OtherDatabase { .. } => Exit::NotAllowed,
+        MigrateError::AuditBroken(_) | MigrateError::AuditIncomplete(_) => Exit::RecordIncomplete,
+        _ => Exit::Failed,
+    };
+    let mut message = error.to_string();
+    let mut next = std::error::Error::source(&error);
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        next = cause.source();
+    }
+    Fault::new(exit, message)
+}
