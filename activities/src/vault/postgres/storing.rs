@@ -18,7 +18,8 @@ const CONTENT: &str = "vault content";
 
 /// What an account is found by.
 pub(super) struct Content {
-    /// By each of the keys.
+    /// By the key that everyone has.
+    mark: Vec<u8>,
     marks: Vec<Vec<u8>>,
     issuer_key: String,
     name_key: String,
@@ -32,6 +33,7 @@ impl Content {
     ) -> Result<Self, VaultError> {
         let (issuer_key, name_key) = order::keys(account.issuer(), account.account_name());
         Ok(Self {
+            mark: content::mark(account, Some(current), crypter)?,
             marks: content::marks(account, Some(current), crypter)?,
             issuer_key,
             name_key,
@@ -48,6 +50,7 @@ pub(super) async fn same(
         marks,
         issuer_key,
         name_key,
+        ..
     } = content;
     let sql = format!(
         "SELECT {COLUMNS} FROM vault_accounts
@@ -84,14 +87,8 @@ impl PostgresVault {
                 if unless_there {
                     let current = held_key(transaction).await?;
                     let content = Content::of(&account, &current, &crypter)?;
-                    // There is no row yet that could be locked. A machine that has one key less,
-                    // or more, has the other marks in common; in one order nobody waits for each
-                    // other.
-                    let mut marks = content.marks.clone();
-                    marks.sort_unstable();
-                    for mark in &marks {
-                        one_at_a_time(transaction, CONTENT, &HEXLOWER.encode(mark)).await?;
-                    }
+                    // There is no row yet that could be locked.
+                    one_at_a_time(transaction, CONTENT, &HEXLOWER.encode(&content.mark)).await?;
                     let same = same(transaction, &content).await?;
                     if !same.is_empty() {
                         let there = same.into_iter().map(|record| record.id);
