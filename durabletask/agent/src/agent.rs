@@ -5,21 +5,20 @@ use std::time::Duration;
 
 use durabletask::entity::InvalidEntityId;
 use durabletask::{
-    Activity, ActivityContext, Client, Entity, Event, Failure, Orchestration, OrchestrationContext,
-    Registry,
+    ActivityContext, Client, Entity, Event, Failure, Orchestration, OrchestrationContext, Registry,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 use tracing::Instrument as _;
 
-use crate::budget::{Budget, Stop};
+use crate::budget::Budget;
 use crate::claim::{self, Claims};
-use crate::message::{Message, Usage};
+use crate::definition::{Definition, Names};
+use crate::exchange::{AgentAnswer, AgentRequest};
 use crate::model::{ChatModel, ChatReply, ChatRequest};
 use crate::run;
 use crate::session::{self, Session};
-use crate::tool::{Decision, Retry, Tool, ToolRules};
+use crate::tool::{Decision, Retry, Tool};
 
 /// How long a session is kept, if the agent does not say.
 const TIME_TO_LIVE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -75,19 +74,6 @@ struct Inner {
     definition: Definition,
     sessions: Entity<Session>,
     claims: Entity<Claims>,
-}
-
-/// The rules of an agent. A run records them when it begins and keeps to them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Definition {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) instructions: Option<String>,
-    pub(crate) tools: Vec<ToolRules>,
-    pub(crate) budget: Budget,
-    pub(crate) model_retry: Retry,
-    pub(crate) session_seconds: u64,
-    pub(crate) session_messages: usize,
 }
 
 /// Builds an [`Agent`].
@@ -190,89 +176,6 @@ impl AgentBuilder {
     }
 }
 
-/// What an agent is asked.
-///
-/// ```
-/// use durabletask_agent::AgentRequest;
-///
-/// let request = AgentRequest::new("Where is order 7?").session("ada");
-/// # let _ = request;
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct AgentRequest {
-    /// The question.
-    pub prompt: String,
-    /// The session that it continues; none for a run of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub session: Option<String>,
-}
-
-impl AgentRequest {
-    /// A question without a past.
-    #[must_use]
-    pub fn new(prompt: impl Into<String>) -> Self {
-        Self {
-            prompt: prompt.into(),
-            session: None,
-        }
-    }
-
-    /// Continues the session `key`, or begins it. The runs of one session take turns.
-    #[must_use]
-    pub fn session(mut self, key: impl Into<String>) -> Self {
-        self.session = Some(key.into());
-        self
-    }
-}
-
-/// What came of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct AgentAnswer {
-    /// What the model said last; none if it said nothing before the run stopped.
-    pub text: Option<String>,
-    /// Why the run ended.
-    pub stop: Stop,
-    /// The messages of this run, the question first.
-    pub messages: Vec<Message>,
-    /// The tokens that it used.
-    pub usage: Usage,
-    /// What it cost, in millionths; none without a price.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost: Option<u64>,
-}
-
-/// The custom status of a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct AgentStatus {
-    /// How often the model was called.
-    pub calls: u32,
-    /// The calls of tools that wait for a decision.
-    #[serde(default)]
-    pub waiting: Vec<WaitingCall>,
-    /// The tokens used so far.
-    pub usage: Usage,
-    /// What that cost, in millionths; none without a price.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost: Option<u64>,
-}
-
-/// A call that waits for a [`Decision`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct WaitingCall {
-    /// Names the call in its run; see [`Agent::decision`].
-    pub id: String,
-    /// The tool.
-    pub tool: String,
-    /// Its arguments.
-    pub arguments: Value,
-}
-
 impl Agent {
     /// An agent that is called `name`, with this model. The name is that of its orchestration,
     /// and the beginning of its activities' and entities' names.
@@ -301,10 +204,10 @@ impl Agent {
     }
 
     /// The event that decides on the call `id` of a run, for `Client::raise_event`; the id is
-    /// in the run's custom status ([`WaitingCall::id`]).
+    /// in the run's custom status ([`WaitingCall::id`](crate::WaitingCall::id)).
     #[must_use]
     pub fn decision(id: &str) -> Event<Decision> {
-        Event::named(format!("decision-{id}"))
+        Decision::event(id)
     }
 
     /// Adds what a worker needs to run it.
@@ -333,31 +236,6 @@ impl Agent {
                 call(Arc::clone(&inner), tool.clone(), ctx, arguments)
             })
         })
-    }
-}
-
-/// The names under which an agent's parts are registered.
-pub(crate) struct Names {
-    agent: String,
-    pub(crate) define: Activity<(), Definition>,
-    pub(crate) model: Activity<ChatRequest, ChatReply>,
-    pub(crate) sessions: Entity<Session>,
-    pub(crate) claims: Entity<Claims>,
-}
-
-impl Names {
-    fn of(agent: &str, sessions: &Entity<Session>, claims: &Entity<Claims>) -> Self {
-        Self {
-            agent: agent.to_owned(),
-            define: Activity::named(format!("{agent}.define")),
-            model: Activity::named(format!("{agent}.model")),
-            sessions: sessions.clone(),
-            claims: claims.clone(),
-        }
-    }
-
-    pub(crate) fn tool(&self, name: &str) -> Activity<Value, Value> {
-        Activity::named(format!("{}.tool.{name}", self.agent))
     }
 }
 

@@ -3,6 +3,8 @@
 mod agent;
 mod budget;
 mod claim;
+mod definition;
+mod exchange;
 mod message;
 mod model;
 mod openai;
@@ -10,10 +12,9 @@ mod run;
 mod session;
 mod tool;
 
-pub use agent::{
-    Agent, AgentAnswer, AgentBuilder, AgentError, AgentRequest, AgentStatus, WaitingCall,
-};
+pub use agent::{Agent, AgentBuilder, AgentError};
 pub use budget::{Budget, Price, Stop};
+pub use exchange::{AgentAnswer, AgentRequest, AgentStatus, WaitingCall};
 pub use message::{Message, ToolCall, Usage};
 pub use model::{ChatModel, ChatReply, ChatRequest, Finish, ToolSpec};
 pub use openai::{EndpointError, OpenAiCompatible};

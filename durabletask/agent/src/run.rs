@@ -10,13 +10,14 @@ use std::time::Duration;
 use durabletask::{Failure, OrchestrationContext, TaskError, TaskOptions, when_all};
 use serde_json::Value;
 
-use crate::agent::{Agent, AgentAnswer, AgentRequest, AgentStatus, Definition, Names, WaitingCall};
 use crate::budget::Stop;
 use crate::claim;
+use crate::definition::{Definition, Names};
+use crate::exchange::{AgentAnswer, AgentRequest, AgentStatus, WaitingCall};
 use crate::message::{Message, ToolCall, Usage};
 use crate::model::{ChatReply, ChatRequest, Finish};
 use crate::session::{self, Addition};
-use crate::tool::{Policy, ToolRules};
+use crate::tool::{Decision, Policy, ToolRules};
 
 /// The most bytes of a result that a model gets.
 const LARGEST_RESULT: usize = 64 * 1024;
@@ -206,7 +207,7 @@ impl Run<'_> {
 
     /// Waits for a decision; none if the call may be made.
     async fn refusal(&self, id: &str, patience: Duration) -> Option<String> {
-        let decision = Agent::decision(id);
+        let decision = Decision::event(id);
         let decided = self.ctx.wait_for_event_within(&decision, patience).await;
         match decided {
             Ok(Some(decision)) if decision.approved => None,

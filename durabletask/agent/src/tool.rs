@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use durabletask::{ActivityContext, Failure};
+use durabletask::{ActivityContext, Event, Failure};
 use futures_util::future::BoxFuture;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -25,7 +25,7 @@ type Handler =
 /// ```
 /// use std::time::Duration;
 ///
-/// use durabletask::{ActivityContext, Failure};
+/// use durabletask::{ActivityContext, Event, Failure};
 /// use durabletask_agent::Tool;
 /// use schemars::JsonSchema;
 /// use serde::Deserialize;
@@ -263,6 +263,11 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// The event that decides on the call `id` of a run.
+    pub(crate) fn event(id: &str) -> Event<Self> {
+        Event::named(format!("decision-{id}"))
+    }
+
     /// Lets the tool run.
     #[must_use]
     pub const fn approved() -> Self {

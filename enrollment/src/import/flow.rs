@@ -215,7 +215,7 @@ fn cut(window: &str, quote: Option<char>) -> (Text, bool) {
         if !(is_label || is_secret || word.starts_with('&')) {
             return (listed(&uri), false);
         }
-        // A word that could be one of its own is told by its line.
+        // A word that could be one of its own is recognized by its line.
         uri = joined(&uri, if is_label { ' ' } else { '\n' }, word);
         rest = rest.trim_start().get(word.len()..).unwrap_or_default();
     }

@@ -310,7 +310,7 @@ impl Columns {
     }
 
     /// Whether a row's cells are not where the names are: there are more of them, as with a
-    /// comma in a name without quotes, or one has taken up other rows, as with a lost quote.
+    /// comma in a name without quotes, or one contains other rows, as with a lost quote.
     fn is_displaced(&self, row: &StringRecord) -> bool {
         let Some(width) = self.width.filter(|_| self.fields.is_none()) else {
             return false;
