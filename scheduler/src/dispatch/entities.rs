@@ -71,7 +71,7 @@ impl State {
     pub(super) fn entity_rested(&mut self, hub: i64, key: i64, lane: &Lane) {
         let parked = self.hubs.get_mut(&hub);
         if parked.is_some_and(|hub| hub.park.take_entity(key)) {
-            self.entity(entity_of(hub, key, lane), true);
+            self.entity(entity_of(hub, key, &lane.name), true);
         }
     }
 
@@ -159,7 +159,7 @@ impl State {
             // The entity may have been purged or locked while it was queued.
             if hub.park.take_entity(key) {
                 let slot = EntitySlot {
-                    header: entity_of(hub_id, key, &lane),
+                    header: entity_of(hub_id, key, &lane.name),
                     runnable: true,
                     lease: None,
                 };

@@ -10,6 +10,7 @@ mod lanes;
 mod leases;
 pub(crate) mod pace;
 mod parked;
+mod parking;
 mod queues;
 pub(crate) mod setbacks;
 mod state;

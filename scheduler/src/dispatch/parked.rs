@@ -1,14 +1,10 @@
 //! What waits for a worker and can be read from the store when one is found. Only its number is in
 //! memory, once here and once in its queue, so that instances and entities can wait by the million.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::lanes::Lane;
-use super::state::{Slot, State};
-use super::trace;
-use crate::metrics::Kind;
-use crate::store::{EntityHeader, Header, PendingInstance};
+use crate::store::{EntityHeader, Header};
 
 /// A map that is mostly empty gives its memory back from this capacity on.
 const ROOMY: usize = 1024;
@@ -77,15 +73,16 @@ impl Park {
     }
 }
 
-/// What is known of a parked instance: its number and its lane. The rest is read with its events.
-pub(super) fn instance_of(hub: i64, key: i64, lane: &Lane) -> Arc<Header> {
+/// What is known of a parked instance: its number, and the name and version that its lane has. The
+/// rest is read with its events.
+pub(super) fn instance_of(hub: i64, key: i64, name: &str, version: Option<&str>) -> Arc<Header> {
     Arc::new(Header {
         hub,
         key,
         instance_id: String::new(),
         execution_id: String::new(),
-        name: lane.name.clone(),
-        version: lane.version.clone(),
+        name: name.to_owned(),
+        version: version.map(str::to_owned),
         has_history: false,
         turns: 0,
         span: None,
@@ -93,67 +90,7 @@ pub(super) fn instance_of(hub: i64, key: i64, lane: &Lane) -> Arc<Header> {
 }
 
 /// The same of an entity.
-pub(super) fn entity_of(hub: i64, key: i64, lane: &Lane) -> Arc<EntityHeader> {
-    let id = format!("@{}@", lane.name);
+pub(super) fn entity_of(hub: i64, key: i64, name: &str) -> Arc<EntityHeader> {
+    let id = format!("@{name}@");
     Arc::new(EntityHeader { hub, key, id })
-}
-
-impl State {
-    /// An instance that was waiting when the process started.
-    pub(super) fn stored_events(&mut self, pending: &PendingInstance) {
-        let parked = Parked {
-            queued: !pending.paused,
-            paused: pending.paused,
-        };
-        if parked.queued {
-            self.meter(pending.hub, Kind::Orchestration);
-            let queued = trace::Item {
-                hub: pending.hub,
-                kind: Kind::Orchestration,
-                name: &pending.name,
-                owner: trace::Owner::Id(&pending.instance_id),
-                task_id: None,
-            };
-            queued.queued();
-        }
-        let hub = self.hubs.entry(pending.hub).or_default();
-        hub.park.add(pending.key, parked);
-        if parked.queued {
-            let lane = Lane::turn(&pending.name, pending.version.as_deref());
-            hub.turns.push(lane, Default::default(), pending.key);
-        }
-    }
-
-    /// Keeps only the number of an instance that waits with its events in the store.
-    pub(super) fn park(&mut self, key: i64) {
-        let Some(slot) = self.slots.get(&key) else {
-            return;
-        };
-        let (queued, paused) = (slot.queued, slot.paused);
-        if !slot.stored || slot.lease.is_some() || !(queued || paused) {
-            return;
-        }
-        let hub = slot.header.hub;
-        self.slots.remove(&key);
-        let hub = self.hubs.entry(hub).or_default();
-        hub.park.add(key, Parked { queued, paused });
-    }
-
-    /// Gives an instance its slot back, if it is parked.
-    pub(super) fn unpark(&mut self, header: &Arc<Header>) {
-        let key = header.key;
-        let hub = self.hubs.get_mut(&header.hub);
-        if let Some(parked) = hub.and_then(|hub| hub.park.take(key)) {
-            let slot = Slot {
-                header: Arc::clone(header),
-                events: VecDeque::new(),
-                stored: true,
-                paused: parked.paused,
-                last_seq: 0,
-                lease: None,
-                queued: parked.queued,
-            };
-            self.slots.insert(key, slot);
-        }
-    }
 }

@@ -308,7 +308,7 @@ impl State {
             let entities = queues.entities.pop_due(now);
             for (lane, key) in turns {
                 self.setbacks.rested(Item::Turn(key));
-                self.unpark(&instance_of(hub, key, &lane));
+                self.unpark(&instance_of(hub, key, &lane.name, lane.version.as_deref()));
                 if let Some(slot) = self.slots.get_mut(&key) {
                     slot.queued = false;
                     self.ready(key);

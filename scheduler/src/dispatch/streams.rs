@@ -162,7 +162,12 @@ impl State {
                     parked.queued = false;
                     continue;
                 }
-                Some(_) => self.unpark(&instance_of(hub_id, key, &lane)),
+                Some(_) => self.unpark(&instance_of(
+                    hub_id,
+                    key,
+                    &lane.name,
+                    lane.version.as_deref(),
+                )),
                 None => {}
             }
             // The instance may have ended or been replaced while it was queued.

@@ -15,6 +15,7 @@ mod log_mark;
 #[cfg(test)]
 mod model;
 mod pending;
+mod prefix;
 mod purge;
 mod query;
 mod readers;

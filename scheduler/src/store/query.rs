@@ -9,7 +9,7 @@ use prost_types::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::browse::{after_prefix, is_rare};
+use super::prefix::{after_prefix, is_rare};
 use super::{Header, StoreError};
 
 /// A query's filter; all conditions apply.
