@@ -326,6 +326,45 @@ async fn a_code_that_cannot_be_recorded_is_not_given() {
 }
 
 #[tokio::test]
+async fn a_change_is_answered_once_it_is_recorded_and_no_other_is_made_before() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
+    let breaker = rusqlite::Connection::open(app.data_dir().join("audit.sqlite3")).unwrap();
+    breaker
+        .execute_batch(
+            "CREATE TRIGGER full BEFORE INSERT ON entries
+             BEGIN SELECT RAISE(ABORT, 'no space left'); END",
+        )
+        .unwrap();
+    let path = format!("/api/accounts/{id}");
+    let rename = |issuer: &str| {
+        let request = admin.request(Method::PATCH, &path);
+        request.json(&json!({ "issuer": issuer }))
+    };
+    let first = tokio::spawn({
+        let (admin, request) = (admin.clone(), rename("First"));
+        async move { admin.send(request).await }
+    });
+    app.until_logged("the audit log was not written").await;
+    let second = admin.send(rename("Second")).await;
+    second.assert_problem(503, "audit-unavailable");
+    assert!(!first.is_finished(), "it waits for its entry");
+    breaker.execute_batch("DROP TRIGGER full").unwrap();
+    let first = first.await.unwrap();
+    assert_eq!(first.status, StatusCode::OK, "{first:?}");
+    let log = admin
+        .get(&format!("/api/audit?action=rename&subject={id}"))
+        .await;
+    let renamed: Vec<&Value> = log.body["entries"].as_array().unwrap().iter().collect();
+    assert_eq!(renamed.len(), 1, "{log:?}");
+    assert_eq!(renamed[0]["changes"][0]["to"], "First", "{log:?}");
+    let third = admin.send(rename("Third")).await;
+    assert_eq!(third.status, StatusCode::OK, "{third:?}");
+}
+
+#[tokio::test]
 async fn of_several_codes_each_is_recorded_as_it_was() {
     let app = App::start().await;
     let admin = app.admin();
