@@ -91,7 +91,9 @@ fn a_file_that_was_changed_anywhere_is_refused_or_says_the_same() {
     for (name, _) in FILES {
         let whole = data(name);
         let expected = ImportFile::read(&whole, Some(PASSWORD)).unwrap();
-        let places = (0..8).map(|place| place * (whole.len() - 1) / 7);
+        // Behind its end, a file may hold another document, which is reported.
+        let end = whole.trim_ascii_end().len();
+        let places = (0..8).map(|place| place * (end - 1) / 7);
         for (number, place) in places.enumerate() {
             let mut changed = whole.clone();
             changed[place] ^= [1, 4, 32][number % 3];

@@ -221,15 +221,18 @@ pub struct Worker {
 
 impl Worker {
     pub async fn next(&mut self) -> WorkItem {
-        loop {
-            let item = tokio::time::timeout(PATIENCE, self.stream.message())
-                .await
-                .expect("a work item in time");
-            let item = item.unwrap().expect("an open stream");
-            if !matches!(item.request, Some(work_item::Request::HealthPing(_))) {
-                return item;
+        let next = async {
+            loop {
+                let item = self.stream.message().await.unwrap();
+                let item = item.expect("an open stream");
+                if !matches!(item.request, Some(work_item::Request::HealthPing(_))) {
+                    return item;
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("a work item in time")
     }
 
     pub async fn turn(&mut self) -> (String, OrchestratorRequest) {
