@@ -154,6 +154,9 @@ impl Hub {
         let key = ImportKey::new(secret::mac(&self.idempotency, &[b"imported accounts"]));
         let key = self.seal.seal(&id, &key).map_err(internal)?;
         let approval = self.approval(new.approval_asked);
+        if let Some(before) = self.started_before(id.as_str(), &fingerprint).await? {
+            return Ok(before);
+        }
         let act = MandatedAct::Import {
             sources: sources
                 .iter()

@@ -302,6 +302,11 @@ impl Hub {
         caller: Requester<'_>,
         reuse: IdReuse,
     ) -> Result<Snapshot, HubError> {
+        if reuse == IdReuse::Never
+            && let Some(before) = self.started_before(id.as_str(), &draft.fingerprint).await?
+        {
+            return Ok(before);
+        }
         let source = match &draft.source {
             Source::Image(image) => image.digest(),
             Source::Uri(uri) => uri.digest(),
@@ -459,6 +464,26 @@ impl Hub {
         match only {
             Some(caller) if seen.requested_by() != caller => Err(HubError::Unknown),
             _ => Ok(seen),
+        }
+    }
+
+    /// What was started earlier under the same id by an equal request, if something was.
+    ///
+    /// To be asked before a mandate is registered: an answer can be lost, and of a second mandate
+    /// nobody would know whether something runs under it. Decisions would be made about that one,
+    /// and the instance, which runs under the first, would ignore them.
+    async fn started_before<S: FromState>(
+        &self,
+        id: &str,
+        fingerprint: &str,
+    ) -> Result<Option<S>, HubError> {
+        if self.mandates.latest(id).await?.is_none() {
+            return Ok(None);
+        }
+        match self.repeated(id, fingerprint).await {
+            Ok(seen) => Ok(Some(seen)),
+            Err(HubError::Unknown) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

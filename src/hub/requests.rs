@@ -84,6 +84,9 @@ impl Hub {
         parts.extend(codes.is_some().then_some(content));
         let fingerprint = self.fingerprint(&parts);
         let approval = self.required(needed);
+        if let Some(before) = self.started_before(id.as_str(), &fingerprint).await? {
+            return Ok(before);
+        }
         let act = MandatedAct::Request {
             account: new.id.clone(),
             act: new.act.clone(),
