@@ -86,10 +86,14 @@ export function requests(body, { session, refresh }) {
     ];
   }
 
+  /** The requester withdraws; anyone else rejects. */
+  const ending = (item) => (item.requestedBy === session.caller ? words.withdraw : words.reject);
+
   async function end(item) {
+    const { title: asked, yes } = ending(item);
     await ask({
-      title: words.endTitle(words.titleOf[item.kind](name(item))),
-      yes: words.end,
+      title: asked(words.titleOf[item.kind](name(item))),
+      yes,
       danger: true,
       run: () => call("DELETE", item.statusQueryGetUri),
     });
@@ -99,7 +103,7 @@ export function requests(body, { session, refresh }) {
   const actions = (item) => [
     item.usePostUri && item.requestedBy === session.caller && h("button", { type: "button", "data-key": `use-${item.id}`, click: () => use(item) }, words.use[item.kind]),
     " ",
-    !ENDED.has(item.stage) && h("button", { type: "button", class: "plain", "data-key": `end-${item.id}`, "aria-label": words.endOf(words.titleOf[item.kind](name(item))), click: () => end(item) }, words.end),
+    !ENDED.has(item.stage) && h("button", { type: "button", class: "plain", "data-key": `end-${item.id}`, "aria-label": ending(item).of(words.titleOf[item.kind](name(item))), click: () => end(item) }, ending(item).yes),
   ];
 
   return {

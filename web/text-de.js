@@ -390,9 +390,8 @@ export const german = {
     uri: "Link",
     copied: "Der Link ist kopiert.",
     seen: "Schließen",
-    end: "Zurückziehen",
-    endOf: (what) => `Zurückziehen: ${what}`,
-    endTitle: (what) => `„${what}“ zurückziehen?`,
+    withdraw: { yes: "Zurückziehen", of: (what) => `Zurückziehen: ${what}`, title: (what) => `„${what}“ zurückziehen?` },
+    reject: { yes: "Ablehnen", of: (what) => `Ablehnen: ${what}`, title: (what) => `„${what}“ endgültig ablehnen?` },
   },
 
   keys: {

@@ -391,9 +391,8 @@ export const english = {
     uri: "Link",
     copied: "The link is copied.",
     seen: "Close it",
-    end: "Withdraw",
-    endOf: (what) => `Withdraw: ${what}`,
-    endTitle: (what) => `Withdraw “${what}”?`,
+    withdraw: { yes: "Withdraw", of: (what) => `Withdraw: ${what}`, title: (what) => `Withdraw “${what}”?` },
+    reject: { yes: "Refuse", of: (what) => `Refuse: ${what}`, title: (what) => `Refuse “${what}” for good?` },
   },
 
   keys: {

@@ -154,7 +154,7 @@ impl KeyStore {
     /// # Errors
     ///
     /// [`KeyError::Unknown`] for a caller that is neither a key nor one of another issuer,
-    /// [`KeyError::NotLimited`] when the key reads every account anyway, or
+    /// [`KeyError::NotLimited`] when the key is not limited to granted accounts, or
     /// [`KeyError::Store`].
     pub fn grant(&self, grant: &Grant) -> Result<Option<Grant>, KeyError> {
         match self.put(grant, false)? {
@@ -428,7 +428,7 @@ pub(crate) fn grant_change(before: Option<&Grant>, after: Option<&Grant>) -> Vec
         .list()
 }
 
-/// Refuses to grant an account to a key that is not there or reads every account.
+/// Refuses to grant an account to a key that is not there or is not limited to granted accounts.
 fn refuse_needless(connection: &Connection, id: &str) -> Result<(), KeyError> {
     if is_oidc_id(id) {
         // Nobody knows who there is at another issuer.

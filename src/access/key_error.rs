@@ -43,9 +43,10 @@ pub enum KeyError {
     /// The key's role does not read accounts.
     #[error("only a key with the role reader can be limited to granted accounts")]
     ReadersOnly,
-    /// The key reads every account.
+    /// The key is not limited to granted accounts.
     #[error(
-        "the key '{0}' reads every account; create one with --granted-only to grant single accounts"
+        "single accounts can be granted only to keys with the role reader that were created with \
+         --granted-only, and '{0}' is not one"
     )]
     NotLimited(String),
     /// No key has the name.

@@ -466,7 +466,12 @@ fn given_token(args: &ServerPlace) -> Result<Option<Zeroizing<String>>, Fault> {
         let path = std::path::absolute(file).map_err(Fault::failed)?;
         let read = DataDir::at(Path::new("/")).read_secret(&path);
         let there = path.try_exists().map_err(Fault::failed)?;
-        read.map_err(Fault::failed)?.filter(|_| there)
+        if !there {
+            let path = path.display();
+            let message = format!("--token-file: there is no file {path}");
+            return Err(Fault::new(Exit::Usage, message));
+        }
+        read.map_err(Fault::failed)?
     };
     token
         .map(Some)

@@ -201,12 +201,27 @@ fn one<'a>(
     only(kind, &fitting(wanted, rows))
 }
 
+/// The command that lists what is of a kind.
+fn listing(kind: &str) -> &'static str {
+    match kind {
+        "removed account" => "list --removed",
+        kind if kind.contains("enrollment") => {
+            "list --enrollments` and `countersign list --requests"
+        }
+        kind if kind.contains("request") => "list --requests",
+        _ => "list",
+    }
+}
+
 /// The id of the only one of those that fit.
 fn only(kind: &str, found: &[(&Value, &Value)]) -> Result<String, Fault> {
     match found {
         [] => Err(Fault::new(
             Exit::NotFound,
-            format!("there is no {kind} with this id or name; see `countersign list`"),
+            format!(
+                "there is no {kind} with this id or name; see `countersign {}`",
+                listing(kind)
+            ),
         )),
         [(row, _)] => Ok(row["id"].as_str().unwrap_or_default().to_owned()),
         several => {

@@ -165,6 +165,7 @@ fn describe(grant: &Grant) -> String {
         None => "no end".to_owned(),
     };
     match grant.reads.map(Reads::left) {
+        Some(1) => format!("to {}  {until}  1 read left", grant.to),
         Some(reads) => format!("to {}  {until}  {reads} reads left", grant.to),
         None => format!("to {}  {until}", grant.to),
     }

@@ -97,7 +97,7 @@ async fn rotated(
     output::line(value);
     output::note(&match until {
         Some(until) => format!("This is the new {name}. The one before works until {until}."),
-        None => format!("This is the new {name}. The one before works no longer."),
+        None => format!("This is the new {name}. The previous one no longer works."),
     });
     Ok(())
 }

@@ -352,10 +352,7 @@ fn sum(each: Vec<(u64, u64)>) -> (u64, u64) {
     each.into_iter().fold((0, 0), add)
 }
 
-// Known problem: with CHAOS_SEED=8037781488994445765 an enrollment that was answered with 202
-// around a restart of the database had no entry in the audit log.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-#[ignore = "fails: a change that is answered while the database restarts may not be recorded"]
 async fn front_doors_that_share_a_database_agree_whatever_is_killed() {
     let extent = Extent {
         reads: 40,

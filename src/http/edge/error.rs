@@ -90,7 +90,7 @@ pub(crate) enum ApiError {
     KeyNameTaken,
     #[error("no such key")]
     KeyUnknown,
-    #[error("the key reads every account")]
+    #[error("the key is not limited to granted accounts")]
     KeyNotLimited,
     #[error("another administrator created the key")]
     KeyOfAnother,

@@ -73,7 +73,7 @@ codes! {
     ProofWrong: UNPROCESSABLE_ENTITY, "proof-wrong", "The codes do not match";
     KeyNameTaken: CONFLICT, "key-name-taken", "A key with this name exists";
     KeyUnknown: NOT_FOUND, "key-unknown", "No such key";
-    KeyNotLimited: CONFLICT, "key-not-limited", "The key reads every account";
+    KeyNotLimited: CONFLICT, "key-not-limited", "The key is not limited to granted accounts";
     KeyOfAnother: FORBIDDEN, "key-of-another", "Another administrator's key";
     KeyNotPresented: FORBIDDEN, "key-not-presented", "The key itself is needed";
     NoDashboard: NOT_FOUND, "no-dashboard", "No dashboard is running";
