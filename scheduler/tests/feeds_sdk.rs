@@ -13,7 +13,7 @@ use durabletask::{
 use support::{Hub, PATIENCE};
 
 const TICKS: Feed<u64> = Feed::new("ticks");
-/// Publishes the numbers in a range, and fails or waits for ever where it is asked to.
+/// Publishes the numbers in a range, and fails or waits forever where it is asked to.
 const TELL: Activity<(u64, u64), ()> = Activity::new("tell");
 /// Publishes so many values itself and has an activity publish as many, in rounds.
 const STORY: Orchestration<(u64, u64), ()> = Orchestration::new("story");
@@ -77,7 +77,7 @@ async fn a_reader_gets_every_value_once_and_in_order() {
     let client = Client::new(&connection(&hub)).unwrap();
     let worker = worker(&hub).spawn();
     let story = client.start(&STORY, &(4, 25)).send().await.unwrap();
-    // While it is told, and once it has ended.
+    // While the story runs, and once it has ended.
     let read = all(&client, story.id(), 0).await.unwrap();
     assert_eq!(read, (0..200).collect::<Vec<_>>());
     let rest = all(&client, story.id(), 190).await.unwrap();

@@ -13,6 +13,7 @@ use super::shared;
 use super::{Exit, Fault, Outcome};
 use crate::audit::{Action, FieldChange, Head};
 use crate::backup::{self, BackupError, Contents, Manifest, Protection};
+use crate::causes::in_one_line;
 use crate::cli::{BackupCommand, KeyPlace};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
@@ -248,15 +249,5 @@ fn fault(error: BackupError) -> Fault {
         }
         _ => Exit::Failed,
     };
-    let mut message = error.to_string();
-    let mut next = std::error::Error::source(&error);
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !message.contains(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        next = cause.source();
-    }
-    Fault::new(exit, message)
+    Fault::new(exit, in_one_line(&error))
 }

@@ -108,10 +108,11 @@ impl Api {
                     _ => Err(fault),
                 })?,
         };
-        let kind = match wanted {
-            Wanted::Any | Wanted::Open => "enrollment or request",
-            Wanted::Waiting => "pending enrollment or request",
-            Wanted::Request => "request",
+        let both = "`countersign list --enrollments` and `countersign list --requests`";
+        let (kind, listed) = match wanted {
+            Wanted::Any | Wanted::Open => ("enrollment or request", both),
+            Wanted::Waiting => ("pending enrollment or request", both),
+            Wanted::Request => ("request", "`countersign list --requests`"),
         };
         let requests = requests.iter().map(|row| (row, &row["account"]));
         let enrollments = enrollments.iter().map(|row| (row, &row["preview"]));
@@ -131,7 +132,7 @@ impl Api {
             }
             best = found;
         }
-        only(kind, &best)
+        only(kind, listed, &best)
     }
 
     /// The id of the account that is called `text` and waits to be proved. Who may not see
@@ -198,30 +199,15 @@ fn one<'a>(
     kind: &str,
     rows: impl Iterator<Item = (&'a Value, &'a Value)>,
 ) -> Result<String, Fault> {
-    only(kind, &fitting(wanted, rows))
+    only(kind, "`countersign list`", &fitting(wanted, rows))
 }
 
-/// The command that lists what is of a kind.
-fn listing(kind: &str) -> &'static str {
-    match kind {
-        "removed account" => "list --removed",
-        kind if kind.contains("enrollment") => {
-            "list --enrollments` and `countersign list --requests"
-        }
-        kind if kind.contains("request") => "list --requests",
-        _ => "list",
-    }
-}
-
-/// The id of the only one of those that fit.
-fn only(kind: &str, found: &[(&Value, &Value)]) -> Result<String, Fault> {
+/// The id of the only one of those that fit; `listed` names the commands that list all.
+fn only(kind: &str, listed: &str, found: &[(&Value, &Value)]) -> Result<String, Fault> {
     match found {
         [] => Err(Fault::new(
             Exit::NotFound,
-            format!(
-                "there is no {kind} with this id or name; see `countersign {}`",
-                listing(kind)
-            ),
+            format!("there is no {kind} with this id or name; see {listed}"),
         )),
         [(row, _)] => Ok(row["id"].as_str().unwrap_or_default().to_owned()),
         several => {

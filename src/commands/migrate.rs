@@ -10,6 +10,7 @@ use super::audit::LOCAL;
 use super::client::folder_fault;
 use super::output::{self, Progress};
 use super::{Exit, Fault, Outcome, load};
+use crate::causes::in_one_line;
 use crate::cli::{MigrateCommand, ServeArgs};
 use crate::data_dir::DataDir;
 use crate::keys::Place;
@@ -126,15 +127,5 @@ fn fault(error: MigrateError) -> Fault {
         MigrateError::AuditBroken(_) | MigrateError::AuditIncomplete(_) => Exit::RecordIncomplete,
         _ => Exit::Failed,
     };
-    let mut message = error.to_string();
-    let mut next = std::error::Error::source(&error);
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        if !message.contains(&text) {
-            message.push_str(": ");
-            message.push_str(&text);
-        }
-        next = cause.source();
-    }
-    Fault::new(exit, message)
+    Fault::new(exit, in_one_line(&error))
 }

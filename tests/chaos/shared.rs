@@ -46,7 +46,7 @@ struct Extent {
 struct Callers {
     load: Arc<Load>,
     /// Makes a new connection for each request, so that every front door is asked in turn.
-    anew: Client,
+    unpooled: Client,
     /// Set once nothing is killed any more.
     calm: Arc<AtomicBool>,
 }
@@ -65,7 +65,7 @@ impl Callers {
         body: Option<&Value>,
     ) -> Option<(StatusCode, Value)> {
         let url = format!("{}{path}", self.load.url());
-        let mut request = self.anew.request(method, url).bearer_auth(key);
+        let mut request = self.unpooled.request(method, url).bearer_auth(key);
         if let Some(body) = body {
             request = request.json(body);
         }
@@ -215,7 +215,7 @@ async fn survive(settings: Settings, extent: Extent) {
     let bare = Load::new(at.door.url(), String::new(), String::new());
     let mut callers = Callers {
         load: Arc::new(bare),
-        anew: Client::builder()
+        unpooled: Client::builder()
             .no_proxy()
             .pool_max_idle_per_host(0)
             .timeout(Duration::from_secs(10))

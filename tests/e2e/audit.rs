@@ -305,12 +305,8 @@ async fn readings_of_an_open_page_are_counted() {
     assert!(app.command(&["audit", "verify"]).status.success());
 }
 
-#[tokio::test]
-async fn a_code_that_cannot_be_recorded_is_not_given() {
-    let app = App::start().await;
-    let admin = app.admin();
-    let id = admin.enroll(SEED_URI, false).await;
-    admin.ended(&id).await;
+/// Lets the audit log take no entries until the trigger `full` is dropped.
+fn without_space(app: &App) -> rusqlite::Connection {
     let breaker = rusqlite::Connection::open(app.data_dir().join("audit.sqlite3")).unwrap();
     breaker
         .execute_batch(
@@ -318,6 +314,16 @@ async fn a_code_that_cannot_be_recorded_is_not_given() {
              BEGIN SELECT RAISE(ABORT, 'no space left'); END",
         )
         .unwrap();
+    breaker
+}
+
+#[tokio::test]
+async fn a_code_that_cannot_be_recorded_is_not_given() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
+    let breaker = without_space(&app);
     let answer = admin.get(&format!("/api/tokens?id={id}")).await;
     answer.assert_problem(503, "audit-unavailable");
     breaker.execute_batch("DROP TRIGGER full").unwrap();
@@ -331,13 +337,7 @@ async fn a_change_is_answered_once_it_is_recorded_and_no_other_is_made_before() 
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, false).await;
     admin.ended(&id).await;
-    let breaker = rusqlite::Connection::open(app.data_dir().join("audit.sqlite3")).unwrap();
-    breaker
-        .execute_batch(
-            "CREATE TRIGGER full BEFORE INSERT ON entries
-             BEGIN SELECT RAISE(ABORT, 'no space left'); END",
-        )
-        .unwrap();
+    let breaker = without_space(&app);
     let path = format!("/api/accounts/{id}");
     let rename = |issuer: &str| {
         let request = admin.request(Method::PATCH, &path);

@@ -169,7 +169,7 @@ impl Run<'_> {
         let planned: Vec<Planned<'_>> = calls
             .iter()
             .enumerate()
-            .map(|(index, call)| Planned::of(self.definition, call, format!("{step}-{index}")))
+            .map(|(index, call)| Planned::of(self.definition, call, step, index))
             .collect();
         let waiting: Vec<WaitingCall> = planned.iter().filter_map(Planned::waiting).collect();
         if !waiting.is_empty() {
@@ -245,17 +245,19 @@ enum Plan<'a> {
 }
 
 impl<'a> Planned<'a> {
-    fn of(definition: &'a Definition, call: &ToolCall, id: String) -> Self {
-        let plan = Self::plan(definition, call, &id).unwrap_or_else(Plan::Answer);
-        Self { id, plan }
+    fn of(definition: &'a Definition, call: &ToolCall, step: u32, index: usize) -> Self {
+        let plan = match index < MOST_CALLS {
+            true => Self::plan(definition, call).unwrap_or_else(Plan::Answer),
+            false => Plan::Answer(format!("error: at most {MOST_CALLS} calls in one answer")),
+        };
+        Self {
+            id: format!("{step}-{index}"),
+            plan,
+        }
     }
 
     /// What to do, or what to answer instead.
-    fn plan(definition: &'a Definition, call: &ToolCall, id: &str) -> Result<Plan<'a>, String> {
-        let index = id.rsplit('-').next().and_then(|index| index.parse().ok());
-        if index.is_none_or(|index: usize| index >= MOST_CALLS) {
-            return Err(format!("error: at most {MOST_CALLS} calls in one answer"));
-        }
+    fn plan(definition: &'a Definition, call: &ToolCall) -> Result<Plan<'a>, String> {
         let tools = &definition.tools;
         let Some(tool) = tools.iter().find(|tool| tool.spec.name == call.name) else {
             let names: Vec<&str> = tools.iter().map(|tool| tool.spec.name.as_str()).collect();
