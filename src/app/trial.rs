@@ -8,7 +8,7 @@ use countersign_azure::Identity;
 use countersign_database::{Database, Look};
 use zeroize::Zeroizing;
 
-use super::listen::Certificate;
+use super::certificate::Certificate;
 use super::parts::{self, bind};
 use super::truth::passwords;
 use super::{AppError, Parts};
@@ -152,7 +152,8 @@ fn front_door(config: &Config) -> Result<String, AppError> {
 
 async fn certificate(config: &Config) -> Option<Result<String, AppError>> {
     let opened = Certificate::open(config.tls.clone()?).await;
-    Some(opened.map(|_| "certificate and key can be used".to_owned()))
+    let opened = opened.map(|_| "certificate and key can be used".to_owned());
+    Some(opened.map_err(AppError::from))
 }
 
 async fn issuer(config: &Config) -> Option<Result<String, AppError>> {

@@ -25,6 +25,7 @@ mod manual;
 mod mcp;
 mod migrate;
 mod output;
+mod pinned;
 mod prove;
 mod receive;
 mod recovery;
