@@ -97,6 +97,18 @@ impl Api {
         api.believing(folder, given)
     }
 
+    /// The server for a command that otherwise works on the data folder itself: if one is named,
+    /// or a credential is given to present to the folder's.
+    pub(super) fn instead_of_folder(args: &ServerArgs) -> Result<Option<Self>, Fault> {
+        let at = &args.at;
+        let given = at.server.is_some() || at.token.is_some() || at.token_file.is_some();
+        let named = ClientEnvironment::read().server.is_some() && at.data_dir.is_none();
+        match given || named {
+            true => Self::find(args).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// The server that runs on a data folder, ignoring the environment, as the folder's
     /// administrator.
     pub(super) fn of_folder(flag: Option<&str>) -> Result<Self, Fault> {

@@ -25,6 +25,7 @@ mod manual;
 mod mcp;
 mod migrate;
 mod output;
+mod over_api;
 mod pinned;
 mod prove;
 mod receive;
