@@ -19,6 +19,7 @@ use countersign_activities::webhook::Webhook;
 use countersign_activities::{Activities, Authority};
 use countersign_azure::Identity;
 use countersign_enrollment::fingerprint::FingerprintKey;
+use durabletask::worker::{StatusWatch, WorkerStatus};
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use tokio_util::sync::CancellationToken;
@@ -117,6 +118,8 @@ pub struct Running {
     published: Arc<Published>,
     /// The address that people use, if the settings name one.
     public_url: Option<Url>,
+    /// Whether this process's worker is connected to the task hub.
+    worker: Option<StatusWatch>,
     /// The front door, once it runs; it ends with its part.
     door: Arc<OnceLock<Weak<FrontDoor>>>,
     _locks: (Option<DataDirLock>, Option<DataDirLock>),
@@ -163,6 +166,7 @@ impl Running {
             published: Arc::new(Published::new(data.clone())),
             data,
             public_url: config.public_urls.first().cloned(),
+            worker: None,
             door: Arc::default(),
             _locks: (lock, front_door),
         };
@@ -181,6 +185,11 @@ impl Running {
         parts: Parts,
         clock: Arc<dyn Clock>,
     ) -> Result<(), AppError> {
+        if parts.front_door() {
+            for warning in config.warnings() {
+                tracing::warn!("{warning}");
+            }
+        }
         // Bound first: a port that is in use should be reported before anything runs.
         let http = match parts.front_door() {
             true => Some(bind("--listen", config.listen).await?),
@@ -371,6 +380,7 @@ impl Running {
         let registry = countersign_orchestrations::register(durabletask::Registry::new());
         let registry = metrics.watch(activities.register(registry));
         let worker = Worker::builder(connection).registry(registry).build()?;
+        self.worker = Some(worker.status());
         self.parts.push(Part::spawn(
             "worker",
             WORKER_DRAIN,
@@ -602,11 +612,11 @@ impl Running {
         Ok(())
     }
 
-    /// Returns once the front door is ready, as in `/readyz`; immediately if there is
-    /// none. `waits` is called once with what is being waited for.
+    /// Returns once the front door is ready, as in `/readyz`, or, where there is only a worker, once
+    /// it is connected to the task hub. `waits` is called once with what is being waited for.
     pub async fn ready(&self, waits: impl FnOnce(&str)) {
         if self.http_addr.is_none() {
-            return;
+            return self.connected(waits).await;
         }
         let mut waits = Some(waits);
         loop {
@@ -624,6 +634,24 @@ impl Running {
                 () = tokio::time::sleep(LOOK_WHETHER_READY) => {}
                 () = self.failed.cancelled() => return,
             }
+        }
+    }
+
+    /// Returns once the worker takes work items, if there is one.
+    async fn connected(&self, waits: impl FnOnce(&str)) {
+        let Some(mut status) = self.worker.clone() else {
+            return;
+        };
+        let connected = status.wait_for(WorkerStatus::is_connected);
+        let mut connected = std::pin::pin!(connected);
+        let soon = tokio::time::timeout(LOOK_WHETHER_READY, connected.as_mut());
+        if soon.await.is_ok() {
+            return;
+        }
+        waits("the task hub");
+        tokio::select! {
+            _ = connected => {}
+            () = self.failed.cancelled() => {}
         }
     }
 

@@ -165,12 +165,19 @@ pub enum AuditCommand {
         /// The form of a line
         #[arg(long, value_enum, default_value_t = AuditFormat::Jsonl)]
         format: AuditFormat,
-        /// Only entries of this caller
+        /// Only entries of this caller: a key's name, admin, local, worker, or an issuer's caller
         #[arg(long, value_name = "NAME")]
         caller: Option<String>,
-        /// Only entries about this account, enrollment or key
-        #[arg(long, value_name = "ID")]
+        /// Only entries about this account, enrollment, request or key, by id or name
+        #[arg(long, value_name = "ID|NAME")]
         subject: Option<String>,
+        /// Only entries from this time on: 2026-01-31, 2026-01-31T12:00:00Z, or how long ago, such
+        /// as 7d
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only entries before this time
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
         /// Only this action
         #[arg(long, value_enum)]
         action: Option<Action>,

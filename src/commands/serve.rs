@@ -62,8 +62,10 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
         announce_json(&running)?;
     } else {
         let waits = |lacks: &str| {
-            let server = running.server_url().unwrap_or_default();
-            output::note(&format!("Listening at {server}, and waiting for {lacks}"));
+            output::note(&match running.server_url() {
+                Some(server) => format!("Listening at {server}, and waiting for {lacks}"),
+                None => format!("Waiting for {lacks}"),
+            });
         };
         tokio::select! {
             () = running.ready(waits) => announce(&config, &running).await,

@@ -376,9 +376,10 @@ pub(super) async fn decide(
     facts.on(answer)
 }
 
-/// Withdraws a request
+/// Withdraws a request, or rejects it
 ///
-/// A removal that can be undone is undone.
+/// The requester withdraws it; for an approver it is a rejection. A removal that can be undone is
+/// undone.
 #[utoipa::path(
     delete, path = "/api/requests/{id}", tag = "requests", operation_id = "cancelRequest",
     params(RequestPath),
@@ -397,16 +398,24 @@ pub(super) async fn cancel(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Known>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let id = request_id(&id)?;
-    let person = person_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .object_to_request(&id, caller.decider(&person), None, caller.sees_only())
-        .await?
-        .ok_or(HubError::AlreadyEnded)?;
-    door.inbox.look_again().await;
-    Ok(accepted(&snapshot))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = request_id(&id)?;
+        if door.hub.is_of_another(&id, caller.id()).await? {
+            facts.action = Some(Action::Reject);
+        }
+        let person = person_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .object_to_request(&id, caller.decider(&person), None, caller.sees_only())
+            .await?
+            .ok_or(HubError::AlreadyEnded)?;
+        door.inbox.look_again().await;
+        Ok(accepted(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Reads a code that a request has granted
