@@ -367,8 +367,8 @@ impl ApiError {
             ),
             Self::KeyNameTaken => row(
                 ProblemCode::KeyNameTaken,
-                "A key with this name exists or was revoked. Names are never reused, so that the \
-                 audit log is unambiguous; choose another.",
+                "It may have been revoked: names are never reused, so that the audit log is \
+                 unambiguous. Choose another.",
             ),
             Self::KeyUnknown => row(
                 ProblemCode::KeyUnknown,
