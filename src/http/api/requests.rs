@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::decision::DecisionBody;
 use super::ids::{AccountPath, RequestPath, request_id};
-use super::permit::{readable, take_plainly};
+use super::permit::{readable, take_plainly, withheld};
 use super::request_views::{ExportView, RequestPage, RequestView};
 use super::views::{Alone, TokenView};
 use crate::access::Role;
@@ -168,7 +168,7 @@ fn within<N: PartialOrd + std::fmt::Display>(
         ("x-audit" = json!(Action::RequestRead)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
-            ProblemCode::AccountUnknown, ProblemCode::HubUnavailable, ProblemCode::IdempotencyKeyReused, ProblemCode::InvalidParameter,
+            ProblemCode::AccountUnknown, ProblemCode::GrantExpired, ProblemCode::GrantUsedUp, ProblemCode::HubUnavailable, ProblemCode::IdempotencyKeyReused, ProblemCode::InvalidParameter,
             ProblemCode::LedgerUnavailable, ProblemCode::VaultUnavailable,
         ])),
     ),
@@ -511,9 +511,11 @@ pub(super) async fn export(
 }
 
 /// The problems of using a granted request.
-pub(super) const USE: [ProblemCode; 7] = [
+pub(super) const USE: [ProblemCode; 9] = [
     ProblemCode::AccountUnknown,
     ProblemCode::AuditUnavailable,
+    ProblemCode::GrantExpired,
+    ProblemCode::GrantUsedUp,
     ProblemCode::LedgerUnavailable,
     ProblemCode::MandateRefused,
     ProblemCode::NotGranted,
@@ -542,10 +544,12 @@ pub(super) async fn granted<P>(
     }
     // The caller may have lost access to the account in the meantime.
     let now = door.clock.now();
-    let account = request.account.as_str();
-    let may_read = door.access.may_read(caller.identity(), account, now);
+    let account = &request.account;
+    let may_read = door
+        .access
+        .may_read(caller.identity(), account.as_str(), now);
     if !may_read.await? {
-        return Err(ApiError::AccountUnknown);
+        return Err(withheld(door, caller.identity(), account, now).await?);
     }
     Ok(request)
 }

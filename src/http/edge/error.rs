@@ -352,18 +352,14 @@ impl ApiError {
                 "There is no account with this id. An account has the id of its enrollment, and \
                  exists once the enrollment has finished as Enrolled.",
             ),
-            Self::GrantSpent(spent) => row(
-                ProblemCode::AccountUnknown,
-                match spent {
-                    Spent::UsedUp => {
-                        "You have read all the codes of this account that were granted to you. \
-                         Ask the administrator for another grant."
-                    }
-                    Spent::Over => {
-                        "Your grant for this account has expired. Ask the administrator for \
-                         another grant."
-                    }
-                },
+            Self::GrantSpent(Spent::UsedUp) => row(
+                ProblemCode::GrantUsedUp,
+                "You have read all the codes of this account that were granted to you. Ask the \
+                 administrator for another grant.",
+            ),
+            Self::GrantSpent(Spent::Over) => row(
+                ProblemCode::GrantExpired,
+                "Your grant for this account has expired. Ask the administrator for another grant.",
             ),
             Self::KeyNameTaken => row(
                 ProblemCode::KeyNameTaken,
