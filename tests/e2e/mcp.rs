@@ -175,7 +175,7 @@ async fn an_agent_gets_the_codes_that_its_key_may_read_and_no_others() {
     let once = call(&told_little, "get_code", json!({ "account": id })).await;
     assert!(given(&once)["token"].is_string());
     let twice = call(&told_little, "get_code", json!({ "account": id })).await;
-    assert!(refused(&twice).contains("account-unknown"), "{twice:?}");
+    assert!(refused(&twice).contains("grant-used-up"), "{twice:?}");
 
     let enroller = app.new_caller("build-server", "enroller");
     let wrong_role = agent(&app, &enroller).await;
