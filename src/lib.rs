@@ -32,4 +32,5 @@ mod private_file;
 mod problem;
 pub mod shutdown;
 pub mod telemetry;
+mod unfit;
 pub mod verify;

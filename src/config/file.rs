@@ -1,9 +1,9 @@
 //! The settings file.
 
-use serde::Deserialize as _;
 use toml::{Table, Value};
 
 use super::{Settings, known};
+use crate::unfit;
 
 /// The settings in the file at `path`; what cannot be read is added to the problems, each
 /// setting on its own.
@@ -19,7 +19,14 @@ pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
         Ok(table) => table,
         Err(error) => {
             // The error's full text would quote the line, which may hold a connection string.
-            problems.push(format!("{path}: {}", error.message()));
+            let line = error.span().map_or(String::new(), |span| {
+                let before = text.get(..span.start).unwrap_or(&text);
+                format!(", line {}", before.matches('\n').count() + 1)
+            });
+            problems.push(format!(
+                "{path}{line}: this is not TOML: {}",
+                error.message()
+            ));
             return Settings::default();
         }
     };
@@ -34,7 +41,7 @@ pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
         }
         match one(&name, value) {
             Ok(said) => settings = settings.or(said),
-            Err(reason) => problems.push(format!("{path}: {name}: {reason}")),
+            Err(reason) => problems.push(format!("{path}: {reason}")),
         }
     }
     settings
@@ -43,5 +50,5 @@ pub(super) fn read(path: &str, problems: &mut Vec<String>) -> Settings {
 /// The setting of one line.
 fn one(name: &str, value: Value) -> Result<Settings, String> {
     let table = Table::from_iter([(name.to_owned(), value)]);
-    Settings::deserialize(table).map_err(|error| error.message().trim().to_owned())
+    unfit::read("setting", table).map_err(|unfit| unfit.told)
 }

@@ -4,6 +4,8 @@ use countersign_enrollment::account::one_line;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+/// The longest reason for reading a code, in characters: the most that the audit log keeps.
+pub(super) const MAX_NOTE: usize = 200;
 /// The most characters of a text of someone else's that an agent is given.
 const MOST: usize = 128;
 
@@ -112,7 +114,7 @@ pub(crate) struct RequestCode {
     /// To ask: the account's id, from list_accounts, or its name.
     pub(crate) account: Option<String>,
     /// To ask: what the code is for. The approver reads it.
-    #[schemars(length(max = 200))]
+    #[schemars(length(max = 500))]
     pub(crate) reason: Option<String>,
     /// To follow an earlier request: the `requestId` that this tool returned.
     pub(crate) request_id: Option<String>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_enrollment::account_request::MAX_REASON_CHARS;
 use countersign_enrollment::ids::EnrollmentId;
 use rmcp::handler::server::common::schema_for_type;
 use rmcp::handler::server::router::tool::ToolRouter;
@@ -19,9 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::backend::{Backend, Call, ToolError};
 use super::shapes::{
-    Accounts, Code, GetCode, ListAccounts, RequestCode, RequestStatus, RequestedCode, short_line,
+    Accounts, Code, GetCode, ListAccounts, MAX_NOTE, RequestCode, RequestStatus, RequestedCode,
+    short_line,
 };
 use crate::called;
+use crate::unfit;
 
 /// The instructions for agents.
 const INSTRUCTIONS: &str = "\
@@ -104,6 +107,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<Code>, ToolError> {
         let asked: GetCode = read(arguments)?;
+        refuse_long(asked.reason.as_deref(), MAX_NOTE)?;
         let validity = asked.min_validity.map(|seconds| seconds.to_string());
         let account = self.named(&context, &asked.account).await?;
         let path = with_query(
@@ -135,6 +139,7 @@ impl Tools {
         context: RequestContext<RoleServer>,
     ) -> Result<Json<RequestedCode>, ToolError> {
         let asked: RequestCode = read(arguments)?;
+        refuse_long(asked.reason.as_deref(), MAX_REASON_CHARS)?;
         let wait = asked.wait_seconds.unwrap_or(WAIT.0);
         if wait > WAIT.1 {
             return Err(ToolError(format!(
@@ -344,7 +349,7 @@ impl ServerHandler for Tools {
 /// A tool's arguments. Errors do not repeat them: there
 /// could be a secret in the wrong place.
 fn read<T: DeserializeOwned + JsonSchema + 'static>(arguments: JsonObject) -> Result<T, ToolError> {
-    serde_json::from_value(Value::Object(arguments)).map_err(|_| {
+    unfit::read("argument", Value::Object(arguments)).map_err(|unfit| {
         let schema = schema_for_type::<T>();
         let names: Vec<&str> = schema
             .get("properties")
@@ -353,10 +358,21 @@ fn read<T: DeserializeOwned + JsonSchema + 'static>(arguments: JsonObject) -> Re
             .flat_map(|properties| properties.keys().map(String::as_str))
             .collect();
         ToolError(format!(
-            "The arguments do not match the tool's input schema. It takes only {}.",
+            "{}. The tool takes only {}.",
+            unfit.told,
             names.join(", ")
         ))
     })
+}
+
+/// A reason that would be cut is refused: what the approver or the audit log had would be another.
+fn refuse_long(reason: Option<&str>, most: usize) -> Result<(), ToolError> {
+    match reason.map_or(0, |reason| reason.chars().count()) {
+        length if length > most => Err(ToolError(format!(
+            "`reason` may have at most {most} characters; it has {length}."
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Whether a request still waits for someone to decide.
