@@ -44,9 +44,10 @@ pub(crate) struct Unfit<E> {
 /// What an error says that was met at `path`. Paths are safe: they consist of members that the
 /// program knows.
 fn told(part: &str, path: &Path, error: &str) -> String {
-    let text = error
-        .rsplit_once(" at line ")
-        .map_or(error, |(text, _)| text);
+    let text = error.trim_start();
+    // The place, in the parsers' words for it.
+    let text = text.split_once('\n').map_or(text, |(text, _)| text);
+    let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
     let within = match path.to_string() {
         root if root == "." || root.is_empty() => None,
         path => Some(path),

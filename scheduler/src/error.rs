@@ -33,7 +33,7 @@ pub enum OpenError {
     /// The database was copied while a scheduler used it, without its log.
     #[error(
         "{path} was in use when it was copied or moved here, and its log {path}-wal is missing: what is in the log \
-         would be lost. Copy the log too, or better make the copy with `durabletask-scheduler backup`. If another program \
+         would be lost. Copy the log too, or better make the copy with the command `backup`. If another program \
          has written the log back into the file and removed it, or SQLite's own backup made this copy, nothing is missing: \
          then make an empty log with `touch '{path}-wal'`"
     )]

@@ -434,17 +434,18 @@ fn refuse_needless(connection: &Connection, id: &str) -> Result<(), KeyError> {
         // Nobody knows who there is at another issuer.
         return Ok(());
     }
-    let granted_only = connection
+    let key = connection
         .query_row(
-            "SELECT granted_only FROM keys WHERE name = ?1",
+            "SELECT granted_only, revoked_at IS NOT NULL FROM keys WHERE name = ?1",
             [id],
-            |row| row.get(0),
+            |row| Ok((row.get(0)?, row.get(1)?)),
         )
         .optional()?;
-    match granted_only {
+    match key {
         None => Err(KeyError::Unknown(id.to_owned())),
-        Some(false) => Err(KeyError::NotLimited(id.to_owned())),
-        Some(true) => Ok(()),
+        Some((_, true)) => Err(KeyError::Over(id.to_owned())),
+        Some((false, false)) => Err(KeyError::NotLimited(id.to_owned())),
+        Some((true, false)) => Ok(()),
     }
 }
 

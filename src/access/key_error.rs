@@ -52,6 +52,12 @@ pub enum KeyError {
     /// No key has the name.
     #[error("there is no key named '{0}': see `countersign key list`")]
     Unknown(String),
+    /// The key no longer works.
+    #[error(
+        "the key '{0}' was revoked or has expired, and its name is never used again: create \
+         another key"
+    )]
+    Over(String),
     /// More groups than a key can have.
     #[error("a key can be in at most {MAX_GROUPS} groups")]
     TooManyGroups,

@@ -269,7 +269,7 @@ impl KeyStore {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Unknown`] also for a revoked or expired one, [`KeyError::NotCurrent`],
+    /// [`KeyError::Unknown`], [`KeyError::Over`] for a revoked or expired one, [`KeyError::NotCurrent`],
     /// [`KeyError::Random`] or [`KeyError::Store`].
     pub fn rotate(
         &self,
@@ -278,18 +278,19 @@ impl KeyStore {
         overlap: TimeDelta,
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
-        let unknown = || KeyError::Unknown(name.to_owned());
         let mut connection = self.lock();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut record = transaction
             .query_row(
-                &format!("SELECT {COLUMNS} FROM keys WHERE name = ?1 AND revoked_at IS NULL"),
+                &format!("SELECT {COLUMNS} FROM keys WHERE name = ?1"),
                 [name],
                 read_record,
             )
             .optional()?
-            .filter(|record| record.works_at(now))
-            .ok_or_else(unknown)?;
+            .ok_or_else(|| KeyError::Unknown(name.to_owned()))?;
+        if record.revoked_at.is_some() || !record.works_at(now) {
+            return Err(KeyError::Over(name.to_owned()));
+        }
         if let Some(held) = held {
             let hash: Vec<u8> = transaction.query_row(
                 "SELECT hash FROM keys WHERE id = ?1",

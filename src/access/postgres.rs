@@ -136,11 +136,11 @@ impl AccessStore for PostgresAccess {
         let rotated = self.database.write(move |transaction| {
             let (name, random) = (name.clone(), random.clone());
             async move {
-                let unknown = || KeyError::Unknown(name.clone());
-                let row = locked(transaction, &name).await?.ok_or_else(unknown)?;
+                let row = locked(transaction, &name).await?;
+                let row = row.ok_or_else(|| KeyError::Unknown(name.clone()))?;
                 let mut found = record(&row)?;
                 if found.revoked_at.is_some() || !found.works_at(now) {
-                    return Err(unknown());
+                    return Err(KeyError::Over(name));
                 }
                 let hash: &[u8] = row.try_get("hash")?;
                 if held.is_some_and(|held| !secret::same(hash, &held)) {

@@ -62,7 +62,7 @@ pub trait AccessStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Unknown`] or [`KeyError::NotCurrent`].
+    /// [`KeyError::Unknown`], [`KeyError::Over`] or [`KeyError::NotCurrent`].
     async fn rotate(
         &self,
         name: &str,
@@ -103,7 +103,7 @@ pub trait AccessStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Unknown`] or [`KeyError::NotLimited`]; see [`KeyStore::grant`](super::KeyStore::grant).
+    /// [`KeyError::Unknown`], [`KeyError::Over`] or [`KeyError::NotLimited`]; see [`KeyStore::grant`](super::KeyStore::grant).
     async fn grant(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError>;
 
     /// Takes a grant back, which is the answer; none if there was none.

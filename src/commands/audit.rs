@@ -72,7 +72,7 @@ pub(super) async fn run(command: AuditCommand) -> Outcome {
                 limit: PAGE,
                 ..AuditQuery::default()
             };
-            export(&record, query, format).await
+            export(&record, query, format, place.json).await
         }
     }
 }
@@ -249,7 +249,19 @@ fn is_id(text: &str) -> bool {
         || text.parse::<RequestId>().is_ok()
 }
 
-async fn export(record: &AuditSource, mut query: AuditQuery, format: AuditFormat) -> Outcome {
+/// With `whole`, as one JSON document instead of lines.
+async fn export(
+    record: &AuditSource,
+    mut query: AuditQuery,
+    format: AuditFormat,
+    whole: bool,
+) -> Outcome {
+    if whole && matches!(format, AuditFormat::Cef) {
+        let message = "--json prints JSON: leave out --format cef";
+        return Err(Fault::new(Exit::Usage, message));
+    }
+    // Entry by entry, however many there are.
+    let mut first = true;
     loop {
         let entries = record.query(&query).await?;
         for entry in &entries {
@@ -257,13 +269,22 @@ async fn export(record: &AuditSource, mut query: AuditQuery, format: AuditFormat
                 AuditFormat::Jsonl => json_line(entry).map_err(Fault::failed)?,
                 AuditFormat::Cef => cef(entry),
             };
-            output::line(&line);
+            let begins = match (whole, std::mem::take(&mut first)) {
+                (false, _) => "",
+                (true, true) => "{\"entries\":[",
+                (true, false) => ",",
+            };
+            output::line(&format!("{begins}{line}"));
         }
         match entries.last() {
             Some(last) if entries.len() == query.limit => query.after = Some(last.sequence),
-            _ => return Ok(()),
+            _ => break,
         }
     }
+    if whole {
+        output::line(if first { "{\"entries\":[]}" } else { "]}" });
+    }
+    Ok(())
 }
 
 /// The record for a command that changes something in the data folder. It is opened before

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use reqwest::Method;
 use serde_json::json;
 
-use super::client::{Api, data_dir, encode};
+use super::client::{Api, data_dir, encode, path_of};
 use super::output::{self, text};
 use super::{Exit, Fault, Outcome};
 use crate::cli::DashboardArgs;
@@ -30,6 +30,18 @@ async fn from_server(args: &DashboardArgs) -> Result<String, Fault> {
     let api = Api::find(&args.server)?;
     let mut path = "/api/dashboard/tickets".to_owned();
     if let Some(id) = &args.instance {
+        // The dashboard would open, and show that there is nothing.
+        api.get(&path_of(id)).await.map_err(|fault| match fault.exit {
+            Exit::NotFound => Fault::new(
+                Exit::NotFound,
+                format!(
+                    "there is no enrollment, import or request with the id {:?}: see `countersign \
+                     list --enrollments` and `countersign list --requests`",
+                    output::clean(id)
+                ),
+            ),
+            _ => fault,
+        })?;
         path.push_str(&format!("?instance={}", encode(id)));
     }
     let ticket = api.send(api.request(Method::POST, &path)?).await?;

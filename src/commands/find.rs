@@ -55,7 +55,15 @@ impl Api {
             let path = format!("/api/accounts?limit={PAGE}{removed}");
             rows = self.every(&path, "accounts").await?;
         }
-        let found = one(text, "account", rows.iter().map(|row| (row, row)));
+        let (kind, listed) = match among {
+            Among::InUse => ("account", "`countersign list`"),
+            Among::Removed => ("removed account", "`countersign list --removed`"),
+        };
+        let found = only(
+            kind,
+            listed,
+            &fitting(text, rows.iter().map(|row| (row, row))),
+        );
         match found {
             Err(fault) if fault.exit == Exit::NotFound => {
                 let spent = match among {

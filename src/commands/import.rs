@@ -244,15 +244,16 @@ fn describe(state: &Value) {
     } else if let Some(accounts) = state["accounts"].as_array() {
         let count = |result: &str| accounts.iter().filter(|it| it["result"] == result).count();
         output::note(&summary(
-            accounts.len(),
+            accounts.len() - count("not-picked"),
             count("enrolled"),
             count("already-there"),
+            count("not-picked"),
         ));
     }
 }
 
 /// The result of an import as a sentence.
-fn summary(all: usize, enrolled: usize, there: usize) -> String {
+fn summary(all: usize, enrolled: usize, there: usize, unpicked: usize) -> String {
     let mut said = format!("{enrolled} of {all} enrolled");
     if there > 0 {
         said.push_str(&format!(", {there} existed already"));
@@ -260,6 +261,9 @@ fn summary(all: usize, enrolled: usize, there: usize) -> String {
     let rest = all.saturating_sub(enrolled + there);
     if rest > 0 {
         said.push_str(&format!(", {rest} not; see the list for the reasons"));
+    }
+    if unpicked > 0 {
+        said.push_str(&format!("; {unpicked} not picked"));
     }
     said
 }
@@ -280,11 +284,12 @@ mod tests {
 
     #[test]
     fn the_summary_names_only_what_there_was() {
-        assert_eq!(summary(1, 1, 0), "1 of 1 enrolled");
-        assert_eq!(summary(3, 0, 3), "0 of 3 enrolled, 3 existed already");
+        assert_eq!(summary(1, 1, 0, 0), "1 of 1 enrolled");
+        assert_eq!(summary(3, 0, 3, 0), "0 of 3 enrolled, 3 existed already");
         assert_eq!(
-            summary(4, 1, 1),
+            summary(4, 1, 1, 0),
             "1 of 4 enrolled, 1 existed already, 2 not; see the list for the reasons"
         );
+        assert_eq!(summary(1, 1, 0, 4), "1 of 1 enrolled; 4 not picked");
     }
 }

@@ -357,11 +357,9 @@ fn read<T: DeserializeOwned + JsonSchema + 'static>(arguments: JsonObject) -> Re
             .into_iter()
             .flat_map(|properties| properties.keys().map(String::as_str))
             .collect();
-        ToolError(format!(
-            "{}. The tool takes only {}.",
-            unfit.told,
-            names.join(", ")
-        ))
+        // All of the names follow, so those that were expected need not.
+        let told = unfit.told.split("; expected ").next().unwrap_or_default();
+        ToolError(format!("{told}. The tool takes only {}.", names.join(", ")))
     })
 }
 

@@ -231,6 +231,17 @@ def accounts(page, server, ids):
     page.until(lambda _: page.order() == BY_SERVICE[:3], "removed")
     page.button("Undo", "#toast")
     page.until(lambda _: page.order() == ["Aardvark", *BY_SERVICE[:3]], "back")
+    # Later, without the toast: the removed ones are under Show.
+    page.in_row("Aardvark", "[data-key^=remove]")
+    page.says("dialog h2", "Remove Aardvark")
+    page.button("Remove", "dialog")
+    page.until(lambda _: page.order() == BY_SERVICE[:3], "removed again")
+    Select(page.one("#only")).select_by_value("removed")
+    page.until(lambda _: [row.get_attribute("data-key") for row in page.all("[data-key^=restore-]")] == [f"restore-{ids['zebra']}"], "it is listed")
+    page.click(f"[data-key='restore-{ids['zebra']}']")
+    page.says("main", "No account was removed.")
+    Select(page.one("#only")).select_by_value("")
+    page.until(lambda _: page.order() == ["Aardvark", *BY_SERVICE[:3]], "restored")
     page.shows_the_servers_code(server, "Aardvark", ids["zebra"])
 
 

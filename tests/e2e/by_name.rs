@@ -343,9 +343,20 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
     .unwrap();
     let checked = run(&["config", "check", "--config", &file, "--approvals", "0"]);
     assert_eq!(code(&checked), 2, "{checked:?}");
-    for words in ["did you mean listen?", "approval-timeout", "approvals:"] {
+    for words in [
+        "did you mean listen?",
+        "approval-timeout",
+        "The setting `approvals` has an invalid value; it must be a whole number from 0 to 255\n",
+    ] {
         assert!(said(&checked).contains(words), "{words}: {checked:?}");
     }
+    std::fs::write(&file, "approvals = 2\nlisten = \n").unwrap();
+    let broken = run(&["config", "check", "--config", &file]);
+    assert_eq!(code(&broken), 2, "{broken:?}");
+    assert!(
+        said(&broken).contains("settings.toml, line 2: this is not TOML: "),
+        "{broken:?}"
+    );
 }
 
 #[tokio::test]

@@ -431,7 +431,8 @@ async fn a_token_that_is_replaced_is_in_use_at_once_everywhere() {
 #[tokio::test]
 async fn the_command_prints_a_link_that_opens_the_dashboard() {
     let app = App::start().await;
-    let output = app.command(&["dashboard", "totp-1", "--json"]);
+    let id = app.admin().enroll(SEED_URI, false).await;
+    let output = app.command(&["dashboard", &id, "--json"]);
     assert!(output.status.success(), "{output:?}");
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     let answer = Browser::new()
@@ -439,7 +440,8 @@ async fn the_command_prints_a_link_that_opens_the_dashboard() {
         .await;
     assert_eq!(answer.status(), 200);
     let page = answer.text().await.unwrap();
-    assert!(page.contains("/#/hubs/default/instances/totp-1"), "{page}");
+    let place = format!("/#/hubs/default/instances/{id}");
+    assert!(page.contains(&place), "{page}");
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ async fn an_agent_gets_the_codes_that_its_key_may_read_and_no_others() {
     let misspelt = call(&told, "get_code", json!({ "acount": id })).await;
     let misspelt = refused(&misspelt);
     assert!(
-        misspelt.contains("It takes only account, minValidity, reason"),
+        misspelt.contains("The tool takes only account, minValidity, reason"),
         "{misspelt}"
     );
     assert!(!misspelt.contains("acount"), "{misspelt}");
@@ -463,6 +463,41 @@ async fn a_lease_counts_codes_and_its_end_is_reported() {
     // By its name as well, which the list of accounts no longer has.
     let by_name = call(&told, "get_code", json!({ "account": "GitHub: octo" })).await;
     assert_eq!(refused(&by_name), refused(&spent));
+    for (tool, arguments, words) in [
+        (
+            "get_code",
+            json!({}),
+            "The argument `account` is missing. The tool takes only account,",
+        ),
+        (
+            "get_code",
+            json!({ "account": 7 }),
+            "The argument `account` has an invalid value; it must be a string.",
+        ),
+        (
+            "get_code",
+            json!({ "account": id, "minValidity": "soon" }),
+            "The argument `minValidity` has an invalid value; it must be a whole number from 0",
+        ),
+        (
+            "get_code",
+            json!({ "account": id, "why": "x" }),
+            "There is an unknown argument. The tool takes only account, minValidity, reason.",
+        ),
+        (
+            "get_code",
+            json!({ "account": id, "reason": "x".repeat(201) }),
+            "`reason` may have at most 200 characters; it has 201.",
+        ),
+        (
+            "request_code_with_approval",
+            json!({ "account": id, "reason": "x".repeat(501) }),
+            "`reason` may have at most 500 characters; it has 501.",
+        ),
+    ] {
+        let wrong = call(&told, tool, arguments).await;
+        assert!(refused(&wrong).starts_with(words), "{wrong:?}");
+    }
     let misnamed = call(&told, "get_code", json!({ "account": "GitHub: octopus" })).await;
     assert!(
         refused(&misnamed).contains("There is no account"),

@@ -327,6 +327,10 @@ async fn the_audit_log_is_exported_by_name_and_time() {
         export(&["--until", "2000-01-31T12:00:00Z"]),
         [] as [Value; 0]
     );
+    let whole = json_of(&app.command(&["audit", "export", "--json"]));
+    assert_eq!(whole["entries"].as_array().unwrap().len(), all);
+    let none = json_of(&app.command(&["audit", "export", "--json", "--caller", "nobody"]));
+    assert_eq!(none, json!({ "entries": [] }));
     let wrong = app.command(&["audit", "export", "--since", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     assert!(said(&wrong).contains("--since: write a date"), "{wrong:?}");
@@ -367,4 +371,61 @@ async fn a_worker_is_ready_once_it_is_connected() {
     worker.wait().unwrap();
     assert!(said.contains("Waiting for the task hub"), "{said}");
     assert!(!said.contains("is ready"), "{said}");
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said_of_what_was_named() {
+    let app = App::start().await;
+    out(&app.command(&["enroll", SEED_URI]));
+    out(&app.command(&["key", "create", "ci", "--role", "reader", "--granted-only"]));
+    out(&app.command(&["key", "revoke", "ci"]));
+    let server = format!("http://{}", app.address());
+    for (arguments, exit, words) in [
+        (
+            &["key", "rotate", "ci"][..],
+            1,
+            "was revoked or has expired",
+        ),
+        (
+            &["grant", "add", "ci", "2FAS"],
+            1,
+            "was revoked or has expired",
+        ),
+        (
+            &["grant", "add", "ci", "2FAS", "--server", &server],
+            1,
+            "was revoked or has expired",
+        ),
+        (
+            &["key", "rotate", "nobody"],
+            5,
+            "there is no key named 'nobody'",
+        ),
+        (
+            &["restore", "2FAS"],
+            5,
+            "there is no removed account with this id or name; see `countersign list --removed`",
+        ),
+        (
+            &["dashboard", "nope"],
+            5,
+            "there is no enrollment, import or request with the id",
+        ),
+    ] {
+        let output = app.command(arguments);
+        assert_eq!(output.status.code(), Some(exit), "{output:?}");
+        assert!(said(&output).contains(words), "{output:?}");
+    }
+    // A part of a list is counted by itself.
+    let list = app.folder().join("list.txt");
+    let uris: Vec<String> = ["a", "b", "c"]
+        .iter()
+        .map(|name| format!("otpauth://totp/{name}?secret=GEZDGNBVGY3TQOJQ&issuer=Shop"))
+        .collect();
+    fs::write(&list, uris.join("\n")).unwrap();
+    let picked = app.command(&["import", list.to_str().unwrap(), "--pick", "2"]);
+    assert!(
+        said(&picked).contains("1 of 1 enrolled; 2 not picked"),
+        "{picked:?}"
+    );
 }

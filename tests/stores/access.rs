@@ -154,7 +154,7 @@ async fn a_key_is_renewed_with_an_overlap_by_whoever_has_it<H: Home>(home: H) {
     assert!(!one.has_session(&session, soon.timestamp()).await.unwrap());
     one.revoke("bot", soon).await.unwrap();
     let unknown = one.rotate("bot", None, overlap, soon).await;
-    assert!(matches!(unknown, Err(KeyError::Unknown(_))), "{unknown:?}");
+    assert!(matches!(unknown, Err(KeyError::Over(_))), "{unknown:?}");
 }
 
 async fn all_keys_that_one_caller_created_count_as_that_caller<H: Home>(home: H) {
@@ -180,6 +180,10 @@ async fn grants_hold_for_callers_and_groups_until_they_end<H: Home>(home: H) {
     assert!(matches!(refused, Err(KeyError::NotLimited(_))));
     let refused = one.grant(&to_caller("who", "a", None), false).await;
     assert!(matches!(refused, Err(KeyError::Unknown(_))));
+    key(&one, "gone", true).await;
+    one.revoke("gone", start()).await.unwrap();
+    let refused = one.grant(&to_caller("gone", "a", None), false).await;
+    assert!(matches!(refused, Err(KeyError::Over(_))));
 
     let end = start() + TimeDelta::hours(1);
     let until = Grant {

@@ -74,9 +74,12 @@ pub(super) async fn put(
         // Nobody knows who there is at another issuer.
         && !is_oidc_id(id)
     {
-        let sql = "SELECT granted_only FROM access_keys WHERE name = $1";
+        let sql = "SELECT granted_only, revoked_at IS NOT NULL FROM access_keys WHERE name = $1";
         let row = one(transaction, sql, &[id]).await?;
         let row = row.ok_or_else(|| KeyError::Unknown(id.clone()))?;
+        if row.try_get::<_, bool>(1)? {
+            return Err(KeyError::Over(id.clone()));
+        }
         if !row.try_get::<_, bool>(0)? {
             return Err(KeyError::NotLimited(id.clone()));
         }

@@ -122,7 +122,8 @@ pub(super) async fn list(
         ("x-audit" = json!(Action::Grant)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([
-            ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::KeyUnknown, ProblemCode::KeyNotLimited,
+            ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::KeyNotLimited,
+            ProblemCode::KeyRevoked, ProblemCode::KeyUnknown,
             ProblemCode::VaultUnavailable,
         ])),
     ),
@@ -158,7 +159,8 @@ pub(super) async fn add(
         ("x-audit" = json!(Action::Grant)),
         ("x-roles" = json!(Administer::ROLES)),
         ("x-problems" = json!([
-            ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::KeyUnknown, ProblemCode::KeyNotLimited,
+            ProblemCode::AccountUnknown, ProblemCode::InvalidParameter, ProblemCode::KeyNotLimited,
+            ProblemCode::KeyRevoked, ProblemCode::KeyUnknown,
             ProblemCode::VaultUnavailable,
         ])),
     ),

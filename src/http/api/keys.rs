@@ -284,7 +284,7 @@ const OVERLAP: (u32, u32) = (3_600, 2_592_000);
         ("x-roles" = json!(Known::ROLES)),
         ("x-problems" = json!([
             ProblemCode::InvalidParameter, ProblemCode::KeyNotPresented, ProblemCode::KeyOfAnother,
-            ProblemCode::KeyUnknown,
+            ProblemCode::KeyRevoked, ProblemCode::KeyUnknown,
         ])),
     ),
 )]

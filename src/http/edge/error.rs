@@ -92,6 +92,8 @@ pub(crate) enum ApiError {
     KeyUnknown,
     #[error("the key is not limited to granted accounts")]
     KeyNotLimited,
+    #[error("the key was revoked or has expired")]
+    KeyRevoked,
     #[error("another administrator created the key")]
     KeyOfAnother,
     #[error("the key itself was not presented")]
@@ -369,6 +371,11 @@ impl ApiError {
             Self::KeyUnknown => row(
                 ProblemCode::KeyUnknown,
                 "There is no API key with this name. See /api/keys.",
+            ),
+            Self::KeyRevoked => row(
+                ProblemCode::KeyRevoked,
+                "The key was revoked or has expired, and its name is never used again. Create \
+                 another key.",
             ),
             Self::KeyNotLimited => row(
                 ProblemCode::KeyNotLimited,

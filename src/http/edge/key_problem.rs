@@ -12,6 +12,7 @@ impl From<KeyError> for ApiError {
         match error {
             KeyError::Taken(_) => Self::KeyNameTaken,
             KeyError::Unknown(_) => Self::KeyUnknown,
+            KeyError::Over(_) => Self::KeyRevoked,
             KeyError::OtherHand(_) => Self::KeyOfAnother,
             KeyError::NotCurrent => Self::KeyNotPresented,
             KeyError::NotLimited(_) => Self::KeyNotLimited,

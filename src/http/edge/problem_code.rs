@@ -75,6 +75,7 @@ codes! {
     ProofWrong: UNPROCESSABLE_ENTITY, "proof-wrong", "The codes do not match";
     KeyNameTaken: CONFLICT, "key-name-taken", "A key with this name exists";
     KeyUnknown: NOT_FOUND, "key-unknown", "No such key";
+    KeyRevoked: CONFLICT, "key-revoked", "The key was revoked or has expired";
     KeyNotLimited: CONFLICT, "key-not-limited", "The key is not limited to granted accounts";
     KeyOfAnother: FORBIDDEN, "key-of-another", "Another administrator's key";
     KeyNotPresented: FORBIDDEN, "key-not-presented", "The key itself is needed";
