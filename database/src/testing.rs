@@ -40,6 +40,9 @@ pub struct Setup {
     pub tls: Option<(String, String)>,
     /// Whether it is a replica, which takes no changes.
     pub replica: bool,
+    /// Whether what is committed survives a loss of power, as where it is measured: not needed of
+    /// a cluster that ends with its test.
+    pub durable: bool,
 }
 
 /// A running server.
@@ -147,11 +150,15 @@ impl Postgres {
         server.arg("-D").arg(self.folder.join("data"));
         server.arg("-k").arg(&self.folder);
         server.arg("-p").arg(self.port.to_string());
+        let (fsync, memory) = match self.setup.durable {
+            true => ("fsync=on", "shared_buffers=128MB"),
+            false => ("fsync=off", "shared_buffers=32MB"),
+        };
         for setting in [
             "listen_addresses=127.0.0.1",
-            "fsync=off",
             "max_connections=200",
-            "shared_buffers=32MB",
+            fsync,
+            memory,
         ] {
             server.args(["-c", setting]);
         }
