@@ -13,7 +13,6 @@ use tokio_postgres::IsolationLevel;
 use crate::connection::Connector;
 use crate::schema::{self, Look};
 use crate::stamp::{Followed, Stamps};
-use crate::turn;
 use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Stamp, Subscription};
 
 /// How long a piece of work may take, with all its statements.
@@ -46,7 +45,8 @@ pub struct Database {
     pub(crate) size: usize,
     /// For everyone in the process who asks for stamps, from the first one on.
     followed: Arc<OnceLock<Arc<Followed>>>,
-    /// How many more turns this process may have.
+    /// How many more turns this process may have: half of its connections hold one at most, since
+    /// what is done in a turn needs connections too.
     pub(crate) turns: Arc<Semaphore>,
 }
 
@@ -112,7 +112,7 @@ impl Database {
             connector,
             size,
             followed: Arc::default(),
-            turns: turn::places(size),
+            turns: Arc::new(Semaphore::new((size / 2).max(1))),
         };
         database.check().await?;
         Ok(database)

@@ -43,6 +43,9 @@ pub struct Setup {
     /// Whether what is committed survives a loss of power, as where it is measured: not needed of
     /// a cluster that ends with its test.
     pub durable: bool,
+    /// How far its clock is off, as libfaketime takes it, such as `+3d`. Where that is not
+    /// installed, nothing starts, which is said on the standard output.
+    pub clock: Option<&'static str>,
 }
 
 /// A running server.
@@ -83,6 +86,10 @@ impl Postgres {
             println!("left out, since PostgreSQL is not installed");
             return None;
         };
+        if setup.clock.is_some() && faketime().is_none() {
+            println!("left out, since libfaketime is not installed");
+            return None;
+        }
         match Self::try_start(&programs, setup) {
             Ok(started) => Some(started),
             Err(error) => panic!("PostgreSQL does not start: {error}"),
@@ -145,7 +152,18 @@ impl Postgres {
     fn run(&mut self, programs: &Path) -> Result<(), String> {
         let mut server = Command::new("sh");
         server.args(["-c", WATCHED, "sh"]);
-        let inner = as_server(&programs.join("postgres"));
+        let program = programs.join("postgres");
+        let inner = match self.setup.clock.zip(faketime()) {
+            None => as_server(&program),
+            Some((off, library)) => {
+                let mut faked = as_server(Path::new("env"));
+                faked.arg(format!("LD_PRELOAD={}", library.display()));
+                faked.arg(format!("FAKETIME={off}"));
+                // Waiting is left alone.
+                faked.arg("FAKETIME_DONT_FAKE_MONOTONIC=1").arg(program);
+                faked
+            }
+        };
         server.arg(inner.get_program()).args(inner.get_args());
         server.arg("-D").arg(self.folder.join("data"));
         server.arg("-k").arg(&self.folder);
@@ -366,6 +384,14 @@ fn programs() -> Option<PathBuf> {
         .collect();
     folders.sort();
     folders.pop().map(|(_, folder)| folder)
+}
+
+/// The library that shows a process another time, where Debian puts it.
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?;
+    folders
+        .filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketime.so.1")))
+        .find(|library| library.exists())
 }
 
 /// A program that runs as a user other than root, as PostgreSQL and its tools require.

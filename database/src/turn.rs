@@ -4,17 +4,11 @@
 use std::sync::Arc;
 
 use deadpool::managed::Object;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
+use crate::DatabaseError;
 use crate::connection::Connector;
-use crate::database::PATIENCE;
-use crate::{Database, DatabaseError};
-
-/// For the turns of a process with this many connections: half of them at most hold one, since what
-/// is done in a turn needs connections too.
-pub(crate) fn places(connections: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new((connections / 2).max(1)))
-}
+use crate::database::{Database, PATIENCE};
 
 /// A turn, which ends when it is dropped, with its connection, and ten seconds after its process
 /// has vanished without a word.

@@ -90,7 +90,7 @@ async fn one_idempotency_key_at_both_front_doors_at_once_starts_one_enrollment()
         for number in 0..10 {
             let request = doors[number % 2].request(Method::POST, "/api/enrollments");
             let request = request.bearer_auth(&enroller).json(&json!({ "uri": uri }));
-            let request = request.header("idempotency-key", format!("\"round {round}\""));
+            let request = request.header("idempotency-key", format!("round-{round}"));
             starts.spawn(async move {
                 let answer = request.send().await.unwrap();
                 assert!(answer.status().is_success(), "{}", answer.status());
@@ -111,7 +111,7 @@ async fn one_idempotency_key_at_both_front_doors_at_once_starts_one_enrollment()
         let other = json!({"uri": format!("otpauth://totp/other?secret={SECRET}")});
         let request = both.other.request(Method::POST, "/api/enrollments");
         let request = request.bearer_auth(&enroller).json(&other);
-        let reused = request.header("idempotency-key", format!("\"round {round}\""));
+        let reused = request.header("idempotency-key", format!("round-{round}"));
         let reused = reused.send().await.unwrap().status();
         assert!(reused.is_client_error(), "another body: {reused}");
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod at_once;
+mod clock;
 mod failures;
 mod installation;
 mod moving;
