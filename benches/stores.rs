@@ -8,7 +8,8 @@
 //! - *codes*: of one account, from memory, and of up to a thousand in turn, of which the first
 //!   reading in each time step is an entry of the audit log;
 //! - *list*: the first page of 200, and a search that finds one;
-//! - *enrollments*: `POST /api/accounts`, 50 in flight, from the URI to the stored account;
+//! - *enrollments*: `POST /api/accounts`, 50 in flight, from the URI to the stored account, without
+//!   and with an `Idempotency-Key`, for which the ledger is asked what was started before;
 //! - *memory* at the end.
 //!
 //! ```text
@@ -72,6 +73,7 @@ struct Side {
     page: Vec<f64>,
     search: Vec<f64>,
     enrollments: Vec<f64>,
+    with_key: Vec<f64>,
 }
 
 #[tokio::main]
@@ -158,8 +160,10 @@ async fn measure(postgres: &Postgres, data: &Path, ids: &[EnrollmentId], turns: 
             side.page.extend(page);
             let search = side.lists("search=account-42").await;
             side.search.extend(search);
-            let enrolled = side.enroll().await;
+            let enrolled = side.enroll(false).await;
             side.enrollments.extend(enrolled);
+            let enrolled = side.enroll(true).await;
+            side.with_key.extend(enrolled);
         }
     }
     report(ids.len(), &mut sides);
@@ -188,6 +192,7 @@ impl Side {
             page: Vec::new(),
             search: Vec::new(),
             enrollments: Vec::new(),
+            with_key: Vec::new(),
         }
     }
 
@@ -219,19 +224,22 @@ impl Side {
     }
 
     /// How long each of some enrollments takes, in milliseconds.
-    async fn enroll(&self) -> Vec<f64> {
+    async fn enroll(&self, with_key: bool) -> Vec<f64> {
         let client = Client::new();
         stream::iter(0..ENROLLMENTS)
             .map(async |_| {
                 let secret = data_encoding::BASE32_NOPAD.encode(&rand::random::<[u8; 20]>());
                 let uri = format!("otpauth://totp/new?secret={secret}&issuer=Bench");
-                let begun = Instant::now();
-                let made = client
+                let mut made = client
                     .post(format!("http://{}/api/accounts", self.address))
                     .bearer_auth(ADMIN)
-                    .json(&json!({ "uri": uri }))
-                    .send();
-                assert_eq!(made.await.expect("an answer").status(), 201, "an account");
+                    .json(&json!({ "uri": uri }));
+                if with_key {
+                    made = made.header("idempotency-key", secret);
+                }
+                let begun = Instant::now();
+                let made = made.send().await.expect("an answer");
+                assert_eq!(made.status(), 201, "an account");
                 begun.elapsed().as_secs_f64() * 1_000.0
             })
             .buffer_unordered(IN_FLIGHT)
@@ -242,17 +250,8 @@ impl Side {
 
 fn report(accounts: usize, sides: &mut [Side; 2]) {
     println!(
-        "{:>10} {:>11} {:>9} {:>11} {:>13} {:>10} {:>11} {:>16} {:>16} {:>9}",
-        "accounts",
-        "store",
-        "start ms",
-        "codes: one",
-        "codes: many",
-        "page ms",
-        "search ms",
-        "enroll p50 ms",
-        "enroll p99 ms",
-        "MiB"
+        "| Accounts | Store | Start, ms | Codes of one, 1/s | Codes of many, 1/s | Page, ms | Search, ms \
+         | Enrollment p50, ms | p99, ms | with a key p50, ms | Memory, MiB |"
     );
     let mut rates = Vec::new();
     for side in sides.iter_mut() {
@@ -260,19 +259,20 @@ fn report(accounts: usize, sides: &mut [Side; 2]) {
         rates.push((one, many));
         let memory = side.server.id().map_or(0, |id| resident(&id.to_string()));
         println!(
-            "{accounts:>10} {:>11} {:>9.0} {one:>11.0} {many:>13.0} {:>10.2} {:>11.2} {:>16.0} \
-             {:>16.0} {memory:>9}",
+            "| {accounts} | {} | {:.0} | {one:.0} | {many:.0} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} \
+             | {memory} |",
             side.name,
             side.start,
             middle(&mut side.page),
             middle(&mut side.search),
             middle(&mut side.enrollments),
             share(&mut side.enrollments, 0.99),
+            middle(&mut side.with_key),
         );
     }
     if let [(one, many), (other_one, other_many)] = rates.as_slice() {
         println!(
-            "{accounts:>10} accounts: PostgreSQL gives {:.2} of SQLite's codes of one account, {:.2} of \
+            "{accounts} accounts: PostgreSQL gives {:.2} of SQLite's codes of one account, {:.2} of \
              many",
             other_one / one,
             other_many / many

@@ -334,6 +334,21 @@ impl Postgres {
         }
     }
 
+    /// Brings what [`Postgres::dump`] has answered into an empty database.
+    ///
+    /// # Errors
+    ///
+    /// What the program says.
+    pub fn restore(&self, database: &str, dump: &str) -> Result<(), String> {
+        let told = |error: std::io::Error| error.to_string();
+        let file = self.folder.join(format!("{database}.sql"));
+        fs::write(&file, dump).map_err(told)?;
+        let read = format!("\\i {}", file.display());
+        let restored = self.psql(database, &read).map(drop);
+        fs::remove_file(&file).map_err(told)?;
+        restored
+    }
+
     #[allow(clippy::panic)]
     fn url(&self, text: &str) -> DatabaseUrl {
         match text.parse() {

@@ -338,26 +338,3 @@ fn small_files(data: &DataDir) -> Result<BTreeMap<&'static str, Zeroizing<Vec<u8
     }
     Ok(files)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_killed_backup_has_left_is_removed_by_the_next_one_and_what_is_in_use_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let data = DataDir::at(folder.path());
-        let running = Staging::make(&data).unwrap();
-        let killed = data.temporary("backup").unwrap();
-        fs::create_dir(&killed).unwrap();
-        fs::write(killed.join("vault.sqlite3"), "a copy").unwrap();
-        let other = data.temporary("admin-token").unwrap();
-        fs::write(&other, "of another kind").unwrap();
-
-        let next = Staging::make(&data).unwrap();
-        assert!(!killed.exists());
-        assert!(running.path.exists() && next.path.exists() && other.exists());
-        drop((running, next));
-        assert_eq!(data.temporaries("backup").count(), 0);
-    }
-}

@@ -9,5 +9,6 @@ mod installation;
 mod moving;
 #[path = "../../database/tests/database/proxy.rs"]
 mod proxy;
+mod restored;
 mod shipping;
 mod together;
