@@ -1,7 +1,9 @@
 //! Turns at what takes several transactions, or asks another service too, and what only one process
 //! of an installation may do at a time.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool::managed::Object;
 use tokio::sync::OwnedSemaphorePermit;
@@ -9,6 +11,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::DatabaseError;
 use crate::connection::Connector;
 use crate::database::{Database, PATIENCE};
+
+/// How often the holder of a turn says that it goes on: before the server takes it for gone.
+const KEPT: Duration = Duration::from_secs(4);
 
 /// A turn, which ends when it is dropped, with its connection, and ten seconds after its process
 /// has vanished without a word.
@@ -28,6 +33,25 @@ impl Turn {
         {
             drop(session);
         }
+    }
+
+    /// Does `work` in this turn, however long it takes, and ends the turn.
+    pub async fn during<T>(self, work: impl Future<Output = T>) -> T {
+        let keeping = async {
+            loop {
+                tokio::time::sleep(KEPT).await;
+                if let Err(error) = self.go_on().await {
+                    tracing::warn!(%error, "a turn was lost while its work goes on");
+                    return std::future::pending::<Infallible>().await;
+                }
+            }
+        };
+        let done = tokio::select! {
+            done = work => done,
+            never = keeping => match never {},
+        };
+        self.end().await;
+        done
     }
 
     /// Keeps a turn that takes longer than ten seconds.

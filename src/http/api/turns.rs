@@ -42,8 +42,6 @@ impl Turns {
         };
         let turn = database.turn("account", account.as_str()).await;
         let turn = turn.map_err(|error| ApiError::DatabaseUnavailable(Box::new(error)))?;
-        let done = work.await;
-        turn.end().await;
-        done
+        turn.during(work).await
     }
 }
