@@ -345,7 +345,7 @@ async fn a_turn_is_had_by_one_process_at_a_time_and_ends_with_it() {
     assert!(one.turn_if_free("work", "a").await.unwrap().is_none());
     let beside = other.turn_if_free("work", "b").await.unwrap();
     assert!(beside.is_some(), "at something else");
-    // Whoever waits for it has it as soon as it ends.
+    // A process that waits for it has it as soon as it ends.
     let waiting = tokio::spawn({
         let other = other.clone();
         async move { other.turn("work", "a").await }
@@ -361,7 +361,7 @@ async fn a_turn_is_had_by_one_process_at_a_time_and_ends_with_it() {
     other.ping().await.unwrap();
     drop(beside);
 
-    // Its connection is lost: it ends, and its holder is told when it says that it goes on.
+    // Its connection is lost: it ends, and its holder learns that as it goes on.
     let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
                WHERE datname = current_database() AND state = 'idle in transaction'";
     tokio::task::block_in_place(|| server.psql(&name, end).unwrap());

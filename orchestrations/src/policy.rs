@@ -33,7 +33,7 @@ pub(crate) fn retried(retry: RetryPolicy) -> TaskOptions {
     TaskOptions::new().retry(retry)
 }
 
-/// Whether something else than the activity's own work is the cause of a failure.
+/// Whether a failure has another cause than the activity's own work.
 fn comes_from_outside(failure: &FailureDetails) -> bool {
     // The second one is a panic on a thread for blocking work.
     failure.error_type != "Panic" && !failure.error_type.ends_with("::JoinError")

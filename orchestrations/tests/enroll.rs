@@ -259,8 +259,8 @@ fn a_vault_that_comes_back_gets_the_secret() {
     assert_golden("vault-comes-back", &run);
 }
 
-/// Whoever is away while an enrollment is read, checked or decided on is waited for as long as when
-/// it is stored.
+/// A ledger that is away while an enrollment is read, checked or decided on is waited for as long as
+/// a vault while it is stored.
 #[test]
 fn a_ledger_that_comes_back_lets_every_step_go_on() {
     let mut failures = std::collections::BTreeMap::new();

@@ -70,7 +70,7 @@ async fn a_database_whose_clock_is_days_off_changes_nothing() {
             assert!(late < TimeDelta::minutes(5), "{off}: {entry}");
         }
 
-        // Whoever looks is told.
+        // `config check` says so.
         let checked = both.check("one", &at);
         assert!(checked.said.contains("clock"), "{off}: {checked:?}");
         both.stop().await;

@@ -83,12 +83,14 @@ async fn a_dump_under_load_and_the_key_files_bring_an_installation_back() {
     let door = Door::of(&running);
     door.until("/readyz", ADMIN, 200, PATIENCE).await;
     for account in &accounts[1..] {
-        let (mut here, mut there) = (Value::Null, json!([]));
         // Both of the same time step, one of which may just end.
-        while here[0] != there[0] {
-            here = code(one, account, &reader).await;
-            there = code(&door, account, &reader).await;
-        }
+        let (here, there) = loop {
+            let here = code(one, account, &reader).await;
+            let there = code(&door, account, &reader).await;
+            if here[0] == there[0] {
+                break (here, there);
+            }
+        };
         assert_eq!(here, there);
     }
     let read = |account: &str| format!("/api/tokens?id={account}");

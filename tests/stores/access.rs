@@ -358,7 +358,7 @@ async fn of_many_who_take_a_name_or_renew_its_key_one_succeeds<H: Home>(home: H)
         panic!("{} keys of one name", keys.len());
     };
 
-    // Whoever holds the current key may renew it, and of many only one holds it by then: nobody
+    // A caller with the current key may renew it, and of many only one has it by then: nobody
     // is left with a key that another renewal has replaced.
     let held = hash(first);
     let mut renewed = JoinSet::new();

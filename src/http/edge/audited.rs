@@ -165,7 +165,7 @@ where
         // Who ends a session has ended it, recorded or not.
         _ if !changes || action == Action::LogOut => return response,
         ..400 => ApiError::DoneUnrecorded,
-        // Whoever tries what is refused does not do so without a trace.
+        // A caller who tries what is refused leaves a trace.
         400..500 => ApiError::AuditUnavailable,
         _ => return response,
     };
