@@ -223,6 +223,21 @@ impl Mandates {
         Ok(Some((registered.mandate, mandate)))
     }
 
+    /// The mandates of a request under which something may still be done, the last one first.
+    pub(crate) async fn still_open(
+        &self,
+        about: &str,
+    ) -> Result<Vec<(SignedMandate, Mandate)>, MandateError> {
+        let open = self.ledger.still_open(about).await?;
+        let keys = self.keys.checking();
+        open.into_iter()
+            .map(|registered| {
+                let mandate = keys.read_mandate(&registered.mandate)?;
+                Ok((registered.mandate, mandate))
+            })
+            .collect()
+    }
+
     /// Signs and records a valid decision. One that the same caller has made before in
     /// the same way, and that may not have arrived, is returned as it was signed.
     pub(crate) async fn decide(

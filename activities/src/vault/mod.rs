@@ -28,7 +28,7 @@ use thiserror::Error;
 use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
-pub use check::{CheckError, VaultContents, check};
+pub use check::{BadAccount, CheckError, VaultContents, check};
 pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, OpenError};
 pub use key_file::KeyFileError;
 pub use postgres::{

@@ -31,7 +31,7 @@ use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
-use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, Wishes};
+use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, StartId, Wishes};
 use crate::intake::Upload;
 
 /// How many ended enrollments of one account are checked that have left no account,
@@ -198,7 +198,7 @@ enum Earlier {
     /// It is running.
     Runs(Box<Snapshot>),
     /// It left no account; the id to enroll it under.
-    None(EnrollmentId),
+    None(StartId<EnrollmentId>),
 }
 
 async fn earlier(door: &FrontDoor, wanted: &TotpAccount, uri: &str) -> Result<Earlier, ApiError> {
@@ -232,7 +232,7 @@ async fn earlier(door: &FrontDoor, wanted: &TotpAccount, uri: &str) -> Result<Ea
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Earlier::None(EnrollmentId::random()))
+    Ok(Earlier::None(StartId::drawn(EnrollmentId::random())))
 }
 
 async fn ensured(
