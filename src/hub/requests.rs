@@ -344,6 +344,16 @@ impl Hub {
         Ok(Some(latest))
     }
 
+    /// Whether a request exists and someone other than `caller` made it.
+    pub(crate) async fn is_of_another(
+        &self,
+        id: &RequestId,
+        caller: &str,
+    ) -> Result<bool, HubError> {
+        let latest = self.mandates.latest(id.as_str()).await?;
+        Ok(latest.is_some_and(|(_, mandate)| mandate.requested_by.as_str() != caller))
+    }
+
     /// The request of `caller`, as the front door has signed it.
     pub(crate) async fn mandated(
         &self,

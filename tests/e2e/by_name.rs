@@ -506,7 +506,7 @@ async fn a_lease_that_gives_no_more_is_named_as_such() {
         (octo.as_str(), "read all the codes"),
     ] {
         let refused = read(name);
-        assert_eq!(code(&refused), 5, "{refused:?}");
+        assert_eq!(code(&refused), 6, "{refused:?}");
         assert!(said(&refused).contains(words), "{name}: {refused:?}");
     }
     let unknown = read("GitHub: octopus");

@@ -332,7 +332,10 @@ pub(super) async fn verdict(
     extensions(
         ("x-audit" = json!(Action::VerifyCode)),
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::VaultUnavailable, ProblemCode::TooManyAttempts])),
+        ("x-problems" = json!([
+            ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::GrantExpired, ProblemCode::GrantUsedUp,
+            ProblemCode::TooManyAttempts, ProblemCode::VaultUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn verify(

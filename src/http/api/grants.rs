@@ -288,7 +288,8 @@ fn describe(to: &Grantee, until: Option<DateTime<Utc>>, reads: Option<u32>) -> S
         text.push_str(&format!(" until {until}"));
     }
     if let Some(reads) = reads {
-        text.push_str(&format!(", {reads} reads"));
+        let plural = if reads == 1 { "" } else { "s" };
+        text.push_str(&format!(", {reads} read{plural}"));
     }
     text
 }

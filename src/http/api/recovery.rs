@@ -82,7 +82,10 @@ pub(super) fn codes(given: &[Wiped]) -> Result<RecoveryCodes, ApiError> {
     responses((status = OK, description = "How many there are", body = RecoveryCount)),
     extensions(
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::LedgerUnavailable, ProblemCode::VaultUnavailable])),
+        ("x-problems" = json!([
+            ProblemCode::AccountUnknown, ProblemCode::GrantExpired, ProblemCode::GrantUsedUp, ProblemCode::LedgerUnavailable,
+            ProblemCode::VaultUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn count(
@@ -171,7 +174,7 @@ pub(super) async fn set(
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::ApprovalNeeded, ProblemCode::AuditUnavailable,
-            ProblemCode::LedgerUnavailable, ProblemCode::NoneToRecoverWith, ProblemCode::VaultUnavailable,
+            ProblemCode::GrantExpired, ProblemCode::GrantUsedUp, ProblemCode::LedgerUnavailable, ProblemCode::NoneToRecoverWith, ProblemCode::VaultUnavailable,
         ])),
     ),
 )]

@@ -35,6 +35,8 @@ pub(crate) struct ServerInfo {
     pub(crate) cors_origins: Vec<String>,
     /// The names under which browsers may reach this server.
     pub(crate) names: OwnNames,
+    /// The address that people use, if the settings name one.
+    pub(crate) public_url: Option<url::Url>,
     /// Whether callers use HTTPS.
     pub(crate) tls: bool,
     /// Proves to commands on the data folder that this is its server.

@@ -352,23 +352,19 @@ impl ApiError {
                 "There is no account with this id. An account has the id of its enrollment, and \
                  exists once the enrollment has finished as Enrolled.",
             ),
-            Self::GrantSpent(spent) => row(
-                ProblemCode::AccountUnknown,
-                match spent {
-                    Spent::UsedUp => {
-                        "You have read all the codes of this account that were granted to you. \
-                         Ask the administrator for another grant."
-                    }
-                    Spent::Over => {
-                        "Your grant for this account has expired. Ask the administrator for \
-                         another grant."
-                    }
-                },
+            Self::GrantSpent(Spent::UsedUp) => row(
+                ProblemCode::GrantUsedUp,
+                "You have read all the codes of this account that were granted to you. Ask the \
+                 administrator for another grant.",
+            ),
+            Self::GrantSpent(Spent::Over) => row(
+                ProblemCode::GrantExpired,
+                "Your grant for this account has expired. Ask the administrator for another grant.",
             ),
             Self::KeyNameTaken => row(
                 ProblemCode::KeyNameTaken,
-                "A key with this name exists or was revoked. Names are never reused, so that the \
-                 audit log is unambiguous; choose another.",
+                "It may have been revoked: names are never reused, so that the audit log is \
+                 unambiguous. Choose another.",
             ),
             Self::KeyUnknown => row(
                 ProblemCode::KeyUnknown,
