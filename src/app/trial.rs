@@ -90,16 +90,16 @@ fn told(at: &str, look: &Look) -> String {
         false => "not encrypted",
     };
     let schema = match (look.applied, look.missing) {
-        (0, _) => "no schema, which the first start makes".to_owned(),
+        (0, _) => "no schema; the first start creates it".to_owned(),
         (applied, 0) => format!("schema {applied}"),
         (applied, missing) => {
-            format!("schema {applied}, to which the first start adds {missing} migrations")
+            format!("schema {applied}; the first start applies {missing} migrations")
         }
     };
     let clock = match look.clock_off.abs() {
         0..=CLOCKS => String::new(),
         _ => format!(
-            ", its clock differs by {} s, which decides nothing",
+            ", its clock differs by {} s, which has no effect",
             look.clock_off
         ),
     };
@@ -134,20 +134,20 @@ async fn addresses(config: &Config) -> Result<String, AppError> {
     Ok(match taken.as_slice() {
         [] => "can be listened on".to_owned(),
         taken => format!(
-            "{} in use, by a running server or another program",
+            "{} in use: by this server, if it is running, or by another program",
             taken.join(", ")
         ),
     })
 }
 
-/// Whether a front door would start with these settings.
+/// Whether the settings are complete for a front door.
 fn front_door(config: &Config) -> Result<String, AppError> {
     let parts = match config.connection_string {
         Some(_) => Parts::FrontDoor,
         None => Parts::Everything,
     };
     parts::refuse_half(config, parts)?;
-    Ok("would start".to_owned())
+    Ok("the settings are complete".to_owned())
 }
 
 async fn certificate(config: &Config) -> Option<Result<String, AppError>> {

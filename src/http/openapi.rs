@@ -164,9 +164,9 @@ static OLDER: LazyLock<Result<String, String>> = LazyLock::new(|| {
 
 /// Describes this API for older programs
 ///
-/// The same views as OpenAPI 3.0.3, derived from the newer document. Where a body can be sent in
-/// several ways, this tells of one of them, and where an operation answers in several ways, of
-/// one answer that can be each. It needs no caller.
+/// The same API as OpenAPI 3.0.3, derived from the newer document. If an operation accepts
+/// several request bodies, this document describes one of them; if it has several responses, it
+/// has one schema that covers all. It needs no caller.
 #[utoipa::path(
     get, path = "/api/openapi-3.0.json", tag = "operations", operation_id = "describeOlder",
     responses((status = OK, description = "The document", body = Value)),

@@ -120,13 +120,13 @@ async fn a_wrong_credential_is_in_the_log_whatever_else_is_refused() {
             ask(Method::GET, "/docs").bearer_auth(key("0000000000a7")),
         ),
         (
-            "wrong=\"session\"",
+            "credential=\"session\"",
             ask(Method::GET, "/api/accounts")
                 .header("sec-fetch-site", "same-origin")
                 .header("cookie", "countersign_session=k.0123456789ab.1.AAAA"),
         ),
         (
-            "wrong=\"login code\"",
+            "credential=\"login code\"",
             ask(Method::POST, "/api/session")
                 .header("sec-fetch-site", "same-origin")
                 .json(&json!({ "code": "A".repeat(43) })),

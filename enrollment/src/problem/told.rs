@@ -299,15 +299,15 @@ impl InputProblem {
                 format!("Reading the upload would take {}.", exceeded.words())
             }
             Self::PickNotThere { count, missing } => format!(
-                "Number {} was picked, but the upload's last account is number {count}.",
+                "Positions {} were picked, but the upload has only {count} accounts.",
                 ranges(missing)
             ),
             Self::PackageUnreadable => {
-                "The package cannot be opened: it is damaged or incomplete, or belongs to another account than this id's."
+                "The package cannot be opened: it is damaged or incomplete, or belongs to a different account than the one with this id."
                     .to_owned()
             }
             Self::PackageIncomplete => {
-                "The recovery codes that were sealed with the account are missing from the package, or were exchanged."
+                "The recovery codes that were sealed with the account are missing from the package, or were swapped."
                     .to_owned()
             }
             Self::RecoveryCodesAlone => {

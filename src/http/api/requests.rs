@@ -336,7 +336,7 @@ pub(super) async fn list(
 
 /// Approves or rejects a request
 ///
-/// You cannot approve your own request, and nobody agrees twice; one refusal is enough.
+/// You cannot approve your own request or approve twice; one rejection is enough.
 #[utoipa::path(
     post, path = "/api/requests/{id}/approval", tag = "requests", operation_id = "decideRequest",
     params(RequestPath),

@@ -118,7 +118,7 @@ pub(crate) enum ApiError {
     NotEnrolled { stage: Stage },
     #[error(transparent)]
     Enrollment(HubError),
-    #[error("the vault does not answer")]
+    #[error("the vault is unavailable")]
     VaultUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("too many requests")]
     RateLimited { retry_after: u64 },
