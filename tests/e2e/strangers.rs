@@ -187,7 +187,7 @@ async fn an_import_costs_no_more_than_its_budget_and_ends_with_its_request() {
     };
     for (file, what) in [
         (vault(1, 1 << 30, 1), "memory"),
-        (vault(1, 1 << 15, 1_000), "work"),
+        (vault(1, 1 << 15, 1_000), "more key derivation"),
     ] {
         let answer = enroller.send(import(&[file])).await;
         answer.assert_problem(422, "import-too-costly");
