@@ -268,7 +268,7 @@ pub enum ConfigCommand {
 /// Where the keys are.
 #[derive(Debug, Args)]
 pub struct KeyPlace {
-    /// Data folder of the server [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    /// The server's data folder [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Print one JSON document on standard output

@@ -403,7 +403,7 @@ impl Hub {
             id: Uuid::new_v4().simple().to_string(),
         };
         if let Err(error) = self.tell_of_claim(&request.id, &claim).await {
-            tracing::warn!(instance_id = %request.id, %error, "the task hub was not informed of a use");
+            tracing::warn!(instance_id = %request.id, %error, "the use was recorded in the ledger, but the event to the task hub failed");
         }
         Ok(permit)
     }
