@@ -132,7 +132,7 @@ async fn addresses(config: &Config) -> Result<String, AppError> {
         }
     }
     Ok(match taken.as_slice() {
-        [] => "can be listened on".to_owned(),
+        [] => "free".to_owned(),
         taken => format!(
             "{} in use: by this server, if it is running, or by another program",
             taken.join(", ")
