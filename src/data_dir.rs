@@ -490,6 +490,17 @@ impl DataDir {
         }
     }
 
+    /// What has such a name for `name`: in use, or left over.
+    pub(crate) fn temporaries(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        let begins = format!(".{name}.");
+        let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        files.filter_map(move |file| {
+            let name = file.file_name();
+            let found = is_temporary(&name) && name.to_str()?.starts_with(&begins);
+            found.then(|| file.path())
+        })
+    }
+
     /// A temporary name for a file that is being written; the next start removes leftovers.
     pub(crate) fn temporary(&self, name: &str) -> Result<PathBuf, DataDirError> {
         let tag = secret::random_hex().map_err(|_| DataDirError::Random)?;

@@ -21,7 +21,7 @@ pub(crate) const MAX_GRANTEE: usize = 64;
 pub enum Grantee {
     /// The caller with this id.
     Caller(String),
-    /// Every caller in this group; reads are taken from what all of them share.
+    /// Every caller in this group; they share the reads.
     Group(Group),
 }
 

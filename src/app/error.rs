@@ -45,7 +45,7 @@ pub enum AppError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// The vault in the shared database cannot be opened.
-    #[error("the vault cannot be opened: {0}")]
+    #[error("the vault in the shared database cannot be opened: {0}")]
     SharedVault(#[from] SharedVaultError),
     /// The API keys cannot be used.
     #[error(transparent)]

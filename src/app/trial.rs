@@ -92,16 +92,16 @@ fn told(at: &str, look: &Look) -> String {
         false => "not encrypted",
     };
     let schema = match (look.applied, look.missing) {
-        (0, _) => "no schema, which the first start makes".to_owned(),
+        (0, _) => "no schema; the first start creates it".to_owned(),
         (applied, 0) => format!("schema {applied}"),
         (applied, missing) => {
-            format!("schema {applied}, to which the first start adds {missing} migrations")
+            format!("schema {applied}; the first start applies {missing} migrations")
         }
     };
     let clock = match look.clock_off.abs() {
         0..=CLOCKS => String::new(),
         _ => format!(
-            ", its clock differs by {} s, which decides nothing",
+            ", its clock differs by {} s, which has no effect",
             look.clock_off
         ),
     };
@@ -138,9 +138,9 @@ async fn addresses(config: &Config) -> Result<Vec<String>, AppError> {
 
 fn in_use(taken: &[String]) -> String {
     match taken {
-        [] => "can be listened on".to_owned(),
+        [] => "free".to_owned(),
         taken => format!(
-            "{} in use, by a running server or another program",
+            "{} in use: by this server, if it is running, or by another program",
             taken.join(", ")
         ),
     }

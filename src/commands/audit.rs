@@ -181,6 +181,11 @@ async fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
     }
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let sent = sent(&folder.join(AUDIT_SENT)).map_err(Fault::failed)?;
+    let sent = match &record {
+        AuditSource::Folder(_) => sent,
+        // Whichever front door has sent it.
+        AuditSource::Shared(audit) => audit.sent().await.map_err(fault)?.max(sent),
+    };
     let event = local(Action::ArchiveAudit, "audit");
     let archived = match &mut record {
         AuditSource::Folder(store) => store.archive(file, age, sent, &event).and_then(|archived| {

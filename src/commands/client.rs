@@ -16,6 +16,7 @@ use crate::app::SERVER_KEY;
 use crate::cli::{ServerArgs, ServerPlace};
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::http::reason_header;
 use crate::local_proof::{LocalProof, Nonce};
 use crate::problem;
 
@@ -601,6 +602,14 @@ pub(super) fn is_request(id: &str) -> bool {
 /// after half a minute.
 pub(super) fn another_than(stage: &str) -> String {
     format!("wait=30&since={stage}")
+}
+
+/// Adds a reason for the audit log to a request; an empty one is left out.
+pub(super) fn with_reason(request: RequestBuilder, reason: Option<&str>) -> RequestBuilder {
+    match reason.and_then(reason_header) {
+        Some((name, value)) => request.header(name, value),
+        None => request,
+    }
 }
 
 /// The path where what has this id is followed, decided on and ended.

@@ -561,6 +561,8 @@ async fn of_several_matters_those_that_are_open_are_meant() {
         "{choices}"
     );
     assert!(!choices.contains(&done), "{choices}");
+    let counted = "the name matches 2 enrollments or requests;";
+    assert!(choices.contains(counted), "{choices}");
     out(&app.command(&["cancel", &second]));
     out(&app.command(&["cancel", "Shop: till"]));
     assert_eq!(admin.ended(&open).await.body["stage"], "Terminated");

@@ -42,8 +42,8 @@ const MAX_SEARCH: usize = 200;
 
 /// Enrolls an account and waits for the end
 ///
-/// It waits 30 seconds; what takes longer, or needs approval, is answered as
-/// `POST /api/enrollments` does.
+/// It waits for up to 30 seconds; an enrollment that takes longer, or needs approval, is answered
+/// as by `POST /api/enrollments`.
 #[utoipa::path(
     post, path = "/api/accounts", tag = "accounts", operation_id = "createAccount",
     params(StartQuery, IdempotencyKey),
@@ -135,13 +135,13 @@ pub(super) fn not_enrolled(snapshot: &Snapshot) -> Result<Response, ApiError> {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParameters {
-    /// Only accounts whose issuer or name has this in it, in any case.
+    /// Only accounts whose issuer or name contains this, ignoring case.
     #[param(max_length = 200)]
     search: Option<String>,
-    /// Only accounts of this group, in any case.
+    /// Only accounts of this group, ignoring case.
     #[param(max_length = 200)]
     group: Option<String>,
-    /// Only accounts with this tag, in any case.
+    /// Only accounts with this tag, ignoring case.
     #[param(max_length = 200)]
     tag: Option<String>,
     /// Accounts that were removed and can be restored, instead of those in use; for administrators.
@@ -289,8 +289,8 @@ pub(super) async fn account_response(
 
 /// Shows an account
 ///
-/// What it is called and how its codes are made; never its secret. One that was removed is seen by
-/// administrators alone, who can restore it.
+/// Its names and the parameters of its codes, never its secret. Only administrators, who can
+/// restore it, see a removed account.
 #[utoipa::path(
     get, path = "/api/accounts/{id}", tag = "accounts", operation_id = "getAccount",
     params(AccountPath),

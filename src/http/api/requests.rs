@@ -148,9 +148,9 @@ fn within<N: PartialOrd + std::fmt::Display>(
 
 /// Requests an action on an account
 ///
-/// Reading codes, exporting its URI, transferring it to another installation or destroying it: each
-/// happens once another person has approved it, where the server requires that. All but reading are for
-/// administrators.
+/// Reading codes, exporting its URI, transferring it to another installation or destroying it:
+/// each happens once another person has approved it, if the server requires that. All but reading
+/// codes are for administrators.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/requests", tag = "requests", operation_id = "startRequest",
     params(AccountPath, IdempotencyKey),
@@ -224,7 +224,7 @@ pub(super) struct StatusQuery {
     /// How many seconds to wait for another stage.
     #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
-    /// Wait until the stage differs from this; by default, from the present one.
+    /// Wait until the stage differs from this; by default, from the current one.
     #[param(value_type = Option<RequestStage>)]
     since: Option<String>,
 }
@@ -237,7 +237,7 @@ pub(super) struct StatusQuery {
     params(RequestPath, StatusQuery),
     responses(
         (status = OK, description = "It has finished, with any outcome", body = RequestView),
-        (status = ACCEPTED, description = "It runs", body = RequestView),
+        (status = ACCEPTED, description = "It is running", body = RequestView),
     ),
     extensions(
         ("x-roles" = json!(Known::ROLES)),
@@ -336,7 +336,7 @@ pub(super) async fn list(
 
 /// Approves or rejects a request
 ///
-/// You cannot approve your own request, and nobody agrees twice; one refusal is enough.
+/// You cannot approve your own request or approve twice; one rejection is enough.
 #[utoipa::path(
     post, path = "/api/requests/{id}/approval", tag = "requests", operation_id = "decideRequest",
     params(RequestPath),

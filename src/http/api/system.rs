@@ -43,7 +43,7 @@ pub(crate) struct ServerInfo {
     pub(crate) proof: LocalProof,
 }
 
-/// The server and its surroundings.
+/// The server's version, time and task hub.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SystemView<'a> {
@@ -62,7 +62,7 @@ struct SystemView<'a> {
     seal_key: String,
 }
 
-/// Shows the server and its surroundings
+/// Shows the server's version, time and task hub
 #[utoipa::path(
     get, path = "/api/system", tag = "operations", operation_id = "system",
     responses((status = OK, description = "Version, time and task hub", body = SystemView<'static>)),

@@ -32,7 +32,7 @@ use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 use crate::verify::CodeCheck;
 
-/// Vault's envelope of every answer. Nothing here is leased.
+/// The envelope of every response, as Vault's clients expect it. Nothing is leased.
 #[derive(Serialize, ToSchema)]
 struct Envelope<T> {
     request_id: String,
