@@ -57,8 +57,12 @@ pub struct DataDirLock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Addresses {
-    /// The front door, as a base URL.
+    /// The front door, as a base URL for programs on this machine.
     pub server: String,
+    /// The SHA-256 digests, in hexadecimal, of the certificates that it presents; none without
+    /// TLS. Programs on this machine recognize it by them, whatever names they are for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
     /// The task hub's gRPC endpoint, as a base URL.
     pub scheduler: Option<String>,
     /// The dashboard, as a base URL.

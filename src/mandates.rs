@@ -56,7 +56,7 @@ pub(crate) enum MandateError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The ledger does not answer.
-    #[error("the ledger does not answer")]
+    #[error("the ledger is unavailable")]
     Ledger(#[from] LedgerError),
     /// A key cannot be used.
     #[error(transparent)]

@@ -56,7 +56,7 @@ impl PostgresLedger {
             .await?;
         let id: LedgerId = text.parse().map_err(|_| LedgerError::Malformed)?;
         if id == new {
-            tracing::info!(ledger = %id, "a new ledger was made");
+            tracing::info!(ledger = %id, "new ledger created");
         }
         Ok(Self { database, id })
     }

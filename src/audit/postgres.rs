@@ -356,9 +356,9 @@ impl PostgresAudit {
         match noted {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "the audit log's head cannot be noted in {AUDIT_HEAD}");
+                tracing::error!(%error, "the audit log's head cannot be saved in {AUDIT_HEAD}");
             }
-            Err(error) => tracing::error!(%error, "noting the audit log's head failed"),
+            Err(error) => tracing::error!(%error, "saving the audit log's head failed"),
         }
     }
 }

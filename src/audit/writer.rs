@@ -252,7 +252,7 @@ impl Writer {
                 }
                 if !batch.is_empty() {
                     let entries = batch.len();
-                    tracing::error!(entries, "the audit log lacks what was done last");
+                    tracing::error!(entries, "the last entries are missing from the audit log");
                 }
                 self.last_flush(runtime);
                 return;

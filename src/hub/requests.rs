@@ -344,6 +344,16 @@ impl Hub {
         Ok(Some(latest))
     }
 
+    /// Whether a request exists and someone other than `caller` made it.
+    pub(crate) async fn is_of_another(
+        &self,
+        id: &RequestId,
+        caller: &str,
+    ) -> Result<bool, HubError> {
+        let latest = self.mandates.latest(id.as_str()).await?;
+        Ok(latest.is_some_and(|(_, mandate)| mandate.requested_by.as_str() != caller))
+    }
+
     /// The request of `caller`, as the front door has signed it.
     pub(crate) async fn mandated(
         &self,
@@ -393,7 +403,7 @@ impl Hub {
             id: Uuid::new_v4().simple().to_string(),
         };
         if let Err(error) = self.tell_of_claim(&request.id, &claim).await {
-            tracing::warn!(instance_id = %request.id, %error, "the task hub was not informed of a use");
+            tracing::warn!(instance_id = %request.id, %error, "the use was recorded in the ledger, but the event to the task hub failed");
         }
         Ok(permit)
     }

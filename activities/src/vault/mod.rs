@@ -391,7 +391,7 @@ pub enum VaultError {
     #[error("the cursor is not one of this vault's; start with the first page")]
     InvalidCursor,
     /// The vault cannot be reached or has no capacity now. Try again later.
-    #[error("the vault does not answer")]
+    #[error("the vault is unavailable")]
     Unavailable {
         /// What happened, for the log.
         #[source]

@@ -44,7 +44,7 @@ pub(super) struct ChangeBody {
     group: Option<Option<String>>,
     /// At most ten, each of at most 24 characters without a comma.
     tags: Option<Vec<String>>,
-    /// Whether codes are read with an approval only.
+    /// Whether each reading of its codes needs an approved request.
     read_approval: Option<bool>,
 }
 
@@ -58,8 +58,8 @@ const CHANGE: [ProblemCode; 2] = [ProblemCode::AccountUnknown, ProblemCode::Vaul
 
 /// Changes an account's names, group, tags and rules
 ///
-/// A member that is left out stays as it is; `"issuer": null` removes the issuer, and
-/// `"group": null` the group. All of it is changed at once.
+/// A member that is left out stays as it is; `"issuer": null` removes the issuer, and `"group":
+/// null` the group. All changes are made together.
 #[utoipa::path(
     patch, path = "/api/accounts/{id}", tag = "accounts", operation_id = "changeAccount",
     params(AccountPath),
@@ -202,7 +202,7 @@ const fn unfit(detail: String) -> ApiError {
 
 /// Removes an account
 ///
-/// It is out of use at once and can be restored.
+/// It is disabled immediately, and can be restored.
 #[utoipa::path(
     delete, path = "/api/accounts/{id}", tag = "accounts", operation_id = "deleteAccount",
     params(AccountPath),
@@ -264,7 +264,7 @@ pub(super) async fn restore(
     facts.on(answer)
 }
 
-/// A code to check; spaces and hyphens in it do not count.
+/// A code to check; spaces and hyphens in it are ignored.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyBody {
@@ -275,7 +275,7 @@ pub(super) struct VerifyBody {
 /// The result of a check.
 #[derive(Serialize, ToSchema)]
 struct VerifyView {
-    /// Whether it is right, and was not accepted before.
+    /// Whether it is correct and was not accepted before.
     valid: bool,
     /// Time steps that the code's clock is ahead of ours (negative: behind).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -321,9 +321,9 @@ pub(super) async fn verdict(
 
 /// Checks a code
 ///
-/// A code is right one time step early or late, and accepted once: neither it nor an earlier one is
-/// accepted again, also after a restart. Too many wrong codes for an account by one caller end in
-/// 429.
+/// A code may be one time step early or late, and is accepted once: neither it nor an earlier one
+/// is accepted again, even after a restart. After too many wrong codes for an account, the caller
+/// gets 429.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/verify", tag = "codes", operation_id = "verifyCode",
     params(AccountPath),
@@ -332,7 +332,10 @@ pub(super) async fn verdict(
     extensions(
         ("x-audit" = json!(Action::VerifyCode)),
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::VaultUnavailable, ProblemCode::TooManyAttempts])),
+        ("x-problems" = json!([
+            ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::GrantExpired, ProblemCode::GrantUsedUp,
+            ProblemCode::TooManyAttempts, ProblemCode::VaultUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn verify(

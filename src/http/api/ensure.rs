@@ -60,11 +60,11 @@ struct EnsuredView {
 
 /// Ensures that an account exists
 ///
-/// By its name, in any case: an account in use that has the same issuer and account name, the
-/// same secret and the same codes stays as it is, with its group, tags and rules. If none has
-/// the name, it is enrolled as by `POST /api/accounts`, by the rules of the server. The same
-/// again, also at once or while an approval is waited for, is the same enrollment. A secret is
-/// never replaced: where the name is another account's, that is refused.
+/// Accounts are compared by name, ignoring case: an account in use with the same issuer, account
+/// name, secret and parameters stays as it is, with its group, tags and rules. If no account has
+/// the name, it is enrolled as by `POST /api/accounts`, under the server's rules. Repeating the
+/// request, even concurrently or while it waits for approval, returns the same enrollment. A
+/// secret is never replaced: if another account has the name, the request is refused.
 #[utoipa::path(
     put, path = "/api/accounts", tag = "accounts", operation_id = "ensureAccount",
     request_body = EnsureBody,
@@ -77,7 +77,7 @@ struct EnsuredView {
             status = CREATED, description = "It is enrolled", body = EnsuredView,
             headers(("location" = String, description = "Address of the account")),
         ),
-        (status = ACCEPTED, description = "The enrollment runs", body = StartedView),
+        (status = ACCEPTED, description = "The enrollment is running", body = StartedView),
     ),
     extensions(
         ("x-audit" = json!(Action::Enroll)),

@@ -93,7 +93,11 @@ where
     };
     door.metrics.acted(action, event.outcome);
     event.request_id = Some(observe::current().0);
-    if let Some(reason) = facts.reason.or(about.reason).or(facts.wish) {
+    let reason = match (facts.reason, about.reason) {
+        (Some(known), Some(given)) => Some(format!("{known}; {given}")),
+        (known, given) => known.or(given).or(facts.wish),
+    };
+    if let Some(reason) = reason {
         event = event.because(&reason);
     }
     let deeds = facts.deeds.into_iter().map(|deed| {
