@@ -9,11 +9,21 @@ use zeroize::Zeroizing;
 use super::{Exit, Fault};
 use crate::cli::looks_secret;
 
+/// The shortest secret within other text.
+const SHORTEST: usize = 16;
+
 /// Refuses an argument that should name a file but looks like a secret, without
 /// repeating it. If a file has this name, it is accepted.
 pub(super) fn refuse_secret(words: &[String]) -> Result<(), Fault> {
     let whole = words.concat();
-    if words.iter().any(|word| Path::new(word).exists()) || !looks_secret(&whole) {
+    // It can follow a name, as on a set-up page.
+    let mut pieces = whole.split(|c: char| c.is_whitespace() || ":=,;\"'".contains(c));
+    let is_secret = looks_secret(&whole)
+        || whole
+            .split_once([':', '='])
+            .is_some_and(|(_, rest)| looks_secret(rest.trim()))
+        || pieces.any(|piece| piece.len() >= SHORTEST && looks_secret(piece));
+    if words.iter().any(|word| Path::new(word).exists()) || !is_secret {
         return Ok(());
     }
     Err(Fault::new(
