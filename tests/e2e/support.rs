@@ -483,6 +483,18 @@ impl Caller {
             .await
     }
 
+    /// Follows an import until it has ended.
+    pub(crate) async fn import_ended(&self, id: &str) -> Answer {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get(&format!("/api/imports/{id}?wait=5")).await;
+            if answer.status == StatusCode::OK {
+                return answer;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end: {answer:?}");
+        }
+    }
+
     /// Waits until the audit log tells that a worker stored an account; for administrators.
     pub(crate) async fn until_stored(&self, account: &str) {
         let begun = Instant::now();

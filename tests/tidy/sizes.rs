@@ -13,7 +13,6 @@ const LONGER: [(&str, usize); 5] = [
     ("durabletask/core/tests/entities.rs", 845),
     ("durabletask/core/tests/replay.rs", 1017),
     ("durabletask/tests/worker_settings.rs", 741),
-    ("enrollment/tests/import_apps.rs", 713),
     ("scheduler/tests/entities.rs", 816),
 ];
 
