@@ -2,12 +2,13 @@
 //! secret, in any of the forms in which it could have been copied.
 
 use std::fs;
+use std::time::Instant;
 
 use data_encoding::{BASE32_NOPAD, BASE64, HEXLOWER};
 use serde_json::json;
 
 use super::{MARKER, Search, assert_nowhere};
-use crate::support::{App, qr_png};
+use crate::support::{Answer, App, Caller, PATIENCE, qr_png};
 
 /// Texts that are no account: damaged, unknown, of other kinds, or a secret in another form.
 const TEXTS: [&str; 26] = [
@@ -74,6 +75,18 @@ fn filled(template: &str) -> String {
         .replace("{base64}", &BASE64.encode(&bytes))
 }
 
+/// Follows an import until it has ended.
+async fn ended(caller: &Caller, id: &str) -> Answer {
+    let begun = Instant::now();
+    loop {
+        let answer = caller.get(&format!("/api/imports/{id}?wait=5")).await;
+        if answer.status.as_u16() == 200 {
+            return answer;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it does not end: {answer:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_refused_is_not_repeated() {
     let app = App::start().await;
@@ -103,7 +116,7 @@ async fn what_is_refused_is_not_repeated() {
         let told = format!("{} {:?}", answer.body, answer.headers);
         search.in_text(template, told.as_bytes());
         if answer.status.is_success() {
-            let ended = admin.import_ended(&answer.id()).await;
+            let ended = ended(&admin, &answer.id()).await;
             let accounts = ended.body["accounts"].as_array();
             let enrolled = accounts.iter().copied().flatten();
             let mut enrolled = enrolled.filter(|it| it["result"] == "enrolled");
