@@ -22,9 +22,7 @@ fn free_in(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let group = groups.lines().find_map(|line| line.strip_prefix("0::/"));
     let mounted = root.join("sys/fs/cgroup");
-    let group = group
-        .map(|group| mounted.join(group))
-        .unwrap_or(mounted.clone());
+    let group = mounted.join(group.unwrap_or_default());
     let of_groups = group
         .ancestors()
         .take_while(|group| group.starts_with(&mounted))

@@ -9,7 +9,7 @@ const MOST: usize = 700;
 
 /// Files that were longer when this check was made, and the lines that they may have at most.
 /// The list only shrinks.
-const LONGER: [(&str, usize); 5] = [
+const LONGER: [(&str, usize); 4] = [
     ("durabletask/core/tests/entities.rs", 845),
     ("durabletask/core/tests/replay.rs", 1017),
     ("durabletask/tests/worker_settings.rs", 741),
