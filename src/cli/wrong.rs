@@ -117,7 +117,7 @@ mod tests {
             "totp-1",
             "receive",
             "deadbeef",
-            "My-Photo-of-2FA-Code",
+            "My-Photo-of-19-Codes",
             "photos/Alice/Code2024",
         ] {
             assert!(!looks_secret(word), "{word}");
