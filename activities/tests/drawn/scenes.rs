@@ -333,7 +333,7 @@ fn several(texts: &[String], bad: f32, dice: &mut Dice) -> Vec<u8> {
     let print = inked(&square, BLACK, WHITE);
     let corners = tilted(
         [480.0, 470.0],
-        440.0,
+        330.0,
         dice.between(-0.4, 0.4),
         0.1 + 0.6 * bad,
         dice.between(0.0, PI),
