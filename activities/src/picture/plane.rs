@@ -58,6 +58,19 @@ impl Plane {
         &self.pixels
     }
 
+    /// A part of it, as far as it is inside.
+    pub(crate) fn cropped(&self, left: u32, top: u32, width: u32, height: u32) -> Self {
+        let (left, top) = (left.min(self.width), top.min(self.height));
+        let (width, height) = (width.min(self.width - left), height.min(self.height - top));
+        let mut out = Vec::with_capacity(width as usize * height as usize);
+        let rows = self.pixels.chunks_exact(self.width.max(1) as usize);
+        for row in rows.skip(top as usize).take(height as usize) {
+            let row = row.get(left as usize..(left + width) as usize);
+            out.extend_from_slice(row.unwrap_or_default());
+        }
+        Self::new(width, height, out)
+    }
+
     /// Half the size; each pixel is the mean of four. An odd last row or column is dropped.
     pub(crate) fn halved(&self) -> Self {
         let (width, height) = (self.width / 2, self.height / 2);

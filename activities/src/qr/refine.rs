@@ -313,6 +313,11 @@ pub(super) fn known(side: usize, x: usize, y: usize) -> Option<bool> {
         let ring = (place(x) - 3).abs().max((place(y) - 3).abs());
         return Some(ring == 3 || ring <= 1);
     }
+    // The last alignment pattern, which all but the smallest have.
+    let ring = x.abs_diff(side - 7).max(y.abs_diff(side - 7));
+    if side > 21 && ring <= 2 {
+        return Some(ring != 1);
+    }
     match (x, y) {
         (6, along) | (along, 6) => Some(along % 2 == 0),
         _ => None,
