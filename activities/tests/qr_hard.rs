@@ -158,19 +158,3 @@ fn all_hard_images_are_read_by_kind_in_time_and_none_wrong() {
         assert!(read >= least, "{kind}: {read} of {least}");
     }
 }
-
-#[test]
-#[ignore = "debug"]
-fn zz_debug() {
-    for path in std::env::var("DBG").unwrap().split(',') {
-        let bytes = std::fs::read(path).unwrap();
-        eprintln!("== {path}");
-        let reading = qr::examine(&bytes, &ReadLimits::default()).unwrap();
-        eprintln!(
-            "read {} tried {:?} unread {:?}",
-            reading.payloads.len(),
-            reading.tried,
-            reading.unread
-        );
-    }
-}
