@@ -22,6 +22,7 @@ pub mod testing;
 mod tls;
 mod transfer;
 mod url;
+mod users;
 
 pub use changes::{Change, Changes, Subscription, tell};
 pub use database::{Database, Failure, Step};

@@ -8,3 +8,4 @@ mod moving;
 #[path = "../../database/tests/database/proxy.rs"]
 mod proxy;
 mod together;
+mod users;
