@@ -11,6 +11,11 @@ use crate::{Database, DatabaseError, execute, one};
 const AZURE_USERS: &str = "postgres";
 /// How long making one may take.
 const MAKING: Duration = Duration::from_secs(30);
+/// Whether the connection's own user owns the schema. One who does not, but may use it, would get a
+/// warning only and grant nothing.
+const OWNS: &str = "
+    SELECT pg_has_role(nspowner, 'USAGE') FROM pg_catalog.pg_namespace WHERE nspname = 'countersign'
+";
 /// Grants all tables but the list of migrations, which is the owner's, to the user `$1`.
 const RIGHTS: &str = "
     SELECT format(
@@ -44,6 +49,12 @@ impl Database {
             async move {
                 // Two who grant on one table at once get in each other's way.
                 execute(transaction, "SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+                let owns = one(transaction, OWNS, &[]).await?;
+                if !owns.map_or(Ok(false), |row| row.try_get(0))? {
+                    return Err(DatabaseError::Denied(format!(
+                        "only the owner of the schema may let {user} use it"
+                    )));
+                }
                 if let Some(rights) = one(transaction, RIGHTS, &[&user]).await? {
                     transaction.batch_execute(rights.try_get(0)?).await?;
                 }
