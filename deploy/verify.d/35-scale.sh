@@ -64,13 +64,15 @@ step_scale() {
     local second files doors first waits path began refused readings
     second=$(free_port)
     override front-door worker scheduler postgres keys front-door-2
-    sed -i "s|^  front-door-2:|&\n    ports: !override [\"127.0.0.1:$second:7071\"]|" "$work/override.yml"
+    # podman-compose overrides a list once only, so the second front door's port is set in a copy.
+    sed -e "s|127.0.0.1:7072|127.0.0.1:$second|" -e "s|file: docker-compose.yml|file: $PWD/docker-compose.yml|" \
+        docker-compose.scale.yml >"$work/scale.yml"
     token=$(openssl rand -hex 32)
     export COUNTERSIGN_ADMIN_TOKEN=$token
     COUNTERSIGN_DATABASE_PASSWORD=$(openssl rand -hex 32)
     export COUNTERSIGN_DATABASE_PASSWORD
     doors=("http://127.0.0.1:$port" "http://127.0.0.1:$second")
-    files=(--file docker-compose.yml --file docker-compose.scale.yml --file "$work/override.yml")
+    files=(--file docker-compose.yml --file "$work/scale.yml" --file "$work/override.yml")
     # Health checks are run by systemd, which is not here, so nothing waits for the database: a part
     # that was too early ends, and is started again.
     compose "${files[@]}" up --detach --no-build >"$work/compose" 2>&1 &
