@@ -57,13 +57,10 @@ impl Shared {
 
     /// The audit log of all of them.
     pub(super) async fn audit(&self) -> Result<PostgresAudit, Fault> {
-        PostgresAudit::open(
-            self.database.clone(),
-            self.data.path(),
-            &self.server_key().await?,
-        )
-        .await
-        .map_err(audit_fault)
+        let key = self.server_key().await?;
+        PostgresAudit::open(self.database.clone(), self.data.path(), &key)
+            .await
+            .map_err(audit_fault)
     }
 
     /// Accepts that entries of it are missing that this machine has noted.
