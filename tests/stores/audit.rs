@@ -268,7 +268,7 @@ async fn a_database_replaced_by_an_older_copy_is_noticed_running_and_at_start() 
     let end = door.append(&[event(6)]).await.unwrap();
     let intact = door.verify(None).await.unwrap();
     assert_eq!(intact, ChainCheck::Intact(end));
-    let entries = door.query(&AuditQuery::default()).await.unwrap();
+    let entries = door.query(&all()).await.unwrap();
     let accepted = entries
         .iter()
         .find(|it| it.event.action == Action::AcceptLoss);
