@@ -182,7 +182,7 @@ async fn what_does_not_belong_together_does_not_start() {
     }
     let checked = both.check("nowhere", &fresh);
     assert!(
-        checked.ok && checked.said.contains("the first start makes"),
+        checked.ok && checked.said.contains("the first start creates"),
         "{checked:?}"
     );
     // It made nothing there, and neither did those that were refused.
