@@ -8,7 +8,6 @@ pub mod app;
 pub mod audit;
 pub mod backup;
 mod called;
-mod causes;
 pub mod cli;
 pub mod clock;
 mod codes;

@@ -11,7 +11,6 @@
 //!   [`SecretVault`](countersign_activities::vault::SecretVault) in a Key Vault.
 //! - [`DatabaseTokens`] logs in to Azure Database for PostgreSQL with that identity.
 
-mod causes;
 mod database;
 pub mod key_vault;
 

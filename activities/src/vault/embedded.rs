@@ -112,7 +112,7 @@ impl EmbeddedVault {
     /// [`OpenError`], whose text says what to do.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join(DATABASE);
-        schema::touch(&path).map_err(|source| OpenError::Io {
+        durabletask_sqlite::create_private(&path).map_err(|source| OpenError::Io {
             path: path.clone(),
             source,
         })?;
