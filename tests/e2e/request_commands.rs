@@ -9,7 +9,7 @@ use image::{GrayImage, Luma};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::relay::Relay;
+use crate::support::relay::Relay;
 use crate::support::{App, BINARY, Caller, PATIENCE, SEED_URI, png};
 
 /// The secret in [`SEED_URI`].
