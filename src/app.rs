@@ -1,11 +1,13 @@
 //! The composition root: from checked settings to parts that run and stop together.
 
+mod certificate;
 mod door;
 mod error;
 mod journal;
 mod launch;
 mod listen;
 mod parts;
+mod published;
 mod trial;
 mod truth;
 
@@ -14,18 +16,23 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use durabletask::worker::{StatusWatch, WorkerStatus};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirLock};
-use crate::http::{self, FrontDoor};
+use crate::http::FrontDoor;
 use crate::keys;
 
+pub use certificate::TlsFault;
 pub use error::AppError;
 use parts::Part;
+use published::Published;
+pub(crate) use published::digest;
 pub(crate) use trial::{Trial, try_settings};
 
 /// The database with API keys, in the data folder.
@@ -82,7 +89,11 @@ pub struct Running {
     failed: CancellationToken,
     tls: bool,
     data: DataDir,
-    wrote_addresses: bool,
+    published: Arc<Published>,
+    /// The address that people use, if the settings name one.
+    public_url: Option<Url>,
+    /// Whether this process's worker is connected to the task hub.
+    worker: Option<StatusWatch>,
     /// The front door, once it runs; it ends with its part.
     door: Arc<OnceLock<Weak<FrontDoor>>>,
     _locks: (Option<DataDirLock>, Option<DataDirLock>),
@@ -126,8 +137,10 @@ impl Running {
             parts: Vec::new(),
             failed: CancellationToken::new(),
             tls: false,
+            published: Arc::new(Published::new(data.clone())),
             data,
-            wrote_addresses: false,
+            public_url: config.public_urls.first().cloned(),
+            worker: None,
             door: Arc::default(),
             _locks: (lock, front_door),
         };
@@ -140,31 +153,11 @@ impl Running {
         }
     }
 
-    /// Where the front door answers, as a URL.
-    #[must_use]
-    pub fn server_url(&self) -> Option<String> {
-        let scheme = if self.tls { "https" } else { "http" };
-        self.http_addr
-            .map(|address| format!("{scheme}://{address}"))
-    }
-
-    /// A link that logs one browser in as the administrator, once and soon; none while access
-    /// control is off, and without a front door.
-    #[must_use]
-    pub async fn login_link(&self) -> Option<Zeroizing<String>> {
-        let (access, clock) = self.login.as_ref()?;
-        // Where it cannot be made there is none; `countersign login-link` says why.
-        let code = access.admin_login_code(clock.now()).await.ok()??;
-        let link = format!("{}{}", self.server_url()?, http::login_link(&code));
-        Some(Zeroizing::new(link))
-    }
-
-    /// Publishes the addresses to other programs on this machine, once everything answers.
-    /// Returns once the front door is ready, as in `/readyz`; immediately if there is
-    /// none. `waits` is called once with what is being waited for.
+    /// Returns once the front door is ready, as in `/readyz`, or, where there is only a worker, once
+    /// it is connected to the task hub. `waits` is called once with what is being waited for.
     pub async fn ready(&self, waits: impl FnOnce(&str)) {
         if self.http_addr.is_none() {
-            return;
+            return self.connected(waits).await;
         }
         let mut waits = Some(waits);
         loop {
@@ -182,6 +175,24 @@ impl Running {
                 () = tokio::time::sleep(LOOK_WHETHER_READY) => {}
                 () = self.failed.cancelled() => return,
             }
+        }
+    }
+
+    /// Returns once the worker takes work items, if there is one.
+    async fn connected(&self, waits: impl FnOnce(&str)) {
+        let Some(mut status) = self.worker.clone() else {
+            return;
+        };
+        let connected = status.wait_for(WorkerStatus::is_connected);
+        let mut connected = std::pin::pin!(connected);
+        let soon = tokio::time::timeout(LOOK_WHETHER_READY, connected.as_mut());
+        if soon.await.is_ok() {
+            return;
+        }
+        waits("the task hub");
+        tokio::select! {
+            _ = connected => {}
+            () = self.failed.cancelled() => {}
         }
     }
 
@@ -205,9 +216,7 @@ impl Running {
     ///
     /// [`AppError`] of the first part that failed.
     pub async fn stop(mut self) -> Result<(), AppError> {
-        if self.wrote_addresses {
-            self.data.remove_addresses();
-        }
+        self.published.remove();
         let mut outcome = Ok(());
         while let Some(part) = self.parts.pop() {
             let ended = part.stop().await;

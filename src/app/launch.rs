@@ -14,8 +14,9 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::certificate::Certificate;
 use super::door::DoorServices;
-use super::listen::{Certificate, Listen};
+use super::listen::Listen;
 use super::parts::{self, Part, bind};
 use super::truth::{Truth, Vault};
 use super::{AppError, Parts, Running, SERVER_KEY};
@@ -23,7 +24,7 @@ use crate::access::{Access, AdminToken, Oidc, secret};
 use crate::audit::{AUDIT_SENT, Ingester, Shipper};
 use crate::clock::Clock;
 use crate::config::{AuthMode, Config};
-use crate::data_dir::{Addresses, DataDirError};
+use crate::data_dir::DataDirError;
 use crate::http::{self, FrontDoor, Guard, OwnNames, ServerInfo, Services};
 use crate::hub::{ApprovalPolicy, Hub};
 use crate::keys::{self, DoorKeys, Installation, Place, WorkerKeys};
@@ -51,6 +52,11 @@ impl Running {
         parts: Parts,
         clock: Arc<dyn Clock>,
     ) -> Result<(), AppError> {
+        if parts.front_door() {
+            for warning in config.warnings() {
+                tracing::warn!("{warning}");
+            }
+        }
         // Bound first: a port that is in use should be reported before anything runs.
         let http = match parts.front_door() {
             true => Some(bind("--listen", config.listen).await?),
@@ -136,6 +142,9 @@ impl Running {
                 Some(files) => Some(Certificate::open(files).await?),
                 None => None,
             };
+            if let Some(certificate) = &tls {
+                self.published.presents(certificate.presented())?;
+            }
             self.tls = tls.is_some();
             let keys = match waited {
                 Some(keys) => keys,
@@ -242,6 +251,7 @@ impl Running {
         let registry = countersign_orchestrations::register(durabletask::Registry::new());
         let registry = metrics.watch(activities.register(registry));
         let worker = Worker::builder(connection).registry(registry).build()?;
+        self.worker = Some(worker.status());
         self.parts.push(Part::spawn(
             "worker",
             WORKER_DRAIN,
@@ -326,6 +336,7 @@ impl Running {
             body_timeout: config.limits.body_timeout,
             cors_origins: config.cors_origins.clone(),
             names: OwnNames::new(address.ip(), &config.public_urls),
+            public_url: config.public_urls.first().cloned(),
             tls: config.tls.is_some(),
             proof: LocalProof::new(&folder_key),
         };
@@ -333,6 +344,7 @@ impl Running {
             limits: config.limits.clone(),
             proxies: config.trusted_proxies.clone(),
             tls,
+            published: Arc::clone(&self.published),
         };
         let database = truth.database().cloned();
         let failed = self.failed.clone();
@@ -468,22 +480,6 @@ impl Running {
             &self.failed,
             async move |stop| parts::serve_http(listener, router, stop).await,
         ));
-        Ok(())
-    }
-
-    fn write_addresses(&mut self) -> Result<(), AppError> {
-        let url = |address: Option<SocketAddr>| address.map(|a| format!("http://{a}"));
-        let Some(server) = self.server_url() else {
-            return Ok(());
-        };
-        self.data.write_addresses(&Addresses {
-            server,
-            scheduler: url(self.scheduler_addr),
-            dashboard: url(self.dashboard_addr),
-            metrics: url(self.metrics_addr),
-            pid: std::process::id(),
-        })?;
-        self.wrote_addresses = true;
         Ok(())
     }
 }

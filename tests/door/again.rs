@@ -206,6 +206,6 @@ async fn what_was_granted_for_a_time_or_by_number_is_one_code_each() {
         let (status, token) = read("").await;
         assert_eq!(status, 200, "{token}");
     }
-    assert_eq!(read("").await.0, 404);
+    assert_eq!(read("").await.0, 403);
     server.stop().await;
 }

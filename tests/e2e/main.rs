@@ -45,6 +45,7 @@ mod long_import;
 mod matrix;
 mod mcp;
 mod metrics;
+mod on_the_machine;
 mod operations;
 mod oversize;
 mod proof;
