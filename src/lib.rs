@@ -32,3 +32,5 @@ mod problem;
 pub mod shutdown;
 pub mod telemetry;
 pub mod verify;
+
+use countersign_enrollment::causes;

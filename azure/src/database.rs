@@ -2,9 +2,10 @@
 
 use async_trait::async_trait;
 use countersign_database::{PasswordFailure, PasswordSource};
-use countersign_enrollment::causes::in_one_line;
 use durabletask::azure::Identity;
 use zeroize::Zeroizing;
+
+use crate::causes::in_one_line;
 
 /// What the tokens are for.
 const SCOPE: &str = "https://ossrdbms-aad.database.windows.net/.default";

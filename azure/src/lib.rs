@@ -14,6 +14,7 @@
 mod database;
 pub mod key_vault;
 
+use countersign_enrollment::causes;
 pub use database::DatabaseTokens;
 pub use durabletask::azure::{
     Identity, IdentityError, IdentitySettings, Selection, Source, UnsupportedAuthentication,

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use age::Identity;
 use chrono::SecondsFormat;
-use countersign_enrollment::causes::in_one_line;
 use serde_json::{Value, json, to_value};
 
 use super::audit::{self, LOCAL, Recorder};
@@ -14,6 +13,7 @@ use super::shared;
 use super::{Exit, Fault, Outcome};
 use crate::audit::{Action, FieldChange, Head};
 use crate::backup::{self, BackupError, Contents, Manifest, Protection};
+use crate::causes::in_one_line;
 use crate::cli::{BackupCommand, KeyPlace};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use countersign_activities::vault::SecretVault as _;
 use countersign_azure::{Identity, KeyVault, KeyVaultSettings};
-use countersign_enrollment::causes::in_one_line;
 use durabletask::{Client, Connection};
 use serde_json::{Value, json};
 
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::{Trial, try_settings};
+use crate::causes::in_one_line;
 use crate::config::Config;
 use crate::data_dir::DataDir;
 use crate::local_hub::{self, HUB_TOKEN};

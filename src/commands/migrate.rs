@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use countersign_azure::{DatabaseTokens, Identity};
 use countersign_database::{Database, PasswordSource};
-use countersign_enrollment::causes::in_one_line;
 use serde_json::{Value, json};
 
 use super::audit::LOCAL;
 use super::client::folder_fault;
 use super::output::{self, Progress};
 use super::{Exit, Fault, Outcome, load};
+use crate::causes::in_one_line;
 use crate::cli::{MigrateCommand, ServeArgs};
 use crate::data_dir::DataDir;
 use crate::keys::Place;

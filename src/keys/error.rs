@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use countersign_activities::vault::VaultError;
 use countersign_authority::KeyProblem;
-use countersign_enrollment::causes::in_one_line;
 use countersign_enrollment::sealed;
 use thiserror::Error;
 
+use crate::causes::in_one_line;
 use crate::data_dir::DataDirError;
 
 /// Why a key of the installation cannot be opened, and what to do.

@@ -6,9 +6,10 @@ use azure_core::error::ErrorKind;
 use azure_core::http::headers::{HeaderName, Headers, RETRY_AFTER};
 use azure_core::time::{OffsetDateTime, parse_rfc7231};
 use countersign_activities::vault::VaultError;
-use countersign_enrollment::causes::in_one_line;
 use serde::Deserialize;
 use thiserror::Error;
+
+use crate::causes::in_one_line;
 
 /// The longest wait that a server can ask for. Longer ones are taken as this.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
