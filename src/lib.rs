@@ -8,7 +8,6 @@ pub mod app;
 pub mod audit;
 pub mod backup;
 mod called;
-mod causes;
 pub mod cli;
 pub mod clock;
 mod codes;
@@ -34,3 +33,5 @@ mod problem;
 pub mod shutdown;
 pub mod telemetry;
 pub mod verify;
+
+use countersign_enrollment::causes;
