@@ -26,6 +26,7 @@ pub mod local_hub;
 mod local_proof;
 mod mandates;
 mod mcp;
+mod memory;
 mod metrics;
 pub mod migrate;
 mod private_file;

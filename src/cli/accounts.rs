@@ -14,12 +14,15 @@ pub struct TokenArgs {
     /// Wait for a code that stays valid for at least this many seconds, at most 60
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
     pub min_validity: Option<u32>,
-    /// The next code, and when it becomes valid
+    /// Print the next code, and when it becomes valid
     #[arg(long, conflicts_with = "min_validity")]
     pub next: bool,
     /// Copy it to the clipboard instead of printing it
     #[arg(long, conflicts_with = "json")]
     pub copy: bool,
+    /// The reason, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -47,7 +50,7 @@ pub struct ProveArgs {
     /// The other service accepted these two codes, the earlier one first: enable the account
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with = "refused")]
     pub accepted: Vec<String>,
-    /// It did not: remove the account
+    /// The other service refused the codes: remove the account
     #[arg(long)]
     pub refused: bool,
     /// Which server, and as whom.

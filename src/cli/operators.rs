@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::ServeArgs;
+use super::{ServeArgs, ServerArgs};
 use crate::access::{Group, Role};
 use crate::audit::Action;
 
@@ -17,7 +17,7 @@ pub struct KeyArgs {
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Create a key for a caller and print it once
+    /// Create a key for a caller, and print it once
     Create {
         /// The caller's name, which is recorded with everything it does
         name: String,
@@ -33,34 +33,34 @@ pub enum KeyCommand {
         /// Put it into a group, for approvals and grants; may be repeated
         #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<Group>,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// List the keys, without their secrets
     List {
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// Replace a key under the same name; the old one stays valid for a while
     Rotate {
         /// The caller's name
         name: String,
-        /// How long the old key stays valid, such as 1d; 0s revokes it at once [default: 1h]
+        /// How long the old key stays valid, such as 1d; 0s revokes it immediately [default: 1h]
         #[arg(long, value_name = "TIME")]
         overlap: Option<String>,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// Revoke a key
     Revoke {
         /// The caller's name
         name: String,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
 }
 
@@ -87,18 +87,18 @@ pub enum GrantCommand {
         /// How many codes it may read [default: unlimited]
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
         reads: Option<u32>,
-        /// NAME is a group: its members share the grant and its reads
+        /// NAME is a group whose members share the grant and its reads
         #[arg(long)]
         group: bool,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// List all grants
     List {
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// Remove a grant
     Remove {
@@ -109,9 +109,9 @@ pub enum GrantCommand {
         /// NAME is a group
         #[arg(long)]
         group: bool,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
 }
 
@@ -132,7 +132,7 @@ pub enum AuditCommand {
         /// A head that was printed earlier and kept elsewhere: the audit log must have that entry
         #[arg(long, value_name = "SEQUENCE:HASH")]
         head: Option<String>,
-        /// An archive of the entries before; may be repeated, all from the first on
+        /// An archive of earlier entries; repeat it for each archive, from the first on
         #[arg(long = "archive", value_name = "FILE")]
         archives: Vec<std::path::PathBuf>,
         /// Where the audit log is.
@@ -149,7 +149,7 @@ pub enum AuditCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// Move old entries into a new file, which continues the chain by itself; that is recorded
+    /// Move old entries into a new file, which can be verified by itself; this is recorded
     Archive {
         /// The new file
         file: std::path::PathBuf,
@@ -165,12 +165,19 @@ pub enum AuditCommand {
         /// The form of a line
         #[arg(long, value_enum, default_value_t = AuditFormat::Jsonl)]
         format: AuditFormat,
-        /// Only entries of this caller
+        /// Only entries of this caller: a key's name, admin, local, worker, or an issuer's caller
         #[arg(long, value_name = "NAME")]
         caller: Option<String>,
-        /// Only entries about this account, enrollment or key
-        #[arg(long, value_name = "ID")]
+        /// Only entries about this account, enrollment, request or key, by id or name
+        #[arg(long, value_name = "ID|NAME")]
         subject: Option<String>,
+        /// Only entries from this time on: 2026-01-31, 2026-01-31T12:00:00Z, or how long ago, such
+        /// as 7d
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only entries before this time
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
         /// Only this action
         #[arg(long, value_enum)]
         action: Option<Action>,
@@ -203,9 +210,9 @@ pub struct LedgerArgs {
 /// What to do with the ledger.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// Let the parts start although the folder's ledger is missing or a different one: what was in
+    /// Let the parts start although the folder's ledger is missing or was replaced: what was in
     /// progress is refused and has to be submitted again, and recovery codes that were given out
-    /// are given out again; this is recorded
+    /// may be given out again; this is recorded
     AcceptLoss {
         /// The reason for continuing without it
         #[arg(long, value_name = "TEXT")]
@@ -230,7 +237,7 @@ pub enum MandateKeyCommand {
     /// Create a new key and sign with it from now on; what the old one signed stays valid until it
     /// is retired
     Rotate(ServeArgs),
-    /// Retire a key: nothing that it signed is valid any more, even if it is in progress
+    /// Retire a key: nothing that it signed is valid any longer, even if it is in progress
     Retire {
         /// The key's id
         id: String,
@@ -261,10 +268,19 @@ pub enum ConfigCommand {
 /// Where the keys are.
 #[derive(Debug, Args)]
 pub struct KeyPlace {
-    /// Data folder of the server [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    /// The server's data folder [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Print one JSON document on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+impl From<&ServerArgs> for KeyPlace {
+    fn from(args: &ServerArgs) -> Self {
+        Self {
+            data_dir: args.at.data_dir.clone(),
+            json: args.json,
+        }
+    }
 }

@@ -79,7 +79,8 @@ impl Service {
         Ok(hub)
     }
 
-    fn hub_name<T>(&self, request: &Request<T>) -> Result<String, Status> {
+    /// The name of the task hub that the request is for, as the caller spells it.
+    pub(super) fn hub_name<T>(&self, request: &Request<T>) -> Result<String, Status> {
         match request
             .metadata()
             .get("taskhub")
