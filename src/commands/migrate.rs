@@ -108,7 +108,7 @@ fn told_in_words(moved: &Moved, into_database: bool) {
     });
     if let Some(path) = &moved.put_away {
         output::note(&format!(
-            "The old databases are in {}. Remove that folder once you do not need them any more.",
+            "The old databases are in {}. Remove that folder when you no longer need them.",
             path.display()
         ));
     }

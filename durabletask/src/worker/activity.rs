@@ -139,7 +139,7 @@ async fn within(
 fn needless() -> FailureDetails {
     FailureDetails::new(
         "ActivityCancelled",
-        "the activity was ended because its result is not needed any more",
+        "the activity was ended because its result is no longer needed",
     )
     .permanent()
 }

@@ -47,7 +47,7 @@ impl Shared {
         let turn = match turn {
             Ok(turn) => turn,
             Err(NotRun::History(status)) => {
-                tracing::warn!(instance_id, code = ?status.code(), reason = status.message(), "the history cannot be read; the work item is handed back");
+                tracing::warn!(instance_id, code = ?status.code(), reason = status.message(), "the history cannot be read; the work item is returned");
                 self.abandon_orchestration(token).await;
                 return;
             }
@@ -55,7 +55,7 @@ impl Shared {
                 tracing::warn!(
                     instance_id,
                     reason,
-                    "a payload is not available yet; the work item is handed back"
+                    "a payload is not available yet; the work item is returned"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_orchestration(token).await;
@@ -147,7 +147,7 @@ impl Shared {
             Err(reason) => {
                 tracing::warn!(
                     reason,
-                    "a payload is not available yet; the work item is handed back"
+                    "a payload is not available yet; the work item is returned"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_activity(token).await;
@@ -185,7 +185,7 @@ impl Shared {
                 tracing::warn!(
                     instance_id,
                     reason,
-                    "a payload is not available yet; the work item is handed back"
+                    "a payload is not available yet; the work item is returned"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_entity(token).await;
