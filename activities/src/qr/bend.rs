@@ -5,6 +5,8 @@
 //! everything looks as well. Only the finder patterns are certain. From them the grid grows, each
 //! place following from those beside it and corrected by the modules that are seen there.
 
+use std::time::Instant;
+
 use rxing::Point;
 use rxing::common::BitMatrix;
 use rxing::common::cpp_essentials::{ConcentricPattern, FindConcentricPatternCorners};
@@ -30,7 +32,7 @@ const REACH: i32 = 3;
 const OTHER_SIDES: [i32; 5] = [0, -4, 4, -8, 8];
 
 /// Modules of a side that are grown over, at most.
-const MAX_SIDE: usize = 101;
+const MAX_SIDE: usize = 81;
 
 /// The share of the timing patterns that has to be right, and above which no other number of
 /// modules fits.
@@ -82,8 +84,8 @@ pub(super) fn located(bits: &BitMatrix, [bl, tl, tr]: [ConcentricPattern; 3]) ->
 }
 
 /// How dark the modules are of what spans three finder patterns, for the numbers of modules of a
-/// side that fit; the one whose timing patterns are clearest is the first.
-pub(super) fn greys(plane: &Plane, located: &Located) -> Vec<(usize, Vec<f32>)> {
+/// side that fit, until this time; the one whose timing patterns are clearest is the first.
+pub(super) fn greys(plane: &Plane, located: &Located, end: Instant) -> Vec<(usize, Vec<f32>)> {
     let Some(view) = View::of(plane, located) else {
         return Vec::new();
     };
@@ -96,6 +98,9 @@ pub(super) fn greys(plane: &Plane, located: &Located) -> Vec<(usize, Vec<f32>)> 
         else {
             continue;
         };
+        if Instant::now() >= end {
+            break;
+        }
         let mut grid = Grid::new(&view, side);
         grid.grow();
         grid.settle();
@@ -300,10 +305,9 @@ impl<'a> Grid<'a> {
 
     /// Adds one place after another, first those where the modules are clearest.
     fn grow(&mut self) {
-        let mut next: Vec<Option<(f32, Knot)>> = vec![None; self.knots.len()];
-        for index in 0..self.knots.len() {
-            next[index] = self.candidate(index);
-        }
+        let mut next: Vec<Option<(f32, Knot)>> = (0..self.knots.len())
+            .map(|index| self.candidate(index))
+            .collect();
         loop {
             let clearest = next
                 .iter()

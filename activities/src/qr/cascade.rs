@@ -323,7 +323,7 @@ impl Scan<'_> {
             {
                 continue;
             }
-            if let Some(said) = refine::read(self.plane, located) {
+            if let Some(said) = refine::read(self.plane, located, end) {
                 found.read.push(Symbol {
                     said,
                     region: Some(region),

@@ -4,6 +4,8 @@
 //! pixel in its middle. Here the grid bends with the paper until its modules are as clear as they
 //! can be, each is judged by those around it, and the blur of a lens is taken back.
 
+use std::time::Instant;
+
 use countersign_enrollment::region::Region;
 use rxing::common::BitMatrix;
 
@@ -48,10 +50,10 @@ const ROUNDS: usize = 12;
 /// Codes of more modules are not bent: there are alignment patterns all over them.
 const MAX_SIDE: u32 = 101;
 
-/// Reads it, if it can be.
-pub(super) fn read(plane: &Plane, located: &Located) -> Option<SymbolContent> {
+/// Reads it, if it can be until this time.
+pub(super) fn read(plane: &Plane, located: &Located, end: Instant) -> Option<SymbolContent> {
     if located.finders.is_some() {
-        let grown = bend::greys(plane, located);
+        let grown = bend::greys(plane, located, end);
         return grown.iter().find_map(|(side, grey)| said(grey, *side));
     }
     if !(21..=MAX_SIDE).contains(&located.side) {
