@@ -42,15 +42,14 @@ impl Results {
         Ok(Self { frames, answers })
     }
 
-    async fn send(&self, results: Vec<(u64, Option<Handed>)>) {
+    /// Whether it still takes frames.
+    async fn send(&self, results: Vec<(u64, Option<Handed>)>) -> bool {
         let completions = results
             .into_iter()
             .map(|(number, result)| Completion { number, result })
             .collect();
-        self.frames
-            .send(CompletionFrame { completions })
-            .await
-            .unwrap();
+        let frame = CompletionFrame { completions };
+        self.frames.send(frame).await.is_ok()
     }
 
     /// The codes of as many acknowledgements, by number.
@@ -210,7 +209,9 @@ async fn hand_in_until(cut: Cut, per_frame: usize) {
                 .iter()
                 .map(|(token, id)| (number(*id), Some(activity(token, &id.to_string()))))
                 .collect();
-            results.send(frame).await;
+            if !results.send(frame).await {
+                break;
+            }
         }
         while acknowledged.len() < tasks.len()
             && let Ok(Some(frame)) = results.answers.message().await
@@ -255,7 +256,7 @@ async fn hand_in_until(cut: Cut, per_frame: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn any_cut_of_the_stream_loses_and_doubles_nothing_acknowledged(

@@ -63,7 +63,8 @@ async fn count_over(cuts: Vec<Cut>, stream: bool) {
             .await
             .unwrap();
         assert_eq!(state.status, Status::Completed);
-        assert_eq!(state.output().unwrap(), Some(number * 100 + STEPS));
+        let counted: u32 = state.output().unwrap();
+        assert_eq!(counted, number * 100 + STEPS);
         let history = hub.history(id).await;
         let ends = history.iter().filter(|kind| **kind == "TaskCompleted");
         assert_eq!(u32::try_from(ends.count()), Ok(STEPS));
