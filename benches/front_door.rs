@@ -19,10 +19,14 @@
 
 #![allow(clippy::print_stdout, clippy::expect_used)]
 
+#[path = "support/asking.rs"]
+mod asking;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use asking::{CONNECTIONS, ask, middle, rate, resident, share};
 use axum::routing::get;
 use axum::{Json, Router};
 use chrono::Utc;
@@ -39,8 +43,6 @@ use tokio::process::Command;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Connections that ask for codes.
-const CONNECTIONS: usize = 32;
 /// How long each side is asked in a turn.
 const TURN: Duration = Duration::from_secs(3);
 const TURNS: usize = 3;
@@ -203,8 +205,8 @@ async fn codes(door: &Door) {
     ] {
         compare(
             name,
-            || rate(there, requests),
-            || rate(door.address, requests),
+            || rate(there, requests, TURN),
+            || rate(door.address, requests, TURN),
         )
         .await;
     }
@@ -242,64 +244,9 @@ fn wrk(url: &str, key: &str, time: Duration) -> Option<f64> {
     line?.trim().parse().ok()
 }
 
-/// Requests a second over kept connections.
-async fn rate(address: SocketAddr, requests: &[String]) -> f64 {
-    let begun = Instant::now();
-    let end = begun + TURN;
-    let asking = (0..CONNECTIONS).map(|at| {
-        let mut requests = requests.to_owned();
-        let length = requests.len();
-        requests.rotate_left(at * length / CONNECTIONS);
-        tokio::spawn(async move {
-            let mut stream = TcpStream::connect(address).await.expect("a connection");
-            stream.set_nodelay(true).expect("a socket");
-            let (mut buffer, mut answered) = (Vec::with_capacity(4096), 0_u32);
-            for request in requests.iter().cycle() {
-                if Instant::now() >= end {
-                    break;
-                }
-                ask(&mut stream, request, &mut buffer).await;
-                answered += 1;
-            }
-            answered
-        })
-    });
-    let mut answered = 0;
-    for task in asking.collect::<Vec<_>>() {
-        answered += task.await.expect("it asks to the end");
-    }
-    f64::from(answered) / begun.elapsed().as_secs_f64()
-}
-
-/// Sends a request and reads the answer, which has to be a good one.
-async fn ask(stream: &mut TcpStream, request: &str, buffer: &mut Vec<u8>) {
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it is sent");
-    buffer.clear();
-    loop {
-        let read = stream.read_buf(buffer).await.expect("it is answered");
-        assert_ne!(read, 0, "it is answered");
-        let text = std::str::from_utf8(buffer).expect("text");
-        let Some((head, body)) = text.split_once("\r\n\r\n") else {
-            continue;
-        };
-        assert!(head.starts_with("HTTP/1.1 200"), "{text}");
-        let length = head
-            .lines()
-            .filter_map(|line| line.split_once(": "))
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .and_then(|(_, length)| length.parse::<usize>().ok());
-        if body.len() >= length.expect("a length") {
-            return;
-        }
-    }
-}
-
 async fn enrollments(door: &Door, number: usize) {
     let client = reqwest::Client::new();
-    let before = resident();
+    let before = resident("self");
     let begun = Instant::now();
     let mut times: Vec<f64> = stream::iter(0..number)
         .map(async |_| {
@@ -315,7 +262,7 @@ async fn enrollments(door: &Door, number: usize) {
     println!(
         "enrollments: {number} in {all:.1} s, {IN_FLIGHT} in flight, p50 {half:.0} ms, \
          p99 {most:.0} ms, memory {before} -> {} MiB",
-        resident()
+        resident("self")
     );
 }
 
@@ -334,7 +281,7 @@ async fn slow(door: &Door, number: usize) {
     println!(
         "slow: {number} connections, codes p50 {before:.2} -> {during:.2} ms, \
          p99 {before_most:.2} -> {during_most:.2} ms, memory {} MiB",
-        resident()
+        resident("self")
     );
 }
 
@@ -374,23 +321,4 @@ async fn latency(door: &Door) -> (f64, f64) {
         times.push(begun.elapsed().as_secs_f64() * 1_000.0);
     }
     (middle(&mut times), share(&mut times, 0.99))
-}
-
-fn middle(numbers: &mut [f64]) -> f64 {
-    share(numbers, 0.5)
-}
-
-/// The number below which this share of them is.
-fn share(numbers: &mut [f64], share: f64) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    let at = (numbers.len() as f64 * share) as usize;
-    numbers[at.min(numbers.len() - 1)]
-}
-
-/// Memory of this process, in MiB; 0 where the system does not tell.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or(0) / 1024
 }

@@ -1,10 +1,12 @@
 //! The composition root: from checked settings to parts that run and stop together.
 
+mod certificate;
 mod door;
 mod error;
 mod journal;
 mod listen;
 mod parts;
+mod published;
 mod trial;
 mod truth;
 
@@ -17,16 +19,18 @@ use countersign_activities::webhook::Webhook;
 use countersign_activities::{Activities, Authority};
 use countersign_azure::Identity;
 use countersign_enrollment::fingerprint::FingerprintKey;
+use durabletask::worker::{StatusWatch, WorkerStatus};
 use durabletask::{Client, Connection, Worker};
 use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::access::{Access, AdminToken, Oidc, secret};
 use crate::audit::{AUDIT_SENT, Ingester, Shipper};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{AuthMode, Config};
-use crate::data_dir::{Addresses, DataDir, DataDirError, DataDirLock};
+use crate::data_dir::{DataDir, DataDirError, DataDirLock};
 use crate::http::{self, FrontDoor, Guard, OwnNames, ServerInfo, Services};
 use crate::hub::{ApprovalPolicy, Hub};
 use crate::keys::{self, DoorKeys, Installation, Place, WorkerKeys};
@@ -37,10 +41,14 @@ use crate::metrics::{self, Metrics};
 use crate::telemetry::{TracedVault, spans};
 use crate::verify::Verifier;
 
+use certificate::Certificate;
+pub use certificate::TlsFault;
 use door::DoorServices;
 pub use error::AppError;
-use listen::{Certificate, Listen};
+use listen::Listen;
 use parts::{Part, bind};
+use published::Published;
+pub(crate) use published::digest;
 pub(crate) use trial::{Trial, try_settings};
 use truth::{Truth, Vault};
 
@@ -107,7 +115,11 @@ pub struct Running {
     failed: CancellationToken,
     tls: bool,
     data: DataDir,
-    wrote_addresses: bool,
+    published: Arc<Published>,
+    /// The address that people use, if the settings name one.
+    public_url: Option<Url>,
+    /// Whether this process's worker is connected to the task hub.
+    worker: Option<StatusWatch>,
     /// The front door, once it runs; it ends with its part.
     door: Arc<OnceLock<Weak<FrontDoor>>>,
     _locks: (Option<DataDirLock>, Option<DataDirLock>),
@@ -151,8 +163,10 @@ impl Running {
             parts: Vec::new(),
             failed: CancellationToken::new(),
             tls: false,
+            published: Arc::new(Published::new(data.clone())),
             data,
-            wrote_addresses: false,
+            public_url: config.public_urls.first().cloned(),
+            worker: None,
             door: Arc::default(),
             _locks: (lock, front_door),
         };
@@ -171,6 +185,11 @@ impl Running {
         parts: Parts,
         clock: Arc<dyn Clock>,
     ) -> Result<(), AppError> {
+        if parts.front_door() {
+            for warning in config.warnings() {
+                tracing::warn!("{warning}");
+            }
+        }
         // Bound first: a port that is in use should be reported before anything runs.
         let http = match parts.front_door() {
             true => Some(bind("--listen", config.listen).await?),
@@ -251,6 +270,9 @@ impl Running {
                     Some(files) => Some(Certificate::open(files).await?),
                     None => None,
                 };
+                if let Some(certificate) = &tls {
+                    self.published.presents(certificate.presented())?;
+                }
                 self.tls = tls.is_some();
                 let keys = match waited {
                     Some(keys) => keys,
@@ -358,6 +380,7 @@ impl Running {
         let registry = countersign_orchestrations::register(durabletask::Registry::new());
         let registry = metrics.watch(activities.register(registry));
         let worker = Worker::builder(connection).registry(registry).build()?;
+        self.worker = Some(worker.status());
         self.parts.push(Part::spawn(
             "worker",
             WORKER_DRAIN,
@@ -470,6 +493,7 @@ impl Running {
             body_timeout: config.limits.body_timeout,
             cors_origins: config.cors_origins.clone(),
             names: OwnNames::new(address.ip(), &config.public_urls),
+            public_url: config.public_urls.first().cloned(),
             tls: config.tls.is_some(),
             proof: LocalProof::new(&folder_key),
         };
@@ -477,6 +501,7 @@ impl Running {
             limits: config.limits.clone(),
             proxies: config.trusted_proxies.clone(),
             tls,
+            published: Arc::clone(&self.published),
         };
         let database = truth.database().cloned();
         let failed = self.failed.clone();
@@ -587,31 +612,11 @@ impl Running {
         Ok(())
     }
 
-    /// Where the front door answers, as a URL.
-    #[must_use]
-    pub fn server_url(&self) -> Option<String> {
-        let scheme = if self.tls { "https" } else { "http" };
-        self.http_addr
-            .map(|address| format!("{scheme}://{address}"))
-    }
-
-    /// A link that logs one browser in as the administrator, once and soon; none while access
-    /// control is off, and without a front door.
-    #[must_use]
-    pub async fn login_link(&self) -> Option<Zeroizing<String>> {
-        let (access, clock) = self.login.as_ref()?;
-        // Where it cannot be made there is none; `countersign login-link` says why.
-        let code = access.admin_login_code(clock.now()).await.ok()??;
-        let link = format!("{}{}", self.server_url()?, http::login_link(&code));
-        Some(Zeroizing::new(link))
-    }
-
-    /// Publishes the addresses to other programs on this machine, once everything answers.
-    /// Returns once the front door is ready, as in `/readyz`; immediately if there is
-    /// none. `waits` is called once with what is being waited for.
+    /// Returns once the front door is ready, as in `/readyz`, or, where there is only a worker, once
+    /// it is connected to the task hub. `waits` is called once with what is being waited for.
     pub async fn ready(&self, waits: impl FnOnce(&str)) {
         if self.http_addr.is_none() {
-            return;
+            return self.connected(waits).await;
         }
         let mut waits = Some(waits);
         loop {
@@ -632,20 +637,22 @@ impl Running {
         }
     }
 
-    fn write_addresses(&mut self) -> Result<(), AppError> {
-        let url = |address: Option<SocketAddr>| address.map(|a| format!("http://{a}"));
-        let Some(server) = self.server_url() else {
-            return Ok(());
+    /// Returns once the worker takes work items, if there is one.
+    async fn connected(&self, waits: impl FnOnce(&str)) {
+        let Some(mut status) = self.worker.clone() else {
+            return;
         };
-        self.data.write_addresses(&Addresses {
-            server,
-            scheduler: url(self.scheduler_addr),
-            dashboard: url(self.dashboard_addr),
-            metrics: url(self.metrics_addr),
-            pid: std::process::id(),
-        })?;
-        self.wrote_addresses = true;
-        Ok(())
+        let connected = status.wait_for(WorkerStatus::is_connected);
+        let mut connected = std::pin::pin!(connected);
+        let soon = tokio::time::timeout(LOOK_WHETHER_READY, connected.as_mut());
+        if soon.await.is_ok() {
+            return;
+        }
+        waits("the task hub");
+        tokio::select! {
+            _ = connected => {}
+            () = self.failed.cancelled() => {}
+        }
     }
 
     /// Waits until `stop` is canceled or a part ends on its own, then stops.
@@ -668,9 +675,7 @@ impl Running {
     ///
     /// [`AppError`] of the first part that failed.
     pub async fn stop(mut self) -> Result<(), AppError> {
-        if self.wrote_addresses {
-            self.data.remove_addresses();
-        }
+        self.published.remove();
         let mut outcome = Ok(());
         while let Some(part) = self.parts.pop() {
             let ended = part.stop().await;

@@ -99,7 +99,7 @@ pub enum Command {
     /// Reject a pending enrollment or request
     Reject(DecideArgs),
     /// Stop a running enrollment or import, withdraw a request, or stop a removal
-    Cancel(OneArgs),
+    Cancel(CancelArgs),
     /// List accounts, enrollments with --enrollments, or requests with --requests
     List(ListArgs),
     /// Request to read an account's codes, or to export, transfer or delete it, which another
@@ -113,9 +113,9 @@ pub enum Command {
     /// Print the key that other installations need to transfer accounts to this one
     SealKey(ServerArgs),
     /// Remove an account; `restore` brings it back
-    Remove(OneArgs),
+    Remove(AccountArgs),
     /// Bring a removed account back
-    Restore(OneArgs),
+    Restore(AccountArgs),
     /// Require an approved request for each reading of an account's codes
     Guard(GuardArgs),
     /// Count, take and set an account's recovery codes
@@ -220,7 +220,7 @@ pub struct ServerPlace {
     /// File with the token or key to present, readable only by its owner; - is standard input
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub token_file: Option<String>,
-    /// Folder in which a server runs [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    /// The server's data folder [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
 }
@@ -228,7 +228,7 @@ pub struct ServerPlace {
 /// Whether an enrollment needs a decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ApprovalArg {
-    /// Another caller must approve it.
+    /// Another person must approve it.
     Required,
 }
 
@@ -264,7 +264,7 @@ pub struct EnrollArgs {
     /// File with the account's recovery codes, one per line, to be stored with it
     #[arg(long, value_name = "FILE")]
     pub recovery_codes: Option<String>,
-    /// Require approval by another caller
+    /// Require approval by another person
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
     /// Withhold the account's codes until it is proved that the other service accepts them
@@ -301,7 +301,7 @@ pub struct ImportArgs {
     /// Skip accounts that exist under another name
     #[arg(long)]
     pub skip_duplicates: bool,
-    /// Require approval of each account by another caller
+    /// Require approval of each account by another person
     #[arg(long, value_enum)]
     pub approval: Option<ApprovalArg>,
     /// Do not wait: print the id and exit with code 4
@@ -344,10 +344,21 @@ pub struct DecideArgs {
     pub server: ServerArgs,
 }
 
-/// Commands on one account, enrollment or request.
+/// `cancel`.
 #[derive(Debug, Args)]
-pub struct OneArgs {
-    /// Its id, the beginning of it, or its name
+pub struct CancelArgs {
+    /// The id of an enrollment, import or request, the beginning of it, or the account's name
+    pub id: String,
+    /// Which server, and with which credential.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `remove` and `restore`.
+#[derive(Debug, Args)]
+pub struct AccountArgs {
+    /// The account's name or id, or the beginning of either
+    #[arg(value_name = "ACCOUNT")]
     pub id: String,
     /// Which server, and with which credential.
     #[command(flatten)]

@@ -25,9 +25,9 @@ pub(crate) enum ReadCodeError {
     Unknown,
     #[error("the account is not proved yet")]
     Pending,
-    #[error("the vault does not answer")]
+    #[error("the vault is unavailable")]
     Unavailable(#[source] Box<dyn StdError + Send + Sync>),
-    #[error("the code could not be made")]
+    #[error("the code could not be computed")]
     Internal(#[source] Box<dyn StdError + Send + Sync>),
 }
 

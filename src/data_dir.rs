@@ -57,8 +57,12 @@ pub struct DataDirLock {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Addresses {
-    /// The front door, as a base URL.
+    /// The front door, as a base URL for programs on this machine.
     pub server: String,
+    /// The SHA-256 digests, in hexadecimal, of the certificates that it presents; none without
+    /// TLS. Programs on this machine recognize it by them, whatever names they are for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<String>,
     /// The task hub's gRPC endpoint, as a base URL.
     pub scheduler: Option<String>,
     /// The dashboard, as a base URL.
@@ -484,6 +488,17 @@ impl DataDir {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed(error)),
             _ => Ok(()),
         }
+    }
+
+    /// What has such a name for `name`: in use, or left over.
+    pub(crate) fn temporaries(&self, name: &str) -> impl Iterator<Item = PathBuf> {
+        let begins = format!(".{name}.");
+        let files = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        files.filter_map(move |file| {
+            let name = file.file_name();
+            let found = is_temporary(&name) && name.to_str()?.starts_with(&begins);
+            found.then(|| file.path())
+        })
     }
 
     /// A temporary name for a file that is being written; the next start removes leftovers.

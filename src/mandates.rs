@@ -56,7 +56,7 @@ pub(crate) enum MandateError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The ledger does not answer.
-    #[error("the ledger does not answer")]
+    #[error("the ledger is unavailable")]
     Ledger(#[from] LedgerError),
     /// A key cannot be used.
     #[error(transparent)]
@@ -221,6 +221,21 @@ impl Mandates {
         };
         let mandate = self.keys.checking().read_mandate(&registered.mandate)?;
         Ok(Some((registered.mandate, mandate)))
+    }
+
+    /// The mandates of a request under which something may still be done, the last one first.
+    pub(crate) async fn still_open(
+        &self,
+        about: &str,
+    ) -> Result<Vec<(SignedMandate, Mandate)>, MandateError> {
+        let open = self.ledger.still_open(about).await?;
+        let keys = self.keys.checking();
+        open.into_iter()
+            .map(|registered| {
+                let mandate = keys.read_mandate(&registered.mandate)?;
+                Ok((registered.mandate, mandate))
+            })
+            .collect()
     }
 
     /// Signs and records a valid decision. One that the same caller has made before in

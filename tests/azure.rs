@@ -4,8 +4,15 @@
 
 #[path = "../azure/tests/fake/mod.rs"]
 mod fake;
+#[path = "support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
+mod support;
 
-use std::process::{Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,10 +22,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use fake::{FakeKeyVault, Fault, Op};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use support::{Process, SEED_URI, countersign, output};
 
-const URI: &str = "otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS";
 const TOKEN: &str = "an-administrator-for-tests";
 const NOWHERE: &str = "totp-00000000-0000-4000-8000-000000000000";
 
@@ -71,22 +76,17 @@ struct Azure {
     folder: tempfile::TempDir,
 }
 
-struct Server {
-    base: String,
-    metrics: String,
-    child: Child,
-}
+struct Server(Process);
 
 /// The program with its data in `folder` and a managed identity, wherever that comes from.
-fn program(folder: &tempfile::TempDir) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+fn program(folder: &tempfile::TempDir, words: &[&str]) -> Command {
+    let mut command = countersign(&folder.path().join("data"), words);
     command
-        .env("COUNTERSIGN_DATA_DIR", folder.path().join("data"))
-        .env("COUNTERSIGN_ADMIN_TOKEN", TOKEN)
-        .env("COUNTERSIGN_AZURE_IDENTITY", "managed-identity")
+        // What names a Key Vault that is not ours.
+        .envs(std::env::vars())
         .env_remove("RUST_BACKTRACE")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+        .env("COUNTERSIGN_ADMIN_TOKEN", TOKEN)
+        .env("COUNTERSIGN_AZURE_IDENTITY", "managed-identity");
     command
 }
 
@@ -99,8 +99,8 @@ impl Azure {
         }
     }
 
-    fn program(&self) -> Command {
-        let mut command = program(&self.folder);
+    fn program(&self, words: &[&str]) -> Command {
+        let mut command = program(&self.folder, words);
         command
             .env("IDENTITY_ENDPOINT", &self.identity.address)
             .env("IDENTITY_HEADER", "proof")
@@ -114,46 +114,26 @@ impl Azure {
     }
 
     async fn run(&self, arguments: &[&str]) -> Output {
-        self.program().args(arguments).output().await.unwrap()
+        output(self.program(arguments)).await
     }
 
     async fn serve(&self, more: &[&str]) -> Server {
-        Server::start(self.program(), more).await
+        let words = [&["serve", "--json"], more].concat();
+        Server::start(self.program(&words), &self.folder).await
     }
 }
 
 impl Server {
-    async fn start(mut program: Command, more: &[&str]) -> Self {
-        let mut child = program
-            .args(["serve", "--json", "--listen", "127.0.0.1:0"])
-            .args([
-                "--scheduler-listen",
-                "127.0.0.1:0",
-                "--dashboard-listen",
-                "none",
-                "--metrics-listen",
-                "127.0.0.1:0",
-            ])
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        while serde_json::from_str::<Value>(&said).is_err() {
-            let read = lines.read_line(&mut said).await.unwrap();
-            assert_ne!(read, 0, "serve ended early: {said}");
+    async fn start(mut command: Command, folder: &tempfile::TempDir) -> Self {
+        for listener in ["--listen", "--scheduler-listen", "--metrics-listen"] {
+            command.args([listener, "127.0.0.1:0"]);
         }
-        // The pipe is read to its end, so that the server never waits for it.
-        tokio::spawn(async move { lines.read_to_end(&mut Vec::new()).await });
-        let said: Value = serde_json::from_str(&said).unwrap();
-        let address = |part: &str| said[part].as_str().unwrap().to_owned();
-        Self {
-            base: address("server"),
-            metrics: address("metrics"),
-            child,
-        }
+        command.args(["--dashboard-listen", "none"]);
+        Self(Process::start(command, folder.path(), "serve").await)
+    }
+
+    fn base(&self) -> &str {
+        self.0.announced("server")
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -161,7 +141,7 @@ impl Server {
     }
 
     async fn enroll(&self) -> (StatusCode, Value) {
-        let body = json!({ "uri": URI });
+        let body = json!({ "uri": SEED_URI });
         self.send(reqwest::Method::POST, "/api/accounts", Some(body))
             .await
     }
@@ -172,21 +152,17 @@ impl Server {
         path: &str,
         body: Option<Value>,
     ) -> (StatusCode, Value) {
-        let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let mut request = http
-            .request(method, format!("{}{path}", self.base))
-            .bearer_auth(TOKEN);
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let answer = request.send().await.unwrap();
-        (answer.status(), answer.json().await.unwrap_or(Value::Null))
+        let answer = self.0.caller(TOKEN).call(method, path, body).await;
+        (answer.status, answer.body)
     }
 
     /// The value of a counter.
     async fn counted(&self, name: &str) -> u64 {
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = http.get(format!("{}/metrics", self.metrics)).send().await;
+        let answer = http
+            .get(format!("{}/metrics", self.0.announced("metrics")))
+            .send()
+            .await;
         let text = answer.unwrap().text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.unwrap_or_else(|| panic!("no {name} in {text}"))
@@ -195,8 +171,8 @@ impl Server {
             .unwrap()
     }
 
-    async fn stop(mut self) {
-        self.child.kill().await.unwrap();
+    fn stop(mut self) {
+        self.0.kill();
     }
 }
 
@@ -215,7 +191,7 @@ async fn an_account_goes_through_key_vault_with_a_managed_identity_and_survives_
     assert_eq!(ready["vault"], "ok");
     let (_, accounts) = server.get("/api/accounts").await;
     assert_eq!(accounts["accounts"][0]["issuer"], "2FAS", "{accounts}");
-    let health = azure.run(&["health", "--server", &server.base]).await;
+    let health = azure.run(&["health", "--server", server.base()]).await;
     assert!(health.status.success(), "{health:?}");
 
     // One version, by the identity that was named.
@@ -230,7 +206,7 @@ async fn an_account_goes_through_key_vault_with_a_managed_identity_and_survives_
     assert!(asked[0].contains("vault.azure.net"), "{asked:?}");
 
     // No account was in the folder; that rules and records were, an operator has to know of.
-    server.stop().await;
+    server.stop();
     std::fs::remove_dir_all(azure.folder.path().join("data")).unwrap();
     azure
         .vault
@@ -347,13 +323,9 @@ async fn config_check_reports_what_works_and_what_to_do() {
     assert_eq!(told["settings"]["key-vault"], azure.vault.url());
     assert!(!String::from_utf8_lossy(&good.stdout).contains(TOKEN));
 
-    let bad = azure
-        .program()
-        .args(["config", "check"])
-        .env("COUNTERSIGN_AZURE_IDENTITY", "environment")
-        .output()
-        .await
-        .unwrap();
+    let mut command = azure.program(&["config", "check"]);
+    command.env("COUNTERSIGN_AZURE_IDENTITY", "environment");
+    let bad = output(command).await;
     assert_eq!(bad.status.code(), Some(1));
     let told = String::from_utf8(bad.stdout).unwrap();
     assert!(told.contains("AZURE_CLIENT_SECRET"), "{told}");
@@ -370,8 +342,7 @@ async fn config_check_reports_what_works_and_what_to_do() {
 #[ignore = "needs a Key Vault; tests/emulators/run starts one"]
 async fn an_account_lives_its_whole_life_in_a_key_vault_that_is_not_ours() {
     let folder = tempfile::tempdir().unwrap();
-    let check = program(&folder).args(["config", "check"]).output().await;
-    let check = check.unwrap();
+    let check = output(program(&folder, &["config", "check"])).await;
     assert!(check.status.success(), "{check:?}");
     // This folder takes the place of the one that was used before with the same vault.
     let azure = countersign::config::Config::load(&countersign::config::Settings {
@@ -384,7 +355,7 @@ async fn an_account_lives_its_whole_life_in_a_key_vault_that_is_not_ours() {
     let new = "new".to_owned().into();
     let rotated = vault.rotate_secret("countersign-installation", &new).await;
     rotated.unwrap();
-    let server = Server::start(program(&folder), &[]).await;
+    let server = Server::start(program(&folder, &["serve", "--json"]), &folder).await;
     let (status, enrolled) = server.enroll().await;
     assert_eq!(status, StatusCode::CREATED, "{enrolled}");
     let id = enrolled["secretName"].as_str().unwrap();
@@ -412,5 +383,5 @@ async fn an_account_lives_its_whole_life_in_a_key_vault_that_is_not_ours() {
     assert_eq!(status, StatusCode::OK, "{answer}");
     let (status, code) = server.get(&token).await;
     assert_eq!(status, StatusCode::OK, "{code}");
-    server.stop().await;
+    server.stop();
 }

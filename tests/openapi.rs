@@ -53,6 +53,41 @@ fn the_committed_description_is_the_programs() {
     );
 }
 
+/// Calls `check` with each text for people, and where it is.
+fn for_each_text(value: &Value, at: &str, check: &mut impl FnMut(&str, &str)) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let at = format!("{at}/{name}");
+                match member {
+                    Value::String(text) if ["summary", "description"].contains(&name.as_str()) => {
+                        check(&at, text);
+                    }
+                    member => for_each_text(member, &at, check),
+                }
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| for_each_text(item, at, check)),
+        _ => {}
+    }
+}
+
+#[test]
+fn descriptions_contain_no_links_of_rustdoc_and_nothing_twice() {
+    let mut texts = 0;
+    for_each_text(&described(), "", &mut |at, text| {
+        texts += 1;
+        for link in ["[`", "::", "]: "] {
+            assert!(!text.contains(link), "{at} has a link of rustdoc: {text}");
+        }
+        let parts: Vec<&str> = text.split(['\n', ';']).map(str::trim).collect();
+        let once: BTreeSet<&&str> = parts.iter().filter(|part| !part.is_empty()).collect();
+        let all = parts.iter().filter(|part| !part.is_empty()).count();
+        assert_eq!(all, once.len(), "{at} says something twice: {text}");
+    });
+    assert!(texts > 500, "{texts}");
+}
+
 #[test]
 fn every_operation_is_described_whole() {
     let document = described();

@@ -186,7 +186,7 @@ impl Authority {
                 instance_id = %about.escape_debug(),
                 action,
                 refusal = refusal.code(),
-                "refused by authority: {refusal}"
+                "refused: {refusal}"
             );
             let entry = NewEntry {
                 at: Utc::now(),
@@ -436,7 +436,7 @@ fn account_of(mandate: &Mandate) -> Option<String> {
 }
 
 fn ledger_failure(error: LedgerError) -> Failure {
-    tracing::warn!(%error, "the ledger did not answer");
+    tracing::warn!(%error, "the ledger is unavailable");
     let lasting = matches!(error, LedgerError::OtherLedger | LedgerError::RunTaken);
     let failure = Failure::from(error);
     if lasting {

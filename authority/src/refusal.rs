@@ -52,7 +52,7 @@ pub enum Refusal {
     )]
     Unregistered,
     /// It is a mandate for something else.
-    #[error("the mandate is for something else")]
+    #[error("the mandate is for another enrollment or request")]
     OtherMatter,
     /// The input is not what the mandate names.
     #[error("the input is not the one that was accepted")]
@@ -77,7 +77,7 @@ pub enum Refusal {
     #[error("it was rejected")]
     Objected,
     /// Nobody rejected it, so there is nothing to restore.
-    #[error("it was not rejected")]
+    #[error("the request was not rejected")]
     NotObjected,
     /// It was decided already.
     #[error("it was decided already")]
@@ -89,13 +89,13 @@ pub enum Refusal {
     #[error("the deadline for a decision has passed")]
     TooLate,
     /// It is not time yet.
-    #[error("it is too early for this")]
+    #[error("the waiting time is not over")]
     TooEarly,
     /// The requester may not approve their own request.
     #[error("the requester may not decide")]
     OwnRequest,
     /// Requester and decider, or two deciders, may be one person.
-    #[error("this credential belongs to the same person as one that has counted already")]
+    #[error("this credential belongs to the same person as one whose approval is already counted")]
     SamePerson,
     /// The decider is in none of the required groups.
     #[error("the decider is in none of the approver groups")]
@@ -173,11 +173,11 @@ impl Discounted {
     const fn text(self) -> &'static str {
         match self {
             Self::NotSigned => "one was not signed by a front door of this installation",
-            Self::Elsewhere => "one was made about something else",
+            Self::Elsewhere => "one is for something else",
             Self::NotRecorded => "one is not in the ledger",
             Self::OutOfTime => "one was made too early or too late",
             Self::OwnRequest => "one was made by the requester",
-            Self::SamePerson => "one belongs to a person who has counted already",
+            Self::SamePerson => "one belongs to a person whose approval is already counted",
             Self::NotAsked => "one comes from someone who is not an approver",
         }
     }

@@ -141,7 +141,7 @@ impl Follower {
             let begun = Instant::now();
             let Err(error) = self.listen().await;
             self.heard.nothing_more();
-            tracing::warn!(%error, "changes in the database cannot be followed");
+            tracing::warn!(%error, "notifications from the database are interrupted");
             if begun.elapsed() > PAUSES.1 {
                 pause = PAUSES.0;
             }

@@ -7,6 +7,7 @@ use deadpool::managed::{Object, Pool, PoolError, Timeouts};
 use deadpool_postgres::{ClientWrapper, Transaction};
 use futures_util::future::BoxFuture;
 use rand::RngExt as _;
+use tokio::sync::Semaphore;
 use tokio_postgres::IsolationLevel;
 
 use crate::connection::Connector;
@@ -15,7 +16,7 @@ use crate::stamp::{Followed, Stamps};
 use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Stamp, Subscription};
 
 /// How long a piece of work may take, with all its statements.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 /// How often work is done again because others were changing the same.
 const ATTEMPTS: u32 = 12;
 /// The oldest PostgreSQL that will do.
@@ -41,9 +42,12 @@ impl Failure for DatabaseError {
 pub struct Database {
     pool: Pool<Connector>,
     connector: Connector,
-    size: usize,
+    pub(crate) size: usize,
     /// For everyone in the process who asks for stamps, from the first one on.
     followed: Arc<OnceLock<Arc<Followed>>>,
+    /// How many more turns this process may have: half of its connections hold one at most, since
+    /// what is done in a turn needs connections too.
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 impl Database {
@@ -108,6 +112,7 @@ impl Database {
             connector,
             size,
             followed: Arc::default(),
+            turns: Arc::new(Semaphore::new((size / 2).max(1))),
         };
         database.check().await?;
         Ok(database)

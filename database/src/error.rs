@@ -105,8 +105,8 @@ pub enum DatabaseError {
     Pooler,
     /// A later release has changed the schema in a way that this one does not understand.
     #[error(
-        "the database has schema {found}, for which schema {needed} has to be understood; this \
-         release understands {known}: use a later release"
+        "the database has schema {found}, which needs a release that supports schema {needed}; this \
+         release supports {known}: use a later release"
     )]
     Newer {
         /// The newest migration there.
@@ -118,7 +118,7 @@ pub enum DatabaseError {
     },
     /// The schema is not what its migrations made of it.
     #[error(
-        "the schema `countersign` in the database is incomplete or was changed by hand: {0}; \
+        "the schema `countersign` in the database is incomplete or was changed manually: {0}; \
          restore it from a backup"
     )]
     Incomplete(String),
@@ -142,7 +142,7 @@ pub enum DatabaseError {
     #[error("the database did not answer within {0:?}")]
     Late(Duration),
     /// Others changed the same again and again.
-    #[error("others were changing the same in the database at the same time; try again")]
+    #[error("other processes changed the same data at the same time; try again")]
     Conflict,
     /// The connection for notifications was lost.
     #[error("the connection to the database was lost")]

@@ -21,6 +21,7 @@ pub mod tables;
 pub mod testing;
 mod tls;
 mod transfer;
+mod turn;
 mod url;
 
 pub use changes::{Change, Changes, Subscription, tell};
@@ -34,4 +35,5 @@ pub use statements::{Parameters, all, execute, one, one_at_a_time};
 pub use tokio_postgres::types::{FromSql, ToSql};
 pub use tokio_postgres::{Error as StatementError, Row};
 pub use transfer::{Transfer, others};
+pub use turn::Turn;
 pub use url::{DatabaseUrl, InvalidDatabaseUrl};

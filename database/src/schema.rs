@@ -210,7 +210,7 @@ pub(crate) async fn bring_up(session: &mut ClientWrapper) -> Result<(), Database
             .await?;
         tracing::info!(
             migration = migration.number,
-            "the database's schema was brought up"
+            "the database's schema was upgraded"
         );
     }
     transaction.commit().await?;

@@ -40,6 +40,12 @@ pub struct Setup {
     pub tls: Option<(String, String)>,
     /// Whether it is a replica, which takes no changes.
     pub replica: bool,
+    /// Whether what is committed survives a loss of power, as where it is measured: not needed of
+    /// a cluster that ends with its test.
+    pub durable: bool,
+    /// How far its clock is off, as libfaketime takes it, such as `+3d`. Where that is not
+    /// installed, nothing starts, which is said on the standard output.
+    pub clock: Option<&'static str>,
 }
 
 /// A running server.
@@ -80,6 +86,10 @@ impl Postgres {
             println!("left out, since PostgreSQL is not installed");
             return None;
         };
+        if setup.clock.is_some() && faketime().is_none() {
+            println!("left out, since libfaketime is not installed");
+            return None;
+        }
         match Self::try_start(&programs, setup) {
             Ok(started) => Some(started),
             Err(error) => panic!("PostgreSQL does not start: {error}"),
@@ -142,16 +152,31 @@ impl Postgres {
     fn run(&mut self, programs: &Path) -> Result<(), String> {
         let mut server = Command::new("sh");
         server.args(["-c", WATCHED, "sh"]);
-        let inner = as_server(&programs.join("postgres"));
+        let program = programs.join("postgres");
+        let inner = match self.setup.clock.zip(faketime()) {
+            None => as_server(&program),
+            Some((off, library)) => {
+                let mut faked = as_server(Path::new("env"));
+                faked.arg(format!("LD_PRELOAD={}", library.display()));
+                faked.arg(format!("FAKETIME={off}"));
+                // Waiting is left alone.
+                faked.arg("FAKETIME_DONT_FAKE_MONOTONIC=1").arg(program);
+                faked
+            }
+        };
         server.arg(inner.get_program()).args(inner.get_args());
         server.arg("-D").arg(self.folder.join("data"));
         server.arg("-k").arg(&self.folder);
         server.arg("-p").arg(self.port.to_string());
+        let (fsync, memory) = match self.setup.durable {
+            true => ("fsync=on", "shared_buffers=128MB"),
+            false => ("fsync=off", "shared_buffers=32MB"),
+        };
         for setting in [
             "listen_addresses=127.0.0.1",
-            "fsync=off",
             "max_connections=200",
-            "shared_buffers=32MB",
+            fsync,
+            memory,
         ] {
             server.args(["-c", setting]);
         }
@@ -309,6 +334,21 @@ impl Postgres {
         }
     }
 
+    /// Brings what [`Postgres::dump`] has answered into an empty database.
+    ///
+    /// # Errors
+    ///
+    /// What the program says.
+    pub fn restore(&self, database: &str, dump: &str) -> Result<(), String> {
+        let told = |error: std::io::Error| error.to_string();
+        let file = self.folder.join(format!("{database}.sql"));
+        fs::write(&file, dump).map_err(told)?;
+        let read = format!("\\i {}", file.display());
+        let restored = self.psql(database, &read).map(drop);
+        fs::remove_file(&file).map_err(told)?;
+        restored
+    }
+
     #[allow(clippy::panic)]
     fn url(&self, text: &str) -> DatabaseUrl {
         match text.parse() {
@@ -359,6 +399,14 @@ fn programs() -> Option<PathBuf> {
         .collect();
     folders.sort();
     folders.pop().map(|(_, folder)| folder)
+}
+
+/// The library that shows a process another time, where Debian puts it.
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?;
+    folders
+        .filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketime.so.1")))
+        .find(|library| library.exists())
 }
 
 /// A program that runs as a user other than root, as PostgreSQL and its tools require.

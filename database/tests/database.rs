@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use countersign_database::testing::{Postgres, Setup};
 use countersign_database::{
     Change, Database, DatabaseError, DatabaseUrl, PasswordFailure, PasswordSource, Subscription,
-    tell,
+    Transaction, execute, one, tell,
 };
 use futures_util::FutureExt as _;
 use pooler::Pooler;
@@ -331,6 +331,115 @@ async fn when_all_connections_are_in_use_or_silent_the_answer_comes_within_a_bou
     assert!(begun.elapsed() < Duration::from_secs(12));
     proxy.unblock();
     database.ping().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_is_had_by_one_process_at_a_time_and_ends_with_it() {
+    let Some(server) = shared() else { return };
+    let name = server.make();
+    let at = server.database_named(&name);
+    let one = Database::open(at.clone(), None, 4).await.unwrap();
+    let other = Database::open(at, None, 4).await.unwrap();
+    let turn = one.turn("work", "a").await.unwrap();
+    assert!(other.turn_if_free("work", "a").await.unwrap().is_none());
+    assert!(one.turn_if_free("work", "a").await.unwrap().is_none());
+    let beside = other.turn_if_free("work", "b").await.unwrap();
+    assert!(beside.is_some(), "at something else");
+    // A process that waits for it has it as soon as it ends.
+    let waiting = tokio::spawn({
+        let other = other.clone();
+        async move { other.turn("work", "a").await }
+    });
+    turn.go_on().await.unwrap();
+    turn.end().await;
+    let turn = waiting.await.unwrap().unwrap();
+    // Half of a process's connections hold turns at most: what is done in them needs others.
+    assert!(matches!(
+        other.turn("work", "c").await,
+        Err(DatabaseError::Late(_))
+    ));
+    other.ping().await.unwrap();
+    drop(beside);
+
+    // Its connection is lost: it ends, and its holder learns that as it goes on.
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+               WHERE datname = current_database() AND state = 'idle in transaction'";
+    tokio::task::block_in_place(|| server.psql(&name, end).unwrap());
+    let next = one.turn("work", "a").await.unwrap();
+    assert!(turn.go_on().await.is_err());
+    // As does one that is given up.
+    drop(next);
+    one.turn("work", "a").await.unwrap().end().await;
+}
+
+/// Dirty and non-repeatable reads, on which nothing here relies and of which nothing is seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rolled_back_is_seen_by_nobody_and_a_reading_sees_one_moment() {
+    let Some(server) = shared() else { return };
+    let database = Database::open(server.database(), None, 4).await.unwrap();
+    let count = async |database: &Database| -> i64 {
+        let rows = database
+            .read(|transaction| marks(transaction).boxed())
+            .await;
+        rows.unwrap()
+    };
+    let inside = Arc::new(tokio::sync::Barrier::new(2));
+    let undone = tokio::spawn({
+        let (database, inside) = (database.clone(), Arc::clone(&inside));
+        async move {
+            database
+                .write(|transaction| {
+                    let inside = Arc::clone(&inside);
+                    async move {
+                        mark(transaction, "undone").await?;
+                        inside.wait().await;
+                        inside.wait().await;
+                        Err::<(), _>(DatabaseError::Crowded)
+                    }
+                    .boxed()
+                })
+                .await
+        }
+    });
+    inside.wait().await;
+    assert_eq!(count(&database).await, 0, "before it is undone");
+    inside.wait().await;
+    assert!(undone.await.unwrap().is_err());
+    assert_eq!(count(&database).await, 0, "after it was undone");
+
+    let reading = tokio::spawn({
+        let (database, inside) = (database.clone(), Arc::clone(&inside));
+        async move {
+            database
+                .read(|transaction| {
+                    let inside = Arc::clone(&inside);
+                    async move {
+                        let before = marks(transaction).await?;
+                        inside.wait().await;
+                        inside.wait().await;
+                        Ok::<_, DatabaseError>((before, marks(transaction).await?))
+                    }
+                    .boxed()
+                })
+                .await
+        }
+    });
+    inside.wait().await;
+    let done = database.write(|transaction| mark(transaction, "done").boxed());
+    done.await.unwrap();
+    inside.wait().await;
+    assert_eq!(reading.await.unwrap().unwrap(), (0, 0));
+    assert_eq!(count(&database).await, 1);
+}
+
+async fn mark(transaction: &Transaction<'_>, name: &str) -> Result<(), DatabaseError> {
+    let sql = "INSERT INTO audit_marks (journal, sequence) VALUES ($1, 1)";
+    execute(transaction, sql, &[&name]).await.map(drop)
+}
+
+async fn marks(transaction: &Transaction<'_>) -> Result<i64, DatabaseError> {
+    let row = one(transaction, "SELECT count(*) FROM audit_marks", &[]).await?;
+    Ok(row.unwrap().try_get(0)?)
 }
 
 #[tokio::test(flavor = "multi_thread")]

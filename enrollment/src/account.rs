@@ -216,13 +216,13 @@ impl Labels {
         self
     }
 
-    /// Who the account is with.
+    /// The service that the account is at.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
 
-    /// Whose account it is, never empty.
+    /// The account name, never empty.
     #[must_use]
     pub fn account_name(&self) -> &str {
         &self.account_name
@@ -263,13 +263,13 @@ impl TotpAccount {
         &self.labels
     }
 
-    /// Who the account is with.
+    /// The service that the account is at.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.labels.issuer()
     }
 
-    /// Whose account it is, never empty.
+    /// The account name, never empty.
     #[must_use]
     pub fn account_name(&self) -> &str {
         self.labels.account_name()
@@ -383,10 +383,10 @@ pub fn is_unprintable(c: char) -> bool {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AccountPreview {
-    /// Who the account is with.
+    /// The service that the account is at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// Whose account it is, never empty.
+    /// The account name, never empty.
     pub account_name: String,
     /// Another issuer that the label of the account's URI named.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -29,7 +29,7 @@ pub const MAX_READS: u32 = 50;
 pub enum Act {
     /// Let the requester read its codes, a number of times and for a time.
     Read {
-        /// How many codes, 1 to [`MAX_READS`].
+        /// How many codes, 1 to 50.
         reads: u32,
         /// For how long, in seconds from the approval.
         seconds: u64,
@@ -41,22 +41,20 @@ pub enum Act {
     },
     /// Seal the account for another installation, and disable it here.
     Transfer {
-        /// The other installation's key, as [`SealKey::to_text`] writes it.
-        ///
-        /// [`SealKey::to_text`]: crate::sealed::SealKey::to_text
+        /// The other installation's seal key, as its `GET /api/system` returns it.
         to: String,
     },
-    /// Keep recovery codes beside the account's secret, in place of any others.
+    /// Store recovery codes with the account, replacing any others.
     RecoveryCodes {
-        /// How many; 0 removes those that there are.
+        /// How many; 0 removes all of them.
         count: u32,
-        /// Whether in place of others, which are destroyed by it.
+        /// Whether they replace others, which are then destroyed.
         replaces: bool,
         /// The digest of the sealed codes.
         #[cfg_attr(feature = "schema", schema(value_type = String))]
         source: Digest,
     },
-    /// Disable the account at once, and destroy it later.
+    /// Disable the account immediately, and destroy it later.
     Delete {
         /// How much later, in seconds from the approval.
         seconds: u64,

@@ -38,7 +38,7 @@ impl Exceeded {
                 MEMORY / MIB
             ),
             Self::Work => format!(
-                "more work than one import may cause: {} MiB of memory passes for all files and keys together",
+                "more key derivation than one import may cause, {} MiB of memory in all",
                 WORK / MIB
             ),
             Self::Time => format!(

@@ -20,8 +20,7 @@ pub const MAX_APPROVER_GROUPS: usize = 10;
 pub const MAX_REMINDERS: usize = 10;
 
 /// A decision on an enrollment or a request.
-///
-/// A payload whose comment is too long is refused when it is read.
+// A payload whose comment is too long is refused when it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -31,17 +30,17 @@ pub struct ApprovalDecision {
     /// Who decided.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub by: CallerId,
-    /// Why, at most [`MAX_COMMENT_CHARS`] characters.
+    /// The reason, at most 500 characters.
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
         deserialize_with = "short_comment"
     )]
     pub comment: Option<String>,
-    /// When.
+    /// When it was decided.
     #[serde(serialize_with = "crate::time::millis")]
     pub decided_at: DateTime<Utc>,
-    /// For which of the groups that were asked, where groups were.
+    /// For which of the required groups, if there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
 }

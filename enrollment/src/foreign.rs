@@ -16,7 +16,7 @@ pub fn is_google_export(text: &str) -> bool {
         .is_some_and(|head| head.eq_ignore_ascii_case(GOOGLE_SCHEME))
 }
 
-/// What a text is that was taken for an account, read from a QR code or pasted.
+/// What kind of text was sent instead of an account.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -54,12 +54,12 @@ pub struct Parsed {
 pub enum Warning {
     /// The secret has fewer than 128 bits, less than RFC 4226 demands.
     WeakSecret {
-        /// How many it has.
+        /// How many bits the secret has.
         bits: u32,
     },
     /// The label names another issuer than the parameter, which counts.
     IssuerMismatch {
-        /// The one in the label.
+        /// The issuer in the label.
         #[cfg_attr(feature = "schema", schema(rename = "labelIssuer"))]
         label_issuer: String,
     },

@@ -263,7 +263,7 @@ fn the_document_has_every_problem_as_it_is_reported() {
         .iter()
         .map(|kind| {
             let name = serde_json::to_value(kind).unwrap();
-            let advice = kind.next_step().unwrap_or("Send the right one.");
+            let advice = kind.next_step().unwrap_or("Send the QR code or link that the service shows when you set up an authenticator app.");
             format!(
                 "| `{}` | It {}. | {advice} |\n",
                 name.as_str().unwrap(),

@@ -41,6 +41,9 @@ pub enum Begun {
     Before(Use),
 }
 
+/// How many open mandates of one matter are looked at.
+pub const MOST_OPEN: i64 = 64;
+
 /// A mandate that the ledger holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
@@ -99,6 +102,15 @@ pub trait Ledger: Send + Sync {
     ///
     /// [`LedgerError`].
     async fn latest(&self, about: &str) -> Result<Option<Registered>, LedgerError>;
+
+    /// The mandates for an enrollment, import or request under which something may still be
+    /// done, the last one first. There is more than one only if it was requested several times at
+    /// once, and at most one of them was started; [`MOST_OPEN`] at most.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError`].
+    async fn still_open(&self, about: &str) -> Result<Vec<Registered>, LedgerError>;
 
     /// Records a decision that was permitted and signed. A rejection refuses the matter at
     /// once and stands from then on.

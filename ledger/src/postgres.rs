@@ -4,12 +4,14 @@
 //! version, so that writes about one matter are ordered, and a deed that was judged on an earlier
 //! version is refused as stale. Readings see one moment.
 
+mod recovery;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use countersign_authority::{
     Counted, Decide, DeedName, Holdings, LedgerId, Mandate, Matter, Permit, Plan, Status, Use,
 };
-use countersign_database::{Database, Row, Transaction, all, execute, one, one_at_a_time};
+use countersign_database::{Database, Row, Transaction, all, execute, one};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use futures_util::FutureExt as _;
@@ -17,7 +19,7 @@ use futures_util::FutureExt as _;
 use crate::journal::{JournalEntry, NewEntry, Outcome};
 use crate::recovery::Giving;
 use crate::sqlite::{millis, moment, random_id};
-use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered};
+use crate::{Begun, Finished, Given, Ledger, LedgerError, MOST_OPEN, Registered};
 
 /// A ledger in a shared database. Clones share it.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ impl PostgresLedger {
             .await?;
         let id: LedgerId = text.parse().map_err(|_| LedgerError::Malformed)?;
         if id == new {
-            tracing::info!(ledger = %id, "a new ledger was made");
+            tracing::info!(ledger = %id, "new ledger created");
         }
         Ok(Self { database, id })
     }
@@ -175,6 +177,36 @@ impl Ledger for PostgresLedger {
             .await
     }
 
+    async fn still_open(&self, about: &str) -> Result<Vec<Registered>, LedgerError> {
+        let about = about.to_owned();
+        self.database
+            .read(move |transaction| {
+                let about = about.clone();
+                async move {
+                    let open = all(
+                        transaction,
+                        "SELECT mandates.token
+                         FROM ledger_matters AS matters
+                         JOIN ledger_mandates AS mandates ON mandates.run = matters.run
+                         WHERE matters.about = $1 AND matters.status = 'open'
+                         ORDER BY matters.number DESC LIMIT $2",
+                        &[&about, &MOST_OPEN],
+                    )
+                    .await?;
+                    open.iter()
+                        .map(|row| {
+                            Ok(Registered {
+                                mandate: SignedMandate::from_text(row.try_get(0)?),
+                                status: Status::Open,
+                            })
+                        })
+                        .collect()
+                }
+                .boxed()
+            })
+            .await
+    }
+
     async fn record(
         &self,
         permit: &Permit<Decide>,
@@ -286,7 +318,7 @@ impl Ledger for PostgresLedger {
                     }
                     if let Some(giving) = giving {
                         let Giving { account, marks, .. } = &giving;
-                        let new = give_all(transaction, account, marks, at).await?;
+                        let new = recovery::give_all(transaction, account, marks, at).await?;
                         let given: Vec<bool> = new.into_iter().map(|new| !new).collect();
                         giving.check(&given)?;
                     }
@@ -315,7 +347,7 @@ impl Ledger for PostgresLedger {
         self.database
             .write(move |transaction| {
                 let (account, marks) = (account.clone(), marks.clone());
-                async move { give(transaction, &account, &marks, now).await }.boxed()
+                async move { recovery::give(transaction, &account, &marks, now).await }.boxed()
             })
             .await
     }
@@ -330,7 +362,7 @@ impl Ledger for PostgresLedger {
         self.database
             .write(move |transaction| {
                 let (account, marks) = (account.clone(), marks.clone());
-                async move { give_all(transaction, &account, &marks, now).await }.boxed()
+                async move { recovery::give_all(transaction, &account, &marks, now).await }.boxed()
             })
             .await
     }
@@ -344,7 +376,7 @@ impl Ledger for PostgresLedger {
         self.database
             .read(move |transaction| {
                 let (account, marks) = (account.clone(), marks.clone());
-                async move { given(transaction, &account, &marks).await }.boxed()
+                async move { recovery::given(transaction, &account, &marks).await }.boxed()
             })
             .await
     }
@@ -569,73 +601,6 @@ async fn uses(transaction: &Transaction<'_>, number: i64) -> Result<Vec<Use>, Le
             })
         })
         .collect()
-}
-
-/// Which of these were given out.
-async fn given(
-    transaction: &Transaction<'_>,
-    account: &EnrollmentId,
-    marks: &[String],
-) -> Result<Vec<bool>, LedgerError> {
-    let rows = all(
-        transaction,
-        "SELECT EXISTS (
-             SELECT 1 FROM ledger_recovery_given AS given
-             WHERE given.account = $1 AND given.mark = asked.mark
-         ) FROM unnest($2::text[]) WITH ORDINALITY AS asked (mark, place) ORDER BY place",
-        &[&account.as_str(), &marks],
-    )
-    .await?;
-    let given: Result<_, _> = rows.iter().map(|row| row.try_get(0)).collect();
-    Ok(given?)
-}
-
-/// Records that the first of these that was not given out is given out now.
-async fn give(
-    transaction: &Transaction<'_>,
-    account: &EnrollmentId,
-    marks: &[String],
-    now: DateTime<Utc>,
-) -> Result<Option<Given>, LedgerError> {
-    // There may be no row to lock yet, so this locks the account.
-    one_at_a_time(transaction, "recovery", account.as_str()).await?;
-    let given = given(transaction, account, marks).await?;
-    let mut left = given
-        .iter()
-        .zip(marks)
-        .enumerate()
-        .filter(|(_, (given, _))| !**given);
-    let Some((index, (_, mark))) = left.next() else {
-        return Ok(None);
-    };
-    let left = left.count();
-    execute(
-        transaction,
-        "INSERT INTO ledger_recovery_given (account, mark, given_at) VALUES ($1, $2, $3)",
-        &[&account.as_str(), mark, &millis(now)],
-    )
-    .await?;
-    Ok(Some(Given { index, left }))
-}
-
-/// Writes down that all of these are given out now, and says which of them were not before.
-async fn give_all(
-    transaction: &Transaction<'_>,
-    account: &EnrollmentId,
-    marks: &[String],
-    now: DateTime<Utc>,
-) -> Result<Vec<bool>, LedgerError> {
-    one_at_a_time(transaction, "recovery", account.as_str()).await?;
-    let given = given(transaction, account, marks).await?;
-    execute(
-        transaction,
-        "INSERT INTO ledger_recovery_given (account, mark, given_at)
-         SELECT DISTINCT $1::text, mark, $3::bigint FROM unnest($2::text[]) AS asked (mark)
-         ON CONFLICT DO NOTHING",
-        &[&account.as_str(), &marks, &millis(now)],
-    )
-    .await?;
-    Ok(given.into_iter().map(|given| !given).collect())
 }
 
 /// Adds an entry at the journal's end, which is locked until the commit: numbers are given in

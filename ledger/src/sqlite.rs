@@ -17,7 +17,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, par
 
 use crate::journal::{JournalEntry, NewEntry, Outcome};
 use crate::transactions::{Needs, Transactions};
-use crate::{Begun, Finished, Given, Ledger, LedgerError, Registered, recovery, restored, schema};
+use crate::{
+    Begun, Finished, Given, Ledger, LedgerError, MOST_OPEN, Registered, recovery, restored, schema,
+};
 
 /// The ledger's file, in the data folder.
 pub const LEDGER_DATABASE: &str = "ledger.sqlite3";
@@ -167,6 +169,28 @@ impl Ledger for SqliteLedger {
                     })
                 })
                 .transpose()
+        })
+        .await
+    }
+
+    async fn still_open(&self, about: &str) -> Result<Vec<Registered>, LedgerError> {
+        let about = about.to_owned();
+        self.run(Needs::Reading, move |connection| {
+            let mut open = connection.prepare_cached(
+                "SELECT mandates.token
+                 FROM matters JOIN mandates ON mandates.run = matters.run
+                 WHERE matters.about = ?1 AND matters.status = 'open'
+                 ORDER BY matters.number DESC LIMIT ?2",
+            )?;
+            let tokens = open.query_map(params![about, MOST_OPEN], |row| row.get(0))?;
+            tokens
+                .map(|token| {
+                    Ok(Registered {
+                        mandate: SignedMandate::from_text(token?),
+                        status: Status::Open,
+                    })
+                })
+                .collect()
         })
         .await
     }

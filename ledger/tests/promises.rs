@@ -327,6 +327,14 @@ async fn the_latest_mandate_is_the_last_that_was_not_withdrawn<H: Home>() {
     let found = latest(REQUEST).await.unwrap();
     assert_eq!(found.mandate, second_signed);
     assert_eq!(found.status, Status::Open);
+    let open = async |about: &str| {
+        let open = world.ledger.still_open(about).await.unwrap();
+        open.into_iter().map(|it| it.mandate).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        open(REQUEST).await,
+        [second_signed.clone(), first_signed.clone()]
+    );
     // The second one was never started under: the first one is what runs.
     world
         .ledger
@@ -334,6 +342,7 @@ async fn the_latest_mandate_is_the_last_that_was_not_withdrawn<H: Home>() {
         .await
         .unwrap();
     assert_eq!(latest(REQUEST).await.unwrap().mandate, first_signed);
+    assert_eq!(open(REQUEST).await, [first_signed]);
     world
         .ledger
         .withdraw(&matter(&first, REQUEST))
@@ -342,12 +351,14 @@ async fn the_latest_mandate_is_the_last_that_was_not_withdrawn<H: Home>() {
     let found = latest(REQUEST).await.unwrap();
     assert_eq!(found.mandate, second_signed);
     assert_eq!(found.status, Status::Withdrawn);
+    assert_eq!(open(REQUEST).await, []);
     // An account of an import has the import's.
     let (_, import) = world.registered(world.import(5)).await;
     let permit = world.permit(&import, IMPORT, Plan).await.unwrap();
     let account = [ACCOUNTS[0].parse().unwrap()];
     world.ledger.plan(&permit, &account).await.unwrap();
     assert_eq!(latest(ACCOUNTS[0]).await.unwrap().mandate, import);
+    assert_eq!(open(ACCOUNTS[0]).await, [import]);
 }
 
 async fn the_journal_is_kept_in_order_and_within_bounds<H: Home>() {

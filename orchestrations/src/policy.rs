@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use durabletask_core::{RetryPolicy, TaskOptions};
-
-/// Reading and checking have no outside to wait for; a second attempt covers a worker
-/// that was short of memory or threads for a moment.
-pub const READ: RetryPolicy = RetryPolicy::new(3, Duration::from_secs(1)).backoff(2.0);
+use durabletask_core::{FailureDetails, RetryIf, RetryPolicy, TaskOptions};
 
 /// The vault may be away for a while: about an hour of patience (1, 2, 4 … 60, 60 … seconds).
 pub const STORE: RetryPolicy = RetryPolicy::new(64, Duration::from_secs(1))
     .backoff(2.0)
     .max_interval(Duration::from_secs(60));
+
+/// Reading and checking ask the ledger and the vault, which may be away for as long. Only what the
+/// work itself has ended with, a panic, it would end with again.
+pub const READ: RetryPolicy = STORE.retry_if(RetryIf::new(comes_from_outside));
 
 /// Whom a notice is for may be away for a while: about two hours of patience (2, 4, 8 …
 /// 600, 600 … seconds).
@@ -31,4 +31,10 @@ pub const STILL_RUNS: &str = "OrchestrationAlreadyExists";
 /// The options of an activity that is tried again by this policy.
 pub(crate) fn retried(retry: RetryPolicy) -> TaskOptions {
     TaskOptions::new().retry(retry)
+}
+
+/// Whether a failure has another cause than the activity's own work.
+fn comes_from_outside(failure: &FailureDetails) -> bool {
+    // The second one is a panic on a thread for blocking work.
+    failure.error_type != "Panic" && !failure.error_type.ends_with("::JoinError")
 }

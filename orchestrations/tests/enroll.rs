@@ -259,6 +259,39 @@ fn a_vault_that_comes_back_gets_the_secret() {
     assert_golden("vault-comes-back", &run);
 }
 
+/// A ledger that is away while an enrollment is read, checked or decided on is waited for as long as
+/// a vault while it is stored.
+#[test]
+fn a_ledger_that_comes_back_lets_every_step_go_on() {
+    let mut failures = std::collections::BTreeMap::new();
+    let hub = raise(hub(), HOUR, &decision(true, "second-pair-of-eyes"));
+    let run = hub.run(&ENROLL, &request(image(), required()), |activity, input| {
+        let failed = failures.entry(activity.to_owned()).or_insert(0);
+        if *failed < 10 {
+            *failed += 1;
+            return Err(Failure::new("LedgerError", "the database is unreachable"));
+        }
+        works(activity, input)
+    });
+    let output = run.output();
+    assert!(
+        matches!(output, Ok(EnrollmentOutcome::Enrolled { .. })),
+        "{output:?}"
+    );
+    assert_eq!(failures.len(), 4, "each step: {failures:?}");
+}
+
+#[test]
+fn a_panic_is_not_tried_again() {
+    for error in ["Panic", "tokio::runtime::task::error::JoinError"] {
+        let run = hub().run(&ENROLL, &request(image(), not_required()), |_, _| {
+            Err(Failure::new(error, "index out of bounds"))
+        });
+        assert_eq!(run.status, TestStatus::Failed);
+        assert_eq!(calls(&run), ["decode-qr"]);
+    }
+}
+
 #[test]
 fn a_failure_that_no_retry_mends_fails_the_enrollment() {
     let run = hub().run(

@@ -98,7 +98,11 @@ impl Scheduler {
             Arc::clone(&self.dispatch),
             ending.clone(),
         ));
-        tokio::spawn(untaken::run(Arc::clone(&self.dispatch), ending.clone()));
+        tokio::spawn(untaken::run(
+            Arc::clone(&self.dispatch),
+            self.store.clone(),
+            ending.clone(),
+        ));
         tokio::spawn(setbacks::run(Arc::clone(&self.dispatch), ending.clone()));
         if self.config.retention != Retention::default() {
             tokio::spawn(purging::run(

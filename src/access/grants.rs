@@ -21,7 +21,7 @@ pub(crate) const MAX_GRANTEE: usize = 64;
 pub enum Grantee {
     /// The caller with this id.
     Caller(String),
-    /// Every caller in this group; reads are taken from what all of them share.
+    /// Every caller in this group; they share the reads.
     Group(Group),
 }
 
@@ -44,7 +44,7 @@ impl std::fmt::Display for Grantee {
 }
 
 /// One account that a caller or a group may read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Grant {
     /// Who may.
@@ -60,7 +60,7 @@ pub struct Grant {
 }
 
 /// How many codes a grant gives, and how many of them are left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {
     /// How many were granted.
     #[serde(rename = "reads")]

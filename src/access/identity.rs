@@ -13,9 +13,9 @@ use super::role::Roles;
 /// The longest name of a group, in characters.
 const MAX_GROUP_CHARS: usize = 128;
 
-/// The name of a group of callers: of API keys as set at their creation, of others as
-/// their issuer's token says. 1 to 128 characters, none of them a control character, and no space
-/// at either end.
+/// The name of a group of callers: API keys are put into groups when they are created, other
+/// callers by their issuer's token. 1 to 128 characters, none of them a control character, and no
+/// space at either end.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(transparent)]
 pub struct Group(String);

@@ -68,12 +68,12 @@ pub enum KeyError {
     Database(#[from] DatabaseError),
     /// Changes in the shared database cannot be followed.
     #[error(
-        "changes in the database cannot be followed at this moment, so nothing that may have been \
-         revoked is trusted; try again in a moment"
+        "notifications from the database are interrupted at the moment, so nothing that may have \
+         been revoked is trusted; try again in a moment"
     )]
     Unproven,
     /// The process is ending, or the work panicked.
-    #[error("the key store's work did not finish")]
+    #[error("the key store's work was interrupted; try again")]
     Unfinished,
     /// What the shared database holds does not have the form that this program writes.
     #[error("an entry of the key store does not have the form that this release writes")]

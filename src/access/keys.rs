@@ -10,7 +10,7 @@ use data_encoding::HEXLOWER;
 use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::identity::Group;
@@ -41,10 +41,11 @@ const COLUMNS: &str = "id, name, role, created_at, revoked_at, expires_at, last_
     granted_only, member_of, former_until";
 
 /// A stored key: everything except the key itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyRecord {
-    /// The public part of the key, after `cs_`.
+    /// The public part of the key, after `cs_`; empty where the API lists keys, which leaves it out.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// The caller's name.
     pub name: String,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_activities::vault::SecretVault;
 use tokio::net::TcpListener;
 
-use super::listen::Certificate;
+use super::certificate::Certificate;
 use super::truth::Truth;
 use crate::clock::Clock;
 use crate::keys::DoorKeys;

@@ -1,5 +1,6 @@
 //! Why the product could not start or stopped unexpectedly.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -11,12 +12,16 @@ use durabletask::worker::WorkerError;
 use durabletask_scheduler::{AccessError, OpenError, ServeError};
 use thiserror::Error;
 
+use super::TlsFault;
 use crate::access::{IssuerError, KeyError};
 use crate::audit::AuditError;
 use crate::data_dir::DataDirError;
 use crate::http::Undescribed;
 use crate::keys::KeyMaterialError;
 use crate::ledger::LedgerOpenError;
+
+/// The first port that every user may listen on.
+const PRIVILEGED: u16 = 1024;
 
 /// Why the product could not start or stopped unexpectedly.
 #[derive(Debug, Error)]
@@ -40,7 +45,7 @@ pub enum AppError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// The vault in the shared database cannot be opened.
-    #[error("the vault cannot be opened: {0}")]
+    #[error("the vault in the shared database cannot be opened: {0}")]
     SharedVault(#[from] SharedVaultError),
     /// The API keys cannot be used.
     #[error(transparent)]
@@ -71,14 +76,14 @@ pub enum AppError {
         flag: &'static str,
     },
     /// The operating system refused the address.
-    #[error("cannot listen on {address} ({flag}): {source}")]
+    #[error("cannot listen on {address} ({flag}): {source}{}", advice(*address, source))]
     Listen {
         /// The address.
         address: SocketAddr,
         /// The flag that sets it.
         flag: &'static str,
         /// The operating system's error.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A single part was started without a task hub.
     #[error(
@@ -121,21 +126,29 @@ pub enum AppError {
     #[error(transparent)]
     Issuer(#[from] IssuerError),
     /// Certificate or key cannot be used.
-    #[error("{} and {} cannot be used for TLS: {source}", certificate.display(), key.display())]
-    Tls {
-        /// The file with the certificate.
-        certificate: PathBuf,
-        /// The file with the key.
-        key: PathBuf,
-        /// What is wrong.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
     /// The network failed underneath a listener.
     #[error("a listener failed: {0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
     /// A part panicked or was aborted.
     #[error("the {0} ended unexpectedly; see the log")]
     Lost(&'static str),
+}
+
+/// What to do if the operating system refuses an address.
+fn advice(address: SocketAddr, source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::PermissionDenied if address.port() < PRIVILEGED => {
+            ". Ports below 1024 need a privilege: give the service \
+             AmbientCapabilities=CAP_NET_BIND_SERVICE, or listen on a port from 1024 on, behind a \
+             proxy"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            ". This machine does not have that address: 0.0.0.0 and [::] stand for all that it has"
+        }
+        _ => "",
+    }
 }
 
 impl AppError {
@@ -156,8 +169,8 @@ impl AppError {
                 | IssuerError::Other(_)
                 | IssuerError::Place(_),
             )
-            | Self::Tls { .. } => true,
-            Self::Listen { source, .. } => source.kind() == std::io::ErrorKind::AddrNotAvailable,
+            | Self::Tls(_) => true,
+            Self::Listen { source, .. } => source.kind() == io::ErrorKind::AddrNotAvailable,
             _ => false,
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::middleware::AddExtension;
 use axum::{Extension, Router};
 use axum_server::accept::Accept;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use axum_server::tls_rustls::RustlsAcceptor;
 use axum_server::{Handle, Server};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,15 +20,15 @@ use tokio_util::sync::CancellationToken;
 use tower::Layer as _;
 
 use super::AppError;
-use crate::config::{Limits, Networks, TlsFiles};
+use super::certificate::Certificate;
+use super::published::Published;
+use crate::config::{Limits, Networks};
 use crate::http::LocalEnd;
 
 /// The largest headers of a request, in bytes; larger ones are answered with 431.
 const MAX_HEADERS: usize = 64 * 1024;
 /// How many requests an HTTP/2 connection carries at once.
 const MAX_STREAMS: u32 = 128;
-/// How often the certificate and key files are checked for changes.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How long requests may take to finish once a stop was requested, before their
 /// connections are cut: sooner than the part that they belong to.
 const LAST_ANSWERS: Duration = Duration::from_secs(9);
@@ -38,6 +38,7 @@ pub(super) struct Listen {
     pub(super) limits: Limits,
     pub(super) proxies: Networks,
     pub(super) tls: Option<Certificate>,
+    pub(super) published: Arc<Published>,
 }
 
 impl Listen {
@@ -75,7 +76,7 @@ impl Listen {
             match &self.tls {
                 None => server.acceptor(gate).serve(service).await,
                 Some(certificate) => {
-                    let acceptor = RustlsAcceptor::new(certificate.config.clone())
+                    let acceptor = RustlsAcceptor::new(certificate.config())
                         .handshake_timeout(timeout)
                         .acceptor(gate);
                     server.acceptor(acceptor).serve(service).await
@@ -84,7 +85,7 @@ impl Listen {
         };
         let watched = async {
             match &self.tls {
-                Some(certificate) => certificate.watch().await,
+                Some(certificate) => certificate.watch(&self.published).await,
                 None => std::future::pending().await,
             }
         };
@@ -97,66 +98,6 @@ impl Listen {
             served = served => Ok(served?),
             () = watched => Ok(()),
             () = stopping => Ok(()),
-        }
-    }
-}
-
-/// Certificate and key from files, reloaded when these change.
-pub(super) struct Certificate {
-    files: TlsFiles,
-    config: RustlsConfig,
-    read: Pem,
-}
-
-type Pem = (Vec<u8>, zeroize::Zeroizing<Vec<u8>>);
-
-impl Certificate {
-    /// # Errors
-    ///
-    /// [`AppError::Tls`] when the files cannot be read or do not belong together.
-    pub(super) async fn open(files: TlsFiles) -> Result<Self, AppError> {
-        let wrong = |source| AppError::Tls {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            source,
-        };
-        let read = Self::read(&files).await.map_err(wrong)?;
-        let config = RustlsConfig::from_pem(read.0.clone(), read.1.to_vec())
-            .await
-            .map_err(wrong)?;
-        Ok(Self {
-            files,
-            config,
-            read,
-        })
-    }
-
-    async fn read(files: &TlsFiles) -> io::Result<Pem> {
-        let certificate = tokio::fs::read(&files.certificate).await?;
-        let key = tokio::fs::read(&files.key).await?;
-        Ok((certificate, key.into()))
-    }
-
-    /// Reloads files that have changed. A certificate and key that do not match, as while they
-    /// are being replaced, are ignored.
-    async fn watch(&self) {
-        let mut known = self.read.clone();
-        loop {
-            tokio::time::sleep(LOOK_AGAIN).await;
-            let Ok(read) = Self::read(&self.files).await else {
-                continue;
-            };
-            if read == known {
-                continue;
-            }
-            let (certificate, key) = read.clone();
-            match self.config.reload_from_pem(certificate, key.to_vec()).await {
-                Ok(()) => tracing::info!("TLS certificate reloaded"),
-                Err(error) => {
-                    tracing::warn!(%error, "the new TLS certificate cannot be used; keeping the old one");
-                }
-            }
-            known = read;
         }
     }
 }
@@ -233,7 +174,8 @@ impl<S> Accept<TcpStream, S> for Gate {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let guarded = stream.peer_addr().and_then(|peer| {
             let pass = self.admit(peer)?;
-            let end = LocalEnd(stream.local_addr()?);
+            let address = stream.local_addr()?;
+            let end = LocalEnd { address, peer };
             // Answers are small; waiting to fill a packet only delays them.
             stream.set_nodelay(true)?;
             let guarded = Guarded {

@@ -8,7 +8,7 @@ use countersign_azure::Identity;
 use countersign_database::{Database, Look};
 use zeroize::Zeroizing;
 
-use super::listen::Certificate;
+use super::certificate::Certificate;
 use super::parts::{self, bind};
 use super::truth::passwords;
 use super::{AppError, Parts};
@@ -30,6 +30,8 @@ pub(crate) struct Trial {
 
 /// Opens what the settings name, besides task hub and vault.
 pub(crate) async fn try_settings(config: &Config, identity: &Identity) -> Vec<Trial> {
+    let taken = addresses(config).await;
+    let free = taken.as_ref().is_ok_and(Vec::is_empty);
     let mut trials = vec![
         Trial {
             name: "data folder",
@@ -37,11 +39,11 @@ pub(crate) async fn try_settings(config: &Config, identity: &Identity) -> Vec<Tr
         },
         Trial {
             name: "addresses",
-            outcome: addresses(config).await,
+            outcome: taken.map(|taken| in_use(&taken)),
         },
         Trial {
             name: "front door",
-            outcome: front_door(config),
+            outcome: front_door(config, free),
         },
     ];
     let mut add = |name, outcome: Option<Result<String, AppError>>| {
@@ -90,25 +92,25 @@ fn told(at: &str, look: &Look) -> String {
         false => "not encrypted",
     };
     let schema = match (look.applied, look.missing) {
-        (0, _) => "no schema, which the first start makes".to_owned(),
+        (0, _) => "no schema; the first start creates it".to_owned(),
         (applied, 0) => format!("schema {applied}"),
         (applied, missing) => {
-            format!("schema {applied}, to which the first start adds {missing} migrations")
+            format!("schema {applied}; the first start applies {missing} migrations")
         }
     };
     let clock = match look.clock_off.abs() {
         0..=CLOCKS => String::new(),
         _ => format!(
-            ", its clock differs by {} s, which decides nothing",
+            ", its clock differs by {} s, which has no effect",
             look.clock_off
         ),
     };
     format!("{at}: PostgreSQL {}, {tls}, {schema}{clock}", look.server)
 }
 
-/// Listens at each address for a moment. One that is in use may be that of a server which runs
+/// Listens at each address for a moment. Those that are in use, which may be by a server that runs
 /// with these settings.
-async fn addresses(config: &Config) -> Result<String, AppError> {
+async fn addresses(config: &Config) -> Result<Vec<String>, AppError> {
     let embedded = config.connection_string.is_none();
     let wanted: [(&str, Option<SocketAddr>); 4] = [
         ("--listen", Some(config.listen)),
@@ -131,28 +133,36 @@ async fn addresses(config: &Config) -> Result<String, AppError> {
             Err(error) => return Err(error),
         }
     }
-    Ok(match taken.as_slice() {
+    Ok(taken)
+}
+
+fn in_use(taken: &[String]) -> String {
+    match taken {
         [] => "can be listened on".to_owned(),
         taken => format!(
-            "{} in use, by a running server or another program",
+            "{} in use: by this server, if it is running, or by another program",
             taken.join(", ")
         ),
-    })
+    }
 }
 
 /// Whether a front door would start with these settings.
-fn front_door(config: &Config) -> Result<String, AppError> {
+fn front_door(config: &Config, free: bool) -> Result<String, AppError> {
     let parts = match config.connection_string {
         Some(_) => Parts::FrontDoor,
         None => Parts::Everything,
     };
     parts::refuse_half(config, parts)?;
-    Ok("would start".to_owned())
+    Ok(match free {
+        true => "would start".to_owned(),
+        false => "would start once its addresses are free".to_owned(),
+    })
 }
 
 async fn certificate(config: &Config) -> Option<Result<String, AppError>> {
     let opened = Certificate::open(config.tls.clone()?).await;
-    Some(opened.map(|_| "certificate and key can be used".to_owned()))
+    let opened = opened.map(|_| "certificate and key can be used".to_owned());
+    Some(opened.map_err(AppError::from))
 }
 
 async fn issuer(config: &Config) -> Option<Result<String, AppError>> {

@@ -229,9 +229,9 @@ impl Chain<'_> {
             reason,
         };
         let header = header(path)?;
-        let file = File::open(path).map_err(AuditError::File)?;
+        let file = File::open(path).map_err(|error| unreadable(path, &error))?;
         for line in BufReader::new(file).lines().skip(1) {
-            let line = line.map_err(AuditError::File)?;
+            let line = line.map_err(|error| unreadable(path, &error))?;
             let line: Line = serde_json::from_str(&line)
                 .map_err(|error| wrong(format!("a line is not an entry: {error}")))?;
             self.end.sequence += 1;
@@ -264,10 +264,10 @@ impl Chain<'_> {
 
 fn header(path: &Path) -> Result<Header, AuditError> {
     let mut line = String::new();
-    let file = File::open(path).map_err(AuditError::File)?;
+    let file = File::open(path).map_err(|error| unreadable(path, &error))?;
     BufReader::new(file)
         .read_line(&mut line)
-        .map_err(AuditError::File)?;
+        .map_err(|error| unreadable(path, &error))?;
     let header: Result<Header, _> = serde_json::from_str(&line);
     match header {
         Ok(header) if header.countersign_audit_archive == FORMAT => Ok(header),
@@ -275,5 +275,12 @@ fn header(path: &Path) -> Result<Header, AuditError> {
             path: path.to_owned(),
             reason: "it is not an archive in a format that this release can read".to_owned(),
         }),
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> AuditError {
+    AuditError::Archive {
+        path: path.to_owned(),
+        reason: format!("the archive cannot be read: {error}"),
     }
 }

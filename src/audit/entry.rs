@@ -222,10 +222,10 @@ pub struct Event {
     pub at: DateTime<Utc>,
     /// The action.
     pub action: Action,
-    /// Who: a caller's name; `local` for commands on the data folder, `worker` for a
-    /// worker, `system` for the server itself.
+    /// The caller's name; `local` for commands on the data folder, `worker` for a worker,
+    /// `system` for the server itself.
     pub caller: String,
-    /// From which address, as seen by the server; none for local commands.
+    /// The client's address, as seen by the server; none for local commands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub from: Option<IpAddr>,
@@ -235,7 +235,7 @@ pub struct Event {
     pub subject: Option<Subject>,
     /// How it ended.
     pub outcome: Outcome,
-    /// The code of the problem in the answer.
+    /// The problem code of the response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
     /// The caller's reason; at most 200 characters.
@@ -244,8 +244,8 @@ pub struct Event {
     /// The HTTP request's id, as in the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
-    /// How many more readings of the same code this entry counts, the last of which was at
-    /// this time; none for the first, which has an entry of its own.
+    /// How many more readings of the same code this entry counts, the last of them at this time;
+    /// absent for the first, which has its own entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeats: Option<u64>,
     /// The changed fields, with the values before and after; at most 16.

@@ -8,7 +8,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_database::{Database, DatabaseError, Row, Step, Transaction, all, execute, one};
+use countersign_database::{
+    Database, DatabaseError, Row, Step, Transaction, Turn, all, execute, one,
+};
 use data_encoding::HEXLOWER;
 use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
@@ -26,6 +28,8 @@ mod archiving;
 
 /// How many entries are read at once while the chain is checked.
 const AT_ONCE: i64 = 1_000;
+/// Among the journals' marks, that of the collector to which the record is sent.
+const COLLECTOR: &str = "collector";
 
 /// An installation's audit log in its shared database. Clones share it.
 #[derive(Clone)]
@@ -150,7 +154,7 @@ impl PostgresAudit {
         self.database
             .read(move |transaction| {
                 let id = id.clone();
-                async move { mark(transaction, &id).await }.boxed()
+                async move { Ok(mark(transaction, &id).await?.unwrap_or(0)) }.boxed()
             })
             .await
     }
@@ -172,7 +176,7 @@ impl PostgresAudit {
                 async move {
                     // Locks the chain's end, so that one copies at a time.
                     end(transaction).await?;
-                    if mark(transaction, &id).await? != from {
+                    if mark(transaction, &id).await?.unwrap_or(0) != from {
                         return Ok(None);
                     }
                     let sql = "INSERT INTO audit_marks (journal, sequence) VALUES ($1, $2)
@@ -188,6 +192,34 @@ impl PostgresAudit {
         };
         self.note(end).await;
         Ok(true)
+    }
+
+    /// The turn to send the record to a collector; none while another front door has it.
+    pub(super) async fn turn_to_send(&self) -> Result<Option<Turn>, AuditError> {
+        Ok(self.database.turn_if_free("audit", COLLECTOR).await?)
+    }
+
+    /// The last entry that a collector has received; none where there is no collector.
+    pub(crate) async fn sent(&self) -> Result<Option<u64>, AuditError> {
+        self.database
+            .read(|transaction| mark(transaction, COLLECTOR).boxed())
+            .await
+    }
+
+    /// Notes that a collector has received everything up to `sequence`.
+    pub(super) async fn note_sent(&self, sequence: u64) -> Result<(), AuditError> {
+        self.database
+            .write(move |transaction| {
+                async move {
+                    let sql = "INSERT INTO audit_marks AS kept (journal, sequence) VALUES ($1, $2)
+                               ON CONFLICT (journal) DO UPDATE SET
+                               sequence = greatest(kept.sequence, excluded.sequence)";
+                    execute(transaction, sql, &[&COLLECTOR, &place(sequence)]).await?;
+                    Ok(())
+                }
+                .boxed()
+            })
+            .await
     }
 
     /// Checks that the record goes as far as this process knows.
@@ -324,9 +356,9 @@ impl PostgresAudit {
         match noted {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "the audit log's head cannot be noted in {AUDIT_HEAD}");
+                tracing::error!(%error, "the audit log's head cannot be saved in {AUDIT_HEAD}");
             }
-            Err(error) => tracing::error!(%error, "noting the audit log's head failed"),
+            Err(error) => tracing::error!(%error, "saving the audit log's head failed"),
         }
     }
 }
@@ -358,12 +390,12 @@ async fn extend(
     Ok(end)
 }
 
-/// Up to which place the journal `id` was copied.
-async fn mark(transaction: &Transaction<'_>, id: &str) -> Result<u64, AuditError> {
+/// Up to which place the journal `id` was copied, if it was.
+async fn mark(transaction: &Transaction<'_>, id: &str) -> Result<Option<u64>, AuditError> {
     let sql = "SELECT sequence FROM audit_marks WHERE journal = $1";
     let row = one(transaction, sql, &[&id]).await?;
     let mark: Option<i64> = row.map(|row| value(&row, 0)).transpose()?;
-    Ok(mark.map_or(0, unsigned))
+    Ok(mark.map(unsigned))
 }
 
 /// The chain's end, which no one else changes until the transaction ends.

@@ -1,13 +1,12 @@
 //! Sends the audit log to an OpenTelemetry collector: each entry at least once.
 //!
-//! The log in the data folder remains authoritative. How far it was sent is kept
-//! beside it, so a collector that is down for an hour receives that hour when it is back, and
-//! entries that commands on the data folder write are sent too. An entry's sequence tells
-//! a collector whether one is missing or duplicated.
+//! The log itself remains authoritative. How far it was sent is kept beside it, so a collector that
+//! is down for an hour receives that hour when it is back, and entries that commands on the host
+//! write are sent too. Front doors that share a log send it in turns, so a collector receives it
+//! once. An entry's sequence tells a collector whether one is missing or duplicated.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 use super::entry::{Entry, Outcome};
 use super::error::AuditError;
 use super::export::changes_text;
+use super::mark::{Mark, MarkError};
 use super::store::AuditQuery;
 use super::writer::AuditReader;
-use crate::private_file;
 use crate::telemetry::otlp;
 
 /// The name of these log records and of their instrumentation scope.
@@ -35,13 +34,15 @@ const BATCH: usize = 256;
 const LOOK: Duration = Duration::from_secs(30);
 /// How long sending the rest may take when the process ends.
 const LAST: Duration = Duration::from_secs(5);
+/// The wait while another front door is sending.
+const ELSEWHERE: Duration = Duration::from_secs(1);
 /// The wait after a failure: the first, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The task that sends entries.
 pub(crate) struct Shipper {
     audit: AuditReader,
-    mark: Arc<Mark>,
+    mark: Mark,
     exporter: LogExporter,
     logger: SdkLogger,
     scope: InstrumentationScope,
@@ -51,9 +52,17 @@ pub(crate) struct Shipper {
 enum Unsent {
     Record(AuditError),
     Collector(String),
-    Mark(std::io::Error),
+    Mark(MarkError),
     /// The process ends and does not wait any longer.
     Late,
+}
+
+/// What an attempt to send has ended with.
+enum Sent {
+    /// Everything that there was.
+    All,
+    /// Nothing: another front door is sending.
+    Elsewhere,
 }
 
 /// Waits until a stop was requested and the time after it is over.
@@ -63,8 +72,8 @@ async fn overdue(stop: &CancellationToken) {
 }
 
 impl Shipper {
-    /// Sends what `audit` holds to `endpoint`, starting where the file `mark` says that it
-    /// was sent to. Must be called on a runtime.
+    /// Sends what `audit` holds to `endpoint`, starting where it was sent to, which the file `mark`
+    /// says unless the log is shared. Must be called on a runtime.
     pub(crate) fn new(
         audit: AuditReader,
         mark: PathBuf,
@@ -73,8 +82,8 @@ impl Shipper {
         let mut exporter = otlp::log_exporter(endpoint)?;
         exporter.set_resource(&otlp::resource());
         Ok(Self {
+            mark: Mark::of(&audit, mark),
             audit,
-            mark: Arc::new(Mark { path: mark }),
             exporter,
             // Only creates records; nothing is emitted through it.
             logger: SdkLoggerProvider::builder().build().logger(EVENT),
@@ -84,7 +93,8 @@ impl Shipper {
 
     /// Sends until asked to stop; then what is left, for as long as [`LAST`].
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let sent = AtomicU64::new(self.mark.read());
+        // What was sent and could not be noted is not sent again by this process.
+        let sent = AtomicU64::new(0);
         let mut wait = RETRY.0;
         // Begins once, so that retries at the end do not postpone it.
         let mut overdue = pin!(overdue(&stop));
@@ -103,7 +113,13 @@ impl Shipper {
                 return;
             }
             match outcome {
-                Ok(()) => {
+                Ok(Sent::Elsewhere) => {
+                    tokio::select! {
+                        () = tokio::time::sleep(ELSEWHERE) => {}
+                        () = stop.cancelled() => {}
+                    }
+                }
+                Ok(Sent::All) => {
                     wait = RETRY.0;
                     tokio::select! {
                         () = self.audit.appended() => {}
@@ -124,18 +140,20 @@ impl Shipper {
         }
     }
 
-    /// Sends every entry after `sent`, and advances it.
-    async fn send_all(&self, sent: &AtomicU64) -> Result<(), Unsent> {
+    /// Sends every entry after what is noted and `sent`, and advances both.
+    async fn send_all(&self, sent: &AtomicU64) -> Result<Sent, Unsent> {
+        let Some(mut sending) = self.mark.begin().await.map_err(Unsent::Mark)? else {
+            return Ok(Sent::Elsewhere);
+        };
         loop {
+            let after = sending.after.max(sent.load(Ordering::Relaxed));
             let query = AuditQuery {
-                after: Some(sent.load(Ordering::Relaxed)),
+                after: Some(after),
                 limit: BATCH,
                 ..AuditQuery::default()
             };
             let entries = self.audit.query(query).await.map_err(Unsent::Record)?;
-            let Some(last) = entries.last() else {
-                return Ok(());
-            };
+            let Some(last) = entries.last() else { break };
             let (last, full) = (last.sequence, entries.len() == BATCH);
             let records: Vec<SdkLogRecord> = entries.iter().map(|e| self.record(e)).collect();
             let batch: Vec<_> = records.iter().map(|record| (record, &self.scope)).collect();
@@ -144,15 +162,13 @@ impl Shipper {
                 .await
                 .map_err(|error| Unsent::Collector(error.to_string()))?;
             sent.store(last, Ordering::Relaxed);
-            let mark = Arc::clone(&self.mark);
-            tokio::task::spawn_blocking(move || mark.write(last))
-                .await
-                .map_err(|_| Unsent::Record(AuditError::Closed))?
-                .map_err(Unsent::Mark)?;
+            sending.note(last).await.map_err(Unsent::Mark)?;
             if !full {
-                return Ok(());
+                break;
             }
         }
+        sending.end().await;
+        Ok(Sent::All)
     }
 
     fn record(&self, entry: &Entry) -> SdkLogRecord {
@@ -218,45 +234,8 @@ impl Unsent {
             Self::Late => tracing::warn!("audit entries were not sent in time"),
             Self::Mark(error) => tracing::error!(
                 %error,
-                "cannot store how far the audit log was sent; some entries will be sent again"
+                "cannot read or store how far the audit log was sent; some entries may be sent again"
             ),
         }
-    }
-}
-
-/// The last entry that a collector has received, by the file `mark`; none where there is no
-/// collector. A missing or unreadable place means that nothing was sent.
-///
-/// # Errors
-///
-/// The operating system's error when the file cannot be read.
-pub(crate) fn sent(mark: &Path) -> std::io::Result<Option<u64>> {
-    match std::fs::read_to_string(mark) {
-        Ok(text) => Ok(Some(text.trim().parse().unwrap_or(0))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// The file that notes how far the audit log was sent.
-struct Mark {
-    path: PathBuf,
-}
-
-impl Mark {
-    /// The last sequence that was sent. 0 if it is unknown: sending
-    /// twice is better than never.
-    fn read(&self) -> u64 {
-        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
-        text.trim().parse().unwrap_or(0)
-    }
-
-    fn write(&self, sequence: u64) -> std::io::Result<()> {
-        use std::io::Write as _;
-        let next = self.path.with_extension("next");
-        let mut file = private_file::open(&next)?;
-        file.set_len(0)?;
-        writeln!(file, "{sequence}")?;
-        std::fs::rename(&next, &self.path)
     }
 }

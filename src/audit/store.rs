@@ -252,7 +252,7 @@ impl AuditStore {
                     if !cut || !note.lost_at_restart(end.sequence, self.head.boot()) {
                         return Err(loss.into());
                     }
-                    tracing::warn!(%loss, "the machine stopped before everything was on disk");
+                    tracing::warn!(%loss, "the machine stopped before all entries were on disk");
                     let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
                         .because("the machine stopped before they were on disk")
                         .changing(head_change(Some(&note.head), &end));

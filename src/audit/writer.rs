@@ -190,6 +190,14 @@ impl AuditReader {
         self.record.query(query).await
     }
 
+    /// The log in the shared database, if it is there.
+    pub(super) fn shared(&self) -> Option<&PostgresAudit> {
+        match &self.record {
+            Reading::Folder(_) => None,
+            Reading::Shared(audit) => Some(audit),
+        }
+    }
+
     /// Waits until this process has appended something.
     pub(crate) async fn appended(&self) {
         self.appended.notified().await;
@@ -244,7 +252,7 @@ impl Writer {
                 }
                 if !batch.is_empty() {
                     let entries = batch.len();
-                    tracing::error!(entries, "the audit log lacks what was done last");
+                    tracing::error!(entries, "the last entries are missing from the audit log");
                 }
                 self.last_flush(runtime);
                 return;

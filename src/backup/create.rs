@@ -1,7 +1,7 @@
 //! Creates a backup.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{BufWriter, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -97,7 +97,7 @@ fn fill(
     let staging = Staging::make(data)?;
     let cut = cut(data)?;
     let paused = cut.paused;
-    let staged = cut.copy_to(&staging.0)?;
+    let staged = cut.copy_to(&staging.path)?;
     let contents = check(&staged, None)?;
     // Left over from an interrupted backup.
     match fs::remove_file(partial) {
@@ -129,24 +129,58 @@ fn fill(
     })
 }
 
-/// A folder in the data folder for the copies of databases, removed when this is dropped.
-struct Staging(PathBuf);
+/// A folder in the data folder for the copies of databases, removed when this is dropped, or by
+/// the next backup if its process is killed.
+struct Staging {
+    path: PathBuf,
+    /// Locked for as long as it is in use.
+    _held: File,
+}
 
 impl Staging {
     fn make(data: &DataDir) -> Result<Self, BackupError> {
-        let path = data.temporary("backup")?;
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .map_err(|source| BackupError::folder("make", &path, source))?;
-        Ok(Self(path))
+        for leftover in data.temporaries("backup") {
+            remove_unused(&leftover);
+        }
+        loop {
+            let path = data.temporary("backup")?;
+            let failed = |source| BackupError::folder("make", &path, source);
+            DirBuilder::new()
+                .mode(0o700)
+                .create(&path)
+                .map_err(failed)?;
+            let held = match File::open(&path) {
+                // Another backup took it for a leftover before it was locked.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                held => held.map_err(failed)?,
+            };
+            held.lock().map_err(failed)?;
+            if path.exists() {
+                return Ok(Self { path, _held: held });
+            }
+        }
+    }
+}
+
+/// Removes the copies of a backup that is not running any more.
+fn remove_unused(path: &Path) {
+    let removed = File::open(path).and_then(|folder| match folder.try_lock() {
+        Ok(()) => fs::remove_dir_all(path),
+        // It is in use.
+        Err(TryLockError::WouldBlock) => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
+    });
+    if let Err(error) = removed
+        && error.kind() != ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "cannot remove the copies of an earlier backup");
     }
 }
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "cannot remove the copies of databases");
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the copies of databases");
         }
     }
 }

@@ -40,8 +40,8 @@ pub enum BackupError {
     Recipient(String),
     /// No identity opens the file.
     #[error(
-        "{} is encrypted for recipients none of whose identities was given: name the file that \
-         `age-keygen` has written with --identity", .0.display()
+        "none of the given identities can decrypt {}: name the file that `age-keygen` has written \
+         with --identity", .0.display()
     )]
     NoIdentity(PathBuf),
     /// A database could not be read or copied.

@@ -20,6 +20,9 @@ pub struct TokenArgs {
     /// Copy it to the clipboard instead of printing it
     #[arg(long, conflicts_with = "json")]
     pub copy: bool,
+    /// The reason, for the audit log
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,
@@ -47,7 +50,7 @@ pub struct ProveArgs {
     /// The other service accepted these two codes, the earlier one first: enable the account
     #[arg(long, num_args = 2, value_names = ["FIRST", "SECOND"], conflicts_with = "refused")]
     pub accepted: Vec<String>,
-    /// It did not: remove the account
+    /// The other service refused the codes: remove the account
     #[arg(long)]
     pub refused: bool,
     /// Which server, and as whom.

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::ServeArgs;
+use super::{ServeArgs, ServerArgs};
 use crate::access::{Group, Role};
 use crate::audit::Action;
 
@@ -33,15 +33,15 @@ pub enum KeyCommand {
         /// Put it into a group, for approvals and grants; may be repeated
         #[arg(long = "group", value_name = "GROUP")]
         groups: Vec<Group>,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// List the keys, without their secrets
     List {
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// Replace a key under the same name; the old one stays valid for a while
     Rotate {
@@ -50,17 +50,17 @@ pub enum KeyCommand {
         /// How long the old key stays valid, such as 1d; 0s revokes it at once [default: 1h]
         #[arg(long, value_name = "TIME")]
         overlap: Option<String>,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// Revoke a key
     Revoke {
         /// The caller's name
         name: String,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
 }
 
@@ -90,15 +90,15 @@ pub enum GrantCommand {
         /// NAME is a group: its members share the grant and its reads
         #[arg(long)]
         group: bool,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// List all grants
     List {
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
     /// Remove a grant
     Remove {
@@ -109,9 +109,9 @@ pub enum GrantCommand {
         /// NAME is a group
         #[arg(long)]
         group: bool,
-        /// Where the keys are.
+        /// Which server's keys, and as whom.
         #[command(flatten)]
-        place: KeyPlace,
+        server: ServerArgs,
     },
 }
 
@@ -165,12 +165,19 @@ pub enum AuditCommand {
         /// The form of a line
         #[arg(long, value_enum, default_value_t = AuditFormat::Jsonl)]
         format: AuditFormat,
-        /// Only entries of this caller
+        /// Only entries of this caller: a key's name, admin, local, worker, or an issuer's caller
         #[arg(long, value_name = "NAME")]
         caller: Option<String>,
-        /// Only entries about this account, enrollment or key
-        #[arg(long, value_name = "ID")]
+        /// Only entries about this account, enrollment, request or key, by id or name
+        #[arg(long, value_name = "ID|NAME")]
         subject: Option<String>,
+        /// Only entries from this time on: 2026-01-31, 2026-01-31T12:00:00Z, or how long ago, such
+        /// as 7d
+        #[arg(long, value_name = "TIME")]
+        since: Option<String>,
+        /// Only entries before this time
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
         /// Only this action
         #[arg(long, value_enum)]
         action: Option<Action>,
@@ -261,10 +268,19 @@ pub enum ConfigCommand {
 /// Where the keys are.
 #[derive(Debug, Args)]
 pub struct KeyPlace {
-    /// Data folder of the server [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    /// The server's data folder [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Print one JSON document on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+impl From<&ServerArgs> for KeyPlace {
+    fn from(args: &ServerArgs) -> Self {
+        Self {
+            data_dir: args.at.data_dir.clone(),
+            json: args.json,
+        }
+    }
 }

@@ -67,6 +67,7 @@ pub enum RequestCommand {
 #[derive(Debug, Args)]
 pub struct AskArgs {
     /// The account's name or id, or the beginning of either
+    #[arg(value_name = "ACCOUNT")]
     pub account: String,
     /// The reason, for the approvers
     #[arg(long, value_name = "TEXT")]
@@ -86,6 +87,7 @@ pub struct AskArgs {
 #[derive(Debug, Args)]
 pub struct ExportArgs {
     /// The request's id, the beginning of it, or its account's name
+    #[arg(value_name = "REQUEST")]
     pub id: String,
     /// The form in which an account is printed [default: uri]
     #[arg(long, value_enum)]
@@ -128,6 +130,7 @@ pub struct ReceiveArgs {
 #[derive(Debug, Args)]
 pub struct GuardArgs {
     /// The account's name or id, or the beginning of either
+    #[arg(value_name = "ACCOUNT")]
     pub id: String,
     /// Remove this requirement
     #[arg(long)]
@@ -151,6 +154,7 @@ pub enum RecoveryCommand {
     /// Count an account's recovery codes, and those that are unused
     Count {
         /// The account's name or id, or the beginning of either
+        #[arg(value_name = "ACCOUNT")]
         id: String,
         /// Which server, and as whom.
         #[command(flatten)]
@@ -159,6 +163,7 @@ pub enum RecoveryCommand {
     /// Print an unused one, which is then used: it is never given out again
     Take {
         /// The account's name or id, or the id of a granted request to read its codes
+        #[arg(value_name = "ACCOUNT|REQUEST")]
         id: String,
         /// Which server, and as whom.
         #[command(flatten)]

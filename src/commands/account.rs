@@ -7,9 +7,9 @@ use super::client::{Api, encode};
 use super::find::Among;
 use super::output::{self, account_label, text};
 use super::{Exit, Fault, Outcome};
-use crate::cli::{GroupArgs, GuardArgs, OneArgs, RenameArgs, ServerArgs, TagArgs};
+use crate::cli::{AccountArgs, GroupArgs, GuardArgs, RenameArgs, ServerArgs, TagArgs};
 
-pub(super) async fn remove(args: OneArgs) -> Outcome {
+pub(super) async fn remove(args: AccountArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let id = api.account(&args.id, Among::InUse).await?;
     // Its old name is shown to people only.
@@ -27,7 +27,7 @@ pub(super) async fn remove(args: OneArgs) -> Outcome {
     Ok(())
 }
 
-pub(super) async fn restore(args: OneArgs) -> Outcome {
+pub(super) async fn restore(args: AccountArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let id = api.account(&args.id, Among::Removed).await?;
     let account = api.post(&format!("{}/restore", path(&id))).await?;
@@ -42,9 +42,9 @@ pub(super) async fn guard(args: GuardArgs) -> Outcome {
         return output::document(&account);
     }
     let word = if args.off {
-        "readable without approval"
+        "readable without a request"
     } else {
-        "readable with approval only"
+        "each reading needs an approved request"
     };
     output::line(format!("{id}  {word}  {}", account_label(&account)).trim_end());
     if !args.off {

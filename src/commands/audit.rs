@@ -3,12 +3,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 use data_encoding::HEXLOWER;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::client::{data_dir, existing_folder};
+use super::client::{Api, data_dir, existing_folder};
+use super::find::Among;
 use super::output;
 use super::shared::{self, Shared, audit_fault as fault};
 use super::{Exit, Fault, Outcome};
@@ -45,19 +47,32 @@ pub(super) async fn run(command: AuditCommand) -> Outcome {
             format,
             caller,
             subject,
+            since,
+            until,
             action,
             after,
             place,
         } => {
+            let now = Utc::now();
+            let moment =
+                |flag, text: Option<String>| text.map(|text| moment(flag, &text, now)).transpose();
+            let (since, until) = (moment("--since", since)?, moment("--until", until)?);
+            let record = open(&place).await?;
+            let subject = match subject {
+                Some(text) => Some(record.subject(&text, &place).await?),
+                None => None,
+            };
             let query = AuditQuery {
                 caller,
                 subject,
                 action,
+                since,
+                until,
                 after: Some(after),
                 limit: PAGE,
                 ..AuditQuery::default()
             };
-            export(&open(&place).await?, query, format).await
+            export(&record, query, format).await
         }
     }
 }
@@ -166,6 +181,11 @@ async fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
     }
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let sent = sent(&folder.join(AUDIT_SENT)).map_err(Fault::failed)?;
+    let sent = match &record {
+        AuditSource::Folder(_) => sent,
+        // Whichever front door has sent it.
+        AuditSource::Shared(audit) => audit.sent().await.map_err(fault)?.max(sent),
+    };
     let event = local(Action::ArchiveAudit, "audit");
     let archived = match &mut record {
         AuditSource::Folder(store) => store.archive(file, age, sent, &event).and_then(|archived| {
@@ -204,6 +224,34 @@ async fn archive(file: &Path, older_than: &str, place: &KeyPlace) -> Outcome {
         archived.through
     ));
     Ok(())
+}
+
+/// A moment as a person writes it: a date in UTC, a time, or how long ago.
+fn moment(flag: &str, text: &str, now: DateTime<Utc>) -> Result<DateTime<Utc>, Fault> {
+    let time = DateTime::parse_from_rfc3339(text).map(|time| time.to_utc());
+    let date = || {
+        let date = text.parse::<NaiveDate>().ok()?;
+        Some(date.and_time(NaiveTime::MIN).and_utc())
+    };
+    let ago = || {
+        let age = TimeDelta::from_std(duration::parse(text).ok()?).ok()?;
+        now.checked_sub_signed(age)
+    };
+    time.ok().or_else(date).or_else(ago).ok_or_else(|| {
+        Fault::new(
+            Exit::Usage,
+            format!(
+                "{flag}: write a date such as 2026-01-31, a time such as 2026-01-31T12:00:00Z, or \
+                 how long ago such as 7d, not {text:?}"
+            ),
+        )
+    })
+}
+
+fn is_id(text: &str) -> bool {
+    text.parse::<EnrollmentId>().is_ok()
+        || text.parse::<ImportId>().is_ok()
+        || text.parse::<RequestId>().is_ok()
 }
 
 async fn export(record: &AuditSource, mut query: AuditQuery, format: AuditFormat) -> Outcome {
@@ -288,6 +336,31 @@ impl AuditSource {
         match self {
             Self::Folder(store) => store.verify_with(kept, archives).map_err(fault),
             Self::Shared(audit) => audit.verify_with(kept, archives).await.map_err(fault),
+        }
+    }
+
+    /// The subject of entries that `text` means: an id, or a key's name, as they are recorded; or
+    /// the account with this name at the server that runs on the data folder.
+    async fn subject(&self, text: &str, place: &KeyPlace) -> Result<String, Fault> {
+        let recorded = AuditQuery {
+            subject: Some(text.to_owned()),
+            limit: 1,
+            ..AuditQuery::default()
+        };
+        if is_id(text) || !self.query(&recorded).await?.is_empty() {
+            return Ok(text.to_owned());
+        }
+        let api = Api::of_folder(place.data_dir.as_deref()).map_err(|fault| {
+            let why = fault.message.unwrap_or_default();
+            let message = format!(
+                "--subject: no entry is about {text:?}, and only a running server knows accounts \
+                 by name: {why}"
+            );
+            Fault::new(fault.exit, message)
+        })?;
+        match api.account(text, Among::InUse).await {
+            Err(fault) if fault.exit == Exit::NotFound => api.account(text, Among::Removed).await,
+            found => found,
         }
     }
 

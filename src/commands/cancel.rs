@@ -3,19 +3,25 @@
 use reqwest::Method;
 
 use super::Outcome;
-use super::client::{Api, path_of};
+use super::client::{Api, is_request, path_of};
 use super::find::Wanted;
 use super::output::{self, text};
-use crate::cli::OneArgs;
+use crate::cli::CancelArgs;
 
-pub(super) async fn run(args: OneArgs) -> Outcome {
+pub(super) async fn run(args: CancelArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let id = api.matter(&args.id, Wanted::Open).await?;
-    let request = api.request(Method::DELETE, &path_of(&id))?;
-    let state = api.send(request).await?;
+    let path = path_of(&id);
+    let removing = is_request(&id) && text(&api.get(&path).await?, "stage") == "Removing";
+    let state = api.send(api.request(Method::DELETE, &path)?).await?;
     if args.server.json {
         return output::document(&state);
     }
-    output::line(&format!("{}  canceled", text(&state, "id")));
+    let word = match (is_request(&id), removing) {
+        (_, true) => "stopped",
+        (true, false) => "withdrawn",
+        (false, false) => "terminated",
+    };
+    output::line(&format!("{}  {word}", text(&state, "id")));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Talking to a server's front door.
 
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,12 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::output::{self, Progress, clean};
-use super::{Exit, Fault, input, unreachable};
+use super::{Exit, Fault, input, pinned, unreachable};
 use crate::app::SERVER_KEY;
 use crate::cli::{ServerArgs, ServerPlace};
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
 use crate::data_dir::{DataDir, DataDirError};
+use crate::http::reason_header;
 use crate::local_proof::{LocalProof, Nonce};
 use crate::problem;
 
@@ -97,6 +98,18 @@ impl Api {
         api.believing(folder, given)
     }
 
+    /// The server for a command that otherwise works on the data folder itself: if one is named,
+    /// or a credential is given to present to the folder's.
+    pub(super) fn instead_of_folder(args: &ServerArgs) -> Result<Option<Self>, Fault> {
+        let at = &args.at;
+        let given = at.server.is_some() || at.token.is_some() || at.token_file.is_some();
+        let named = ClientEnvironment::read().server.is_some() && at.data_dir.is_none();
+        match given || named {
+            true => Self::find(args).map(Some),
+            false => Ok(None),
+        }
+    }
+
     /// The server that runs on a data folder, ignoring the environment, as the folder's
     /// administrator.
     pub(super) fn of_folder(flag: Option<&str>) -> Result<Self, Fault> {
@@ -115,9 +128,12 @@ impl Api {
         given: Option<Zeroizing<String>>,
     ) -> Result<Self, Fault> {
         let data = DataDir::open(&folder).map_err(folder_fault)?;
-        // The folder's token belongs to the server on this machine and is sent to no other.
+        // The folder's token belongs to the server on this machine, which has to prove that it is
+        // that one whatever address it has. Only TLS protects the proof on a network.
         self.token = match given {
-            None if is_local(&self.base) => data.existing_admin_token().map_err(folder_fault)?,
+            None if is_local(&self.base) || self.base.scheme() == "https" => {
+                data.existing_admin_token().map_err(folder_fault)?
+            }
             given => given,
         };
         self.proof = match data.existing_key(SERVER_KEY).map_err(folder_fault)? {
@@ -149,8 +165,12 @@ impl Api {
     fn at(named: Option<String>, folder: &Path) -> Result<Self, Fault> {
         let data = DataDir::at(folder);
         let of_folder = named.is_none().then(|| folder.to_owned());
+        let (found, certificates) = match data.addresses().filter(|_| named.is_none()) {
+            Some(addresses) => (Some(addresses.server), addresses.certificates),
+            None => (None, Vec::new()),
+        };
         let base = named
-            .or_else(|| data.addresses().map(|addresses| addresses.server))
+            .or(found)
             .unwrap_or_else(|| format!("http://{DEFAULT_LISTEN}"));
         let base = Url::parse(&base).map_err(|_| {
             Fault::new(
@@ -168,6 +188,10 @@ impl Api {
             .timeout(TIMEOUT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none());
+        if !certificates.is_empty() {
+            let pinned = pinned::config(certificates).map_err(Fault::failed)?;
+            http = http.tls_backend_preconfigured(pinned);
+        }
         if base.host_str() == Some("localhost") {
             // One address, so that the proof is for the address that gets the token.
             let port = base.port_or_known_default().unwrap_or_default();
@@ -339,6 +363,16 @@ impl Api {
         let said = said["proof"].as_str().unwrap_or_default();
         if end.is_some_and(|end| proof.holds(tls, end, &nonce, said)) {
             return Ok(());
+        }
+        if !is_local(&self.base) {
+            return Err(Fault::new(
+                Exit::NotOurServer,
+                format!(
+                    "the server at {address} did not prove to be that of the data folder {folder}, \
+                     as one on another machine or behind a proxy cannot, so the folder's token was \
+                     not sent: give a token of that server with --token-file"
+                ),
+            ));
         }
         Err(Fault::new(
             Exit::NotOurServer,
@@ -570,6 +604,14 @@ pub(super) fn another_than(stage: &str) -> String {
     format!("wait=30&since={stage}")
 }
 
+/// Adds a reason for the audit log to a request; an empty one is left out.
+pub(super) fn with_reason(request: RequestBuilder, reason: Option<&str>) -> RequestBuilder {
+    match reason.and_then(reason_header) {
+        Some((name, value)) => request.header(name, value),
+        None => request,
+    }
+}
+
 /// The path where what has this id is followed, decided on and ended.
 pub(super) fn path_of(id: &str) -> String {
     let family = if is_request(id) {
@@ -595,11 +637,25 @@ fn is_local(url: &Url) -> bool {
             host == "localhost"
                 || host
                     .trim_matches(['[', ']'])
-                    .parse::<std::net::IpAddr>()
-                    .is_ok_and(|ip| ip.is_loopback())
+                    .parse::<IpAddr>()
+                    .is_ok_and(|ip| ip.is_loopback() || is_of_this_machine(ip))
         }
         None => false,
     }
+}
+
+/// Whether an address is one of this machine's own: then the system would send from it what goes
+/// to it. Nothing is sent.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    from.is_ok_and(|from| from.ip() == ip)
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use crate::local_hub::{self, HUB_TOKEN};
 
 /// How long each may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What is said of the front door as a whole.
+const FRONT_DOOR: &str = "front door";
 /// How wide names are: as the longest.
 const WIDTH: usize = 27;
 
@@ -32,7 +34,18 @@ pub(super) async fn check(config: Config, json: bool) -> Outcome {
     let of_a_setting = trials
         .iter()
         .any(|trial| matches!(&trial.outcome, Err(error) if error.is_of_a_setting()));
+    let blocking: Vec<&str> = trials
+        .iter()
+        .filter(|trial| is_needed_to_start(trial))
+        .map(|trial| trial.name)
+        .collect();
     let mut tried: Vec<(&str, Tried)> = trials.into_iter().map(told_of).collect();
+    if let (Some((_, front_door @ Ok(_))), false) = (
+        tried.iter_mut().find(|(name, _)| *name == FRONT_DOOR),
+        blocking.is_empty(),
+    ) {
+        *front_door = Err(format!("would not start: see {}", blocking.join(", ")));
+    }
     tried.push(("task hub", hub));
     tried.push(("vault", vault));
     tried.extend(keys_vault.map(|tried| ("keys vault", tried)));
@@ -48,6 +61,15 @@ pub(super) async fn check(config: Config, json: bool) -> Outcome {
     }
 }
 
+/// Whether a failed trial keeps a front door from starting. What is only not reachable now does
+/// not: it starts, and is ready once that answers.
+fn is_needed_to_start(trial: &Trial) -> bool {
+    match &trial.outcome {
+        Ok(_) => false,
+        Err(error) => trial.name != "issuer" || error.is_of_a_setting(),
+    }
+}
+
 fn told_of(trial: Trial) -> (&'static str, Tried) {
     (
         trial.name,
@@ -56,7 +78,11 @@ fn told_of(trial: Trial) -> (&'static str, Tried) {
 }
 
 fn document(config: &Config, identity: Option<&str>, tried: &[(&str, Tried)]) -> Value {
-    let mut document = json!({ "settings": config.shown(), "identity": identity });
+    let mut document = json!({
+        "settings": config.shown(),
+        "identity": identity,
+        "warnings": config.warnings(),
+    });
     for (name, outcome) in tried {
         let member = match *name {
             "task hub" => "hub",
@@ -90,6 +116,9 @@ fn print(config: &Config, identity: Option<&str>, tried: &[(&str, Tried)]) {
             Ok(good) => row(name, good),
             Err(bad) => row(name, &format!("FAILED: {bad}")),
         }
+    }
+    for warning in config.warnings() {
+        row("WARNING", &warning);
     }
 }
 

@@ -211,7 +211,12 @@ fn only(kind: &str, listed: &str, found: &[(&Value, &Value)]) -> Result<String, 
         )),
         [(row, _)] => Ok(row["id"].as_str().unwrap_or_default().to_owned()),
         several => {
-            let mut message = format!("{} match; give more of the name, or an id:", several.len());
+            let kinds: Vec<_> = kind.split(" or ").map(|one| format!("{one}s")).collect();
+            let mut message = format!(
+                "the name matches {} {}; give more of it, or an id:",
+                several.len(),
+                kinds.join(" or ")
+            );
             for (row, account) in several.iter().take(MOST_LISTED) {
                 let parts = [
                     text(row, "id"),

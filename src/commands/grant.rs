@@ -6,13 +6,12 @@ use serde_json::json;
 
 use super::audit::{self, Recorder};
 use super::client::{Api, existing_folder};
-use super::find::Among;
 use super::key::{fault, from_now, open};
 use super::table::{self, Cell, Tone, plain};
 use super::{Exit, Fault, Outcome, output};
 use crate::access::{Grant, Granted, Grantee, NotAGroup, Reads, grant_change};
 use crate::audit::Action;
-use crate::cli::{GrantCommand, KeyPlace};
+use crate::cli::{GrantCommand, KeyPlace, ServerArgs};
 
 pub(super) async fn run(command: GrantCommand) -> Outcome {
     match command {
@@ -22,37 +21,34 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             time,
             reads,
             group,
-            place,
+            server,
         } => {
-            let account = in_use(&account, &place).await?;
             let until = time
                 .map(|text| from_now("for", &text, Utc::now()))
                 .transpose()?;
+            let to = grantee(name, group)?;
+            let at = Place::of(&server)?;
+            let account = at.account_in_use(&account).await?;
             let grant = Grant {
-                to: grantee(name, group)?,
+                to,
                 account: account.to_string(),
                 until,
                 reads: reads.map(Reads::new),
             };
-            let recorder = Recorder::open(&place).await?;
-            let granted = open(&place).await?.grant(&grant, false).await;
-            let before = match granted.map_err(fault)? {
-                Granted::Now(before) => before,
-                Granted::Before(same) => Some(same),
-            };
-            let event = audit::local(Action::Grant, account.as_str())
-                .because(&describe(&grant))
-                .changing(grant_change(before.as_ref(), Some(&grant)));
-            recorder.record(&event).await?;
-            if place.json {
-                return output::document(&json!({ "grant": grant }));
+            at.note_empty_group(&grant.to).await?;
+            let before = at.grant(&grant).await?;
+            if server.json {
+                return output::document(&json!({ "grant": grant, "replaced": before }));
+            }
+            if let Some(before) = &before {
+                output::note(&format!("It replaces an earlier grant: {}.", terms(before)));
             }
             output::line(&line(&grant));
             Ok(())
         }
-        GrantCommand::List { place } => {
-            let grants = open(&place).await?.grants().await.map_err(fault)?;
-            if place.json {
+        GrantCommand::List { server } => {
+            let grants = Place::of(&server)?.grants().await?;
+            if server.json {
                 return output::document(&json!({ "grants": grants }));
             }
             let rows: Vec<Vec<Cell>> = grants.iter().map(row).collect();
@@ -63,27 +59,13 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             name,
             account,
             group,
-            place,
+            server,
         } => {
-            let account = named(&account, &place).await?;
             let from = grantee(name, group)?;
-            let recorder = Recorder::open(&place).await?;
-            let before = open(&place)
-                .await?
-                .take_back(&from, account.as_str())
-                .await
-                .map_err(fault)?
-                .ok_or_else(|| {
-                    Fault::new(
-                        Exit::NotFound,
-                        format!("{account} is not granted to {from}: see `countersign grant list`"),
-                    )
-                })?;
-            let event = audit::local(Action::Withdraw, account.as_str())
-                .because(&format!("from {from}"))
-                .changing(grant_change(Some(&before), None));
-            recorder.record(&event).await?;
-            if place.json {
+            let at = Place::of(&server)?;
+            let account = at.account(&account).await?;
+            at.withdraw(&from, &account).await?;
+            if server.json {
                 return output::document(
                     &json!({"from": from, "account": account.as_str(), "removed": true}),
                 );
@@ -94,32 +76,117 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
     }
 }
 
-/// The account that is called so, by the server that runs on the folder. Where none runs, nobody
-/// can say whether there is an account with an id, which is taken as it is then.
-async fn in_use(text: &str, place: &KeyPlace) -> Result<EnrollmentId, Fault> {
-    let id = named(text, place).await?;
-    let folder = existing_folder(place.data_dir.as_deref())?;
-    if folder.addresses().is_none() {
-        output::note("No server is running, so it was not checked that the account exists.");
-        return Ok(id);
-    }
-    let api = Api::of_folder(place.data_dir.as_deref())?;
-    let account = api.get(&format!("/api/accounts/{id}")).await?;
-    if account["state"] == "removed" {
-        let message = format!("{id} was removed: bring it back with `countersign restore {id}`");
-        return Err(Fault::new(Exit::NotFound, message));
-    }
-    Ok(id)
+/// Where the grants are.
+enum Place {
+    /// In a data folder, or in the database that its servers share.
+    Folder(KeyPlace),
+    /// At a server.
+    Server(Box<Api>),
 }
 
-/// The account with this id, or the one with this name at the folder's running server.
-async fn named(text: &str, place: &KeyPlace) -> Result<EnrollmentId, Fault> {
-    if let Ok(id) = text.trim().parse() {
-        return Ok(id);
+impl Place {
+    fn of(args: &ServerArgs) -> Result<Self, Fault> {
+        Ok(match Api::instead_of_folder(args)? {
+            Some(api) => Self::Server(Box::new(api)),
+            None => Self::Folder(args.into()),
+        })
     }
-    let api = Api::of_folder(place.data_dir.as_deref())?;
-    let id = api.account(text, Among::InUse).await?;
-    id.parse().map_err(Fault::failed)
+
+    async fn grants(&self) -> Result<Vec<Grant>, Fault> {
+        match self {
+            Self::Folder(place) => open(place).await?.grants().await.map_err(fault),
+            Self::Server(api) => api.grants().await,
+        }
+    }
+
+    /// Grants an account; what was granted before instead.
+    async fn grant(&self, grant: &Grant) -> Result<Option<Grant>, Fault> {
+        let place = match self {
+            Self::Folder(place) => place,
+            Self::Server(api) => return api.grant(grant).await,
+        };
+        let recorder = Recorder::open(place).await?;
+        let granted = open(place).await?.grant(grant, false).await;
+        let before = match granted.map_err(fault)? {
+            Granted::Now(before) => before,
+            Granted::Before(same) => Some(same),
+        };
+        let event = audit::local(Action::Grant, &grant.account)
+            .because(&describe(grant))
+            .changing(grant_change(before.as_ref(), Some(grant)));
+        recorder.record(&event).await?;
+        Ok(before)
+    }
+
+    async fn withdraw(&self, from: &Grantee, account: &EnrollmentId) -> Outcome {
+        let place = match self {
+            Self::Folder(place) => place,
+            Self::Server(api) => return api.withdraw(from, account.as_str()).await,
+        };
+        let recorder = Recorder::open(place).await?;
+        let before = open(place).await?.take_back(from, account.as_str()).await;
+        let before = before.map_err(fault)?.ok_or_else(|| {
+            Fault::new(
+                Exit::NotFound,
+                format!("{account} is not granted to {from}: see `countersign grant list`"),
+            )
+        })?;
+        let event = audit::local(Action::Withdraw, account.as_str())
+            .because(&format!("from {from}"))
+            .changing(grant_change(Some(&before), None));
+        recorder.record(&event).await
+    }
+
+    /// The account with this id, or the one with this name at the server.
+    async fn account(&self, text: &str) -> Result<EnrollmentId, Fault> {
+        match (self, text.trim().parse()) {
+            (_, Ok(id)) => Ok(id),
+            (Self::Server(api), _) => api.account_named(text).await,
+            (Self::Folder(place), _) => {
+                let api = Api::of_folder(place.data_dir.as_deref())?;
+                api.account_named(text).await
+            }
+        }
+    }
+
+    /// The same, if it exists and was not removed. Where no server runs on the folder, nobody can
+    /// say whether there is an account with an id, which is used as it is then.
+    async fn account_in_use(&self, text: &str) -> Result<EnrollmentId, Fault> {
+        let id = self.account(text).await?;
+        let place = match self {
+            Self::Folder(place) => place,
+            Self::Server(api) => return api.in_use(id).await,
+        };
+        let folder = existing_folder(place.data_dir.as_deref())?;
+        if folder.addresses().is_none() {
+            output::note("No server is running, so it was not checked that the account exists.");
+            return Ok(id);
+        }
+        let api = Api::of_folder(place.data_dir.as_deref())?;
+        api.in_use(id).await
+    }
+
+    /// A group that no key is in may be one of an issuer's, or a mistake.
+    async fn note_empty_group(&self, to: &Grantee) -> Outcome {
+        let Grantee::Group(group) = to else {
+            return Ok(());
+        };
+        let keys = match self {
+            Self::Folder(place) => open(place).await?.list().await.map_err(fault)?,
+            Self::Server(api) => api.keys().await?,
+        };
+        let members = keys.iter().filter(|key| key.revoked_at.is_none());
+        if !members
+            .flat_map(|key| &key.groups)
+            .any(|other| other == group)
+        {
+            output::note(&format!(
+                "No key is in the group {group}: only callers that an issuer puts into it can use \
+                 this grant."
+            ));
+        }
+        Ok(())
+    }
 }
 
 fn grantee(name: String, group: bool) -> Result<Grantee, Fault> {
@@ -160,13 +227,17 @@ fn moment(at: DateTime<Utc>) -> String {
 }
 
 fn describe(grant: &Grant) -> String {
+    format!("to {}  {}", grant.to, terms(grant))
+}
+
+fn terms(grant: &Grant) -> String {
     let until = match grant.until {
         Some(at) => format!("until {}", moment(at)),
         None => "no end".to_owned(),
     };
     match grant.reads.map(Reads::left) {
-        Some(1) => format!("to {}  {until}  1 read left", grant.to),
-        Some(reads) => format!("to {}  {until}  {reads} reads left", grant.to),
-        None => format!("to {}  {until}", grant.to),
+        Some(1) => format!("{until}  1 read left"),
+        Some(reads) => format!("{until}  {reads} reads left"),
+        None => until,
     }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use serde_json::{json, to_value};
+use serde_json::{Value, json, to_value};
 
 use super::audit::{self, Recorder};
-use super::client::{data_dir, existing_folder, folder_fault};
+use super::client::{Api, data_dir, existing_folder, folder_fault};
 use super::output;
 use super::shared::Shared;
 use super::table::{self, Cell, Tone, plain};
@@ -29,7 +29,7 @@ pub(super) async fn run(command: KeyCommand) -> Outcome {
             expires,
             granted_only,
             groups,
-            place,
+            server,
         } => {
             let now = Utc::now();
             let new = NewKey {
@@ -40,32 +40,22 @@ pub(super) async fn run(command: KeyCommand) -> Outcome {
                 groups,
                 ..NewKey::new(&name, role)
             };
-            // This works before the server's first start, too.
-            let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-            DataDir::create(&folder).map_err(folder_fault)?;
-            let recorder = Recorder::open(&place).await?;
-            let (record, key) = open(&place)
-                .await?
-                .create(new, None, now)
-                .await
-                .map_err(fault)?;
-            recorder
-                .record(&audit::local(Action::CreateKey, &name).changing(record.made()))
-                .await?;
-            if place.json {
-                let mut document = to_value(record).map_err(Fault::failed)?;
-                document["key"] = json!(key.as_str());
-                return output::document(&document);
-            }
-            output::line(&key);
-            output::note(&format!(
-                "This is the key of {name} ({role}). It is not shown again."
-            ));
-            Ok(())
+            let made = match Api::instead_of_folder(&server)? {
+                Some(api) => api.create_key(&new).await?,
+                None => create(new, &(&server).into(), now).await?,
+            };
+            let note = format!("This is the key of {name} ({role}). It is not shown again.");
+            show(&made, &note, server.json)
         }
-        KeyCommand::List { place } => {
-            let keys = open(&place).await?.list().await.map_err(fault)?;
-            if place.json {
+        KeyCommand::List { server } => {
+            let keys = match Api::instead_of_folder(&server)? {
+                Some(api) => api.keys().await?,
+                None => {
+                    let keys = open(&(&server).into()).await?;
+                    keys.list().await.map_err(fault)?
+                }
+            };
+            if server.json {
                 return output::document(&json!({"keys": keys}));
             }
             let rows: Vec<Vec<Cell>> = keys.iter().map(|key| row(key, Utc::now())).collect();
@@ -84,50 +74,92 @@ pub(super) async fn run(command: KeyCommand) -> Outcome {
         KeyCommand::Rotate {
             name,
             overlap,
-            place,
+            server,
         } => {
             let now = Utc::now();
             let until = match overlap.as_deref().unwrap_or("1h") {
                 "0" | "0s" => now,
                 time => from_now("--overlap", time, now)?,
             };
-            let recorder = Recorder::open(&place).await?;
-            let (record, key) = open(&place)
-                .await?
-                .rotate(&name, None, until - now, now)
-                .await
-                .map_err(fault)?;
-            let renewed =
-                audit::local(Action::RotateKey, &name).changing(KeyRecord::renewed(until));
-            recorder.record(&renewed).await?;
-            if place.json {
-                let mut document = to_value(record).map_err(Fault::failed)?;
-                document["key"] = json!(key.as_str());
-                return output::document(&document);
-            }
-            output::line(&key);
-            output::note(&format!(
+            let overlap = until - now;
+            let made = match Api::instead_of_folder(&server)? {
+                Some(api) => api.rotate_key(&name, overlap.num_seconds()).await?,
+                None => rotate(&name, overlap, &(&server).into(), now).await?,
+            };
+            let note = format!(
                 "This is the new key of {name}. The old one is valid until {}.",
                 time(until)
-            ));
-            Ok(())
+            );
+            show(&made, &note, server.json)
         }
-        KeyCommand::Revoke { name, place } => {
-            let (recorder, now) = (Recorder::open(&place).await?, Utc::now());
-            let before = open(&place)
-                .await?
-                .revoke(&name, now)
-                .await
-                .map_err(fault)?;
-            let revoked = audit::local(Action::RevokeKey, &name).changing(before.revoked(now));
-            recorder.record(&revoked).await?;
-            if place.json {
+        KeyCommand::Revoke { name, server } => {
+            match Api::instead_of_folder(&server)? {
+                Some(api) => api.revoke_key(&name).await?,
+                None => revoke(&name, &(&server).into()).await?,
+            }
+            if server.json {
                 return output::document(&json!({"name": name, "revoked": true}));
             }
             output::line(&format!("{name}  revoked"));
             Ok(())
         }
     }
+}
+
+/// Prints a key that was made.
+fn show(made: &Value, note: &str, json: bool) -> Outcome {
+    if json {
+        return output::document(made);
+    }
+    output::line(&output::text(made, "key"));
+    output::note(note);
+    Ok(())
+}
+
+/// Creates a key in the data folder, also before the server's first start.
+async fn create(new: NewKey, place: &KeyPlace, now: DateTime<Utc>) -> Result<Value, Fault> {
+    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    DataDir::create(&folder).map_err(folder_fault)?;
+    let recorder = Recorder::open(place).await?;
+    let (record, key) = open(place)
+        .await?
+        .create(new, None, now)
+        .await
+        .map_err(fault)?;
+    let event = audit::local(Action::CreateKey, &record.name).changing(record.made());
+    recorder.record(&event).await?;
+    with_key(&record, &key)
+}
+
+async fn rotate(
+    name: &str,
+    overlap: TimeDelta,
+    place: &KeyPlace,
+    now: DateTime<Utc>,
+) -> Result<Value, Fault> {
+    let recorder = Recorder::open(place).await?;
+    let (record, key) = open(place)
+        .await?
+        .rotate(name, None, overlap, now)
+        .await
+        .map_err(fault)?;
+    let renewed = KeyRecord::renewed(now + overlap);
+    let event = audit::local(Action::RotateKey, name).changing(renewed);
+    recorder.record(&event).await?;
+    with_key(&record, &key)
+}
+
+async fn revoke(name: &str, place: &KeyPlace) -> Outcome {
+    let (recorder, now) = (Recorder::open(place).await?, Utc::now());
+    let before = open(place).await?.revoke(name, now).await.map_err(fault)?;
+    let revoked = audit::local(Action::RevokeKey, name).changing(before.revoked(now));
+    recorder.record(&revoked).await
+}
+
+fn with_key(record: &KeyRecord, key: &str) -> Result<Value, Fault> {
+    let mut document = to_value(record).map_err(Fault::failed)?;
+    document["key"] = json!(key);
+    Ok(document)
 }
 
 /// A key in a table.

@@ -1,5 +1,6 @@
 //! `countersign login-link`: a link that logs a browser in, once.
 
+use reqwest::Url;
 use serde_json::json;
 
 use super::client::Api;
@@ -16,7 +17,13 @@ pub(super) async fn run(args: ServerArgs) -> Outcome {
     let path = path.ok_or_else(|| {
         Fault::failed("unexpected answer from the server: is it countersign, of this version?")
     })?;
-    let link = api.address(path)?;
+    // Browsers use the address that people know, if the server knows it.
+    let public = made["url"].as_str().and_then(|url| Url::parse(url).ok());
+    let public = public.filter(|url| matches!(url.scheme(), "http" | "https"));
+    let link = match public {
+        Some(link) => link,
+        None => api.address(path)?,
+    };
     if args.json {
         return output::document(&json!({
             "link": link.as_str(),

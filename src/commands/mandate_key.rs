@@ -56,7 +56,12 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
                 return output::document(&json!({"keys": keys}));
             }
             for key in keys {
-                output::line(&format!("{}  {}", key.id, word(key.state)));
+                let word = match key.state {
+                    State::Signs => "signing",
+                    State::Counts => "valid",
+                    State::Retired => "retired",
+                };
+                output::line(&format!("{}  {word}", key.id));
             }
             Ok(())
         }

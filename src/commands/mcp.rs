@@ -9,10 +9,9 @@ use rmcp::model::Extensions;
 use rmcp::service::ServerInitializeError;
 use tokio_util::sync::CancellationToken;
 
-use super::client::Api;
+use super::client::{Api, with_reason};
 use super::{Fault, Outcome, output};
 use crate::cli::McpArgs;
-use crate::http::reason_header;
 use crate::mcp::{Backend, Call, Reply, ToolError, Tools};
 
 pub(super) async fn run(args: McpArgs) -> Outcome {
@@ -45,9 +44,7 @@ impl Backend for Api {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
-        if let Some((name, value)) = call.reason.as_deref().and_then(reason_header) {
-            request = request.header(name, value);
-        }
+        let request = with_reason(request, call.reason.as_deref());
         match self.try_send(request).await.map_err(said)? {
             Ok(body) => Ok(Reply {
                 status: reqwest::StatusCode::OK,

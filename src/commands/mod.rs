@@ -25,6 +25,8 @@ mod manual;
 mod mcp;
 mod migrate;
 mod output;
+mod over_api;
+mod pinned;
 mod prove;
 mod receive;
 mod recovery;

@@ -31,7 +31,7 @@ pub(super) async fn run(command: RecoveryCommand) -> Outcome {
             let api = Api::find(&server)?;
             let taken = if is_request(&id) {
                 let id = api.matter(&id, Wanted::Request).await?;
-                granted(&api, &id, "recovery-code").await?
+                granted(&api, &id, "recovery-code", None).await?
             } else {
                 let id = api.account(&id, Among::InUse).await?;
                 let path = format!("/api/accounts/{}/recovery-code", encode(&id));

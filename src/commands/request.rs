@@ -4,7 +4,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Api, another_than, encode, path_of};
+use super::client::{Api, another_than, encode, path_of, with_reason};
 use super::find::Among;
 use super::output::{self, Progress, account_label, text};
 use super::stages::exit;
@@ -97,12 +97,17 @@ pub(super) fn report(state: &Value, json: bool) -> Outcome {
     }
 }
 
-/// What a request grants: a `code` or a `recovery-code`. If it grants nothing now, the exit
+/// What a request grants: a `code` or a `recovery-code`, with the `reason` for using it. If it grants nothing now, the exit
 /// code belongs to its stage, as that of `status` does.
-pub(super) async fn granted(api: &Api, id: &str, what: &str) -> Result<Value, Fault> {
+pub(super) async fn granted(
+    api: &Api,
+    id: &str,
+    what: &str,
+    reason: Option<&str>,
+) -> Result<Value, Fault> {
     let path = path_of(id);
     let asked = api.request(Method::POST, &format!("{path}/{what}"))?;
-    let refusal = match api.try_send(asked).await? {
+    let refusal = match api.try_send(with_reason(asked, reason)).await? {
         Ok(given) => return Ok(given),
         Err(refusal) => refusal,
     };

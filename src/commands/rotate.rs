@@ -140,7 +140,7 @@ async fn vault_key(copied: bool, place: &KeyPlace) -> Outcome {
     let recorder = Recorder::beside(&data).await?;
     let mut progress = Progress::new();
     let told = |now: vault::Progress| {
-        progress.show(&format!("{} of {} encrypted again", now.done, now.of));
+        progress.show(&format!("{} of {} accounts re-encrypted", now.done, now.of));
     };
     let rotated = match &shared {
         Some(shared) => {

@@ -62,8 +62,10 @@ async fn serve(config: Config, parts: Parts, json: bool) -> Outcome {
         announce_json(&running)?;
     } else {
         let waits = |lacks: &str| {
-            let server = running.server_url().unwrap_or_default();
-            output::note(&format!("Listening at {server}, and waiting for {lacks}"));
+            output::note(&match running.server_url() {
+                Some(server) => format!("Listening at {server}, and waiting for {lacks}"),
+                None => format!("Waiting for {lacks}"),
+            });
         };
         tokio::select! {
             () = running.ready(waits) => announce(&config, &running).await,
@@ -106,6 +108,7 @@ fn announce_json(running: &Running) -> Outcome {
     let url = |address: Option<std::net::SocketAddr>| address.map(|a| format!("http://{a}"));
     output::document(&json!({
         "server": running.server_url(),
+        "publicUrl": running.public_url(),
         "scheduler": url(running.scheduler_addr),
         "hubTokenFile": running.hub_token_file,
         "dashboard": url(running.dashboard_addr),
@@ -115,12 +118,13 @@ fn announce_json(running: &Running) -> Outcome {
 }
 
 async fn announce(config: &Config, running: &Running) {
-    if let Some(server) = running.server_url() {
+    if let Some(server) = running.public_url() {
         output::line(&format!("Countersign is ready at {server}"));
     } else {
         output::line("Countersign is ready");
     }
-    if running.server_url().is_some() {
+    if let Some(server) = running.http_addr {
+        output::line(&format!("  Listening   {server}"));
         announce_front_door(config, running).await;
     }
     if let Some(address) = running.dashboard_addr {
@@ -138,7 +142,7 @@ async fn announce(config: &Config, running: &Running) {
             token_file.display()
         ));
     }
-    if let Some(server) = running.server_url() {
+    if let Some(server) = running.public_url() {
         announce_first_step(config, &server);
     }
 }

@@ -4,9 +4,10 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
 
 use data_encoding::BASE64;
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::client::{Api, is_request};
+use super::client::{Api, is_request, with_reason};
 use super::find::{Among, Wanted};
 use super::output::{self, text};
 use super::{Exit, Fault, Outcome, account, input, request};
@@ -25,6 +26,7 @@ const CLIPBOARDS: [(&str, &str, &[&str]); 4] = [
 
 pub(super) async fn run(args: TokenArgs) -> Outcome {
     let api = Api::find(&args.server)?;
+    let reason = args.reason.as_deref();
     let code = if is_request(&args.id) {
         if args.min_validity.is_some() || args.next {
             return Err(Fault::new(
@@ -33,15 +35,15 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
             ));
         }
         let id = api.matter(&args.id, Wanted::Request).await?;
-        request::granted(&api, &id, "code").await?
+        request::granted(&api, &id, "code", reason).await?
     } else {
         let id = api.account(&args.id, Among::InUse).await?;
         let query = match args.min_validity {
             Some(seconds) => format!("?minValidity={seconds}"),
             None => String::new(),
         };
-        api.get(&format!("{}/token{query}", account::path(&id)))
-            .await?
+        let asked = api.request(Method::GET, &format!("{}/token{query}", account::path(&id)))?;
+        api.send(with_reason(asked, reason)).await?
     };
     if args.next && code["nextToken"].as_str().is_none() {
         return Err(Fault::new(
@@ -124,10 +126,7 @@ pub(super) async fn verify(args: VerifyArgs) -> Outcome {
     };
     let id = api.account(&args.id, Among::InUse).await?;
     let request = api
-        .request(
-            reqwest::Method::POST,
-            &format!("{}/verify", account::path(&id)),
-        )?
+        .request(Method::POST, &format!("{}/verify", account::path(&id)))?
         .json(&json!({ "token": code }));
     let verdict = api.send(request).await?;
     let valid = verdict["valid"].as_bool() == Some(true);

@@ -8,7 +8,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::{Exit, Fault};
+use super::{Exit, Fault, pinned};
 
 /// For how long a program may speak first.
 const FIRST_WORD: Duration = Duration::from_millis(500);
@@ -36,6 +36,16 @@ pub(super) async fn fault(base: &Url, error: &reqwest::Error) -> Fault {
             format!(
                 "the program at {address} does not speak TLS: check --server, and whether it \
                  should begin with http://"
+            ),
+        );
+    }
+    if tls == Some(&pinned::ANOTHER) {
+        return Fault::new(
+            Exit::NotOurServer,
+            format!(
+                "another program is listening at {address}: its certificate is not the one of the \
+                 data folder's server, and nothing was sent. Stop it, or start the server at \
+                 another address with --listen"
             ),
         );
     }

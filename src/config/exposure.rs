@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Settings;
+use super::{Config, Settings};
 use crate::duration;
 
 /// Limits per caller, per address and in total.
@@ -86,6 +86,23 @@ impl Networks {
             (bits <= most).then_some((address, bits))
         };
         items(text).map(one).collect::<Option<_>>().map(Self)
+    }
+}
+
+impl Config {
+    /// What the settings allow that few people want; it is said, and nothing is refused.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let open = !self.listen.ip().is_loopback();
+        if open && self.tls.is_none() && self.trusted_proxies.0.is_empty() {
+            warnings.push(format!(
+                "the front door listens on {} without TLS: everyone on the way can read tokens and \
+                 codes. Set tls-certificate and tls-key, or put a proxy with TLS in front of it and \
+                 name it with trusted-proxies",
+                self.listen
+            ));
+        }
+        warnings
     }
 }
 
@@ -264,6 +281,33 @@ mod tests {
         for wrong in ["10.0.0.0/33", "x", "10.0.0.0/", "fd00::/129"] {
             assert_eq!(Networks::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_front_door_that_is_open_to_the_network_without_tls_is_warned_about() {
+        let warned = |listen: &str, change: fn(&mut Config)| {
+            let mut config = Config::embedded(std::path::Path::new("data"));
+            config.listen = listen.parse().unwrap();
+            change(&mut config);
+            !config.warnings().is_empty()
+        };
+        let files = |config: &mut Config| {
+            config.tls = Some(TlsFiles {
+                certificate: "c.pem".into(),
+                key: "k.pem".into(),
+            });
+        };
+        for open in ["0.0.0.0:7071", "[::]:7071", "192.0.2.1:7071"] {
+            assert!(warned(open, |_| ()), "{open}");
+            assert!(!warned(open, files), "{open}");
+            assert!(
+                !warned(open, |config| config.trusted_proxies =
+                    Networks::parse("10.0.0.1").unwrap()),
+                "{open}"
+            );
+        }
+        assert!(!warned("127.0.0.1:7071", |_| ()));
+        assert!(!warned("[::1]:7071", |_| ()));
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub struct Settings {
     #[arg(long, value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<String>,
-    /// Data folder: everything that is stored [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
+    /// The server's data folder: everything that it stores [env: COUNTERSIGN_DATA_DIR] [default: ./.countersign]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<String>,
     /// Address of the front door [env: COUNTERSIGN_LISTEN] [default: 127.0.0.1:7071]

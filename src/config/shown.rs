@@ -70,8 +70,9 @@ impl Config {
             // The address of a webhook is often all that it takes to write to it.
             "webhook-url": if webhook.is_some() { "set (hidden)" } else { "none" },
             "webhook-secret-file": match (webhook, key_file) {
-                (Some(_), None) => "the key in the data folder".to_owned(),
-                (_, path) => file(path),
+                (None, _) => "none: no webhook-url".to_owned(),
+                (Some(_), None) => "webhook-secret in the data folder".to_owned(),
+                (Some(_), path) => file(path),
             },
         })
     }

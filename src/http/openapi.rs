@@ -79,7 +79,7 @@ const TOO_LARGE: [&str; 2] = ["image-too-large", "image-too-many-bytes"];
         (name = "requests", description = "Acts on an account that another person must approve"),
         (name = "codes", description = "Reading and checking codes"),
         (name = "vault", description = "Codes as HashiCorp Vault's TOTP engine has them"),
-        (name = "session", description = "Who calls"),
+        (name = "session", description = "The caller, logging in and out"),
         (name = "operations", description = "For administrators and monitoring"),
     ),
 )]
@@ -164,9 +164,9 @@ static OLDER: LazyLock<Result<String, String>> = LazyLock::new(|| {
 
 /// Describes this API for older programs
 ///
-/// The same views as OpenAPI 3.0.3, derived from the newer document. Where a body can be sent in
-/// several ways, this tells of one of them, and where an operation answers in several ways, of
-/// one answer that can be each. It needs no caller.
+/// The same API as OpenAPI 3.0.3, derived from the newer document. If an operation accepts
+/// several request bodies, this document describes one of them; if it has several responses, it
+/// has one schema that covers all. It needs no caller.
 #[utoipa::path(
     get, path = "/api/openapi-3.0.json", tag = "operations", operation_id = "describeOlder",
     responses((status = OK, description = "The document", body = Value)),
@@ -379,17 +379,19 @@ fn complete_operation(path: &str, recorded: bool, operation: &mut Map<String, Va
                 response["headers"]["Retry-After"] = header_ref("RetryAfter");
             }
         }
-        if let (Some(title), Some(text)) = (title, response["description"].as_str()) {
-            let joint = if text.is_empty() { "" } else { "; " };
-            response["description"] = json!(format!("{text}{joint}`{code}`: {title}"));
-        }
         if response.get("x-problems").is_none() {
             response["x-problems"] = json!([]);
         }
-        if let Some(codes) = response["x-problems"].as_array_mut()
-            && !codes.contains(&json!(code))
-        {
+        if let Some(codes) = response["x-problems"].as_array_mut() {
+            // Several of the lists above may name it.
+            if codes.contains(&json!(code)) {
+                continue;
+            }
             codes.push(json!(code));
+        }
+        if let (Some(title), Some(text)) = (title, response["description"].as_str()) {
+            let joint = if text.is_empty() { "" } else { "; " };
+            response["description"] = json!(format!("{text}{joint}`{code}`: {title}"));
         }
     }
     for (status, response) in responses.as_object_mut().into_iter().flatten() {

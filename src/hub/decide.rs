@@ -123,6 +123,7 @@ impl Hub {
         // the very account.
         let shown = shown(preview, &snapshot.secret_fingerprint);
         let verdict = self.verdict(decider, true, comment, &snapshot.approvers, shown)?;
+        self.leave_one_mandate(id.as_str()).await?;
         let (signed, _) = self
             .mandates
             .latest(id.as_str())
@@ -162,8 +163,8 @@ impl Hub {
     }
 
     /// Records a rejection, whatever stage the task hub shows: a hub that lies cannot keep
-    /// it out. Only the ledger is consulted. With `only`, it applies to this requester
-    /// alone.
+    /// it out. Only the ledger is consulted, unless it has several mandates, of which one is used.
+    /// With `only`, it applies to this requester alone.
     pub(super) async fn object(
         &self,
         about: &str,
@@ -171,6 +172,7 @@ impl Hub {
         comment: Option<String>,
         only: Option<&str>,
     ) -> Result<RaisedDecision, HubError> {
+        self.leave_one_mandate(about).await?;
         let (signed, mandate) = self
             .mandates
             .latest(about)

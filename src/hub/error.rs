@@ -39,9 +39,9 @@ pub(crate) enum HubError {
     AccountChanged,
     #[error("not permitted: {0}")]
     Refused(#[source] Refusal),
-    #[error("the ledger does not answer")]
+    #[error("the ledger is unavailable")]
     LedgerUnavailable(#[source] Box<dyn StdError + Send + Sync>),
-    #[error("the task hub does not answer")]
+    #[error("the task hub is unavailable")]
     HubUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("the enrollment could not be handled")]
     Internal(#[source] Box<dyn StdError + Send + Sync>),

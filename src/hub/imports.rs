@@ -15,14 +15,14 @@ use durabletask::ClientError;
 use durabletask::client::{IdReuse, InstanceState, Payloads, Status};
 use tokio::time::Instant;
 
-use super::{FromState, Hub, HubError, Requester, Starting, hub, internal};
+use super::{FromState, Hub, HubError, Requester, StartId, Starting, hub, internal};
 use crate::access::secret;
 use crate::intake::ImportMaterial;
 
 /// What to import and how.
 pub(crate) struct NewImport<'a> {
     /// The id from [`Hub::import_id_for`].
-    pub(crate) id: ImportId,
+    pub(crate) id: StartId<ImportId>,
     pub(crate) material: Vec<ImportMaterial>,
     pub(crate) pick: Option<Vec<u32>>,
     pub(crate) dry_run: bool,
@@ -113,10 +113,14 @@ impl FromState for ImportSnapshot {
 impl Hub {
     /// The id of the import that a caller starts: with an idempotency key the same each
     /// time.
-    pub(crate) fn import_id_for(&self, caller: &str, idempotency_key: Option<&str>) -> ImportId {
+    pub(crate) fn import_id_for(
+        &self,
+        caller: &str,
+        idempotency_key: Option<&str>,
+    ) -> StartId<ImportId> {
         match idempotency_key {
-            None => ImportId::random(),
-            Some(key) => ImportId::from_uuid(self.uuid_for(b"import", caller, key)),
+            None => StartId::drawn(ImportId::random()),
+            Some(key) => StartId::given(ImportId::from_uuid(self.uuid_for(b"import", caller, key))),
         }
     }
 
@@ -143,18 +147,18 @@ impl Hub {
             .map(|material| match material {
                 ImportMaterial::Image { bytes, .. } => self
                     .seal
-                    .seal(&id, &ImageBytes::new(bytes.clone()))
+                    .seal(&*id, &ImageBytes::new(bytes.clone()))
                     .map(ImportSource::Image),
                 ImportMaterial::List { list, .. } => {
-                    self.seal.seal(&id, list).map(ImportSource::List)
+                    self.seal.seal(&*id, list).map(ImportSource::List)
                 }
             })
             .collect::<Result<Vec<_>, _>>()
             .map_err(internal)?;
         let key = ImportKey::new(secret::mac(&self.idempotency, &[b"imported accounts"]));
-        let key = self.seal.seal(&id, &key).map_err(internal)?;
+        let key = self.seal.seal(&*id, &key).map_err(internal)?;
         let approval = self.approval(new.approval_asked);
-        if let Some(before) = self.started_before(id.as_str(), &fingerprint).await? {
+        if let Some(before) = self.started_before(&id, &fingerprint).await? {
             return Ok(before);
         }
         let act = MandatedAct::Import {

@@ -14,6 +14,8 @@ mod requests;
 mod snapshot;
 mod wishes;
 
+use std::fmt::{self, Display};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ use countersign_enrollment::sealed::{ImageBytes, OtpauthText};
 use data_encoding::HEXLOWER;
 use durabletask::client::{IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status};
 use durabletask::{Client, ClientError};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
@@ -58,7 +61,7 @@ const EARLY: Duration = Duration::from_secs(5);
 /// What to enroll and how.
 pub(crate) struct NewEnrollment<'a> {
     /// The id from [`Hub::id_for`].
-    pub(crate) id: EnrollmentId,
+    pub(crate) id: StartId<EnrollmentId>,
     pub(crate) accepted: AcceptedUpload,
     pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
@@ -66,6 +69,40 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) wishes: Wishes,
     /// The account's recovery codes, if there are any.
     pub(crate) recovery: RecoveryCodes,
+}
+
+/// The id of what is to be started, and whether anything can have been started under it before.
+#[derive(Clone, Debug)]
+pub(crate) struct StartId<Id> {
+    id: Id,
+    /// Drawn at random for this start: nothing has it, and the ledger need not be asked.
+    drawn: bool,
+}
+
+impl<Id> StartId<Id> {
+    pub(crate) fn drawn(id: Id) -> Self {
+        Self { id, drawn: true }
+    }
+
+    /// An id that an earlier start may have had too: by the caller's idempotency key, by what is
+    /// declared, or the one of another installation.
+    fn given(id: Id) -> Self {
+        Self { id, drawn: false }
+    }
+}
+
+impl<Id> Deref for StartId<Id> {
+    type Target = Id;
+
+    fn deref(&self) -> &Id {
+        &self.id
+    }
+}
+
+impl<Id: Display> Display for StartId<Id> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(out)
+    }
 }
 
 /// An enrollment, import or request, as an instance's state reports it.
@@ -168,18 +205,26 @@ impl Hub {
 
     /// The id of the enrollment that a caller starts: with an idempotency key the same
     /// each time, known before anything is started.
-    pub(crate) fn id_for(&self, caller: &str, idempotency_key: Option<&str>) -> EnrollmentId {
+    pub(crate) fn id_for(
+        &self,
+        caller: &str,
+        idempotency_key: Option<&str>,
+    ) -> StartId<EnrollmentId> {
         match idempotency_key {
-            None => EnrollmentId::random(),
-            Some(key) => EnrollmentId::from_uuid(self.uuid_for(b"id", caller, key)),
+            None => StartId::drawn(EnrollmentId::random()),
+            Some(key) => StartId::given(EnrollmentId::from_uuid(self.uuid_for(b"id", caller, key))),
         }
     }
 
     /// The id of the enrollment of an account that is declared with this URI, known before
     /// anything is started: another one for each `turn`.
-    pub(crate) fn id_declared(&self, uri: &str, turn: u32) -> EnrollmentId {
+    pub(crate) fn id_declared(&self, uri: &str, turn: u32) -> StartId<EnrollmentId> {
         let turn = turn.to_string();
-        EnrollmentId::from_uuid(self.uuid_for(b"declared", &turn, uri))
+        StartId::given(EnrollmentId::from_uuid(self.uuid_for(
+            b"declared",
+            &turn,
+            uri,
+        )))
     }
 
     /// Starts an enrollment, or finds the one that the same caller started with the
@@ -197,7 +242,7 @@ impl Hub {
         let recovery = match new.recovery.is_empty() {
             true => None,
             false => {
-                let sealed = self.seal.seal(&id, &new.recovery).map_err(internal)?;
+                let sealed = self.seal.seal(&*id, &new.recovery).map_err(internal)?;
                 Some(RecoverySource::Sent(sealed))
             }
         };
@@ -217,12 +262,12 @@ impl Hub {
         let source = match new.accepted {
             AcceptedUpload::Uri(text) => Source::Uri(
                 self.seal
-                    .seal(&id, &OtpauthText::new(text))
+                    .seal(&*id, &OtpauthText::new(text))
                     .map_err(internal)?,
             ),
             AcceptedUpload::Image { bytes, .. } => Source::Image(
                 self.seal
-                    .seal(&id, &ImageBytes::new(bytes))
+                    .seal(&*id, &ImageBytes::new(bytes))
                     .map_err(internal)?,
             ),
         };
@@ -247,6 +292,7 @@ impl Hub {
         package: Package,
         caller: Requester<'_>,
     ) -> Result<Snapshot, HubError> {
+        let id = StartId::given(id);
         let draft = Draft {
             fingerprint: self.fingerprint(&[b"transfer", package.to_text().as_bytes()]),
             source: Source::Packed(package.account),
@@ -297,13 +343,13 @@ impl Hub {
     /// Signs the draft and starts it.
     async fn begin(
         &self,
-        id: &EnrollmentId,
+        id: &StartId<EnrollmentId>,
         draft: &Draft,
         caller: Requester<'_>,
         reuse: IdReuse,
     ) -> Result<Snapshot, HubError> {
         if reuse == IdReuse::Never
-            && let Some(before) = self.started_before(id.as_str(), &draft.fingerprint).await?
+            && let Some(before) = self.started_before(id, &draft.fingerprint).await?
         {
             return Ok(before);
         }
@@ -472,15 +518,19 @@ impl Hub {
     /// To be asked before a mandate is registered: an answer can be lost, and of a second mandate
     /// nobody would know whether something runs under it. Decisions would be made about that one,
     /// and the instance, which runs under the first, would ignore them.
-    async fn started_before<S: FromState>(
+    async fn started_before<S: FromState, Id: Display>(
         &self,
-        id: &str,
+        id: &StartId<Id>,
         fingerprint: &str,
     ) -> Result<Option<S>, HubError> {
-        if self.mandates.latest(id).await?.is_none() {
+        if id.drawn {
             return Ok(None);
         }
-        match self.repeated(id, fingerprint).await {
+        let id = id.to_string();
+        if self.mandates.latest(&id).await?.is_none() {
+            return Ok(None);
+        }
+        match self.repeated(&id, fingerprint).await {
             Ok(seen) => Ok(Some(seen)),
             Err(HubError::Unknown) => Ok(None),
             Err(error) => Err(error),
@@ -525,16 +575,59 @@ impl Hub {
         Ok(())
     }
 
-    /// Withdraws the last mandate of `id`; none if it is not this requester's.
+    /// Withdraws every mandate of `id` under which something may be done; none if they are not this
+    /// requester's.
     async fn withdraw(&self, id: &str, only: Option<&str>) -> Result<bool, MandateError> {
-        let Some((signed, mandate)) = self.mandates.latest(id).await? else {
-            return Err(Refusal::NoMandate.into());
+        let mut open = self.mandates.still_open(id).await?;
+        if open.is_empty() {
+            // What has ended says so.
+            let latest = self.mandates.latest(id).await?;
+            open.push(latest.ok_or(Refusal::NoMandate)?);
+        }
+        let others = |caller: &str| {
+            let mut mandates = open.iter().map(|(_, mandate)| mandate);
+            mandates.any(|mandate| mandate.requested_by.as_str() != caller)
         };
-        if only.is_some_and(|caller| mandate.requested_by.as_str() != caller) {
+        if only.is_some_and(others) {
             return Ok(false);
         }
-        self.mandates.withdraw(&signed, id).await?;
+        for (signed, _) in &open {
+            self.mandates.withdraw(signed, id).await?;
+        }
         Ok(true)
+    }
+
+    /// Withdraws the mandates of `id` under which nothing was started, if something runs under
+    /// another one: to be done before anyone decides about it, since what is decided is decided
+    /// under one mandate, and what runs knows its own only.
+    ///
+    /// Requests with one id that come at once have a mandate each, and one of them starts it. The
+    /// others withdraw theirs, unless their process or the task hub is gone at that moment.
+    async fn leave_one_mandate(&self, id: &str) -> Result<(), HubError> {
+        /// The input of whatever runs under a mandate.
+        #[derive(Deserialize)]
+        struct Mandated {
+            mandate: SignedMandate,
+        }
+        let open = self.mandates.still_open(id).await?;
+        if open.len() < 2 {
+            return Ok(());
+        }
+        let state = self.client.get(id, Payloads::Include).await.map_err(hub)?;
+        let Some(Ok(runs)) = state.map(|state| state.input::<Mandated>()) else {
+            return Ok(());
+        };
+        if !open.iter().any(|(signed, _)| *signed == runs.mandate) {
+            return Ok(());
+        }
+        for (signed, mandate) in &open {
+            // An account of an import has the mandate of the whole import.
+            if *signed != runs.mandate && mandate.id == id {
+                tracing::warn!(instance_id = %id, "a mandate under which nothing was started is withdrawn");
+                self.mandates.never_began(signed).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the task hub answers.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::list::{Listed, Page};
 use super::{
     Cursor, DECISION_SEEN, Decider, EARLY, Hub, HubError, RequestSnapshot, RequestStage, Requester,
-    Starting, hub, internal,
+    StartId, Starting, hub, internal,
 };
 use crate::telemetry;
 
@@ -69,8 +69,11 @@ impl Hub {
     ) -> Result<RequestSnapshot, HubError> {
         let caller = new.caller;
         let id = match new.idempotency_key {
-            None => RequestId::random(),
-            Some(key) => RequestId::from_uuid(self.uuid_for(b"request", caller.id, key)),
+            None => StartId::drawn(RequestId::random()),
+            Some(key) => {
+                let id = self.uuid_for(b"request", caller.id, key);
+                StartId::given(RequestId::from_uuid(id))
+            }
         };
         telemetry::about(&id);
         let reason = new.reason.as_deref().unwrap_or_default();
@@ -84,7 +87,7 @@ impl Hub {
         parts.extend(codes.is_some().then_some(content));
         let fingerprint = self.fingerprint(&parts);
         let approval = self.required(needed);
-        if let Some(before) = self.started_before(id.as_str(), &fingerprint).await? {
+        if let Some(before) = self.started_before(&id, &fingerprint).await? {
             return Ok(before);
         }
         let act = MandatedAct::Request {
@@ -275,6 +278,7 @@ impl Hub {
         if snapshot.has_agreed(caller) {
             return Err(HubError::AlreadyDecided);
         }
+        self.leave_one_mandate(id.as_str()).await?;
         // The decision is on what the front door has signed, not on what the task hub shows.
         let (signed, mandate) = self
             .mandates
@@ -340,12 +344,23 @@ impl Hub {
         Ok(Some(latest))
     }
 
+    /// Whether a request exists and someone other than `caller` made it.
+    pub(crate) async fn is_of_another(
+        &self,
+        id: &RequestId,
+        caller: &str,
+    ) -> Result<bool, HubError> {
+        let latest = self.mandates.latest(id.as_str()).await?;
+        Ok(latest.is_some_and(|(_, mandate)| mandate.requested_by.as_str() != caller))
+    }
+
     /// The request of `caller`, as the front door has signed it.
     pub(crate) async fn mandated(
         &self,
         id: &RequestId,
         caller: &str,
     ) -> Result<Mandated, HubError> {
+        self.leave_one_mandate(id.as_str()).await?;
         let (signed, mandate) = self
             .mandates
             .latest(id.as_str())
@@ -388,7 +403,7 @@ impl Hub {
             id: Uuid::new_v4().simple().to_string(),
         };
         if let Err(error) = self.tell_of_claim(&request.id, &claim).await {
-            tracing::warn!(instance_id = %request.id, %error, "the task hub was not informed of a use");
+            tracing::warn!(instance_id = %request.id, %error, "the use was recorded in the ledger, but the event to the task hub failed");
         }
         Ok(permit)
     }

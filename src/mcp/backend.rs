@@ -62,23 +62,23 @@ impl ToolError {
     pub(super) fn refused(reply: &Reply) -> Self {
         let code = reply.body["code"].as_str().unwrap_or("unknown");
         // An agent has tools, and neither paths nor a command line.
-        let said = match (code, reply.body["grant"].as_str()) {
-            ("approval-needed", _) => {
+        let said = match code {
+            "approval-needed" => {
                 "Reading codes of this account needs a person's approval. Use the tool \
                  request_code_with_approval."
                     .to_owned()
             }
-            ("account-unknown", Some("used-up")) => {
+            "grant-used-up" => {
                 "The account exists, but you have used all the reads that were granted to you. \
                  Ask the administrator for another grant."
                     .to_owned()
             }
-            ("account-unknown", Some(_)) => {
+            "grant-expired" => {
                 "The account exists, but your grant has expired. Ask the administrator for \
                  another grant."
                     .to_owned()
             }
-            ("account-unknown", None) => {
+            "account-unknown" => {
                 "There is no account with this id that you may see. The tool list_accounts lists \
                  those that you may."
                     .to_owned()

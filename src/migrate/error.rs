@@ -33,7 +33,7 @@ pub enum MigrateError {
         source: io::Error,
     },
     /// The folder has no installation.
-    #[error("there is no installation in {}: nothing is to be moved", .0.display())]
+    #[error("there is no installation in {}, so there is nothing to move", .0.display())]
     Nothing(PathBuf),
     /// Another process uses the folder.
     #[error(
@@ -113,7 +113,7 @@ pub enum MigrateError {
     NoServerKey,
     /// What arrived is not what was there.
     #[error(
-        "the {rows} in the new place differ from those in the old one, which still counts: run \
+        "the {rows} in the new place differ from those in the old one, which is still in use: run \
          this again, and report it if that happens again"
     )]
     Differs {

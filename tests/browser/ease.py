@@ -184,7 +184,7 @@ def several_at_once(page, server, ids):
     page.says("dialog h2", "Group of 2 accounts")
     page.says("dialog li", "octo@example.com")
     page.one("dialog input[name=group]").send_keys("Engineering", Keys.ENTER)
-    page.says("#toast", "2 accounts are changed.")
+    page.says("#toast", "Changed 2 accounts.")
     assert [now(name).get("group") for name in (GITHUB, ACME, LONE)] == ["Engineering", "Engineering", None]
 
     # By keyboard alone: x selects where the focus is.
@@ -197,7 +197,7 @@ def several_at_once(page, server, ids):
     page.tab_to("document.activeElement.dataset.key === 'tag-these'", "tagging")
     page.keys(Keys.ENTER)
     page.one("dialog input[name=more]").send_keys("prod, eu", Keys.ENTER)
-    page.says("#toast", "1 account is changed.")
+    page.says("#toast", "Changed 1 account.")
     assert now(GITHUB)["tags"] == ["eu", "prod"]
     page.in_row(GITHUB, ".pick")
     page.click("[data-key=tag-these]")
@@ -219,7 +219,7 @@ def several_at_once(page, server, ids):
     page.says("dialog .complaint", "0 done, 4 not")
     filled(page, "dialog input[name=to]", "night-shift")
     page.button("Grant", "dialog")
-    page.says("#toast", "4 accounts are granted.")
+    page.says("#toast", "Granted 4 accounts.")
     assert {grant["account"] for grant in server.call("GET", "/api/grants")["grants"] if grant.get("caller") == "night-shift"} == set(ids.values())
 
     page.in_row(LONE, ".pick")
@@ -227,10 +227,10 @@ def several_at_once(page, server, ids):
     page.click("[data-key=remove-these]")
     page.says("dialog h2", "Remove 2 accounts?")
     page.button("Remove", "dialog")
-    page.says("#toast", "2 accounts are removed.")
+    page.says("#toast", "Removed 2 accounts.")
     page.until(lambda _: len([row for row in page.all(".account") if row.is_displayed()]) == 2, "removed")
     page.button("Undo", "#toast")
-    page.says("#toast", "2 accounts are restored.")
+    page.says("#toast", "Restored 2 accounts.")
     page.until(lambda _: len([row for row in page.all(".account") if row.is_displayed()]) == 4, "back")
     page.click("[data-key=end-selection]")
     # Who may change nothing selects nothing.
@@ -292,7 +292,7 @@ def record(page, server, ids, folder):
     page.until(lambda _: page.all("tbody tr"), "what was done today")
     for kind in ("csv", "jsonl"):
         page.click(f"[data-key=download-{kind}]")
-        page.says("#toast", "downloaded.")
+        page.says("#toast", "Downloaded")
         file = page.until(lambda _: next(folder.glob(f"countersign-record-*.{kind}")), f"a file of {kind}")
         text = page.until(lambda _: file.read_text("utf-8-sig"), "what is in it")
         if kind == "csv":
@@ -334,14 +334,14 @@ def duplicates(page, server, ids):
     page.click("summary", "Type it by hand")
     page.one("input[name=link]").send_keys(f"otpauth://totp/Copy?secret={OTHER}", Keys.ENTER)
     added(page, "Copy: Added.")
-    page.says(".notice", "The same account is there already.")
+    page.says(".notice", "The same account exists already.")
     assert page.all(".notice a")[0].get_attribute("href").endswith(f"#/accounts/{ids[LONE]}")
     page.button("Remove the new one")
-    added(page, "Copy is removed.")
+    added(page, "Removed Copy.")
     assert [each["accountName"] for each in server.call("GET", "/api/accounts?search=copy")["accounts"]] == []
     page.one("input[name=link]").send_keys(f"otpauth://totp/Copy?secret={OTHER}", Keys.ENTER)
-    page.says(".notice a", "See the one that is there")
-    page.click(".notice a", "See the one that is there")
+    page.says(".notice a", "Show the existing one")
+    page.click(".notice a", "Show the existing one")
     page.until(lambda _: LONE in page.script("return document.activeElement.closest('li')?.textContent ?? ''"), "the focus is at the one that was there")
     for account in server.call("GET", "/api/accounts?search=copy")["accounts"]:
         server.call("DELETE", f"/api/accounts/{account['id']}")

@@ -433,14 +433,14 @@ def adding(page, server):
 
     # All accounts of a picture, to pick from.
     choose(page, CORPUS / "four-grid.png")
-    added(page, "Which accounts are to be added?")
+    added(page, "Which accounts do you want to add?")
     assert len(page.all(".picks input")) == 4
     page.click(".picks label")
     page.button("Add 3 accounts")
-    added(page, "3 accounts are added.")
+    added(page, "Added 3 accounts.")
     added(page, "left out")
     choose(page, CORPUS / "four-grid.png", CORPUS / "two-side-by-side.png")
-    added(page, "there already")
+    added(page, "exists already")
     page.until(lambda _: page.all(".picks input"), "what is new")
     close_works(page)
 
@@ -456,7 +456,7 @@ def adding(page, server):
     choose(page, export)
     added(page, "counter-based")
     page.button("Add 1 account")
-    added(page, "1 account is added.")
+    added(page, "Added 1 account.")
     export.unlink()
     close_works(page)
 
@@ -465,13 +465,13 @@ def adding(page, server):
     added(page, "By hand: Added.")
     page.one("input[name=link]").send_keys(SECRET.lower())
     page.button("Add")
-    page.says(".complaint", "needs the name")
+    page.says(".complaint", "Enter an account name")
     page.one("input[name=account]").send_keys("bare secret", Keys.ENTER)
     added(page, "bare secret: Added.")
     page.one("input[name=link]").send_keys("otpauth://totp/wrong?secret=018", Keys.ENTER)
     added(page, "It cannot be added.")
     added(page, "base32")
-    page.click(".work a", "See its code")
+    page.click(".work a", "Show its code")
     page.says(".account", "bare secret")
     assert SECRET not in page.script("return document.documentElement.outerHTML")
 
@@ -488,7 +488,7 @@ def encrypted_export(page, server):
     # What has the focus is the password, so that it can be typed again at once.
     page.until(lambda _: page.focused("name") == "export-password" and page.focused("value") == "", "the password is asked for again")
     page.keys(PASSWORD, Keys.ENTER)
-    added(page, "Which accounts are to be added?")
+    added(page, "Which accounts do you want to add?")
     page.until(lambda _: page.focused("type") == "checkbox", "the focus is at the first account")
     page.tab_to("document.activeElement.textContent.startsWith('Add ')", "adding")
     page.keys(Keys.ENTER)
@@ -584,11 +584,11 @@ def adding_by_keyboard(page, server):
     # A picture in the clipboard goes in with the keys too.
     page.tab_to("document.activeElement.tagName === 'SUMMARY'", "somewhere else than the link")
     page.paste_picture(CORPUS / "two-side-by-side.png")
-    added(page, "Which accounts are to be added?")
+    added(page, "Which accounts do you want to add?")
     page.until(lambda _: page.focused("type") == "checkbox", "the focus is at the first account")
     page.tab_to("document.activeElement.textContent.startsWith('Add ')", "adding")
     page.keys(Keys.ENTER)
-    added(page, "2 accounts are added.")
+    added(page, "Added 2 accounts.")
 
 
 # Deciding.
@@ -601,7 +601,7 @@ def asked(page, text, name=None):
     page.click("summary", "Type it by hand")
     page.one("input[name=link]").send_keys(text, Keys.ENTER)
     if name:
-        added(page, f"{name}: Waiting for someone else to approve it.")
+        added(page, f"{name}: Waiting for another person’s approval.")
 
 
 def approvals(page, server, other):
@@ -624,7 +624,7 @@ def approvals(page, server, other):
 
     other.one(".card textarea").send_keys("seen on the shared screen")
     other.button("Approve")
-    other.says("#toast", "Bank first is approved.")
+    other.says("#toast", "Approved: Bank first.")
     other.says("main", "Nothing is waiting for you.")
 
     asked(page, link("second"), "Bank second")
@@ -633,17 +633,17 @@ def approvals(page, server, other):
     other.script("document.activeElement.blur()")
     other.tab_to("document.activeElement.tagName === 'TEXTAREA'", "the comment")
     other.keys("not ours")
-    other.tab_to("document.activeElement.textContent === 'Refuse'", "refusing")
+    other.tab_to("document.activeElement.textContent === 'Reject'", "refusing")
     other.keys(Keys.ENTER)
-    other.says("#toast", "Bank second is refused.")
+    other.says("#toast", "Rejected: Bank second.")
     added(page, "Bank second: Rejected.")
-    added(page, "Refused by second-pair-of-eyes")
+    added(page, "Rejected by second-pair-of-eyes")
     added(page, "Comment: not ours")
 
     asked(page, link("third"), "Bank third")
     other.says(".card h2", "Bank third")
-    page.button("End it")
-    added(page, "Bank third: Ended by an operator.")
+    page.button("Stop it")
+    added(page, "Bank third: Stopped by an operator.")
     other.until(lambda _: not other.all(".card"), "it does not wait any more")
 
 
@@ -664,8 +664,8 @@ def operations(page, server):
     page.enter(server, server.token)
     page.click("nav a", "Operations")
     page.says("h1", "Operations")
-    page.says(".badge", "refused")
-    page.says("td", "Refused by second-pair-of-eyes")
+    page.says(".badge", "rejected")
+    page.says("td", "Rejected by second-pair-of-eyes")
     page.says("td .said bdi", "not ours")
     Select(page.one(".bar select")).select_by_visible_text("added")
     page.until(lambda _: {e.text for e in page.all(".badge")} == {"added"}, "only what was added")
@@ -696,7 +696,7 @@ def operations(page, server):
     page.says("td", "second-pair-of-eyes")
     page.says("td", "approver")
     page.click(".tabs a", "Health")
-    page.until(lambda _: [e.text for e in page.all(".badge")] == ["answers", "answers"], "hub and vault answer")
+    page.until(lambda _: [e.text for e in page.all(".badge")] == ["reachable", "reachable"], "hub and vault answer")
     page.says("dd", "agrees with the server's")
 
 
@@ -727,9 +727,9 @@ def keys_and_grants(page, server, ids):
     page.says("td", "Banana bea@example.com")
     page.says("td", "3")
     assert [account["id"] for account in server.call("GET", "/api/accounts", token=key)["accounts"]] == [ids["Banana"]]
-    page.button("Withdraw")
-    page.says("dialog h2", "Withdraw Banana bea@example.com from robot?")
-    page.button("Withdraw", "dialog")
+    page.button("Remove")
+    page.says("dialog h2", "Remove the grant of Banana bea@example.com to robot?")
+    page.button("Remove", "dialog")
     page.says("main", "There are no grants.")
     page.click(".tabs a", "Keys")
     page.click("[data-key=revoke-robot]")
@@ -778,8 +778,8 @@ def keys_and_grants(page, server, ids):
     page.script("document.activeElement.blur()")
     page.tab_to("(document.activeElement.dataset.key ?? '').startsWith('withdraw-looker-at-night')", "taking it back")
     page.keys(Keys.ENTER)
-    page.says("dialog h2", "Withdraw Banana")
-    page.tab_to("document.activeElement.textContent === 'Withdraw'", "that it is meant") if page.focused("textContent") != "Withdraw" else None
+    page.says("dialog h2", "Remove the grant of Banana")
+    page.tab_to("document.activeElement.textContent === 'Remove'", "that it is meant") if page.focused("textContent") != "Remove" else None
     page.keys(Keys.ENTER)
     page.until(lambda _: not page.all("dialog") and not granted(), "it is taken back")
     page.says("td", "night-shift")
@@ -808,23 +808,23 @@ def requests(page, server, other, ids):
     other.enter(server, server.key("request-approver", "approver"))
     other.says("h1", "Approvals")
     page.in_row("Banana", "[data-key^=ask]")
-    page.says("dialog h2", "Request something for Banana bea@example.com")
+    page.says("dialog h2", "Request an action on Banana bea@example.com")
     picked(page, "dialog select[name=kind]", "export")
     page.one("dialog input[name=reason]").send_keys("moving house")
     page.button("Send the request", "dialog")
     page.says("#toast", "Export Banana bea@example.com")
     other.says(".card h2", "Export Banana bea@example.com")
-    for fact in ("Hand its secret to the one who asks, once, within 1 hour", "admin", "moving house"):
+    for fact in ("Give its secret to the requester, once, within 1 hour", "admin", "moving house"):
         other.says(".card dl", fact)
     other.button("Approve")
-    other.says("#toast", "is approved.")
+    other.says("#toast", "Approved: Export Banana")
     page.click("nav a", "Operations")
     page.click(".tabs a", "Requests")
     page.says(".badge", "granted")
     page.button("Fetch it")
     page.until(lambda _: page.one("dialog .secret-text").text.startswith("otpauth://totp/Banana"), "the link")
     page.until(lambda _: page.script("return document.querySelector('.code-picture').naturalWidth") > 0, "the QR code is shown")
-    page.button("Close it", "dialog")
+    page.button("Close", "dialog")
     page.says(".badge", "done")
     assert SECRET not in page.script("return document.documentElement.outerHTML")
 
@@ -849,11 +849,11 @@ def requests(page, server, other, ids):
     other.script("document.activeElement.blur()")
     other.tab_to("document.activeElement.tagName === 'TEXTAREA'", "the comment")
     other.keys("still needed")
-    other.tab_to("document.activeElement.textContent === 'Refuse'", "refusing")
+    other.tab_to("document.activeElement.textContent === 'Reject'", "refusing")
     other.keys(Keys.ENTER)
-    other.says("#toast", "is refused.")
+    other.says("#toast", "Rejected: Delete Aardvark")
     page.open("#/operations/requests")
-    page.says("td", "Refused by request-approver")
+    page.says("td", "Rejected by request-approver")
     page.says("td .said bdi", "still needed")
 
     # An account whose readings need approval.
@@ -869,11 +869,11 @@ def requests(page, server, other, ids):
     page.open("#/operations/requests")
     page.button("Read a code")
     page.until(lambda _: "".join(page.one("dialog .digits").text.split()).isdigit(), "a code")
-    page.button("Close it", "dialog")
+    page.button("Close", "dialog")
     server.call("PATCH", f"/api/accounts/{ids['apple']}", {"readApproval": False})
     # Taken back by whoever asked.
     server.call("POST", f"/api/accounts/{ids['apple']}/requests", {"kind": "read"})
-    page.says(".badge", "waits for approval")
+    page.says(".badge", "waiting for approval")
     page.button("Withdraw")
     page.button("Withdraw", "dialog")
     page.says(".badge", "withdrawn")
@@ -913,7 +913,7 @@ def every_view(page):
 def every_dialog(page, server):
     """Opens one after the other, and says which it is."""
     page.open("#/accounts")
-    for name, where, heading in [("edit", "[data-key^=edit]", "Edit"), ("ask", "[data-key^=ask]", "Request something"),
+    for name, where, heading in [("edit", "[data-key^=edit]", "Edit"), ("ask", "[data-key^=ask]", "Request an action"),
                                  ("remove", "[data-key^=remove]", "Remove"), ("prove", ".code", "Prove")]:
         # Where there is no room, a row's buttons show for the row that has the focus.
         page.until(lambda _: page.script("arguments[0].focus(); return true", page.row("Waiting").find_element("css selector", ".code")), "the row")
@@ -1028,7 +1028,7 @@ def without_its_server(page, server, ids):
     assert set(kept["stored"]) <= {"hide", "hide-granted", "sort", "theme", "language", "favourites"} and kept["databases"] == [], kept
     server.stop()
     page.browser.refresh()
-    page.says("#link", "it keeps no account and no code")
+    page.says("#link", "not available offline")
     assert "Banana" not in page.script("return document.documentElement.outerHTML")
     server.start()
     page.shows_the_servers_code(server, "Banana", ids["Banana"])

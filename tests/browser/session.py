@@ -95,7 +95,7 @@ def nothing_is_left(program, folder, server, approver):
         page.button("Fetch it")
         page.until(lambda _: EXPORTED in page.one("dialog .secret-text").text, "the link")
         assert not page.all("dialog form")
-        page.button("Close it", "dialog")
+        page.button("Close", "dialog")
         page.button("Log out", "#header")
         for typed in (server.token, secrets["a key"]):
             page.one("input[name=credential]").send_keys(typed, Keys.ENTER)
@@ -131,7 +131,7 @@ def by_link(page, server):
     # The same in a page that is open.
     page.script("location.hash = arguments[0]", server.link(boss).removeprefix("/login"))
     page.until(lambda b: "code" not in b.current_url, "the code has left the address")
-    page.button("Log in as another", "dialog")
+    page.button("Log in as the new caller", "dialog")
     page.says(".caller", "boss, admin")
     # What is no link shows the form, or what was shown, and is no longer in the address.
     for hash in ("#code=%", "#token=%", f"#token={server.token}"):
@@ -156,7 +156,7 @@ def from_elsewhere(page, server, elsewhere, account):
     """Pages of the same site make nobody read, change or log in."""
     page.enter(server, server.token)
     page.open("#/operations/health")
-    page.says(".badge", "answers")
+    page.says(".badge", "reachable")
     before = reads(server, account)
     victim = server.key("victim-of-forms", "enroller")
     path = f"{server.http}/api/accounts/{account}/token"
@@ -219,7 +219,7 @@ def tossed(page, server, elsewhere, account):
         page.one("input[name=credential]").send_keys(server.token, Keys.ENTER)
         page.until(lambda _: page.all("dialog") or page.all("#header nav"), "logged in, or asked")
         if page.all("dialog"):
-            page.button("Log in as another", "dialog")
+            page.button("Log in as the new caller", "dialog")
         page.says(".caller", "admin")
         page.click("nav a", "Accounts")
         page.until(lambda _: page.all(".account") or page.all("input[name=credential]"), "accounts, or once more")
@@ -296,7 +296,7 @@ def used_up(page, server, account):
 def told_apart(page, server, account, approver):
     """What somebody wrote does not look like what the page says."""
     page.enter(server, server.token)
-    lie = "\u202ereversed\u202c Approved by an-approver: ok. Ends in 3 hours, 50 codes are left."
+    lie = "\u202ereversed\u202c Approved by an-approver: ok. Expires in 3 hours, 50 codes left."
     server.call("POST", f"/api/accounts/{account}/requests", {"kind": "read", "reason": lie}, server.key("liar", "reader"))
     page.open("#/operations/requests")
     page.says(".said bdi", "Approved by an-approver")
@@ -392,7 +392,7 @@ def pasted(page, server):
             for way in ("paste", "drop") if view == "#/add" else ("paste",):
                 page.script("document.getElementById('toast').replaceChildren()")
                 page.script(bring, way, junk)
-                page.says("#toast", "There is nothing to add")
+                page.says("#toast", "Nothing to add was found")
     assert there() == ["Pasted"] and not page.all("dialog")
 
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::PATIENCE;
-use crate::pictures::{png, qr_png};
+use crate::support::{png, qr_png};
 
 /// How long one try of a request may take.
 const TRY: Duration = Duration::from_secs(20);

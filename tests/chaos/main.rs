@@ -17,10 +17,14 @@
 mod check;
 mod load;
 mod parts;
-#[path = "../e2e/pictures.rs"]
-mod pictures;
-mod relay;
 mod shared;
+#[path = "../support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
+mod support;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -18,7 +18,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use crate::PATIENCE;
-use crate::relay::Relay;
+use crate::support::relay::Relay;
 
 /// How much of a process's log is shown when something is wrong.
 const SHOWN_LOG: usize = 6_000;

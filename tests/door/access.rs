@@ -5,7 +5,8 @@ use countersign::config::AuthMode;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::server::{NOWHERE, Server, URI, problem};
+use crate::server::{NOWHERE, Server, problem};
+use crate::support::SEED_URI;
 
 #[tokio::test]
 async fn each_role_does_its_own_and_nothing_else() {
@@ -104,7 +105,7 @@ async fn a_cookie_is_valid_only_under_the_servers_names() {
             .header("origin", format!("http://{host}"))
             .header("sec-fetch-site", "same-origin")
             .header(with.0, with.1)
-            .json(&json!({"uri": URI}));
+            .json(&json!({"uri": SEED_URI}));
         request.send().await.unwrap().status().as_u16()
     };
     for own in ["localhost", "127.0.0.1", "[::1]"] {
@@ -156,7 +157,7 @@ async fn an_enroller_sees_its_own_enrollments_only() {
     let started: Value = server
         .request(Method::POST, "/api/enrollments")
         .bearer_auth(&one)
-        .json(&json!({"uri": URI}))
+        .json(&json!({"uri": SEED_URI}))
         .send()
         .await
         .unwrap()

@@ -11,10 +11,8 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::server::{Server, URI};
-
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::server::Server;
+use crate::support::{PATIENCE, SEED_URI};
 
 fn key(server: &Server, name: &str, role: Role) -> String {
     let (_, key) = server
@@ -38,7 +36,7 @@ async fn stream(server: &Server, path: &str, key: &str) -> Response {
 /// Starts an enrollment that waits for approval; returns the path of its status.
 async fn waiting(server: &Server, key: &str) -> String {
     let start = server.request(Method::POST, "/api/enrollments?approval=required");
-    let start = start.bearer_auth(key).json(&json!({ "uri": URI }));
+    let start = start.bearer_auth(key).json(&json!({ "uri": SEED_URI }));
     let started: Value = start.send().await.unwrap().json().await.unwrap();
     let path = started["statusQueryGetUri"].as_str().unwrap().to_owned();
     timeout(PATIENCE, async {
@@ -208,6 +206,6 @@ async fn what_was_granted_for_a_time_or_by_number_is_one_code_each() {
         let (status, token) = read("").await;
         assert_eq!(status, 200, "{token}");
     }
-    assert_eq!(read("").await.0, 404);
+    assert_eq!(read("").await.0, 403);
     server.stop().await;
 }

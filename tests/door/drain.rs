@@ -4,9 +4,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -28,49 +26,37 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::exposure::{PATIENCE, certify};
-use crate::server::URI;
+use crate::exposure::certify;
+use crate::support::{PATIENCE, Process, SEED_URI, countersign, document, until};
 
-/// How often a condition is checked.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// `countersign serve` as a process of its own, with a certificate.
-struct Process {
-    child: Child,
+/// `countersign serve` with a certificate.
+struct Secured {
+    server: Process,
     data: PathBuf,
     port: u16,
     client: Client,
 }
 
-impl Process {
+impl Secured {
     async fn start(folder: &Path) -> Self {
         let data = folder.join("data");
         let (files, client) = certify(folder);
-        let child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(["serve", "--listen", "127.0.0.1:0"])
+        let mut command = countersign(&data, &["serve", "--json", "--log", "error"]);
+        command
+            .args(["--listen", "127.0.0.1:0"])
             .args(["--scheduler-listen", "127.0.0.1:0"])
             .args(["--dashboard-listen", "none"])
             // So that others can see that one request is being answered.
             .args(["--concurrency-per-caller", "1"])
-            .args(["--log", "error", "--data-dir"])
-            .arg(&data)
             .arg("--tls-certificate")
             .arg(&files.certificate)
             .arg("--tls-key")
-            .arg(&files.key)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let addresses = data.join("serve.json");
-        let server = until("it listens", async || {
-            let bound: Value = serde_json::from_slice(&std::fs::read(&addresses).ok()?).ok()?;
-            bound["server"].as_str().map(str::to_owned)
-        })
-        .await;
-        let port = server.rsplit(':').next().unwrap().parse().unwrap();
+            .arg(&files.key);
+        let server = Process::start(command, folder, "serve").await;
+        let port = server.announced("server").rsplit(':').next().unwrap();
+        let port = port.trim_end_matches('/').parse().unwrap();
         Self {
-            child,
+            server,
             data,
             port,
             client,
@@ -83,13 +69,9 @@ impl Process {
 
     /// Creates an enroller, and returns its key.
     fn key(&self, name: &str) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(["key", "create", name, "--role", "enroller", "--data-dir"])
-            .arg(&self.data)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        let create = ["key", "create", name, "--role", "enroller", "--json"];
+        let created = countersign(&self.data, &create).output().unwrap();
+        document(&created)["key"].as_str().unwrap().to_owned()
     }
 
     async fn get(&self, path: &str, key: &str) -> (StatusCode, Value) {
@@ -103,7 +85,7 @@ impl Process {
         let start = self
             .client
             .post(self.url("/api/enrollments?approval=required"));
-        let start = start.bearer_auth(key).json(&json!({ "uri": URI }));
+        let start = start.bearer_auth(key).json(&json!({ "uri": SEED_URI }));
         let started: Value = start.send().await.unwrap().json().await.unwrap();
         let path = started["statusQueryGetUri"].as_str().unwrap().to_owned();
         self.stage(&path, key, "AwaitingApproval").await;
@@ -111,23 +93,22 @@ impl Process {
     }
 
     async fn stage(&self, path: &str, key: &str, stage: &str) {
-        until(stage, async || {
-            let (_, state) = self.get(path, key).await;
-            (state["stage"] == stage).then_some(())
-        })
+        until(
+            || stage.to_owned(),
+            async || {
+                let (_, state) = self.get(path, key).await;
+                (state["stage"] == stage).then_some(())
+            },
+        )
         .await;
     }
 
-    fn tell_to_stop(&self) {
-        let pid = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
-        assert!(told.success());
+    fn ask_to_stop(&self) {
+        self.server.signal("TERM");
     }
 
     async fn exit_code(mut self) -> Option<i32> {
-        until("it ends", async || self.child.try_wait().unwrap())
-            .await
-            .code()
+        self.server.ended().await
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {
@@ -150,27 +131,6 @@ impl Process {
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(version));
         stream
     }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Looks until something is there.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let looking = async {
-        loop {
-            match look().await {
-                Some(found) => return found,
-                None => tokio::time::sleep(LOOK).await,
-            }
-        }
-    };
-    let found = tokio::time::timeout(PATIENCE, looking).await;
-    found.unwrap_or_else(|_| panic!("never: {what}"))
 }
 
 async fn soon<T>(what: &str, coming: impl Future<Output = T>) -> T {
@@ -226,7 +186,7 @@ struct One {
 }
 
 impl One {
-    async fn open(process: &Process, folder: &Path) -> Self {
+    async fn open(process: &Secured, folder: &Path) -> Self {
         let stream = TokioIo::new(process.secure(folder, b"http/1.1").await);
         let (send, connection) = http1::handshake(stream).await.unwrap();
         let end = tokio::spawn(connection);
@@ -241,7 +201,7 @@ struct Two {
 }
 
 impl Two {
-    async fn open(process: &Process, folder: &Path) -> Self {
+    async fn open(process: &Secured, folder: &Path) -> Self {
         let stream = TokioIo::new(process.secure(folder, b"h2").await);
         let (send, connection) = http2::handshake(TokioExecutor::new(), stream)
             .await
@@ -251,7 +211,7 @@ impl Two {
     }
 
     /// Returns when everything sent before has been received.
-    async fn health(&mut self, process: &Process) {
+    async fn health(&mut self, process: &Secured) {
         let request = request(Method::GET, process.url("/healthz"), "", nothing());
         let (status, ..) = answer(self.send.send_request(request)).await;
         assert_eq!(status, StatusCode::OK);
@@ -262,7 +222,7 @@ impl Two {
 async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let process = Process::start(folder).await;
+    let process = Secured::start(folder).await;
     let keys = ["one-polls", "one-sends", "two-polls", "two-sends"].map(|name| process.key(name));
     let [one_polls, one_sends, two_polls, two_sends] = &keys;
     let polls = [
@@ -286,10 +246,13 @@ async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order()
             }
         }
     });
-    until("the poll waits", async || {
-        let (status, _) = process.get("/api/session", one_polls).await;
-        (status == StatusCode::TOO_MANY_REQUESTS).then_some(())
-    })
+    until(
+        || "the poll waits".to_owned(),
+        async || {
+            let (status, _) = process.get("/api/session", one_polls).await;
+            (status == StatusCode::TOO_MANY_REQUESTS).then_some(())
+        },
+    )
     .await;
 
     // An upload, seen by the answer 100 Continue.
@@ -334,16 +297,19 @@ async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order()
     let mut silent = process.secure(folder, b"http/1.1").await;
     let mut bare = process.connect().await.unwrap();
 
-    process.tell_to_stop();
-    until("nobody new is let in", async || {
-        let refused = process.connect().await.err()?;
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-        Some(())
-    })
+    process.ask_to_stop();
+    until(
+        || "nobody new is let in".to_owned(),
+        async || {
+            let refused = process.connect().await.err()?;
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            Some(())
+        },
+    )
     .await;
 
     // Uploads are taken to their end.
-    let rest = format!("\"{URI}\"}}").leak();
+    let rest = format!("\"{SEED_URI}\"}}").leak();
     for parts in [one_parts, two_parts] {
         parts.send(part(rest)).await.unwrap();
     }
@@ -374,7 +340,7 @@ async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order()
     assert_eq!(bytes, b"");
     assert_eq!(process.exit_code().await, Some(0));
 
-    let process = Process::start(folder).await;
+    let process = Secured::start(folder).await;
     for (path, key) in [(&polls[0], one_polls), (&polls[1], two_polls)] {
         process.stage(path, key, "AwaitingApproval").await;
     }
@@ -382,6 +348,6 @@ async fn what_is_in_progress_over_tls_is_answered_and_connections_end_in_order()
         let path = headers[header::LOCATION].to_str().unwrap();
         process.stage(path, key, "Enrolled").await;
     }
-    process.tell_to_stop();
+    process.ask_to_stop();
     assert_eq!(process.exit_code().await, Some(0));
 }

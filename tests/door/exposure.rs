@@ -9,9 +9,7 @@ use reqwest::{Certificate, Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::server::Server;
-
-/// Only a failure waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
 
 /// Writes a new certificate with its key, and returns a client that trusts nothing else.
 pub(crate) fn certify(folder: &Path) -> (TlsFiles, Client) {

@@ -22,9 +22,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::server::Server;
+use crate::support::PATIENCE;
 
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// More than enough, at [`STREAMS`] each, for everything that the front door answers at once.
 const CONNECTIONS: usize = 18;
 /// As many as a connection has.

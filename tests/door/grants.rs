@@ -30,7 +30,7 @@ async fn an_administrator_leases_accounts_over_http() {
     assert_eq!(granted["caller"], "bot");
     assert_eq!(granted["readsLeft"], 1);
     assert_eq!(server.status(Method::GET, &code, &key).await, 200);
-    assert_eq!(server.status(Method::GET, &code, &key).await, 404);
+    assert_eq!(server.status(Method::GET, &code, &key).await, 403);
     let granted = grant(json!({"group": "Team Ops", "account": account})).await;
     assert_eq!(granted.status(), 201);
     assert_eq!(server.status(Method::GET, &code, &key).await, 200);
@@ -94,11 +94,11 @@ async fn an_administrator_leases_accounts_over_http() {
             status
         );
     }
-    assert_eq!(server.status(Method::GET, &code, &key).await, 404);
+    assert_eq!(server.status(Method::GET, &code, &key).await, 403);
     let told = server.told("action=grant").await;
     assert_eq!(
         told[0],
-        json!([account, "done", format!("to bot until {until}, 1 reads")])
+        json!([account, "done", format!("to bot until {until}, 1 read")])
     );
     let told = server.told("action=withdraw").await;
     assert_eq!(told[0], json!([account, "done", "from the group Team Ops"]));
@@ -147,9 +147,10 @@ async fn a_group_reads_what_is_granted_to_it_and_finds_nothing_else() {
         assert_eq!(status(key, code(&shown)).await, 200);
     }
     // The group's two reads are used up, whoever used them.
-    for key in keys.iter().chain([&foreign]) {
-        assert_eq!(status(key, code(&shown)).await, 404);
+    for key in &keys {
+        assert_eq!(status(key, code(&shown)).await, 403);
     }
+    assert_eq!(status(&foreign, code(&shown)).await, 404);
     server.stop().await;
 }
 
@@ -199,7 +200,7 @@ async fn what_another_process_takes_back_is_refused_at_once() {
             assert_eq!(asked, StatusCode::OK, "{to}");
         }
         assert_eq!(read().await, StatusCode::OK, "{to}");
-        assert_eq!(read().await, StatusCode::NOT_FOUND, "{to}");
+        assert_eq!(read().await, StatusCode::FORBIDDEN, "{to}");
         keys.grant(&grant(&to, None)).unwrap();
         assert_eq!(read().await, StatusCode::OK, "{to}");
         assert!(keys.withdraw(&to, &account).unwrap());
@@ -225,6 +226,84 @@ async fn a_key_works_until_the_second_in_which_it_expires() {
         clock.set(begin + after(seconds));
         let asked = server.status(Method::GET, &path, &brief).await;
         assert_eq!(asked, expected, "after {seconds} seconds");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_limit_counts_for_granted_accounts_too_and_a_used_up_grant_says_so() {
+    let server = Server::start().await;
+    let mut accounts = Vec::new();
+    for _ in 0..3 {
+        accounts.push(server.account().await);
+    }
+    let hidden = server.account().await;
+    let key = server.granted_reader("bot", "ops");
+    let grant = |account: &str, until, reads| Grant {
+        to: Grantee::Caller("bot".to_owned()),
+        account: account.to_owned(),
+        until,
+        reads,
+    };
+    for account in &accounts {
+        server.keys().grant(&grant(account, None, None)).unwrap();
+    }
+    let get = async |path: &str| -> (u16, Value) {
+        let request = server.request(Method::GET, path).bearer_auth(&key);
+        let answer = request.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    };
+    for wrong in [
+        "limit=0",
+        "limit=201",
+        "cursor=totp-of-nobody",
+        "limit=1&cursor=x",
+    ] {
+        let (status, body) = get(&format!("/api/accounts?{wrong}")).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (400, &json!("invalid-parameter")),
+            "{wrong}"
+        );
+    }
+    let (_, all) = get("/api/accounts").await;
+    let mut paged = Vec::new();
+    let mut at = "/api/accounts?limit=2".to_owned();
+    let sizes = loop {
+        let (_, page) = get(&at).await;
+        let rows = page["accounts"].as_array().unwrap().clone();
+        paged.push(rows);
+        match page["next"].as_str() {
+            Some(next) => at = format!("/api/accounts?limit=2&cursor={next}"),
+            None => break paged.iter().map(Vec::len).collect::<Vec<_>>(),
+        }
+    };
+    assert_eq!(sizes, [2, 1]);
+    assert_eq!(json!(paged.concat()), all["accounts"]);
+
+    // What was granted and is used up or over is told from what the caller must not know of.
+    let past = chrono::Utc::now() - chrono::TimeDelta::hours(1);
+    server
+        .keys()
+        .grant(&grant(&accounts[0], None, Some(Reads::new(1))))
+        .unwrap();
+    server
+        .keys()
+        .grant(&grant(&accounts[1], Some(past), None))
+        .unwrap();
+    let token = |id: &str| format!("/api/accounts/{id}/token");
+    assert_eq!(get(&token(&accounts[0])).await.0, 200);
+    for (account, status, code) in [
+        (&accounts[0], 403, "grant-used-up"),
+        (&accounts[1], 403, "grant-expired"),
+        (&hidden, 404, "account-unknown"),
+    ] {
+        for path in [token(account), format!("/api/accounts/{account}")] {
+            let (answered, body) = get(&path).await;
+            assert_eq!((answered, &body["code"]), (status, &json!(code)), "{path}");
+        }
+        let (_, batch) = get(&format!("/api/tokens?id={account}&id={}", accounts[2])).await;
+        assert_eq!(batch["tokens"][0]["problem"], code, "{batch}");
     }
     server.stop().await;
 }

@@ -13,10 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::server::{Server, URI};
+use crate::server::Server;
+use crate::support::{PATIENCE, SEED_URI};
 
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Who is slow; everyone else in these tests calls from 127.0.0.1.
 const SLOW: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
@@ -232,7 +231,7 @@ async fn one_callers_waiting_requests_leave_room_for_others() {
     let request = server.request(Method::POST, "/api/enrollments?approval=required");
     let started = request
         .bearer_auth(&server.admin)
-        .json(&json!({"uri": URI}));
+        .json(&json!({"uri": SEED_URI}));
     let started: Value = started.send().await.unwrap().json().await.unwrap();
     let path = started["statusQueryGetUri"].as_str().unwrap().to_owned();
     let (_, other) = server

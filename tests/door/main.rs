@@ -8,9 +8,15 @@ mod drain;
 mod exposure;
 mod flood;
 mod grants;
-mod issuer;
 mod limits;
 mod oidc;
 mod restore;
 mod server;
 mod sessions;
+#[path = "../support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
+mod support;

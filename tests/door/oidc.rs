@@ -11,8 +11,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 
-use crate::issuer::{AUDIENCE, Issuer, SigningKey};
 use crate::server::Server;
+use crate::support::issuer::{AUDIENCE, Issuer, SigningKey};
 
 /// The settings for an issuer, as an operator writes them.
 fn settings(issuer: &Issuer, change: impl FnOnce(&mut Settings)) -> Option<OidcSettings> {
@@ -317,7 +317,7 @@ async fn claims_become_roles_groups_and_grants() {
         request.json(&body).send()
     };
     let path = "/api/enrollments?approval=required".to_owned();
-    let started = post(path, json!({"uri": crate::server::URI}))
+    let started = post(path, json!({"uri": crate::support::SEED_URI}))
         .await
         .unwrap();
     assert_eq!(started.status(), 202);

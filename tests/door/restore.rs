@@ -1,7 +1,7 @@
 //! After an objection an account is brought back on its own for a day, and by hand after that.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chrono::{SubsecRound as _, TimeDelta, Utc};
 use countersign::access::{NewKey, Role};
@@ -10,9 +10,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::server::Server;
-
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::PATIENCE;
 
 async fn post(server: &Server, path: &str, token: &str, body: Value) -> (StatusCode, Value) {
     let request = server.request(Method::POST, path).bearer_auth(token);

@@ -7,22 +7,20 @@ use countersign::access::{Grant, Grantee, KeyStore, NewKey, Role};
 use countersign::app::{Parts, Running};
 use countersign::clock::{Clock, SystemClock};
 use countersign::config::Config;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-/// Only a failure waits this long.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::support::{Door, PATIENCE, SEED_URI};
+
 /// An account that there is not.
 pub(crate) const NOWHERE: &str = "totp-00000000-0000-4000-8000-000000000000";
-/// The example of the documentation.
-pub(crate) const URI: &str = "otpauth://totp/Test%20Token?secret=2FASTEST&issuer=2FAS";
 
 pub(crate) struct Server {
     running: Running,
     pub(crate) base: String,
     pub(crate) admin: String,
     pub(crate) folder: tempfile::TempDir,
-    http: Client,
+    door: Door,
 }
 
 impl Server {
@@ -42,12 +40,14 @@ impl Server {
         let running = Running::start_parts(config, Parts::Everything, clock)
             .await
             .unwrap();
+        let base = running.server_url().unwrap();
+        let admin = running.admin_token.as_ref().unwrap().to_string();
         Self {
-            base: running.server_url().unwrap(),
-            admin: running.admin_token.as_ref().unwrap().to_string(),
+            door: Door::at(&base, &admin),
+            base,
+            admin,
             running,
             folder,
-            http: Client::builder().no_proxy().build().unwrap(),
         }
     }
 
@@ -97,7 +97,9 @@ impl Server {
     /// Enrolls an account and answers its id.
     pub(crate) async fn account(&self) -> String {
         let request = self.request(Method::POST, "/api/accounts");
-        let request = request.bearer_auth(&self.admin).json(&json!({"uri": URI}));
+        let request = request
+            .bearer_auth(&self.admin)
+            .json(&json!({"uri": SEED_URI}));
         let created: Value = request.send().await.unwrap().json().await.unwrap();
         created["secretName"]
             .as_str()
@@ -106,12 +108,11 @@ impl Server {
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        self.door.request(method, path)
     }
 
     pub(crate) async fn get(&self, path: &str, token: &str) -> Response {
-        let request = self.request(Method::GET, path).bearer_auth(token);
-        request.send().await.unwrap()
+        self.door.get(path, token).await
     }
 
     /// Asks for a session as the own page does, with this in the body.
@@ -131,7 +132,7 @@ impl Server {
     pub(crate) async fn status(&self, method: Method, path: &str, key: &str) -> StatusCode {
         let mut request = self.request(method.clone(), path).bearer_auth(key);
         if method == Method::POST {
-            request = request.json(&json!({"uri": URI}));
+            request = request.json(&json!({"uri": SEED_URI}));
         }
         request.send().await.unwrap().status()
     }
@@ -149,8 +150,10 @@ impl Server {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
+        let base = running.server_url().unwrap();
         Self {
-            base: running.server_url().unwrap(),
+            door: Door::at(&base, &self.admin),
+            base,
             running,
             ..self
         }

@@ -4,7 +4,8 @@ use countersign::access::Role;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::server::{Server, URI, cookie, cookies, problem};
+use crate::server::{Server, cookie, cookies, problem};
+use crate::support::SEED_URI;
 
 const OWN: (&str, &str) = ("sec-fetch-site", "same-origin");
 
@@ -135,7 +136,7 @@ async fn a_cookie_counts_only_in_requests_of_the_own_page() {
         let request = match *method {
             Method::POST => {
                 let request = server.request(Method::POST, "/api/enrollments");
-                request.json(&json!({"uri": URI}))
+                request.json(&json!({"uri": SEED_URI}))
             }
             _ => {
                 let path = format!("/api/accounts/{account}/token");
@@ -186,7 +187,7 @@ async fn the_page_learns_that_the_session_is_another_callers() {
         (Method::GET, "/api/enrollments"),
         (Method::POST, "/api/enrollments"),
     ] {
-        let request = server.request(method, path).json(&json!({"uri": URI}));
+        let request = server.request(method, path).json(&json!({"uri": SEED_URI}));
         let request = with(request, &[OWN, ("x-countersign-caller", "admin")]);
         let response = request.header("cookie", &cookie).send().await.unwrap();
         refused(response, 409, "session-changed").await;

@@ -254,7 +254,7 @@ async fn a_key_reads_only_what_was_granted_to_it_and_learns_of_nothing_else() {
 
     let path = format!("/api/tokens?id={theirs}");
     assert_eq!(bot.get(&path).await.status, StatusCode::OK);
-    bot.get(&path).await.assert_problem(404, "account-unknown");
+    bot.get(&path).await.assert_problem(403, "grant-used-up");
     // Someone who may read all still does.
     let reader = app.new_caller("dashboard-wall", "reader");
     assert_eq!(reader.get(&path).await.status, StatusCode::OK);

@@ -1,8 +1,10 @@
 //! A decision is one only if the front door has signed it.
 
+use countersign_authority::{RunId, SigningKeys};
 use countersign_enrollment::contract::APPROVAL;
 use countersign_enrollment::decision::RaisedDecision;
 use countersign_enrollment::mandate::SignedDecision;
+use countersign_ledger::{Ledger as _, SqliteLedger};
 use reqwest::StatusCode;
 use serde_json::json;
 
@@ -52,6 +54,41 @@ async fn an_event_raised_past_the_front_door_is_kept_and_ignored() {
         ended.body["approval"]["decision"]["comment"],
         "the real one"
     );
+}
+
+/// Of requests with one id that come at once, each has a mandate registered, and one of them starts
+/// it. Where the process of another one, or the hub, is gone at that moment, its mandate stays.
+#[tokio::test]
+async fn what_is_decided_is_decided_about_what_runs() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let keys = std::fs::read_to_string(app.data_dir().join("mandate.key")).unwrap();
+    let keys = SigningKeys::from_text(&keys).unwrap();
+    let ledger = SqliteLedger::open(&app.data_dir()).unwrap();
+    for (number, stage) in ["Enrolled", "Rejected", "Terminated"]
+        .into_iter()
+        .enumerate()
+    {
+        let id = admin.enroll(SEED_URI, true).await;
+        approver.until_stage(&id, "AwaitingApproval").await;
+        let started = ledger.latest(&id).await.unwrap().unwrap();
+        let mut another = keys.checking().read_mandate(&started.mandate).unwrap();
+        another.run = RunId::from_bytes([number as u8; 16]);
+        let signed = keys.sign_mandate(&another).unwrap();
+        ledger.register(&another, &signed).await.unwrap();
+        assert_eq!(ledger.latest(&id).await.unwrap().unwrap().mandate, signed);
+
+        let answer = match stage {
+            "Terminated" => admin.delete(&format!("/api/enrollments/{id}")).await,
+            stage => approver.decide(&id, stage == "Enrolled", "").await,
+        };
+        assert_eq!(answer.status, StatusCode::ACCEPTED, "{answer:?}");
+        let ended = admin.ended(&id).await;
+        assert_eq!(ended.body["stage"], stage, "{ended:?}");
+        // Nothing can be done under the other one later.
+        assert_eq!(ledger.still_open(&id).await.unwrap(), []);
+    }
 }
 
 #[tokio::test]

@@ -326,9 +326,17 @@ async fn a_code_that_cannot_be_recorded_is_not_given() {
     let breaker = without_space(&app);
     let answer = admin.get(&format!("/api/tokens?id={id}")).await;
     answer.assert_problem(503, "audit-unavailable");
+    // Nor does anyone learn without a trace that something is refused.
+    let unknown = async || {
+        let path = "/api/accounts/totp-00000000-0000-4000-8000-000000000000";
+        let request = admin.request(Method::PATCH, path);
+        admin.send(request.json(&json!({ "issuer": "x" }))).await
+    };
+    unknown().await.assert_problem(503, "audit-unavailable");
     breaker.execute_batch("DROP TRIGGER full").unwrap();
     let answer = admin.get(&format!("/api/tokens?id={id}")).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    unknown().await.assert_problem(404, "account-unknown");
 }
 
 #[tokio::test]

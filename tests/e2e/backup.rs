@@ -313,6 +313,24 @@ async fn what_is_no_whole_backup_is_refused_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_killed_backup_has_left_is_removed_by_the_next_one_and_what_is_in_use_is_not() {
+    let (app, keys) = (App::start().await, Keys::new());
+    let [killed, running] = ["0123456789abcdef", "fedcba9876543210"].map(|tag| {
+        let copies = app.data_dir().join(format!(".backup.{tag}.tmp"));
+        fs::create_dir(&copies).unwrap();
+        fs::write(copies.join("vault.sqlite3"), "a copy").unwrap();
+        copies
+    });
+    let held = fs::File::open(&running).unwrap();
+    held.lock().unwrap();
+    create(&app, &keys, &keys.place("today.age"));
+    assert!(!killed.exists() && running.exists());
+    drop(held);
+    create(&app, &keys, &keys.place("tomorrow.age"));
+    assert!(!running.exists());
+}
+
+#[tokio::test]
 async fn what_happened_after_the_backup_is_not_believed_and_not_repeated() {
     let (mut app, keys) = (App::start().await, Keys::new());
     let admin = app.admin();

@@ -506,7 +506,7 @@ async fn a_lease_that_gives_no_more_is_named_as_such() {
         (octo.as_str(), "read all the codes"),
     ] {
         let refused = read(name);
-        assert_eq!(code(&refused), 5, "{refused:?}");
+        assert_eq!(code(&refused), 6, "{refused:?}");
         assert!(said(&refused).contains(words), "{name}: {refused:?}");
     }
     let unknown = read("GitHub: octopus");
@@ -550,6 +550,8 @@ async fn of_several_matters_those_that_are_open_are_meant() {
         "{choices}"
     );
     assert!(!choices.contains(&done), "{choices}");
+    let counted = "the name matches 2 enrollments or requests;";
+    assert!(choices.contains(counted), "{choices}");
     out(&app.command(&["cancel", &second]));
     out(&app.command(&["cancel", "Shop: till"]));
     assert_eq!(admin.ended(&open).await.body["stage"], "Terminated");

@@ -57,7 +57,7 @@ async fn lie(hub: &Client, id: &str, lie: Lie) {
 
 /// An installation whose honest worker has enrolled one account, and is gone.
 async fn house() -> (Apart, Caller, Caller, String) {
-    let mut apart = Apart::start(&[]);
+    let mut apart = Apart::start(&[]).await;
     let admin = apart.admin();
     let approver = apart.new_caller("second-pair-of-eyes", "approver");
     let account = admin.enroll(SEED_URI, false).await;
@@ -337,7 +337,7 @@ async fn what_a_worker_says_of_a_request_keeps_no_objection_out() {
     assert!(status(&own));
     // With an honest worker, nothing comes of any of them.
     adversary.stop().await;
-    apart.start_worker(&data);
+    apart.start_worker(&data).await;
     for id in [&acting, &over, &own] {
         let used = admin
             .post(&format!("/api/requests/{id}/export"), &json!({}))
@@ -460,7 +460,7 @@ async fn what_a_worker_says_of_an_enrollment_enrolls_nothing() {
     let input = adversary.input(&waiting).await;
     adversary.forget(&waiting).await;
     adversary.stop().await;
-    apart.start_worker(&data);
+    apart.start_worker(&data).await;
     let hub = Client::new(&durabletask::Connection::parse(&apart.hub()).unwrap()).unwrap();
     let started = hub.start(&enroll, &input).instance_id(&waiting);
     started.send().await.unwrap();

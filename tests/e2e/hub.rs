@@ -444,7 +444,7 @@ async fn the_command_prints_a_link_that_opens_the_dashboard() {
 
 #[tokio::test]
 async fn three_processes_on_one_folder_find_the_token_and_the_dashboard() {
-    let apart = Apart::start_with("127.0.0.1:0", &[]);
+    let apart = Apart::start_with("127.0.0.1:0", &[]).await;
     let enroll = apart.request(Method::POST, "/api/enrollments");
     let started = enroll
         .json(&json!({ "uri": SEED_URI }))
@@ -500,7 +500,7 @@ async fn three_processes_on_one_folder_find_the_token_and_the_dashboard() {
 
 #[tokio::test]
 async fn without_a_dashboard_there_is_no_link_to_one() {
-    let apart = Apart::start(&[]);
+    let apart = Apart::start(&[]).await;
     let none = apart
         .request(Method::POST, "/api/dashboard/tickets")
         .send()

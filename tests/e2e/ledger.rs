@@ -3,8 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::{OtpauthText, SealKey};
@@ -16,7 +14,7 @@ use serde_json::{Value, json};
 use crate::adversary::Adversary;
 use crate::apart::Apart;
 use crate::asking::{ask, decide, enrolled, until, use_it};
-use crate::support::{Answer, App, BINARY, Caller, PATIENCE, SEED_URI};
+use crate::support::{Answer, App, Caller, PATIENCE, Process, SEED_URI, countersign};
 
 const LEDGER: &str = "ledger.sqlite3";
 /// Where a data folder notes which ledger is its own.
@@ -146,7 +144,7 @@ fn accept_loss(app: &App, reason: &str) -> std::process::Output {
 }
 
 /// Takes the ledger away, which is noticed, and accepts that.
-fn lose_ledger(app: &App) {
+async fn lose_ledger(app: &App) {
     let data = app.data_dir();
     let nothing = accept_loss(app, "nothing is missing yet");
     assert_eq!(nothing.status.code(), Some(5), "{nothing:?}");
@@ -155,7 +153,7 @@ fn lose_ledger(app: &App) {
         if empty {
             fs::write(data.join(LEDGER), "").unwrap();
         }
-        let said = refuses_to_start(&data);
+        let said = refuses_to_start(&data).await;
         for words in [
             "is missing",
             LEDGER,
@@ -185,33 +183,15 @@ fn lose_ledger(app: &App) {
 }
 
 /// What a server says that does not start on a data folder.
-fn refuses_to_start(data: &Path) -> String {
-    let mut child = Command::new(BINARY)
-        .args([
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--scheduler-listen",
-            "127.0.0.1:0",
-        ])
-        .args(["--dashboard-listen", "127.0.0.1:0", "--data-dir"])
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let begun = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begun.elapsed() > PATIENCE {
-            child.kill().unwrap();
-            panic!("it starts on a ledger that is none");
-        }
-        std::thread::sleep(std::time::Duration::from_millis(20));
+async fn refuses_to_start(data: &Path) -> String {
+    let mut command = countersign(data, &["serve"]);
+    for listener in ["--listen", "--scheduler-listen", "--dashboard-listen"] {
+        command.args([listener, "127.0.0.1:0"]);
     }
-    let output = child.wait_with_output().unwrap();
-    assert!(!output.status.success());
-    String::from_utf8(output.stderr).unwrap()
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Process::spawn(command, folder.path(), "refused");
+    assert_ne!(server.ended().await, Some(0));
+    server.log()
 }
 
 #[tokio::test]
@@ -246,7 +226,7 @@ async fn a_missing_older_or_damaged_ledger_gives_out_nothing_and_loses_nothing()
     // Replaced by an older copy, and lost, which someone has to accept.
     for put in [Some(&older), None] {
         match put {
-            None => lose_ledger(&app),
+            None => lose_ledger(&app).await,
             Some(files) => restore_ledger(&data, files),
         }
         app.launch().await;
@@ -273,7 +253,7 @@ async fn a_missing_older_or_damaged_ledger_gives_out_nothing_and_loses_nothing()
     remove_ledger(&data);
     let file = data.join(LEDGER);
     fs::write(&file, vec![0x5a; 8192]).unwrap();
-    let said = refuses_to_start(&data);
+    let said = refuses_to_start(&data).await;
     assert!(
         said.contains(LEDGER) && said.contains("restore it from a backup"),
         "{said}"
@@ -284,14 +264,14 @@ async fn a_missing_older_or_damaged_ledger_gives_out_nothing_and_loses_nothing()
     assert_eq!(fs::read(&file).unwrap(), vec![0x5a; 8192]);
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
-    let said = refuses_to_start(&data);
+    let said = refuses_to_start(&data).await;
     assert!(said.contains(LEDGER), "{said}");
     fs::remove_dir(&file).unwrap();
 
     // With the right one nothing is lost, and nothing is had twice. In the place of the one that
     // was made in the meantime, it is another.
     restore_ledger(&data, &right);
-    let said = refuses_to_start(&data);
+    let said = refuses_to_start(&data).await;
     assert!(said.contains("is not this data folder's ledger"), "{said}");
     assert!(accept_loss(&app, "the right one is back").status.success());
     app.launch().await;
@@ -335,7 +315,7 @@ async fn a_folder_that_never_had_a_ledger_gets_one() {
 
 #[tokio::test]
 async fn a_worker_with_another_ledger_refuses_and_says_why() {
-    let mut apart = Apart::start(&[]);
+    let mut apart = Apart::start(&[]).await;
     let (admin, approver) = (
         apart.admin(),
         apart.new_caller("second-pair-of-eyes", "approver"),
@@ -344,7 +324,7 @@ async fn a_worker_with_another_ledger_refuses_and_says_why() {
     apart.stop_worker().await;
     let (right, other) = (apart.data_dir(), apart.data_dir().with_file_name("other"));
     copy_without_ledger(&right, &other);
-    apart.start_worker(&other);
+    apart.start_worker(&other).await;
     let hub = Client::new(&Connection::parse(&apart.hub()).unwrap()).unwrap();
     let failure = async |id: &str| {
         let state = hub.wait_for_completion(id, Payloads::Include, PATIENCE);
@@ -371,7 +351,7 @@ async fn a_worker_with_another_ledger_refuses_and_says_why() {
     );
 
     apart.stop_worker().await;
-    apart.start_worker(&right);
+    apart.start_worker(&right).await;
     let again = enrolled(&admin).await;
     assert_code(&admin, &again).await;
     assert_code(&admin, &account).await;

@@ -22,7 +22,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::relay::Relay;
+use crate::support::relay::Relay;
 use crate::support::{App, BINARY, PATIENCE, SEED_URI};
 
 /// What another program answers, whatever it is asked.

@@ -3,11 +3,12 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic)]
 
-mod described;
-#[path = "../door/issuer.rs"]
-#[allow(dead_code, reason = "the tests of the front door use the rest of it")]
-mod issuer;
-mod pictures;
+#[path = "../support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
 mod support;
 
 mod accounts;
@@ -44,6 +45,7 @@ mod long_import;
 mod matrix;
 mod mcp;
 mod metrics;
+mod on_the_machine;
 mod operations;
 mod oversize;
 mod proof;
@@ -52,8 +54,6 @@ mod recovery;
 mod recovery_hostile;
 mod recovery_imports;
 mod recovery_moves;
-#[path = "../chaos/relay.rs"]
-mod relay;
 mod reload;
 mod request_commands;
 mod requests;

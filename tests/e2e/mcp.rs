@@ -175,7 +175,7 @@ async fn an_agent_gets_the_codes_that_its_key_may_read_and_no_others() {
     let once = call(&told_little, "get_code", json!({ "account": id })).await;
     assert!(given(&once)["token"].is_string());
     let twice = call(&told_little, "get_code", json!({ "account": id })).await;
-    assert!(refused(&twice).contains("account-unknown"), "{twice:?}");
+    assert!(refused(&twice).contains("grant-used-up"), "{twice:?}");
 
     let enroller = app.new_caller("build-server", "enroller");
     let wrong_role = agent(&app, &enroller).await;
@@ -456,7 +456,7 @@ async fn a_lease_counts_codes_and_its_end_is_reported() {
     assert_eq!(read.status, StatusCode::OK, "{read:?}");
     assert_eq!(left().await, 0);
     let over = caller.get(&format!("/api/accounts/{id}/token")).await;
-    over.assert_problem(404, "account-unknown");
+    over.assert_problem(403, "grant-used-up");
     assert_eq!(over.body["grant"], "used-up", "{over:?}");
     let spent = call(&told, "get_code", json!({ "account": id })).await;
     assert!(refused(&spent).contains("used all the reads"), "{spent:?}");

@@ -179,7 +179,7 @@ async fn grants_approvals_and_proofs_count_as_for_codes() {
     let grant = json!({"caller": "bot", "account": id, "reads": 1});
     assert_eq!(admin.post("/api/grants", &grant).await.status, 201);
     assert_eq!(take(&bot, &id).await.status, StatusCode::OK);
-    take(&bot, &id).await.assert_problem(404, "account-unknown");
+    take(&bot, &id).await.assert_problem(403, "grant-used-up");
 
     // An account that is read with an approval only.
     let guarded = json!({"readApproval": true});

@@ -1,36 +1,29 @@
 //! SIGHUP: what a running server takes over from its settings file, and what it names.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use crate::support::{BINARY, PATIENCE};
+use crate::support::{Process, countersign};
 
 /// A server that takes all of its settings from a file.
 struct FromFile {
     folder: tempfile::TempDir,
-    server: Child,
+    server: Process,
 }
 
 impl FromFile {
     fn start(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("settings.toml"), settings).unwrap();
-        let output = File::create(folder.path().join("output.log")).unwrap();
-        let server = Command::new(BINARY)
-            .args(["serve", "--config"])
-            .arg(folder.path().join("settings.toml"))
-            .arg("--data-dir")
-            .arg(folder.path().join("data"))
+        let file = folder.path().join("settings.toml");
+        fs::write(&file, settings).unwrap();
+        let mut command = countersign(&folder.path().join("data"), &["serve"]);
+        command
+            .arg("--config")
+            .arg(file)
             .args(["--listen", "127.0.0.1:0"])
             .args(["--scheduler-listen", "127.0.0.1:0"])
-            .args(["--dashboard-listen", "none"])
-            .stdin(Stdio::null())
-            .stdout(output.try_clone().unwrap())
-            .stderr(output)
-            .spawn()
-            .unwrap();
+            .args(["--dashboard-listen", "none"]);
+        let server = Process::spawn(command, folder.path(), "output");
         Self { folder, server }
     }
 
@@ -39,7 +32,7 @@ impl FromFile {
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.file("output.log")).unwrap()
+        self.server.log()
     }
 
     fn write(&self, settings: &str) {
@@ -47,28 +40,13 @@ impl FromFile {
     }
 
     fn reload(&self) {
-        let id = self.server.id().to_string();
-        let asked = Command::new("kill").args(["-HUP", &id]).status().unwrap();
-        assert!(asked.success());
+        self.server.signal("HUP");
     }
 
     async fn until(&mut self, what: &str, happened: impl Fn(&str) -> bool) {
-        let begun = Instant::now();
-        while !happened(&self.log()) {
-            assert!(
-                begun.elapsed() < PATIENCE && self.server.try_wait().unwrap().is_none(),
-                "never: {what}\n{}",
-                self.log()
-            );
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-}
-
-impl Drop for FromFile {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
+        let log = self.file("output.log");
+        let ask = || happened(&fs::read_to_string(&log).unwrap()).then_some(());
+        self.server.until(what, ask).await;
     }
 }
 

@@ -9,7 +9,7 @@ use image::{GrayImage, Luma};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::relay::Relay;
+use crate::support::relay::Relay;
 use crate::support::{App, BINARY, Caller, PATIENCE, SEED_URI, png};
 
 /// The secret in [`SEED_URI`].
@@ -136,6 +136,26 @@ async fn a_guarded_account_is_read_with_what_a_request_grants() {
 }
 
 #[tokio::test]
+async fn the_reason_for_reading_a_code_is_in_the_audit_log() {
+    let place = Place::start().await;
+    let account = place.account.as_str();
+    place.run(0, &["token", account, "--reason", "release 1.4"]);
+    place.run(0, &["guard", account]);
+    let request = place.asked("read", &["--reason", "nightly deploy"]);
+    place.agree(&request);
+    assert_eq!(place.followed(0, &request), "Granted");
+    place.run(0, &["token", &request, "--reason", "run 2417"]);
+    let readings = "/api/audit?action=read-code";
+    let entries = place.app.admin().get(readings).await.body["entries"].clone();
+    let entries = entries.as_array().unwrap();
+    let reasons: Vec<_> = entries.iter().map(|entry| &entry["reason"]).collect();
+    assert_eq!(reasons.len(), 2, "{entries:?}");
+    assert_eq!(reasons[0], "release 1.4");
+    let both = format!("{request}: nightly deploy; run 2417");
+    assert_eq!(reasons[1], both.as_str());
+}
+
+#[tokio::test]
 async fn a_lease_is_taken_back_and_what_is_wrong_is_reported() {
     let place = Place::start().await;
     let request = place.asked("read", &["--reads", "5", "--idempotency-key", "the-same"]);
@@ -151,7 +171,8 @@ async fn a_lease_is_taken_back_and_what_is_wrong_is_reported() {
     assert_eq!(admin.get(&waits).await.body["stage"], "Granted");
     let nowhere = admin.get(&format!("{path}?since=nowhere")).await;
     nowhere.assert_problem(400, "invalid-parameter");
-    place.run(0, &["cancel", &request]);
+    let said = text_of(&place.run(0, &["cancel", &request]));
+    assert_eq!(said, format!("{request}  withdrawn\n"));
     assert_eq!(place.followed(3, &request), "Withdrawn");
     place.run(3, &["token", &request]);
     place.run(1, &["cancel", &request]);
@@ -312,7 +333,8 @@ async fn an_account_is_removed_and_restored_and_destroyed_with_time_to_object() 
     assert_eq!(waiting["stage"], "Removing");
     assert!(waiting["removalAt"].is_string(), "{waiting}");
     place.code(5, account);
-    place.run(0, &["cancel", &request]);
+    let said = text_of(&place.run(0, &["cancel", &request]));
+    assert_eq!(said, format!("{request}  stopped\n"));
     assert_eq!(place.followed(3, &request), "Withdrawn");
     place.code(0, account);
 
@@ -328,7 +350,8 @@ async fn an_enrollment_that_waits_is_cancelled() {
     let waiting = ["enroll", SEED_URI, "--approval", "required", "--no-wait"];
     let id = text_of(&place.run(4, &waiting)).trim().to_owned();
     place.run(4, &["status", &id, "--wait"]);
-    place.run(0, &["cancel", &id]);
+    let said = text_of(&place.run(0, &["cancel", &id]));
+    assert_eq!(said, format!("{id}  terminated\n"));
     assert_eq!(place.followed(3, &id), "Terminated");
 }
 

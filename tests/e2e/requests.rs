@@ -128,6 +128,24 @@ async fn a_lease_ends_by_its_time_and_can_be_taken_back() {
         by.delete(&format!("/api/requests/{id}"))
             .await
             .assert_problem(409, "already-ended");
+        // The audit log says which of both it was, also of what was refused.
+        let log = admin.get(&format!("/api/audit?subject={id}")).await.body;
+        let ended: Vec<Value> = log["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|entry| entry["action"] == "cancel-request" || entry["action"] == "reject")
+            .map(|entry| json!([entry["caller"], entry["action"], entry["outcome"]]))
+            .collect();
+        let (caller, action) = match stage {
+            "Rejected" => ("second-pair-of-eyes", "reject"),
+            _ => ("admin", "cancel-request"),
+        };
+        let expected = [
+            json!([caller, action, "done"]),
+            json!([caller, action, "refused"]),
+        ];
+        assert_eq!(ended, expected);
     }
 }
 

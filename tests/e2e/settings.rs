@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use jsonwebtoken::Algorithm;
 use serde_json::Value;
 
-use crate::issuer::{Issuer, SigningKey};
 use crate::support::BINARY;
+use crate::support::issuer::{Issuer, SigningKey};
 
 /// Where what is not asked for by a test listens.
 const QUIET: [&str; 6] = [

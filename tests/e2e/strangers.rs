@@ -120,13 +120,13 @@ async fn a_wrong_credential_is_in_the_log_whatever_else_is_refused() {
             ask(Method::GET, "/docs").bearer_auth(key("0000000000a7")),
         ),
         (
-            "wrong=\"session\"",
+            "credential=\"session\"",
             ask(Method::GET, "/api/accounts")
                 .header("sec-fetch-site", "same-origin")
                 .header("cookie", "countersign_session=k.0123456789ab.1.AAAA"),
         ),
         (
-            "wrong=\"login code\"",
+            "credential=\"login code\"",
             ask(Method::POST, "/api/session")
                 .header("sec-fetch-site", "same-origin")
                 .json(&json!({ "code": "A".repeat(43) })),
@@ -187,7 +187,7 @@ async fn an_import_costs_no_more_than_its_budget_and_ends_with_its_request() {
     };
     for (file, what) in [
         (vault(1, 1 << 30, 1), "memory"),
-        (vault(1, 1 << 15, 1_000), "work"),
+        (vault(1, 1 << 15, 1_000), "more key derivation"),
     ] {
         let answer = enroller.send(import(&[file])).await;
         answer.assert_problem(422, "import-too-costly");

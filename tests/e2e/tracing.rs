@@ -9,7 +9,6 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task;
 
 use crate::apart::Apart;
 use crate::collector::{Collector, told};
@@ -121,8 +120,7 @@ async fn an_enrollment_is_one_trace_from_the_request_to_the_vault() {
 async fn it_is_one_trace_too_when_front_door_worker_and_scheduler_are_processes_of_their_own() {
     let collector = Collector::start().await;
     let url = collector.url();
-    let apart = task::spawn_blocking(move || Apart::start(&["--otlp-endpoint", &url]));
-    let apart = apart.await.unwrap();
+    let apart = Apart::start(&["--otlp-endpoint", &url]).await;
     let request = apart
         .request(Method::POST, "/api/enrollments")
         .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use reqwest::{Method, StatusCode};
 
-use crate::parts::{Installation, Part, files, program};
+use crate::parts::{Installation, files, program};
+use crate::support::Process;
 
 /// What a worker makes.
 const WORKER: [&str; 7] = [
@@ -69,7 +70,7 @@ async fn each_part_makes_its_own_files_and_no_others() {
         all.args([listener, "127.0.0.1:0"]);
     }
     all.args(["--dashboard-listen", "none"]);
-    let _all = Part::start(all, at.folder.path(), "serve").await;
+    let _all = Process::start(all, at.folder.path(), "serve").await;
     let one_process: &[&str] = &["admin-token", "serve.lock"];
     assert_eq!(
         files(&data),
@@ -82,7 +83,7 @@ async fn a_front_door_without_a_worker_makes_nothing_and_says_what_to_do() {
     let at = Installation::start().await;
     let mut command = at.command("front-door");
     command.args(["--worker-wait", "300ms"]);
-    let mut front_door = Part::spawn(command, at.folder.path(), "front-door");
+    let mut front_door = Process::spawn(command, at.folder.path(), "front-door");
     assert_eq!(front_door.ended().await, Some(9), "{}", front_door.log());
     assert_eq!(at.files(), BTreeSet::new());
     let log = front_door.log();
@@ -94,7 +95,7 @@ async fn a_front_door_without_a_worker_makes_nothing_and_says_what_to_do() {
 async fn a_front_door_that_starts_first_waits_for_its_worker() {
     let at = Installation::start().await;
     let command = at.command("front-door");
-    let mut front_door = Part::spawn(command, at.folder.path(), "front-door");
+    let mut front_door = Process::spawn(command, at.folder.path(), "front-door");
     front_door.until_logged("waiting for a worker").await;
     assert_eq!(at.files(), BTreeSet::new());
     let _worker = at.run("worker").await;
@@ -107,7 +108,7 @@ async fn a_front_door_that_waits_ends_when_it_is_asked_to() {
     let at = Installation::start().await;
     let mut command = at.command("front-door");
     command.args(["--worker-wait", "1h"]);
-    let mut front_door = Part::spawn(command, at.folder.path(), "front-door");
+    let mut front_door = Process::spawn(command, at.folder.path(), "front-door");
     front_door.until_logged("waiting for a worker").await;
     assert_eq!(front_door.stop().await, Some(0), "{}", front_door.log());
 }
@@ -142,7 +143,7 @@ async fn a_worker_does_not_replace_a_private_half_that_is_lost() {
     at.run("worker").await;
     let data = at.data();
     std::fs::remove_file(data.join("seal.key")).unwrap();
-    let mut refused = Part::spawn(at.command("worker"), at.folder.path(), "worker");
+    let mut refused = Process::spawn(at.command("worker"), at.folder.path(), "worker");
     assert_eq!(refused.ended().await, Some(1), "{}", refused.log());
     assert!(refused.log().contains("Restore it"), "{}", refused.log());
     assert!(!data.join("seal.key").exists());
@@ -181,7 +182,7 @@ async fn a_second_front_door_with_a_folder_of_its_own_does_not_start_on_the_same
     }
     let refused = async |reason: &str| {
         let command = at.command_on("front-door", &other);
-        let mut second = Part::spawn(command, at.folder.path(), "second");
+        let mut second = Process::spawn(command, at.folder.path(), "second");
         assert_eq!(second.ended().await, Some(1), "{}", second.log());
         assert!(second.log().contains(reason), "{}", second.log());
     };

@@ -10,3 +10,10 @@ mod folder;
 mod parts;
 mod roles;
 mod rotation;
+#[path = "../support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
+mod support;

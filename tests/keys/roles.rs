@@ -12,7 +12,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::fake::{FakeKeyVault, Op, Roles};
-use crate::parts::{Installation, Part, printed};
+use crate::parts::Installation;
+use crate::support::{Process, printed};
 
 const BICEP: &str = include_str!("../../deploy/azure/roles.bicep");
 const FRONT_DOOR: &str = "token-of-the-front-door";
@@ -75,7 +76,7 @@ impl Azure {
     }
 
     /// The command for a part, with its own managed identity.
-    fn command(&self, part: &str) -> tokio::process::Command {
+    fn command(&self, part: &str) -> std::process::Command {
         let [front_door, worker] = &self.identities;
         let endpoint = if part == "worker" { worker } else { front_door };
         let mut command = self.at.command(part);
@@ -92,7 +93,7 @@ impl Azure {
         command
     }
 
-    async fn run(&self, part: &str) -> Part {
+    async fn run(&self, part: &str) -> Process {
         self.at.run_as(self.command(part), part).await
     }
 
@@ -149,7 +150,7 @@ async fn identity(token: &'static str) -> String {
 }
 
 /// Asks for something to be done to an account, agrees to it, and waits until it is done.
-async fn request(front_door: &Part, approver: &str, account: &str, body: Value) -> Value {
+async fn request(front_door: &Process, approver: &str, account: &str, body: Value) -> Value {
     let path = format!("/api/accounts/{account}/requests");
     let (status, asked) = front_door.call(Method::POST, &path, Some(body)).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{asked}");
@@ -197,12 +198,9 @@ async fn the_roles_of_the_templates_are_enough_and_each_part_uses_only_its_own_k
     request(&front_door, &approver, &second, delete).await;
     assert!(azure.accounts.vault(|vault| !vault.is_deleted(&second)));
     // An operator with the front door's role rotates its key.
-    let mut rotate = azure.command("mandate-key rotate");
-    let rotated = printed(&mut rotate).await["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let list = printed(&mut azure.command("mandate-key list")).await;
+    let rotate = azure.command("mandate-key rotate");
+    let rotated = printed(rotate).await["id"].as_str().unwrap().to_owned();
+    let list = printed(azure.command("mandate-key list")).await;
     assert_eq!(list["keys"][0], json!({"id": rotated, "state": "signs"}));
     assert_eq!(worker.stop().await, Some(0));
 
@@ -287,7 +285,7 @@ async fn a_front_door_with_another_folder_starts_only_if_an_operator_allows_it()
     azure.run("front-door").await;
     let data = azure.at.data();
     std::fs::rename(&data, azure.at.folder.path().join("before")).unwrap();
-    let start = || Part::spawn(azure.command("front-door"), azure.at.folder.path(), "other");
+    let start = || Process::spawn(azure.command("front-door"), azure.at.folder.path(), "other");
     let mut other = start();
     assert_eq!(other.ended().await, Some(1), "{}", other.log());
     assert!(
@@ -321,7 +319,7 @@ async fn keys_that_are_still_in_the_accounts_vault_are_not_made_a_second_time() 
     azure
         .accounts
         .vault(|vault| vault.put("countersign-seal-key", "of before", json!({})));
-    let mut worker = Part::spawn(azure.command("worker"), azure.at.folder.path(), "worker");
+    let mut worker = Process::spawn(azure.command("worker"), azure.at.folder.path(), "worker");
     assert_eq!(worker.ended().await, Some(1));
     assert!(worker.log().contains("Copy its value"), "{}", worker.log());
     let made = azure

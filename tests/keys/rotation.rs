@@ -4,7 +4,8 @@ use countersign_enrollment::sealed::OpenKey;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::parts::{Installation, Part, until};
+use crate::parts::Installation;
+use crate::support::{Process, until};
 
 /// Puts a new key in front of those in `seal.key`, and returns its public half.
 fn rotate(at: &Installation) -> String {
@@ -16,7 +17,7 @@ fn rotate(at: &Installation) -> String {
     key.seal_key().to_text()
 }
 
-async fn sealing_key(front_door: &Part) -> String {
+async fn sealing_key(front_door: &Process) -> String {
     let (status, system) = front_door.call(Method::GET, "/api/system", None).await;
     assert_eq!(status, StatusCode::OK, "{system}");
     system["sealKey"].as_str().unwrap().to_owned()
@@ -35,8 +36,8 @@ async fn a_front_door_seals_with_another_key_once_a_worker_has_published_it() {
     assert_eq!(worker.stop().await, Some(0));
     let _worker = at.run("worker").await;
     until(
-        || async { (sealing_key(&front_door).await == public).then_some(()) },
         || front_door.log(),
+        async || (sealing_key(&front_door).await == public).then_some(()),
     )
     .await;
     front_door.enroll().await;
@@ -72,8 +73,8 @@ async fn a_seal_key_is_rotated_while_both_parts_run() {
         "nothing is left of the first step"
     );
     until(
-        || async { (sealing_key(&front_door).await != first).then_some(()) },
         || front_door.log(),
+        async || (sealing_key(&front_door).await != first).then_some(()),
     )
     .await;
     // What is sealed with the new key opens, and what was sealed with the one before.
@@ -97,7 +98,7 @@ async fn a_seal_key_is_rotated_while_both_parts_run() {
 async fn a_public_half_that_cannot_be_used_changes_nothing_and_is_logged() {
     let at = Installation::start().await;
     let _worker = at.run("worker").await;
-    let front_door = at.run("front-door").await;
+    let mut front_door = at.run("front-door").await;
     let first = sealing_key(&front_door).await;
     let file = at.data().join("seal.pub");
     for (spoilt, problem) in [("not a key\n", "line 1 is not a key"), ("", "is gone")] {
@@ -112,8 +113,8 @@ async fn a_public_half_that_cannot_be_used_changes_nothing_and_is_logged() {
 #[tokio::test]
 async fn a_mandate_key_is_rotated_and_retired_while_both_parts_run() {
     let at = Installation::start().await;
-    let worker = at.run("worker").await;
-    let front_door = at.run("front-door").await;
+    let mut worker = at.run("worker").await;
+    let mut front_door = at.run("front-door").await;
     let list = at.tell("mandate-key list").await;
     let first = list["keys"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(list["keys"][0]["state"], "signs", "{list}");

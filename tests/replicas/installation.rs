@@ -115,16 +115,26 @@ impl Installation {
     /// The first front door with worker and hub at `near`, and the second one at `far`: the
     /// same database, perhaps by another way.
     pub(crate) async fn start(near: &DatabaseUrl, far: &DatabaseUrl) -> Self {
+        Self::start_with(near, far, |_| {}).await
+    }
+
+    /// The same with other settings of both front doors.
+    pub(crate) async fn start_with(
+        near: &DatabaseUrl,
+        far: &DatabaseUrl,
+        set: impl Fn(&mut Config),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (here, there) = (folder.path().join("one"), folder.path().join("other"));
-        let first = Running::start_parts(config(&here, near), Parts::Everything, clock())
-            .await
-            .unwrap();
+        let mut settings = config(&here, near);
+        set(&mut settings);
+        let first = Running::start_parts(settings, Parts::Everything, clock());
+        let first = first.await.unwrap();
         copy_keys(&here, &there);
-        let second =
-            Running::start_parts(elsewhere(&there, far, &first), Parts::FrontDoor, clock())
-                .await
-                .unwrap();
+        let mut settings = elsewhere(&there, far, &first);
+        set(&mut settings);
+        let second = Running::start_parts(settings, Parts::FrontDoor, clock());
+        let second = second.await.unwrap();
         let installation = Self {
             one: Door::of(&first),
             other: Door::of(&second),

@@ -2,9 +2,13 @@
 //! holds at the others, and where that cannot be known nothing is given out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod at_once;
+mod clock;
 mod failures;
 mod installation;
 mod moving;
 #[path = "../../database/tests/database/proxy.rs"]
 mod proxy;
+mod restored;
+mod shipping;
 mod together;

@@ -16,12 +16,19 @@ use tokio::task::JoinSet;
 
 type Store = Arc<dyn AccessStore>;
 
+/// For how long a code logs in, and how many there are at a time.
+const LOGIN_CODE: TimeDelta = TimeDelta::minutes(10);
+const LOGIN_CODES: i64 = 16;
+
 /// Where one store of a kind is kept, for as long as this lives.
 trait Home: Sized {
     /// A place of its own with nothing in it; none where there is not what it takes.
     fn new() -> Option<Self>;
     /// The store there, as one more front door opens it.
     async fn open(&self) -> Store;
+    /// The store that another front door has beside `one`, with what is not kept on the disk: a
+    /// data folder has one front door.
+    async fn beside(&self, one: &Store) -> Store;
 }
 
 struct Folder(tempfile::TempDir);
@@ -34,6 +41,10 @@ impl Home for Folder {
     async fn open(&self) -> Store {
         let keys = KeyStore::open(&self.0.path().join("access.sqlite3")).unwrap();
         Arc::new(FolderAccess::new(keys))
+    }
+
+    async fn beside(&self, one: &Store) -> Store {
+        Arc::clone(one)
     }
 }
 
@@ -49,6 +60,10 @@ impl Home for Shared {
         let store = PostgresAccess::new(database);
         store.ready().await;
         Arc::new(store)
+    }
+
+    async fn beside(&self, _: &Store) -> Store {
+        self.open().await
     }
 }
 
@@ -322,6 +337,115 @@ async fn a_session_that_ends_at_one_has_ended_at_the_other<H: Home>(home: H) {
     assert_eq!(kept, 64);
 }
 
+async fn of_many_who_take_a_name_or_renew_its_key_one_succeeds<H: Home>(home: H) {
+    let (one, other) = (home.open().await, home.open().await);
+    let mut made = JoinSet::new();
+    for number in 0..20 {
+        let store = Arc::clone([&one, &other][number % 2]);
+        made.spawn(async move {
+            let new = NewKey::new("bot", Role::Reader);
+            store.create(new, None, start()).await
+        });
+    }
+    let mut keys = Vec::new();
+    for made in made.join_all().await {
+        match made {
+            Ok((_, key)) => keys.push(key.to_string()),
+            Err(error) => assert!(matches!(error, KeyError::Taken(_)), "{error:?}"),
+        }
+    }
+    let [first] = keys.as_slice() else {
+        panic!("{} keys of one name", keys.len());
+    };
+
+    // A caller with the current key may renew it, and of many only one has it by then: nobody
+    // is left with a key that another renewal has replaced.
+    let held = hash(first);
+    let mut renewed = JoinSet::new();
+    for number in 0..20 {
+        let store = Arc::clone([&one, &other][number % 2]);
+        renewed.spawn(async move {
+            let overlap = TimeDelta::hours(1);
+            store.rotate("bot", Some(&held), overlap, start()).await
+        });
+    }
+    let mut keys = Vec::new();
+    for renewed in renewed.join_all().await {
+        match renewed {
+            Ok((_, key)) => keys.push(key.to_string()),
+            Err(error) => assert!(matches!(error, KeyError::NotCurrent), "{error:?}"),
+        }
+    }
+    let [second] = keys.as_slice() else {
+        panic!("{} keys in place of one", keys.len());
+    };
+    assert!(works(&other, first, start()).await && works(&one, second, start()).await);
+}
+
+async fn what_is_taken_back_while_it_is_read_has_given_what_it_lacks<H: Home>(home: H) {
+    const READS: u32 = 50;
+    let (one, other) = (home.open().await, home.open().await);
+    key(&one, "bot", true).await;
+    let grant = to_caller("bot", "a", Some(READS));
+    one.grant(&grant, false).await.unwrap();
+    let mut takers = JoinSet::new();
+    for number in 0..4 {
+        let store = Arc::clone([&one, &other][number % 2]);
+        takers.spawn(async move {
+            let mut taken = 0;
+            while store
+                .take_counted(caller("bot"), "a", start())
+                .await
+                .unwrap()
+            {
+                taken += 1;
+            }
+            taken
+        });
+    }
+    // Once some of it is read, and most probably not all.
+    loop {
+        let grants = other.grants().await.unwrap();
+        if grants[0].reads.unwrap().left() < READS {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let back = other.take_back(&grant.to, "a").await.unwrap().unwrap();
+    let taken: u32 = takers.join_all().await.into_iter().sum();
+    assert_eq!(taken + back.reads.unwrap().left(), READS);
+    assert!(!one.take_counted(caller("bot"), "a", start()).await.unwrap());
+}
+
+async fn a_login_code_is_used_once_at_any_front_door<H: Home>(home: H) {
+    let one = home.open().await;
+    let other = home.beside(&one).await;
+    let code = hash("a code");
+    one.keep_login_code(&code, "a.x", start()).await.unwrap();
+    let whose = other.whose_login_code(&code, start()).await.unwrap();
+    assert_eq!(whose.as_deref(), Some("a.x"));
+    let mut users = JoinSet::new();
+    for number in 0..20 {
+        let store = Arc::clone([&one, &other][number % 2]);
+        users.spawn(async move { store.redeem_login_code(&code, start()).await.unwrap() });
+    }
+    let good = users.join_all().await.into_iter().filter(|good| *good);
+    assert_eq!(good.count(), 1);
+    assert_eq!(one.whose_login_code(&code, start()).await.unwrap(), None);
+
+    let late = start() + LOGIN_CODE;
+    one.keep_login_code(&code, "a.x", start()).await.unwrap();
+    assert_eq!(other.whose_login_code(&code, late).await.unwrap(), None);
+    assert!(!other.redeem_login_code(&code, late).await.unwrap());
+    // Nobody can fill the store with codes: the oldest goes.
+    for number in 0..LOGIN_CODES {
+        let code = hash(&format!("code {number}"));
+        let now = start() + TimeDelta::seconds(number);
+        one.keep_login_code(&code, "a.x", now).await.unwrap();
+    }
+    assert!(!one.redeem_login_code(&code, start()).await.unwrap());
+}
+
 /// The suite, for every kind of store.
 macro_rules! promises {
     ($($promise:ident),+ $(,)?) => {
@@ -350,6 +474,9 @@ promises!(
     as_many_readings_are_taken_as_were_granted_over_all_front_doors,
     an_account_that_needs_an_approval_at_one_needs_it_at_the_other,
     a_session_that_ends_at_one_has_ended_at_the_other,
+    of_many_who_take_a_name_or_renew_its_key_one_succeeds,
+    what_is_taken_back_while_it_is_read_has_given_what_it_lacks,
+    a_login_code_is_used_once_at_any_front_door,
 );
 
 /// Where nothing is heard of the database, nothing that is remembered is believed.

@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::ids::EnrollmentId;
 use rusqlite::{Connection, OpenFlags};
 use thiserror::Error;
 
-use super::VaultError;
-use super::embedded::{COLUMNS, from_sqlite, read_row};
+use super::crypter::Crypter;
+use super::embedded::{AccountRow, COLUMNS, from_sqlite, read_row};
 use super::key_file::{self, KeyFileError};
-use super::recovery;
-use crate::totp::{self, CodeError};
+use super::{VaultError, recovery};
+use crate::totp::{self, Code, CodeError};
 
 /// What is in a vault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,22 +40,44 @@ pub enum CheckError {
         #[source]
         source: VaultError,
     },
-    /// An account does not open.
+    /// An account is not as it should be.
+    #[error(transparent)]
+    Account(#[from] BadAccount),
+}
+
+/// Why an account of a vault is of no use.
+#[derive(Debug, Error)]
+pub enum BadAccount {
+    /// It does not open.
     #[error("the account {id} does not open: {source}")]
-    Account {
+    Sealed {
         /// Which one.
         id: String,
         /// Why not.
         source: VaultError,
     },
-    /// An account opens and gives no code.
+    /// It opens and gives no code.
     #[error("the account {id} gives no code: {source}")]
-    Code {
+    NoCode {
         /// Which one.
         id: String,
         /// Why not.
         source: CodeError,
     },
+}
+
+/// An account and its code at `seconds`.
+pub(super) fn opened(
+    row: &AccountRow,
+    crypter: &Crypter,
+    seconds: u64,
+) -> Result<(TotpAccount, Code), BadAccount> {
+    let id = || row.record.id.to_string();
+    let account = row.account(crypter);
+    let account = account.map_err(|source| BadAccount::Sealed { id: id(), source })?;
+    let code = totp::code_at(&account, seconds);
+    let code = code.map_err(|source| BadAccount::NoCode { id: id(), source })?;
+    Ok((account, code))
 }
 
 /// Opens every account of the vault at `database` with the keys of a key file, makes its code
@@ -80,14 +103,7 @@ pub fn check(database: &Path, keys: &str, now: DateTime<Utc>) -> Result<VaultCon
     let mut rows = statement.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         let row = read_row(row).map_err(unreadable)?;
-        let id = row.record.id.to_string();
-        let account = row
-            .account(&crypter)
-            .map_err(|source| CheckError::Account {
-                id: id.clone(),
-                source,
-            })?;
-        totp::code_at(&account, seconds).map_err(|source| CheckError::Code { id, source })?;
+        opened(&row, &crypter, seconds)?;
         match row.record.deleted_at {
             None => contents.accounts += 1,
             Some(_) => contents.removed += 1,
@@ -101,7 +117,7 @@ pub fn check(database: &Path, keys: &str, now: DateTime<Utc>) -> Result<VaultCon
         .map_err(failed)?;
     for id in ids {
         let id: String = id.map_err(failed)?;
-        let of = |source| CheckError::Account {
+        let of = |source| BadAccount::Sealed {
             id: id.clone(),
             source,
         };

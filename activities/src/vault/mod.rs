@@ -28,7 +28,7 @@ use thiserror::Error;
 use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
-pub use check::{CheckError, VaultContents, check};
+pub use check::{BadAccount, CheckError, VaultContents, check};
 pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, OpenError};
 pub use key_file::KeyFileError;
 pub use postgres::{
@@ -391,7 +391,7 @@ pub enum VaultError {
     #[error("the cursor is not one of this vault's; start with the first page")]
     InvalidCursor,
     /// The vault cannot be reached or has no capacity now. Try again later.
-    #[error("the vault does not answer")]
+    #[error("the vault is unavailable")]
     Unavailable {
         /// What happened, for the log.
         #[source]

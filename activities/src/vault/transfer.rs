@@ -10,13 +10,13 @@ use countersign_database::{DatabaseError, Transaction, execute};
 use rusqlite::{Connection, params};
 use thiserror::Error;
 
+use super::check::{BadAccount, opened};
 use super::crypter::Crypter;
 use super::embedded::{
     AccountRow, COLUMNS, DATABASE, EmbeddedVault, KEY_FILE, OpenError, from_sqlite, read_row,
 };
 use super::key_file::{self, KeyFileError};
 use super::{VaultError, postgres, recovery, schema};
-use crate::totp::{self, CodeError};
 
 /// How many accounts are compared at a time.
 const PAGE: i64 = 500;
@@ -103,22 +103,9 @@ pub enum TransferError {
         /// The key's id.
         key_id: String,
     },
-    /// An account does not open.
-    #[error("the account {id} does not open: {source}")]
-    Account {
-        /// Which one.
-        id: String,
-        /// Why not.
-        source: VaultError,
-    },
-    /// An account gives no code.
-    #[error("the account {id} gives no code: {source}")]
-    Code {
-        /// Which one.
-        id: String,
-        /// Why not.
-        source: CodeError,
-    },
+    /// An account is not as it should be, in the folder or in the database.
+    #[error(transparent)]
+    Account(#[from] BadAccount),
     /// An account is not in the new place, or gives something else there.
     #[error("the account {id} is not the same in both places")]
     Differs {
@@ -261,21 +248,18 @@ pub async fn compare(
         for here in page {
             let id = here.record.id.clone();
             let name = || id.to_string();
-            let opened = |source| TransferError::Account { id: name(), source };
-            let coded = |source| TransferError::Code { id: name(), source };
-            let found = postgres::find(transaction, &id).await.map_err(opened)?;
+            let sealed = |source| BadAccount::Sealed { id: name(), source };
+            let found = postgres::find(transaction, &id).await.map_err(sealed)?;
             let there = found.ok_or_else(|| TransferError::Differs { id: name() })?;
-            let one = here.account(&crypter).map_err(opened)?;
-            let other = there.account(&crypter).map_err(opened)?;
-            let code = totp::code_at(&one, seconds).map_err(coded)?;
-            let same = totp::code_at(&other, seconds).map_err(coded)?;
+            let (one, code) = opened(&here, &crypter, seconds)?;
+            let (other, same) = opened(&there, &crypter, seconds)?;
             let equal = code == same && one.same_content(&other) && here.record == there.record;
             if !equal {
                 return Err(TransferError::Differs { id: name() });
             }
-            let one = recovery::kept(folder, &id, &crypter).map_err(opened)?;
+            let one = recovery::kept(folder, &id, &crypter).map_err(sealed)?;
             let other = postgres::kept_recovery(transaction, &id, &crypter).await;
-            if one != other.map_err(opened)? {
+            if one != other.map_err(sealed)? {
                 return Err(TransferError::Differs { id: name() });
             }
             compared += 1;

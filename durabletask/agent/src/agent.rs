@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use durabletask::entity::InvalidEntityId;
 use durabletask::{
-    ActivityContext, Client, Entity, Event, Failure, Orchestration, OrchestrationContext, Registry,
+    ActivityContext, Client, Entity, Event, Failure, Feed, Orchestration, OrchestrationContext,
+    Registry,
 };
 use serde_json::Value;
 use thiserror::Error;
@@ -19,6 +20,7 @@ use crate::model::{ChatModel, ChatReply, ChatRequest};
 use crate::run;
 use crate::session::{self, Session};
 use crate::tool::{Decision, Retry, Tool};
+use crate::words::{self, WORDS, Words};
 
 /// How long a session is kept, if the agent does not say.
 const TIME_TO_LIVE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -126,6 +128,14 @@ impl AgentBuilder {
         self
     }
 
+    /// Publishes the model's words while it speaks, in the feed [`Agent::words`] of each run.
+    /// It takes a backend with entities; an hour after a run its feed is deleted.
+    #[must_use]
+    pub const fn stream_words(mut self) -> Self {
+        self.definition.streams_words = true;
+        self
+    }
+
     /// A client of the task hub in which the agent runs: what notes that a tool was begun that
     /// runs [at most once](Tool::once_only).
     #[must_use]
@@ -193,6 +203,7 @@ impl Agent {
                 model_retry: Retry::MODEL,
                 session_seconds: TIME_TO_LIVE.as_secs(),
                 session_messages: MEMORY,
+                streams_words: false,
             },
         }
     }
@@ -210,12 +221,20 @@ impl Agent {
         Decision::event(id)
     }
 
+    /// The feed of a run's words, for `Client::follow`, if the agent
+    /// [streams them](AgentBuilder::stream_words).
+    #[must_use]
+    pub const fn words() -> Feed<Words> {
+        WORDS
+    }
+
     /// Adds what a worker needs to run it.
     #[must_use]
     pub fn register(&self, registry: Registry) -> Registry {
         let inner = &self.inner;
         let names = Arc::new(Names::of(&inner.name, &inner.sessions, &inner.claims));
         let (definition, model) = (inner.definition.clone(), Arc::clone(&inner.model));
+        let aloud = definition.streams_words;
         let registry = registry
             .orchestration(&self.orchestration(), {
                 let names = Arc::clone(&names);
@@ -225,8 +244,8 @@ impl Agent {
                 let definition = definition.clone();
                 async move { Ok(definition) }
             })
-            .activity(&names.model, move |_: ActivityContext, request| {
-                chat(Arc::clone(&model), request)
+            .activity(&names.model, move |ctx: ActivityContext, request| {
+                chat(Arc::clone(&model), aloud.then_some(ctx), request)
             })
             .entity(&inner.sessions, session::handlers())
             .entity(&inner.claims, claim::handlers());
@@ -240,8 +259,12 @@ impl Agent {
 }
 
 /// Calls the model, in a span by OpenTelemetry's conventions for generative AI. No content is
-/// in it.
-async fn chat(model: Arc<dyn ChatModel>, request: ChatRequest) -> Result<ChatReply, Failure> {
+/// in it. With `aloud` its words are published meanwhile.
+async fn chat(
+    model: Arc<dyn ChatModel>,
+    aloud: Option<ActivityContext>,
+    request: ChatRequest,
+) -> Result<ChatReply, Failure> {
     let span = tracing::info_span!(
         "chat",
         otel.name = format!("chat {}", model.model()),
@@ -254,7 +277,13 @@ async fn chat(model: Arc<dyn ChatModel>, request: ChatRequest) -> Result<ChatRep
         gen_ai.usage.output_tokens = tracing::field::Empty,
         error.type = tracing::field::Empty,
     );
-    let reply = model.chat(&request).instrument(span.clone()).await;
+    let answering = async {
+        match &aloud {
+            Some(ctx) => words::aloud(&*model, ctx, &request).await,
+            None => model.chat(&request).await,
+        }
+    };
+    let reply = answering.instrument(span.clone()).await;
     match &reply {
         Ok(reply) => {
             span.record("gen_ai.usage.input_tokens", reply.usage.input_tokens);

@@ -21,6 +21,9 @@ pub(crate) struct Definition {
     pub(crate) model_retry: Retry,
     pub(crate) session_seconds: u64,
     pub(crate) session_messages: usize,
+    /// Runs that began before there were streams have none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) streams_words: bool,
 }
 
 /// The names under which an agent's parts are registered.

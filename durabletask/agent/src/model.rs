@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::message::{Message, ToolCall, Usage};
+use crate::sink::WordSink;
 
 /// A model that chats. Each call runs in an activity, so it may run twice if a worker dies.
 ///
@@ -27,6 +28,21 @@ pub trait ChatModel: Send + Sync + 'static {
     /// A [`Failure`] that is permanent where a repetition cannot help, and that says how long
     /// to wait ([`Failure::retry_after`]) where the server does.
     async fn chat(&self, request: &ChatRequest) -> Result<ChatReply, Failure>;
+
+    /// Answers a conversation, and passes on the words of the answer while they come. A model
+    /// that does not implement this passes none on, and all words follow at the end.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`chat`](Self::chat).
+    async fn chat_aloud(
+        &self,
+        request: &ChatRequest,
+        words: &WordSink,
+    ) -> Result<ChatReply, Failure> {
+        let _ = words;
+        self.chat(request).await
+    }
 }
 
 /// What a model is asked.

@@ -1,10 +1,12 @@
 //! Models behind OpenAI's chat completions, which many servers speak.
 
+mod stream;
+
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use durabletask::Failure;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::message::{Message, ToolCall, Usage};
 use crate::model::{ChatModel, ChatReply, ChatRequest, Finish};
+use crate::sink::WordSink;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -136,23 +139,52 @@ impl ChatModel for OpenAiCompatible {
     }
 
     async fn chat(&self, request: &ChatRequest) -> Result<ChatReply, Failure> {
-        let mut sending = self
-            .http
-            .post(self.endpoint.clone())
-            .json(&body(&self.model, request));
+        let response = self.send(&body(&self.model, request)).await?;
+        whole(response).await?.reply()
+    }
+
+    async fn chat_aloud(
+        &self,
+        request: &ChatRequest,
+        words: &WordSink,
+    ) -> Result<ChatReply, Failure> {
+        let mut body = body(&self.model, request);
+        body["stream"] = true.into();
+        // Without it a stream does not say what it used.
+        body["stream_options"] = json!({ "include_usage": true });
+        let response = self.send(&body).await?;
+        // A server that does not stream answers in one piece.
+        let kind = response.headers().get(CONTENT_TYPE);
+        let is_stream = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let answer = match is_stream {
+            true => stream::read(response, words).await?,
+            false => whole(response).await?,
+        };
+        answer.reply()
+    }
+}
+
+impl OpenAiCompatible {
+    /// The response to a request, if it is not a refusal.
+    async fn send(&self, body: &Value) -> Result<Response, Failure> {
+        let mut sending = self.http.post(self.endpoint.clone()).json(body);
         if let Some(key) = &self.key {
             sending = sending.bearer_auth(key.as_str());
         }
         let response = sending.send().await.map_err(unreachable)?;
         let status = response.status();
-        if !status.is_success() {
-            return Err(refused(status, response).await);
+        match status.is_success() {
+            true => Ok(response),
+            false => Err(refused(status, response).await),
         }
-        let answer = read(response).await?;
-        let answer: Completion = serde_json::from_slice(&answer)
-            .map_err(|error| malformed(&format!("it is not a chat completion: {error}")))?;
-        answer.reply()
     }
+}
+
+/// An answer that comes in one piece.
+async fn whole(response: Response) -> Result<Completion, Failure> {
+    let answer = read(response).await?;
+    serde_json::from_slice(&answer)
+        .map_err(|error| malformed(&format!("it is not a chat completion: {error}")))
 }
 
 /// A request as OpenAI's API reads it.
@@ -220,13 +252,13 @@ struct Said {
     tool_calls: Option<Vec<Called>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Called {
     id: String,
     function: Function,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Function {
     name: String,
     #[serde(default)]
@@ -284,6 +316,15 @@ fn malformed(reason: &str) -> Failure {
     Failure::new(
         "ModelAnswer",
         format!("the model's answer cannot be used: {reason}"),
+    )
+}
+
+/// A stream that says that it failed.
+fn failed_midway(message: &str) -> Failure {
+    let message: String = message.chars().take(LONGEST_MESSAGE).collect();
+    Failure::new(
+        "ModelServer",
+        format!("the model's server failed while it answered: {message}"),
     )
 }
 

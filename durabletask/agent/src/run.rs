@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use durabletask::chrono::TimeDelta;
 use durabletask::{Failure, OrchestrationContext, TaskError, TaskOptions, when_all};
 use serde_json::Value;
 
@@ -18,9 +19,12 @@ use crate::message::{Message, ToolCall, Usage};
 use crate::model::{ChatReply, ChatRequest, Finish};
 use crate::session::{self, Addition};
 use crate::tool::{Decision, Policy, ToolRules};
+use crate::words::WORDS;
 
 /// The most bytes of a result that a model gets.
 const LARGEST_RESULT: usize = 64 * 1024;
+/// How long the words of a run that has ended are kept.
+const WORDS_ARE_KEPT: TimeDelta = TimeDelta::hours(1);
 /// The most calls in one answer.
 const MOST_CALLS: usize = 64;
 
@@ -54,6 +58,10 @@ pub(crate) async fn run(
     if definition.tools.iter().any(|tool| tool.once_only) {
         let claims = claim::of_run(&names.claims, ctx.instance_id());
         ctx.signal_entity(&claims, &claim::FORGET, &())?;
+    }
+    if definition.streams_words {
+        let at = ctx.current_utc() + WORDS_ARE_KEPT;
+        ctx.delete_feed_at(&WORDS, at)?;
     }
     let stop = ended?;
     let Run {

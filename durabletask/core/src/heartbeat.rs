@@ -87,10 +87,10 @@ impl FailureDetails {
 #[non_exhaustive]
 pub enum HeartbeatError {
     /// The call is over: its activity has returned, or its orchestration has ended.
-    #[error("nobody waits for this heartbeat any more: {0}")]
+    #[error("no one waits for this heartbeat any more: {0}")]
     Ended(String),
     /// The call was silent for too long, so its orchestration has given this attempt up.
-    #[error("this attempt was silent for longer than {limit:?} and is given up")]
+    #[error("this attempt sent no heartbeat for more than {limit:?} and has timed out")]
     TooLate {
         /// The longest silence that the orchestration allows.
         limit: Duration,

@@ -33,7 +33,7 @@ pub use contract::{Activity, Event, Feed, Orchestration, Query, Update};
 pub use entity::{
     Entity, EntityAction, EntityBatch, EntityBatchResult, EntityBatchRun, EntityCaller,
     EntityContext, EntityHandlers, EntityId, EntityOperation, EntityRef, EntityStartOptions,
-    FEED_APPEND, FEED_READ, FeedAppend, FeedLog, FeedPage, InvalidEntityId, Operation,
+    FEED_APPEND, FEED_DELETE, FEED_READ, FeedAppend, FeedLog, FeedPage, InvalidEntityId, Operation,
     OperationOutcome, feed_entity, register_feeds, run_batch,
 };
 pub use error::{Failure, FailureDetails, TaskError};

@@ -99,7 +99,7 @@ pub enum ClientError {
         first: u64,
     },
     /// The instance was terminated or canceled, so it has no output of its own.
-    #[error("the instance '{instance_id}' was ended before it was done")]
+    #[error("the instance '{instance_id}' was terminated or canceled")]
     Terminated {
         /// The id.
         instance_id: String,
@@ -115,7 +115,9 @@ pub enum ClientError {
         status: InstanceStatus,
     },
     /// The wait ended before the instance got there.
-    #[error("the instance '{instance_id}' did not get there within {waited:?}; it may still do so")]
+    #[error(
+        "the instance '{instance_id}' did not reach that state within {waited:?}; it may still do so"
+    )]
     Timeout {
         /// The id.
         instance_id: String,

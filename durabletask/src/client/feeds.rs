@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use durabletask_core::{
-    EntityRef, FEED_READ, Feed, FeedLog, FeedPage, Operation, codec, feed_entity,
+    EntityRef, FEED_DELETE, FEED_READ, Feed, FeedLog, FeedPage, codec, feed_entity,
 };
 use futures_util::stream;
 use serde::de::DeserializeOwned;
@@ -116,8 +116,7 @@ impl Client {
         instance_id: &str,
         feed: &Feed<T>,
     ) -> Result<(), ClientError> {
-        const DELETE: Operation<FeedLog, (), ()> = Operation::new("delete");
-        self.signal_entity(&feed_entity(instance_id, feed.name()), &DELETE, &())
+        self.signal_entity(&feed_entity(instance_id, feed.name()), &FEED_DELETE, &())
             .await
     }
 }

@@ -51,7 +51,7 @@ where
                 attempt,
                 code = ?status.code(),
                 reason = status.message(),
-                "the scheduler does not take a result; it will hand the work item out again"
+                "the scheduler did not accept a result; it will dispatch the work item again"
             );
             return Delivery::Lost;
         }

@@ -81,7 +81,7 @@ impl Host {
         let begun = tokio::time::timeout(limit, self.first_mark().boxed());
         if let Ok(Err(error)) = begun.await {
             let instance_id = self.instance_id.as_str();
-            tracing::warn!(instance_id, %error, "the beginning of an activity is not reported");
+            tracing::warn!(instance_id, %error, "could not report the start of an activity");
         }
         tokio::select! {
             biased;

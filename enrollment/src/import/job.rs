@@ -203,7 +203,7 @@ pub struct ImportedAccount {
     pub problem: Option<InputProblem>,
 }
 
-/// How it ended with one account.
+/// The result for one account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -298,16 +298,23 @@ impl InputProblem {
             Self::ImportTooCostly { exceeded } => {
                 format!("Reading the upload would take {}.", exceeded.words())
             }
-            Self::PickNotThere { count, missing } => format!(
-                "Number {} was picked, but the upload's last account is number {count}.",
-                ranges(missing)
-            ),
+            Self::PickNotThere { count, missing } => {
+                let (position, were) = match missing.as_slice() {
+                    [_] => ("Position", "was"),
+                    _ => ("Positions", "were"),
+                };
+                let accounts = if *count == 1 { "account" } else { "accounts" };
+                format!(
+                    "{position} {} {were} picked, but the upload has only {count} {accounts}.",
+                    ranges(missing)
+                )
+            }
             Self::PackageUnreadable => {
-                "The package cannot be opened: it is damaged or incomplete, or belongs to another account than this id's."
+                "The package cannot be opened: it is damaged or incomplete, or belongs to a different account than the one with this id."
                     .to_owned()
             }
             Self::PackageIncomplete => {
-                "The recovery codes that were sealed with the account are missing from the package, or were exchanged."
+                "The recovery codes that were sealed with the account are missing from the package, or were swapped."
                     .to_owned()
             }
             Self::RecoveryCodesAlone => {
@@ -515,7 +522,7 @@ impl InputProblem {
             Self::StartUnsupported => {
                 "Set the service up again with time steps that begin in 1970 (t0=0), if it offers a choice."
             }
-            Self::LabelMalformed => "Ask the service for a QR code with a plain account name.",
+            Self::LabelMalformed => "Set the service up again with an account name in plain letters.",
             Self::LabelTooLong { .. } => "Shorten the issuer and the account name in the URI.",
         }
         .to_owned()

@@ -1,6 +1,6 @@
 //! Work that waits although workers have room, because none accepts it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use super::Dispatch;
 use super::lanes::Lane;
 use super::state::{State, Stream};
 use crate::metrics::Kind;
+use crate::store::{Store, hub_names};
 
 /// How long work waits before the log says that no worker accepts it: workers need a moment
 /// to start.
@@ -139,7 +140,7 @@ fn reason(
 }
 
 /// Logs, once each, what no worker accepts.
-pub(crate) async fn run(dispatch: Arc<Dispatch>, stop: CancellationToken) {
+pub(crate) async fn run(dispatch: Arc<Dispatch>, store: Store, stop: CancellationToken) {
     let mut told: BTreeSet<Key> = BTreeSet::new();
     loop {
         tokio::select! {
@@ -147,26 +148,36 @@ pub(crate) async fn run(dispatch: Arc<Dispatch>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         let mut still = BTreeSet::new();
-        let mut new = 0;
+        let mut new = Vec::new();
         for one in dispatch.untaken(None) {
             let key = (one.hub, one.kind, one.name, one.version, one.reason);
             if told.contains(&key) {
                 still.insert(key);
-            } else if one.waited >= PATIENCE && new < TOLD_AT_ONCE {
-                new += 1;
-                let (hub, kind, name, version, reason) = &key;
-                tracing::warn!(
-                    task_hub = hub,
-                    kind = kind.name(),
-                    name,
-                    version,
-                    waiting = one.count,
-                    "work is waiting that no worker accepts: {}",
-                    reason.text()
-                );
-                still.insert(key);
+            } else if one.waited >= PATIENCE && new.len() < TOLD_AT_ONCE {
+                still.insert(key.clone());
+                new.push((key, one.count));
             }
         }
         told = still;
+        if !new.is_empty() {
+            // Without the names, the lines are still worth logging.
+            let hubs = store.browse(hub_names).await.unwrap_or_default();
+            for (key, waiting) in &new {
+                warn(&hubs, key, *waiting);
+            }
+        }
     }
+}
+
+fn warn(hubs: &HashMap<i64, String>, key: &Key, waiting: usize) {
+    let (hub, kind, name, version, reason) = key;
+    tracing::warn!(
+        task_hub = hubs.get(hub),
+        kind = kind.name(),
+        name,
+        version,
+        waiting,
+        "work is waiting that no worker accepts: {}",
+        reason.text()
+    );
 }

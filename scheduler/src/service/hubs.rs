@@ -79,6 +79,7 @@ impl Service {
         Ok(hub)
     }
 
+    /// The name of the task hub that the request is for, as the caller spells it.
     pub(super) fn hub_name<T>(&self, request: &Request<T>) -> Result<String, Status> {
         match request
             .metadata()

@@ -27,6 +27,7 @@ impl Service {
         request: Request<CreateInstanceRequest>,
     ) -> Result<CreateInstanceResponse, Status> {
         let hub = self.hub(&request).await?;
+        let task_hub = self.hub_name(&request)?;
         let mut start = request.into_inner();
         if start.name.is_empty() {
             return Err(invalid("a start needs the orchestration's name"));
@@ -78,7 +79,7 @@ impl Service {
             .write(move |tx| tx.start_in_hub(&start))
             .await
             .map_err(status)?;
-        tracing::info!(task_hub = hub, instance_id, "instance started");
+        tracing::info!(task_hub, instance_id, "instance started");
         Ok(CreateInstanceResponse { instance_id })
     }
 
@@ -87,6 +88,7 @@ impl Service {
         request: Request<RestartInstanceRequest>,
     ) -> Result<RestartInstanceResponse, Status> {
         let hub = self.hub(&request).await?;
+        let task_hub = self.hub_name(&request)?;
         let request = request.into_inner();
         let id = request.instance_id;
         let target = if request.restart_with_new_instance_id {
@@ -101,7 +103,7 @@ impl Service {
             .write(move |tx| tx.restart(hub, &id, &target, &execution_id))
             .await
             .map_err(status)?;
-        tracing::info!(task_hub = hub, instance_id, "instance restarted");
+        tracing::info!(task_hub, instance_id, "instance restarted");
         Ok(RestartInstanceResponse { instance_id })
     }
 

@@ -67,6 +67,7 @@ impl Service {
         request: Request<GetWorkItemsRequest>,
     ) -> Result<Answers<WorkItem>, Status> {
         let hub = self.hub(&request).await?;
+        let task_hub = self.hub_name(&request)?;
         let entity_form = EntityForm::of(request.metadata())?;
         let caller = WorkerIdentity::of(request.metadata());
         let access = self.config.access.clone();
@@ -85,7 +86,7 @@ impl Service {
         let (handle, assignments) = self
             .dispatch
             .open_stream(hub, &request, window, max_bytes, caller);
-        tracing::info!(task_hub = hub, stream = handle.id(), "worker stream opened");
+        tracing::info!(task_hub, stream = handle.id(), "worker stream opened");
         let service = self.clone();
         // The dispatcher closes the channel when the task hub is deleted.
         let over = CancellationToken::new();

@@ -205,7 +205,7 @@ fn the_page_has_each_field_with_its_limit() {
         ACTIONS,
         "the orchestration fails",
     ));
-    assert_eq!(table("## Each field one over its limit"), wanted);
+    assert_eq!(table("## Field limits"), wanted);
 }
 
 #[tokio::test]

@@ -140,5 +140,5 @@ async fn what_is_handed_in_late_is_answered_as_the_page_says() {
         }
         rows.push(row);
     }
-    compare("### What is handed in late", &rows);
+    compare("### Late completions", &rows);
 }

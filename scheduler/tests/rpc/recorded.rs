@@ -1,4 +1,4 @@
-//! What official clients send where optional fields are left alone: the table in
+//! What official clients send for unset optional fields: the table in
 //! docs/WIRE.md is made of what was recorded from them.
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,7 +89,7 @@ fn the_page_has_what_clients_send() {
         }
     }
     compare(
-        "## What official clients send where optional fields are left alone",
+        "## What official clients send for unset optional fields",
         &rows,
     );
 }

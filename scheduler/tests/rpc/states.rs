@@ -185,7 +185,7 @@ const CALLS: &[(&str, Call)] = &[
         .boxed()
     }),
     (
-        "`CompleteOrchestratorTask` without a token, no turn out",
+        "`CompleteOrchestratorTask` without a token, while no worker holds a turn",
         |mut client, id| {
             async move {
                 let response = OrchestratorResponse {

@@ -44,7 +44,7 @@ pub(super) struct ChangeBody {
     group: Option<Option<String>>,
     /// At most ten, each of at most 24 characters without a comma.
     tags: Option<Vec<String>>,
-    /// Whether codes are read with an approval only.
+    /// Whether each reading of its codes needs an approved request.
     read_approval: Option<bool>,
 }
 
@@ -58,8 +58,8 @@ const CHANGE: [ProblemCode; 2] = [ProblemCode::AccountUnknown, ProblemCode::Vaul
 
 /// Changes an account's names, group, tags and rules
 ///
-/// A member that is left out stays as it is; `"issuer": null` removes the issuer, and
-/// `"group": null` the group. All of it is changed at once.
+/// A member that is left out stays as it is; `"issuer": null` removes the issuer, and `"group":
+/// null` the group. All changes are made together.
 #[utoipa::path(
     patch, path = "/api/accounts/{id}", tag = "accounts", operation_id = "changeAccount",
     params(AccountPath),
@@ -82,60 +82,62 @@ pub(super) async fn change(
     let mut facts = Facts::default();
     let answer = caught(async {
         let id = account_id(&id)?;
-        let _turn = door.turns.of(&id).await;
-        let before = door.vault.describe(&id).await.map_err(from_vault)?;
-        if before.deleted_at.is_some() {
-            return Err(ApiError::AccountUnknown);
-        }
-        let mut change = Change::default();
-        let is_blank = |text: &String| one_line(text).is_empty();
-        if body.account_name.as_ref().is_some_and(is_blank) {
-            return Err(ApiError::InvalidParameter {
-                name: "accountName",
-                detail: "a name that is not blank".to_owned(),
-            });
-        }
-        if body.issuer.is_some() || body.account_name.is_some() {
-            let issuer = match &body.issuer {
-                Some(issuer) => issuer.as_deref(),
-                None => before.preview.issuer.as_deref(),
-            };
-            let name = body.account_name.as_deref();
-            let name = name.unwrap_or(&before.preview.account_name);
-            change.labels = Some(Labels::new(issuer, name).map_err(ApiError::Input)?);
-        }
-        if body.group.is_some() || body.tags.is_some() {
-            let group = match &body.group {
-                Some(group) => group.as_deref(),
-                None => before.filing.group(),
-            };
-            let tags = body.tags.as_deref();
-            let tags = tags.unwrap_or(before.filing.tags());
-            let filing = Filing::new(group, tags).map_err(|error| unfit(error.to_string()))?;
-            change.filing = Some(filing);
-        }
-        let mut record = before.clone();
-        if change != Change::default() {
-            if change.labels.is_none() {
-                facts.action = Some(Action::File);
+        let changing = async {
+            let before = door.vault.describe(&id).await.map_err(from_vault)?;
+            if before.deleted_at.is_some() {
+                return Err(ApiError::AccountUnknown);
             }
-            let changed = door.vault.change(&id, &change).await;
-            record = changed.map_err(|error| match error {
-                VaultError::Full { reason } => unfit(reason.to_owned()),
-                error => from_vault(error).into(),
-            })?;
-            note_labels(&mut facts, &before, &record);
-        }
-        if let Some(guarded) = body.read_approval {
-            facts.action = Some(Action::Guard);
-            let was = door.access.guard(id.as_str(), guarded).await?;
-            note_done(
-                &mut facts,
-                Action::Guard,
-                Changes::default().flag("readApproval", was, guarded),
-            );
-        }
-        account_response(&door, &record).await
+            let mut change = Change::default();
+            let is_blank = |text: &String| one_line(text).is_empty();
+            if body.account_name.as_ref().is_some_and(is_blank) {
+                return Err(ApiError::InvalidParameter {
+                    name: "accountName",
+                    detail: "a name that is not blank".to_owned(),
+                });
+            }
+            if body.issuer.is_some() || body.account_name.is_some() {
+                let issuer = match &body.issuer {
+                    Some(issuer) => issuer.as_deref(),
+                    None => before.preview.issuer.as_deref(),
+                };
+                let name = body.account_name.as_deref();
+                let name = name.unwrap_or(&before.preview.account_name);
+                change.labels = Some(Labels::new(issuer, name).map_err(ApiError::Input)?);
+            }
+            if body.group.is_some() || body.tags.is_some() {
+                let group = match &body.group {
+                    Some(group) => group.as_deref(),
+                    None => before.filing.group(),
+                };
+                let tags = body.tags.as_deref();
+                let tags = tags.unwrap_or(before.filing.tags());
+                let filing = Filing::new(group, tags).map_err(|error| unfit(error.to_string()))?;
+                change.filing = Some(filing);
+            }
+            let mut record = before.clone();
+            if change != Change::default() {
+                if change.labels.is_none() {
+                    facts.action = Some(Action::File);
+                }
+                let changed = door.vault.change(&id, &change).await;
+                record = changed.map_err(|error| match error {
+                    VaultError::Full { reason } => unfit(reason.to_owned()),
+                    error => from_vault(error).into(),
+                })?;
+                note_labels(&mut facts, &before, &record);
+            }
+            if let Some(guarded) = body.read_approval {
+                facts.action = Some(Action::Guard);
+                let was = door.access.guard(id.as_str(), guarded).await?;
+                note_done(
+                    &mut facts,
+                    Action::Guard,
+                    Changes::default().flag("readApproval", was, guarded),
+                );
+            }
+            account_response(&door, &record).await
+        };
+        door.turns.within(&id, changing).await
     })
     .await;
     facts.on(answer)
@@ -200,7 +202,7 @@ const fn unfit(detail: String) -> ApiError {
 
 /// Removes an account
 ///
-/// It is out of use at once and can be restored.
+/// It is disabled immediately, and can be restored.
 #[utoipa::path(
     delete, path = "/api/accounts/{id}", tag = "accounts", operation_id = "deleteAccount",
     params(AccountPath),
@@ -219,11 +221,13 @@ pub(super) async fn delete(
     let mut facts = Facts::default();
     let answer = caught(async {
         let id = account_id(&id)?;
-        let _turn = door.turns.of(&id).await;
-        let before = door.vault.describe(&id).await.map_err(from_vault)?;
-        door.vault.delete(&id).await.map_err(from_vault)?;
-        note_state(&mut facts, &before, "removed");
-        Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+        let changing = async {
+            let before = door.vault.describe(&id).await.map_err(from_vault)?;
+            door.vault.delete(&id).await.map_err(from_vault)?;
+            note_state(&mut facts, &before, "removed");
+            Ok(no_store(StatusCode::NO_CONTENT.into_response()))
+        };
+        door.turns.within(&id, changing).await
     })
     .await;
     facts.on(answer)
@@ -248,17 +252,19 @@ pub(super) async fn restore(
     let mut facts = Facts::default();
     let answer = caught(async {
         let id = account_id(&id)?;
-        let _turn = door.turns.of(&id).await;
-        let before = door.vault.describe(&id).await.map_err(from_vault)?;
-        let record = door.vault.recover(&id).await.map_err(from_vault)?;
-        note_state(&mut facts, &before, state(&record));
-        account_response(&door, &record).await
+        let changing = async {
+            let before = door.vault.describe(&id).await.map_err(from_vault)?;
+            let record = door.vault.recover(&id).await.map_err(from_vault)?;
+            note_state(&mut facts, &before, state(&record));
+            account_response(&door, &record).await
+        };
+        door.turns.within(&id, changing).await
     })
     .await;
     facts.on(answer)
 }
 
-/// A code to check; spaces and hyphens in it do not count.
+/// A code to check; spaces and hyphens in it are ignored.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct VerifyBody {
@@ -269,7 +275,7 @@ pub(super) struct VerifyBody {
 /// The result of a check.
 #[derive(Serialize, ToSchema)]
 struct VerifyView {
-    /// Whether it is right, and was not accepted before.
+    /// Whether it is correct and was not accepted before.
     valid: bool,
     /// Time steps that the code's clock is ahead of ours (negative: behind).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -315,9 +321,9 @@ pub(super) async fn verdict(
 
 /// Checks a code
 ///
-/// A code is right one time step early or late, and accepted once: neither it nor an earlier one is
-/// accepted again, also after a restart. Too many wrong codes for an account by one caller end in
-/// 429.
+/// A code may be one time step early or late, and is accepted once: neither it nor an earlier one
+/// is accepted again, even after a restart. After too many wrong codes for an account, the caller
+/// gets 429.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/verify", tag = "codes", operation_id = "verifyCode",
     params(AccountPath),
@@ -326,7 +332,10 @@ pub(super) async fn verdict(
     extensions(
         ("x-audit" = json!(Action::VerifyCode)),
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::VaultUnavailable, ProblemCode::TooManyAttempts])),
+        ("x-problems" = json!([
+            ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::GrantExpired, ProblemCode::GrantUsedUp,
+            ProblemCode::TooManyAttempts, ProblemCode::VaultUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn verify(

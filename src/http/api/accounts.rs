@@ -42,8 +42,8 @@ const MAX_SEARCH: usize = 200;
 
 /// Enrolls an account and waits for the end
 ///
-/// It waits 30 seconds; what takes longer, or needs approval, is answered as
-/// `POST /api/enrollments` does.
+/// It waits for up to 30 seconds; an enrollment that takes longer, or needs approval, is answered
+/// as by `POST /api/enrollments`.
 #[utoipa::path(
     post, path = "/api/accounts", tag = "accounts", operation_id = "createAccount",
     params(StartQuery, IdempotencyKey),
@@ -135,13 +135,13 @@ pub(super) fn not_enrolled(snapshot: &Snapshot) -> Result<Response, ApiError> {
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListParameters {
-    /// Only accounts whose issuer or name has this in it, in any case.
+    /// Only accounts whose issuer or name contains this, ignoring case.
     #[param(max_length = 200)]
     search: Option<String>,
-    /// Only accounts of this group, in any case.
+    /// Only accounts of this group, ignoring case.
     #[param(max_length = 200)]
     group: Option<String>,
-    /// Only accounts with this tag, in any case.
+    /// Only accounts with this tag, ignoring case.
     #[param(max_length = 200)]
     tag: Option<String>,
     /// Accounts that were removed and can be restored, instead of those in use; for administrators.
@@ -156,7 +156,8 @@ pub(super) struct ListParameters {
 
 /// Lists accounts
 ///
-/// By issuer and name; a caller that reads only granted accounts sees those, all at once.
+/// By issuer and name; a caller that reads only granted accounts sees those, all at once unless it
+/// sets a limit.
 #[utoipa::path(
     get, path = "/api/accounts", tag = "accounts", operation_id = "listAccounts",
     params(ListParameters),
@@ -184,19 +185,19 @@ pub(super) async fn list(
         });
     }
     let granted = door.access.readable(caller.identity(), door.clock.now());
-    if let Some(granted) = granted.await? {
-        return granted_page(&door, granted, &filter).await;
-    }
+    let most = limit(query.limit.as_deref())?;
     let cursor = query.cursor.as_deref().filter(|text| !text.is_empty());
+    if let Some(granted) = granted.await? {
+        let all = query.limit.as_deref().is_none_or(str::is_empty);
+        let most = if all { usize::MAX } else { most };
+        return granted_page(&door, granted, &filter, cursor, most).await;
+    }
     let page = door
         .vault
-        .list_by(&filter, cursor, limit(query.limit.as_deref())?)
+        .list_by(&filter, cursor, most)
         .await
         .map_err(|error| match error {
-            VaultError::InvalidCursor => ApiError::InvalidParameter {
-                name: "cursor",
-                detail: "use the `next` of an earlier page".to_owned(),
-            },
+            VaultError::InvalidCursor => bad_cursor(),
             error => from_vault(error).into(),
         })?;
     let view = AccountPage {
@@ -204,6 +205,13 @@ pub(super) async fn list(
         next: page.next,
     };
     Ok(no_store(Json(view).into_response()))
+}
+
+fn bad_cursor() -> ApiError {
+    ApiError::InvalidParameter {
+        name: "cursor",
+        detail: "use the `next` of an earlier page".to_owned(),
+    }
 }
 
 /// The text to search for, if any.
@@ -217,11 +225,14 @@ fn sought(name: &'static str, text: Option<String>) -> Result<Option<String>, Ap
     }
 }
 
-/// The accounts that were granted to a caller: few enough for one page.
+/// The accounts that were granted to a caller, which are few: those behind the account that the
+/// cursor names, and at most so many.
 async fn granted_page(
     door: &FrontDoor,
     granted: Vec<String>,
     filter: &Filter,
+    cursor: Option<&str>,
+    most: usize,
 ) -> Result<Response, ApiError> {
     let ids = granted.into_iter().filter_map(|id| id.parse().ok());
     let mut found = stream::iter(ids)
@@ -239,9 +250,21 @@ async fn granted_page(
         }
     }
     records.sort_by_cached_key(Place::of);
+    let skipped = match cursor {
+        None => 0,
+        Some(last) => records
+            .iter()
+            .position(|record| record.id.as_str() == last)
+            .map(|at| at + 1)
+            .ok_or_else(bad_cursor)?,
+    };
+    let rest = records.get(skipped..).unwrap_or_default();
+    let page = rest.get(..most).unwrap_or(rest);
     let view = AccountPage {
-        accounts: views(door, &records).await?,
-        next: None,
+        accounts: views(door, page).await?,
+        next: (page.len() < rest.len())
+            .then(|| page.last().map(|record| record.id.to_string()))
+            .flatten(),
     };
     Ok(no_store(Json(view).into_response()))
 }
@@ -266,15 +289,17 @@ pub(super) async fn account_response(
 
 /// Shows an account
 ///
-/// What it is called and how its codes are made; never its secret. One that was removed is seen by
-/// administrators alone, who can restore it.
+/// Its names and the parameters of its codes, never its secret. Only administrators, who can
+/// restore it, see a removed account.
 #[utoipa::path(
     get, path = "/api/accounts/{id}", tag = "accounts", operation_id = "getAccount",
     params(AccountPath),
     responses((status = OK, description = "The account", body = AccountView)),
     extensions(
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::VaultUnavailable])),
+        ("x-problems" = json!([
+            ProblemCode::AccountUnknown, ProblemCode::GrantExpired, ProblemCode::GrantUsedUp, ProblemCode::VaultUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn get(

@@ -20,7 +20,7 @@ use crate::http::edge::problem_code::ProblemCode;
 
 /// Approves or rejects an enrollment
 ///
-/// You cannot approve your own request, and nobody agrees twice; one refusal is enough.
+/// You cannot approve your own request or approve twice; one rejection is enough.
 #[utoipa::path(
     post, path = "/api/enrollments/{id}/approval", tag = "enrollments", operation_id = "decide",
     params(EnrollmentPath),

@@ -49,9 +49,9 @@ struct TicketView {
 
 /// Opens the task hub's dashboard
 ///
-/// Answers a link that logs a browser in to the dashboard of this installation's own task hub,
-/// once and within a minute. The session there is the dashboard's own: it is worth nothing here,
-/// as a session here is worth nothing there.
+/// Returns a link that logs a browser in to the dashboard of this installation's own task hub,
+/// once and within a minute. The dashboard's session is separate: neither session is accepted by
+/// the other server.
 #[utoipa::path(
     post, path = "/api/dashboard/tickets", tag = "operations", operation_id = "openDashboard",
     params(TicketParameters),

@@ -249,15 +249,16 @@ pub(super) struct StatusQuery {
     /// How many seconds to wait for another stage.
     #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
-    /// Wait until the stage differs from this; by default, from the present one.
+    /// Wait until the stage differs from this; by default, from the current one.
     #[param(value_type = Option<Stage>)]
     since: Option<String>,
 }
 
 /// Shows an enrollment
 ///
-/// It waits for the next stage if asked to. With `Accept: text/event-stream` every stage from the
-/// present one to the end is an event named `status` whose data is the JSON of this answer.
+/// It waits for the next stage if `wait` is given. With `Accept: text/event-stream`, every stage
+/// from the current one to the end is an event named `status` whose data is the JSON of this
+/// response.
 #[utoipa::path(
     get, path = "/api/enrollments/{id}", tag = "enrollments", operation_id = "getEnrollment",
     params(EnrollmentPath, StatusQuery),
@@ -266,7 +267,7 @@ pub(super) struct StatusQuery {
             (EnrollmentView = "application/json"),
             (String = "text/event-stream"),
         )),
-        (status = ACCEPTED, description = "It runs", body = EnrollmentView),
+        (status = ACCEPTED, description = "It is running", body = EnrollmentView),
     ),
     extensions(
         ("x-roles" = json!(Follow::ROLES)),
@@ -414,7 +415,7 @@ pub(super) const TERMINATE: [ProblemCode; 4] = [
     ProblemCode::LedgerUnavailable,
 ];
 
-/// Ends an enrollment that runs
+/// Stops a running enrollment
 #[utoipa::path(
     delete, path = "/api/enrollments/{id}", tag = "enrollments", operation_id = "terminateEnrollment",
     params(EnrollmentPath),
@@ -441,7 +442,7 @@ pub(super) async fn terminate(
     Ok(accepted_response(&snapshot))
 }
 
-/// Ends an enrollment that runs, for clients that only post
+/// Stops a running enrollment, for clients that can only send POST
 #[utoipa::path(
     post, path = "/api/enrollments/{id}/terminate", tag = "enrollments",
     operation_id = "terminateEnrollmentByPost",

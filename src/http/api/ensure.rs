@@ -31,7 +31,7 @@ use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
-use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, Wishes};
+use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, StartId, Wishes};
 use crate::intake::Upload;
 
 /// How many ended enrollments of one account are checked that have left no account,
@@ -60,11 +60,11 @@ struct EnsuredView {
 
 /// Ensures that an account exists
 ///
-/// By its name, in any case: an account in use that has the same issuer and account name, the
-/// same secret and the same codes stays as it is, with its group, tags and rules. If none has
-/// the name, it is enrolled as by `POST /api/accounts`, by the rules of the server. The same
-/// again, also at once or while an approval is waited for, is the same enrollment. A secret is
-/// never replaced: where the name is another account's, that is refused.
+/// Accounts are compared by name, ignoring case: an account in use with the same issuer, account
+/// name, secret and parameters stays as it is, with its group, tags and rules. If no account has
+/// the name, it is enrolled as by `POST /api/accounts`, under the server's rules. Repeating the
+/// request, even concurrently or while it waits for approval, returns the same enrollment. A
+/// secret is never replaced: if another account has the name, the request is refused.
 #[utoipa::path(
     put, path = "/api/accounts", tag = "accounts", operation_id = "ensureAccount",
     request_body = EnsureBody,
@@ -77,7 +77,7 @@ struct EnsuredView {
             status = CREATED, description = "It is enrolled", body = EnsuredView,
             headers(("location" = String, description = "Address of the account")),
         ),
-        (status = ACCEPTED, description = "The enrollment runs", body = StartedView),
+        (status = ACCEPTED, description = "The enrollment is running", body = StartedView),
     ),
     extensions(
         ("x-audit" = json!(Action::Enroll)),
@@ -198,7 +198,7 @@ enum Earlier {
     /// It is running.
     Runs(Box<Snapshot>),
     /// It left no account; the id to enroll it under.
-    None(EnrollmentId),
+    None(StartId<EnrollmentId>),
 }
 
 async fn earlier(door: &FrontDoor, wanted: &TotpAccount, uri: &str) -> Result<Earlier, ApiError> {
@@ -232,7 +232,7 @@ async fn earlier(door: &FrontDoor, wanted: &TotpAccount, uri: &str) -> Result<Ea
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Earlier::None(EnrollmentId::random()))
+    Ok(Earlier::None(StartId::drawn(EnrollmentId::random())))
 }
 
 async fn ensured(

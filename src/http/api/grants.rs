@@ -73,7 +73,7 @@ pub(super) struct NewGrantBody {
     #[schema(value_type = Option<String>, min_length = 1, max_length = 128)]
     group: Option<Group>,
     account: String,
-    /// Until when; permanently if left out.
+    /// Until when; permanent if left out.
     until: Option<DateTime<Utc>>,
     /// How many codes may be read; unlimited if left out.
     #[schema(minimum = 1)]
@@ -144,9 +144,9 @@ pub(super) async fn add(
 
 /// Ensures that an account is granted
 ///
-/// A grant with the same `until` and the same `reads` stays as it is: what was read of it stays
-/// counted, however often the request is repeated. Any other replaces what was granted before,
-/// with all of its reads left; POST does so in any case.
+/// A grant with the same `until` and the same `reads` stays as it is: used reads stay used,
+/// however often the request is repeated. Any other replaces the earlier grant, with all of its
+/// reads left; POST always does so.
 #[utoipa::path(
     put, path = "/api/grants", tag = "operations", operation_id = "ensureGrant",
     request_body = NewGrantBody,
@@ -288,7 +288,8 @@ fn describe(to: &Grantee, until: Option<DateTime<Utc>>, reads: Option<u32>) -> S
         text.push_str(&format!(" until {until}"));
     }
     if let Some(reads) = reads {
-        text.push_str(&format!(", {reads} reads"));
+        let plural = if reads == 1 { "" } else { "s" };
+        text.push_str(&format!(", {reads} read{plural}"));
     }
     text
 }

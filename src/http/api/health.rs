@@ -108,7 +108,7 @@ struct Readiness {
     /// The task hub.
     hub: Answering,
     vault: Answering,
-    /// The shared database, and whether its changes are heard; left out where there is none.
+    /// The shared database, and whether its notifications arrive; left out if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<Answering>,
 }

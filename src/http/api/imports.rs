@@ -206,7 +206,7 @@ pub(super) struct StatusQuery {
     params(ImportPath, StatusQuery),
     responses(
         (status = OK, description = "It has finished, with any outcome", body = ImportView),
-        (status = ACCEPTED, description = "It runs", body = ImportView),
+        (status = ACCEPTED, description = "It is running", body = ImportView),
     ),
     extensions(
         ("x-roles" = json!(Follow::ROLES)),
@@ -231,7 +231,7 @@ pub(super) async fn status(
     Ok(response(&latest, caller.sight(&door).await?))
 }
 
-/// Ends an import that runs, with the enrollments that it waits for
+/// Stops a running import and the enrollments that it waits for
 #[utoipa::path(
     delete, path = "/api/imports/{id}", tag = "imports", operation_id = "terminateImport",
     params(ImportPath),
@@ -258,7 +258,7 @@ pub(super) async fn terminate(
     Ok(response(&snapshot, caller.sight(&door).await?))
 }
 
-/// Ends an import that runs, for clients that only post
+/// Stops a running import, for clients that can only send POST
 #[utoipa::path(
     post, path = "/api/imports/{id}/terminate", tag = "imports",
     operation_id = "terminateImportByPost",
@@ -328,7 +328,7 @@ struct ImportView {
     problems: Vec<SourceProblemView>,
 }
 
-/// How far an import is, in one word.
+/// An import's stage.
 #[derive(Serialize, ToSchema)]
 enum ImportStage {
     Pending,

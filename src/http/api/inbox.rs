@@ -235,9 +235,9 @@ struct LastEventId {
 
 /// Shows what is waiting for a decision
 ///
-/// Enrollments and requests, oldest first; with `Accept: text/event-stream` as a stream of
-/// events named `approvals`, each the whole list, whenever it changes. A stream lives for a
-/// minute; connect again with `Last-Event-ID`.
+/// Enrollments and requests, oldest first; with `Accept: text/event-stream` as a stream of events
+/// named `approvals`, each with the whole list, whenever it changes. A stream lasts a minute;
+/// connect again with `Last-Event-ID`.
 #[utoipa::path(
     get, path = "/api/approvals", tag = "enrollments", operation_id = "listApprovals",
     params(LastEventId),

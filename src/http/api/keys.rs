@@ -223,7 +223,7 @@ struct KeyPath {
 
 /// Revokes an API key
 ///
-/// It is refused from the next request on. Its name is never used again, so it stays in the
+/// It is refused from the next request on. Its name can never be used again, so it stays in the
 /// list.
 #[utoipa::path(
     delete, path = "/api/keys/{name}", tag = "operations", operation_id = "revokeKey",
@@ -270,9 +270,9 @@ const OVERLAP: (u32, u32) = (3_600, 2_592_000);
 
 /// Rotates an API key
 ///
-/// Under the same name, with the same role, groups and grants. The old key stays valid for the
-/// overlap; one that was replaced earlier is revoked at once, and so are its browser sessions.
-/// Callers rotate their own by presenting that key itself, not a session or a key
+/// The new key has the same name, role, groups and grants. The old key stays valid for the
+/// overlap; one that was replaced earlier is revoked immediately, and so are its browser
+/// sessions. Callers rotate their own key by presenting that key itself, not a session or a key
 /// that was replaced; administrators rotate those that they, or their keys, created.
 #[utoipa::path(
     post, path = "/api/keys/{name}/rotate", tag = "operations", operation_id = "rotateKey",

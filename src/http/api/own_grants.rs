@@ -29,7 +29,7 @@ struct OwnGrants {
     grants: Vec<OwnGrant>,
 }
 
-/// A grant to the caller or to a group of its.
+/// A grant to the caller or to one of its groups.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct OwnGrant {
@@ -42,13 +42,13 @@ struct OwnGrant {
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<String>,
     account_name: String,
-    /// Until when; forever if left out.
+    /// Until when; permanent if left out.
     #[serde(
         skip_serializing_if = "Option::is_none",
         serialize_with = "maybe_moment"
     )]
     until: Option<DateTime<Utc>>,
-    /// How many codes were granted; as many as wanted if left out.
+    /// How many codes were granted; unlimited if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     reads: Option<u32>,
     /// How many of them may still be read.
@@ -83,8 +83,8 @@ impl GrantState {
 
 /// Lists the grants of the caller
 ///
-/// Those that are used up or have expired too, so that these can be told from accounts that there
-/// are not. Grants of accounts that were removed are left out.
+/// Includes used-up and expired grants, so that they can be distinguished from accounts that do
+/// not exist. Grants of accounts that were removed are left out.
 #[utoipa::path(
     get, path = "/api/grants/mine", tag = "accounts", operation_id = "listOwnGrants",
     responses((status = OK, description = "The grants", body = OwnGrants)),

@@ -5,7 +5,7 @@ use countersign_enrollment::ids::EnrollmentId;
 
 use super::ids::account_id;
 use super::views::Alone;
-use crate::access::Taken;
+use crate::access::{Identity, Taken};
 use crate::codes::CurrentCode;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Caller, Read};
@@ -24,12 +24,22 @@ pub(super) async fn readable(
     let id = account_id(text)?;
     let now = door.clock.now();
     let (caller, access) = (caller.identity(), &door.access);
-    if access.may_read(caller, id.as_str(), now).await? {
-        Ok(id)
-    } else {
-        let spent = access.spent(caller, id.as_str(), now).await?;
-        Err(spent.map_or(ApiError::AccountUnknown, ApiError::GrantSpent))
+    match access.may_read(caller, id.as_str(), now).await? {
+        true => Ok(id),
+        false => Err(withheld(door, caller, &id, now).await?),
     }
+}
+
+/// Why a caller may not read an account: its grant is used up or has expired, or there is no such
+/// account for it.
+pub(super) async fn withheld(
+    door: &FrontDoor,
+    caller: &Identity,
+    account: &EnrollmentId,
+    now: DateTime<Utc>,
+) -> Result<ApiError, ApiError> {
+    let spent = door.access.spent(caller, account.as_str(), now).await?;
+    Ok(spent.map_or(ApiError::AccountUnknown, ApiError::GrantSpent))
 }
 
 /// A caller's permission to get an account's code without an approval. Giving out a code
@@ -105,7 +115,7 @@ impl<'a> ReadPermit<'a> {
                         .to_owned(),
                 })
             }
-            Taken::Nothing => Err(ApiError::AccountUnknown),
+            Taken::Nothing => Err(withheld(door, caller.identity(), account, now).await?),
             Taken::Counted => {
                 door.given.note(caller.id(), account, code);
                 facts.counted.push(account.to_string());
@@ -165,7 +175,7 @@ pub(super) async fn take_plainly(
         .take_read(caller.identity(), account.as_str(), now)
         .await?
     {
-        Taken::Nothing => Err(ApiError::AccountUnknown),
+        Taken::Nothing => Err(withheld(door, caller.identity(), account, now).await?),
         Taken::Counted | Taken::Uncounted { .. } => Ok(()),
     }
 }

@@ -49,8 +49,8 @@ const PROVE: [ProblemCode; 5] = [
 
 /// Shows the codes that prove an account
 ///
-/// The present one and the one after it, of an account that waits to be proved: for the person who
-/// enrolled it, and for administrators.
+/// The current code and the next one of a pending account, for the person who enrolled it and for
+/// administrators.
 #[utoipa::path(
     get, path = "/api/accounts/{id}/proof", tag = "accounts", operation_id = "getProof",
     params(AccountPath),
@@ -83,7 +83,7 @@ pub(super) struct ProofBody {
 
 /// Proves an account
 ///
-/// Puts it into use, or, where the other service does not accept its codes, removes it.
+/// Enables it or, if the other service did not accept its codes, removes it.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/proof", tag = "accounts", operation_id = "prove",
     params(AccountPath),

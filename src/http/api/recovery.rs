@@ -82,7 +82,10 @@ pub(super) fn codes(given: &[Wiped]) -> Result<RecoveryCodes, ApiError> {
     responses((status = OK, description = "How many there are", body = RecoveryCount)),
     extensions(
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([ProblemCode::AccountUnknown, ProblemCode::LedgerUnavailable, ProblemCode::VaultUnavailable])),
+        ("x-problems" = json!([
+            ProblemCode::AccountUnknown, ProblemCode::GrantExpired, ProblemCode::GrantUsedUp, ProblemCode::LedgerUnavailable,
+            ProblemCode::VaultUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn count(
@@ -101,8 +104,8 @@ pub(super) async fn count(
 
 /// Sets an account's recovery codes
 ///
-/// It is a request that is followed like any other. Where the account has codes already, they
-/// are destroyed by it, and someone else has to agree where the server's rules say so.
+/// This starts a request, which is followed like any other. If the account already has codes,
+/// they are destroyed, and another person must approve that if the server's rules require it.
 #[utoipa::path(
     put, path = "/api/accounts/{id}/recovery-codes", tag = "codes", operation_id = "setRecoveryCodes",
     params(AccountPath, IdempotencyKey),
@@ -160,8 +163,7 @@ pub(super) async fn set(
 
 /// Takes one of an account's recovery codes
 ///
-/// Each is given out once, and never again. It takes one of the reads that were granted by
-/// number.
+/// Each is given out once, and never again. It uses one of a limited number of granted reads.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/recovery-code", tag = "codes", operation_id = "takeRecoveryCode",
     params(AccountPath),
@@ -171,7 +173,7 @@ pub(super) async fn set(
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
             ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::ApprovalNeeded, ProblemCode::AuditUnavailable,
-            ProblemCode::LedgerUnavailable, ProblemCode::NoneToRecoverWith, ProblemCode::VaultUnavailable,
+            ProblemCode::GrantExpired, ProblemCode::GrantUsedUp, ProblemCode::LedgerUnavailable, ProblemCode::NoneToRecoverWith, ProblemCode::VaultUnavailable,
         ])),
     ),
 )]

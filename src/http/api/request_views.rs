@@ -100,7 +100,7 @@ struct ApprovalPart {
     required: bool,
     /// How many people must approve.
     needed: u8,
-    /// The groups whose members must, unless any approver may.
+    /// The groups whose members must approve; absent if any approver may.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     from: Vec<String>,

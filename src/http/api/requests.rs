@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::decision::DecisionBody;
 use super::ids::{AccountPath, RequestPath, request_id};
-use super::permit::{readable, take_plainly};
+use super::permit::{readable, take_plainly, withheld};
 use super::request_views::{ExportView, RequestPage, RequestView};
 use super::views::{Alone, TokenView};
 use crate::access::Role;
@@ -148,9 +148,9 @@ fn within<N: PartialOrd + std::fmt::Display>(
 
 /// Requests an action on an account
 ///
-/// Reading codes, exporting its URI, transferring it to another installation or destroying it: each
-/// happens once another person has approved it, where the server requires that. All but reading are for
-/// administrators.
+/// Reading codes, exporting its URI, transferring it to another installation or destroying it:
+/// each happens once another person has approved it, if the server requires that. All but reading
+/// codes are for administrators.
 #[utoipa::path(
     post, path = "/api/accounts/{id}/requests", tag = "requests", operation_id = "startRequest",
     params(AccountPath, IdempotencyKey),
@@ -168,7 +168,7 @@ fn within<N: PartialOrd + std::fmt::Display>(
         ("x-audit" = json!(Action::RequestRead)),
         ("x-roles" = json!(Read::ROLES)),
         ("x-problems" = json!([
-            ProblemCode::AccountUnknown, ProblemCode::HubUnavailable, ProblemCode::IdempotencyKeyReused, ProblemCode::InvalidParameter,
+            ProblemCode::AccountUnknown, ProblemCode::GrantExpired, ProblemCode::GrantUsedUp, ProblemCode::HubUnavailable, ProblemCode::IdempotencyKeyReused, ProblemCode::InvalidParameter,
             ProblemCode::LedgerUnavailable, ProblemCode::VaultUnavailable,
         ])),
     ),
@@ -224,7 +224,7 @@ pub(super) struct StatusQuery {
     /// How many seconds to wait for another stage.
     #[param(value_type = Option<u32>, maximum = 60, default = 0)]
     wait: Option<String>,
-    /// Wait until the stage differs from this; by default, from the present one.
+    /// Wait until the stage differs from this; by default, from the current one.
     #[param(value_type = Option<RequestStage>)]
     since: Option<String>,
 }
@@ -237,7 +237,7 @@ pub(super) struct StatusQuery {
     params(RequestPath, StatusQuery),
     responses(
         (status = OK, description = "It has finished, with any outcome", body = RequestView),
-        (status = ACCEPTED, description = "It runs", body = RequestView),
+        (status = ACCEPTED, description = "It is running", body = RequestView),
     ),
     extensions(
         ("x-roles" = json!(Known::ROLES)),
@@ -336,7 +336,7 @@ pub(super) async fn list(
 
 /// Approves or rejects a request
 ///
-/// You cannot approve your own request, and nobody agrees twice; one refusal is enough.
+/// You cannot approve your own request or approve twice; one rejection is enough.
 #[utoipa::path(
     post, path = "/api/requests/{id}/approval", tag = "requests", operation_id = "decideRequest",
     params(RequestPath),
@@ -376,9 +376,10 @@ pub(super) async fn decide(
     facts.on(answer)
 }
 
-/// Withdraws a request
+/// Withdraws a request, or rejects it
 ///
-/// A removal that can be undone is undone.
+/// The requester withdraws it; for an approver it is a rejection. A removal that can be undone is
+/// undone.
 #[utoipa::path(
     delete, path = "/api/requests/{id}", tag = "requests", operation_id = "cancelRequest",
     params(RequestPath),
@@ -397,16 +398,24 @@ pub(super) async fn cancel(
     State(door): State<Arc<FrontDoor>>,
     caller: Caller<Known>,
     Path(id): Path<String>,
-) -> Result<Response, ApiError> {
-    let id = request_id(&id)?;
-    let person = person_of(&door, &caller).await?;
-    let snapshot = door
-        .hub
-        .object_to_request(&id, caller.decider(&person), None, caller.sees_only())
-        .await?
-        .ok_or(HubError::AlreadyEnded)?;
-    door.inbox.look_again().await;
-    Ok(accepted(&snapshot))
+) -> Response {
+    let mut facts = Facts::default();
+    let answer = caught(async {
+        let id = request_id(&id)?;
+        if door.hub.is_of_another(&id, caller.id()).await? {
+            facts.action = Some(Action::Reject);
+        }
+        let person = person_of(&door, &caller).await?;
+        let snapshot = door
+            .hub
+            .object_to_request(&id, caller.decider(&person), None, caller.sees_only())
+            .await?
+            .ok_or(HubError::AlreadyEnded)?;
+        door.inbox.look_again().await;
+        Ok(accepted(&snapshot))
+    })
+    .await;
+    facts.on(answer)
 }
 
 /// Reads a code that a request has granted
@@ -502,9 +511,11 @@ pub(super) async fn export(
 }
 
 /// The problems of using a granted request.
-pub(super) const USE: [ProblemCode; 7] = [
+pub(super) const USE: [ProblemCode; 9] = [
     ProblemCode::AccountUnknown,
     ProblemCode::AuditUnavailable,
+    ProblemCode::GrantExpired,
+    ProblemCode::GrantUsedUp,
     ProblemCode::LedgerUnavailable,
     ProblemCode::MandateRefused,
     ProblemCode::NotGranted,
@@ -533,10 +544,12 @@ pub(super) async fn granted<P>(
     }
     // The caller may have lost access to the account in the meantime.
     let now = door.clock.now();
-    let account = request.account.as_str();
-    let may_read = door.access.may_read(caller.identity(), account, now);
+    let account = &request.account;
+    let may_read = door
+        .access
+        .may_read(caller.identity(), account.as_str(), now);
     if !may_read.await? {
-        return Err(ApiError::AccountUnknown);
+        return Err(withheld(door, caller.identity(), account, now).await?);
     }
     Ok(request)
 }

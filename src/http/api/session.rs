@@ -264,6 +264,9 @@ struct LinkView {
     /// The link's path, to be opened at this server's address. The part after `#` is the
     /// code, which browsers do not send to servers.
     link: String,
+    /// The whole address, if the settings name one where people reach the server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
     /// Until when it can be used.
     #[serde(serialize_with = "moment")]
     valid_until: DateTime<Utc>,
@@ -294,8 +297,13 @@ pub(super) async fn make_link(
     let now = door.clock.now();
     let code = door.access.login_code(caller.identity(), now).await?;
     let code = code.ok_or(ApiError::NoSessionForCaller)?;
+    let link = login_link(&code);
+    let public = door.server.public_url.as_ref();
     let view = LinkView {
-        link: login_link(&code),
+        url: public
+            .and_then(|url| url.join(&link).ok())
+            .map(String::from),
+        link,
         valid_until: now + CODE_LIFETIME,
     };
     Ok(no_store((StatusCode::CREATED, Json(view)).into_response()))

@@ -35,13 +35,15 @@ pub(crate) struct ServerInfo {
     pub(crate) cors_origins: Vec<String>,
     /// The names under which browsers may reach this server.
     pub(crate) names: OwnNames,
+    /// The address that people use, if the settings name one.
+    pub(crate) public_url: Option<url::Url>,
     /// Whether callers use HTTPS.
     pub(crate) tls: bool,
     /// Proves to commands on the data folder that this is its server.
     pub(crate) proof: LocalProof,
 }
 
-/// The server and its surroundings.
+/// The server's version, time and task hub.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SystemView<'a> {
@@ -60,7 +62,7 @@ struct SystemView<'a> {
     seal_key: String,
 }
 
-/// Shows the server and its surroundings
+/// Shows the server's version, time and task hub
 #[utoipa::path(
     get, path = "/api/system", tag = "operations", operation_id = "system",
     responses((status = OK, description = "Version, time and task hub", body = SystemView<'static>)),

@@ -57,11 +57,13 @@ enum WhenShort {
 }
 
 /// The problems of reading a code.
-const READ: [ProblemCode; 6] = [
+const READ: [ProblemCode; 8] = [
     ProblemCode::AccountPending,
     ProblemCode::AccountUnknown,
     ProblemCode::ApprovalNeeded,
     ProblemCode::AuditUnavailable,
+    ProblemCode::GrantExpired,
+    ProblemCode::GrantUsedUp,
     ProblemCode::InvalidParameter,
     ProblemCode::VaultUnavailable,
 ];

@@ -49,7 +49,7 @@ pub(super) struct UploadForm {
     /// An image of a QR code.
     #[schema(value_type = Option<String>, format = Binary)]
     image: Option<Vec<u8>>,
-    /// The same.
+    /// The same as `image`.
     #[schema(value_type = Option<String>, format = Binary)]
     file: Option<Vec<u8>>,
     /// An `otpauth://` URI.

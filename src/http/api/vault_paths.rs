@@ -32,7 +32,7 @@ use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
 use crate::verify::CodeCheck;
 
-/// Vault's envelope of every answer. Nothing here is leased.
+/// The envelope of every response, as Vault's clients expect it. Nothing is leased.
 #[derive(Serialize, ToSchema)]
 struct Envelope<T> {
     request_id: String,
@@ -296,7 +296,10 @@ pub(super) async fn leader() -> Response {
     extensions(
         ("x-audit" = json!(Action::ReadCode)),
         ("x-roles" = json!(Read::ROLES)),
-        ("x-problems" = json!([ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::ApprovalNeeded, ProblemCode::VaultUnavailable, ProblemCode::AuditUnavailable])),
+        ("x-problems" = json!([
+            ProblemCode::AccountPending, ProblemCode::AccountUnknown, ProblemCode::ApprovalNeeded, ProblemCode::AuditUnavailable,
+            ProblemCode::GrantExpired, ProblemCode::GrantUsedUp, ProblemCode::VaultUnavailable,
+        ])),
     ),
 )]
 pub(super) async fn read(
@@ -319,9 +322,11 @@ pub(super) async fn read(
 }
 
 /// The problems of checking a code.
-const CHECK: [ProblemCode; 5] = [
+const CHECK: [ProblemCode; 7] = [
     ProblemCode::AccountPending,
     ProblemCode::AccountUnknown,
+    ProblemCode::GrantExpired,
+    ProblemCode::GrantUsedUp,
     ProblemCode::VaultUnavailable,
     ProblemCode::TooManyAttempts,
     ProblemCode::AlreadyUsed,

@@ -16,8 +16,8 @@ use crate::codes::CurrentCode;
 use crate::http::edge::error::{ApiError, problem_type};
 use crate::hub::{Snapshot, Stage};
 
-/// Answer to a start: where to continue (the links of Durable Functions, relative
-/// and without keys in them).
+/// The response to a start, with links to follow it (those of Durable Functions, but relative and
+/// without keys).
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StartedView {
@@ -98,7 +98,7 @@ struct ApprovalView {
     /// How many people must approve, if more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     needed: Option<u8>,
-    /// The groups whose members must, unless any approver may.
+    /// The groups whose members must approve; absent if any approver may.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     from: Vec<String>,
@@ -228,7 +228,7 @@ pub(super) struct AccountView {
     #[serde(serialize_with = "moment")]
     created_at: DateTime<Utc>,
     token_href: String,
-    /// Whether its codes need an approved request.
+    /// Whether each reading of its codes needs an approved request.
     read_approval: bool,
     /// When it was removed, if it is.
     #[serde(
@@ -377,7 +377,7 @@ pub(super) enum BatchItem {
     /// A problem instead of a code.
     Problem {
         id: String,
-        /// The code of the problem, as in an answer of its own.
+        /// The problem code, as in a response of its own.
         problem: &'static str,
     },
 }

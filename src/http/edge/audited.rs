@@ -93,7 +93,11 @@ where
     };
     door.metrics.acted(action, event.outcome);
     event.request_id = Some(observe::current().0);
-    if let Some(reason) = facts.reason.or(about.reason).or(facts.wish) {
+    let reason = match (facts.reason, about.reason) {
+        (Some(known), Some(given)) => Some(format!("{known}; {given}")),
+        (known, given) => known.or(given).or(facts.wish),
+    };
+    if let Some(reason) = reason {
         event = event.because(&reason);
     }
     let deeds = facts.deeds.into_iter().map(|deed| {
@@ -160,17 +164,20 @@ where
     };
     // The writer has logged why.
     let hands_out = gives_out(action);
-    // Who ends a session has ended it, recorded or not.
-    let was_done = changes && response.status().as_u16() < 400 && action != Action::LogOut;
-    if written.is_err() && (hands_out || was_done) {
-        let facts = response.extensions_mut().remove::<Facts>();
-        let error = match hands_out {
-            true => ApiError::AuditUnavailable,
-            false => ApiError::DoneUnrecorded,
-        };
-        return facts.unwrap_or_default().on(error);
+    let unrecorded = match response.status().as_u16() {
+        _ if hands_out => ApiError::AuditUnavailable,
+        // Who ends a session has ended it, recorded or not.
+        _ if !changes || action == Action::LogOut => return response,
+        ..400 => ApiError::DoneUnrecorded,
+        // A caller who tries what is refused leaves a trace.
+        400..500 => ApiError::AuditUnavailable,
+        _ => return response,
+    };
+    if written.is_ok() {
+        return response;
     }
-    response
+    let facts = response.extensions_mut().remove::<Facts>();
+    facts.unwrap_or_default().on(unrecorded)
 }
 
 /// Whether an action gives something out, which is withheld if it cannot be recorded.

@@ -118,7 +118,7 @@ pub(crate) enum ApiError {
     NotEnrolled { stage: Stage },
     #[error(transparent)]
     Enrollment(HubError),
-    #[error("the vault does not answer")]
+    #[error("the vault is unavailable")]
     VaultUnavailable(#[source] Box<dyn StdError + Send + Sync>),
     #[error("too many requests")]
     RateLimited { retry_after: u64 },
@@ -157,18 +157,17 @@ pub(crate) struct Problem {
     /// What to do about an upload.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_step: Option<String>,
-    /// What was sent instead of an account, where that is the problem.
+    /// What was sent instead of an account, if that is the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<ForeignKind>,
-    /// Why a grant gives nothing more, if that is the problem:
-    /// `used-up` or `over`.
+    /// Why a grant gives no more codes, if that is the problem: `used-up` or `over`.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<&'static str>,
     /// The title, for pages written against `POST /api/accounts` and `GET /api/tokens` of
     /// the program whose API these two are compatible with.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// The detail, for the same.
+    /// The same as `detail`, for these pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<String>,
     /// The errors as clients of HashiCorp Vault read them.
@@ -352,23 +351,19 @@ impl ApiError {
                 "There is no account with this id. An account has the id of its enrollment, and \
                  exists once the enrollment has finished as Enrolled.",
             ),
-            Self::GrantSpent(spent) => row(
-                ProblemCode::AccountUnknown,
-                match spent {
-                    Spent::UsedUp => {
-                        "You have read all the codes of this account that were granted to you. \
-                         Ask the administrator for another grant."
-                    }
-                    Spent::Over => {
-                        "Your grant for this account has expired. Ask the administrator for \
-                         another grant."
-                    }
-                },
+            Self::GrantSpent(Spent::UsedUp) => row(
+                ProblemCode::GrantUsedUp,
+                "You have read all the codes of this account that were granted to you. Ask the \
+                 administrator for another grant.",
+            ),
+            Self::GrantSpent(Spent::Over) => row(
+                ProblemCode::GrantExpired,
+                "Your grant for this account has expired. Ask the administrator for another grant.",
             ),
             Self::KeyNameTaken => row(
                 ProblemCode::KeyNameTaken,
-                "A key with this name exists or was revoked. Names are never reused, so that the \
-                 audit log is unambiguous; choose another.",
+                "It may have been revoked: names are never reused, so that the audit log is \
+                 unambiguous. Choose another.",
             ),
             Self::KeyUnknown => row(
                 ProblemCode::KeyUnknown,

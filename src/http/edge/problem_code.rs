@@ -67,6 +67,8 @@ codes! {
     PayloadTooLarge: PAYLOAD_TOO_LARGE, "payload-too-large", "The body is too large";
     InvalidParameter: BAD_REQUEST, "invalid-parameter", "Invalid parameter";
     AccountUnknown: NOT_FOUND, "account-unknown", "No such account";
+    GrantUsedUp: FORBIDDEN, "grant-used-up", "The grant is used up";
+    GrantExpired: FORBIDDEN, "grant-expired", "The grant has expired";
     AccountDiffers: CONFLICT, "account-differs", "Another account has this name";
     AccountPending: CONFLICT, "account-pending", "The account is not proved yet";
     AlreadyProved: CONFLICT, "already-proved", "The account is proved already";

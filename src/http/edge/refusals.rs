@@ -92,7 +92,7 @@ struct Seen {
 
 impl Counts {
     /// Whether a refusal has a line of its own; otherwise it is counted.
-    fn lists(&mut self, refusal: &Refusal<'_>, reason: &'static str) -> bool {
+    fn lists(&mut self, refusal: &Refusal<'_>, problem: &'static str) -> bool {
         let from = refusal.from.map(network_of);
         if self.seen.len() >= ADDRESSES && !self.seen.contains_key(&from) {
             self.others += 1;
@@ -113,7 +113,7 @@ impl Counts {
             seen.lines += 1;
         } else {
             seen.more += 1;
-            seen.last = reason;
+            seen.last = problem;
         }
         listed
     }
@@ -123,8 +123,8 @@ impl Counts {
     fn tell(self, more: &str, others: &str) {
         for (from, seen) in self.seen {
             if seen.more > 0 {
-                let (requests, from, reason) = (seen.more, shown(from), seen.last);
-                tracing::warn!(requests, from, reason, "{more}");
+                let (requests, from, problem) = (seen.more, shown(from), seen.last);
+                tracing::warn!(requests, from, problem, "{more}");
             }
         }
         if self.others > 0 {
@@ -135,39 +135,39 @@ impl Counts {
 
 impl Refusals {
     /// Logs a refusal and the code of its problem, or counts it if there were many.
-    pub(crate) fn note(&self, refusal: &Refusal<'_>, reason: &'static str) {
+    pub(crate) fn note(&self, refusal: &Refusal<'_>, problem: &'static str) {
         let mut window = self.window();
         let counts = match refusal.wrong {
             Some(_) => &mut window.wrong,
             None => &mut window.plain,
         };
-        let listed = counts.lists(refusal, reason);
+        let listed = counts.lists(refusal, problem);
         drop(window);
         if !listed {
             return;
         }
         let (status, from) = (refusal.status.as_u16(), shown(refusal.from));
-        let (route, who) = (refusal.route, refusal.who.unwrap_or("nobody"));
+        let (route, caller) = (refusal.route, refusal.who.unwrap_or("nobody"));
         match refusal.wrong.map(WrongCredential::as_str) {
             None => {
-                tracing::info!(status, from, route, who, reason, "refused a request");
+                tracing::info!(status, from, route, caller, problem, "refused a request");
             }
-            Some(wrong) if status >= 400 => tracing::info!(
+            Some(credential) if status >= 400 => tracing::info!(
                 status,
                 from,
                 route,
-                who,
-                reason,
-                wrong,
+                caller,
+                problem,
+                credential,
                 "refused a request with a wrong credential"
             ),
-            Some(wrong) => tracing::info!(
+            Some(credential) => tracing::info!(
                 status,
                 from,
                 route,
-                who,
-                wrong,
-                "a wrong credential came with a request that needs none"
+                caller,
+                credential,
+                "a request that needs no credential had a wrong credential"
             ),
         }
     }

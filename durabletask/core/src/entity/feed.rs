@@ -31,6 +31,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x0c6b_7f1e_8f0a_4d0c_a1f9_7b0e_62d5_3a9
 const FEED: Entity<FeedLog> = Entity::new("durabletask.feed");
 /// Adds a value, unless its producer has published it before.
 pub const FEED_APPEND: Operation<FeedLog, FeedAppend, ()> = Operation::new("append");
+/// Removes all values, as every entity's state is removed.
+pub const FEED_DELETE: Operation<FeedLog, (), ()> = Operation::new("delete");
 /// Yields the values from an offset on.
 pub const FEED_READ: Operation<FeedLog, u64, FeedPage> = Operation::new("read");
 

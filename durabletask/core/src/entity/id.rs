@@ -40,7 +40,7 @@ pub struct EntityId {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not an entity id: it reads @name@key, the name is not empty and has no '@', and all of it has at most 100 characters"
+    "{0:?} is not an entity id: expected @name@key with a non-empty name without '@', at most 100 characters in all"
 )]
 pub struct InvalidEntityId(String);
 

@@ -45,7 +45,7 @@ pub use context::{EntityAction, EntityContext, EntityStartOptions};
 pub use contract::{Entity, Operation};
 pub(crate) use feed::read_values;
 pub use feed::{
-    FEED_APPEND, FEED_READ, FeedAppend, FeedLog, FeedPage, feed_entity, register_feeds,
+    FEED_APPEND, FEED_DELETE, FEED_READ, FeedAppend, FeedLog, FeedPage, feed_entity, register_feeds,
 };
 pub(crate) use handlers::EntityHandler;
 pub use handlers::EntityHandlers;

@@ -12,7 +12,9 @@ use chrono::{DateTime, Utc};
 use crate::action::ActionKind;
 use crate::codec;
 use crate::contract::{Feed, Orchestration};
-use crate::entity::{EntityId, EntityRef, FEED_APPEND, FeedAppend, Operation, feed_entity};
+use crate::entity::{
+    EntityId, EntityRef, FEED_APPEND, FEED_DELETE, FeedAppend, Operation, feed_entity,
+};
 use crate::error::TaskError;
 use crate::host::value_text;
 use crate::input::InputFor;
@@ -273,6 +275,33 @@ impl OrchestrationContext {
         };
         let entity = feed_entity(self.instance_id(), feed.name());
         self.signal_entity(&entity, &FEED_APPEND, &append)
+    }
+
+    /// Removes what this instance has published in a feed, not before `at`, so that clients
+    /// have time to read the last of it. A feed is kept until it is removed, also when its
+    /// instance is purged.
+    ///
+    /// ```
+    /// use durabletask::{Failure, Feed, OrchestrationContext, chrono::TimeDelta};
+    ///
+    /// const COPIED: Feed<String> = Feed::new("copied");
+    ///
+    /// async fn copy_all(ctx: OrchestrationContext, files: Vec<String>) -> Result<(), Failure> {
+    ///     for file in files {
+    ///         ctx.publish(&COPIED, &file)?;
+    ///     }
+    ///     ctx.delete_feed_at(&COPIED, ctx.current_utc() + TimeDelta::hours(1))?;
+    ///     Ok(())
+    /// }
+    /// # let _ = copy_all;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As those of [`signal_entity_at`](Self::signal_entity_at).
+    pub fn delete_feed_at<T>(&self, feed: &Feed<T>, at: DateTime<Utc>) -> Result<(), TaskError> {
+        let entity = feed_entity(self.instance_id(), feed.name());
+        self.signal_entity_at(&entity, &FEED_DELETE, &(), at)
     }
 
     fn signal(

@@ -62,7 +62,7 @@ fn open<I: DeserializeOwned>(shared: &Shared, raised: &Raised) -> Option<(I, Str
         Ok(message) => message,
         Err(reason) => {
             let event = raised.name.as_str();
-            tracing::warn!(event, reason, "an event that is no update is ignored");
+            tracing::warn!(event, reason, "ignoring an event that is not an update");
             return None;
         }
     };

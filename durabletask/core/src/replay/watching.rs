@@ -32,7 +32,7 @@ impl State {
         let message: HeartbeatMessage = match codec::decode(input) {
             Ok(message) => message,
             Err(reason) => {
-                tracing::warn!(reason, "an event that is no heartbeat is ignored");
+                tracing::warn!(reason, "ignoring an event that is not a heartbeat");
                 return;
             }
         };

@@ -14,7 +14,7 @@ async function call(path, options) {
   try {
     answer = await fetch(`/api${path}`, options);
   } catch {
-    throw new Problem(0, "The scheduler does not answer.");
+    throw new Problem(0, "The scheduler is unreachable.");
   }
   const type = answer.headers.get("content-type") ?? "";
   const body = type.startsWith("application/json") ? await answer.json() : { error: await answer.text() };

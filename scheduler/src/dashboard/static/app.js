@@ -89,7 +89,7 @@ async function refresh() {
       if (mine === view) trouble.hidden = true;
     } catch (error) {
       if (mine === view) {
-        fill(trouble, error instanceof Problem ? error.message : `This page failed: ${error.message}`);
+        fill(trouble, error instanceof Problem ? error.message : `Something went wrong on this page: ${error.message}`);
         trouble.hidden = false;
         if (!(error instanceof Problem)) console.error(error);
       }
@@ -109,7 +109,7 @@ let listening = false;
 function asks() {
   const live = document.getElementById("live");
   live.textContent = "asking every 5 s";
-  live.title = "The scheduler does not tell this page about changes now.";
+  live.title = "This page gets no updates from the scheduler at the moment.";
   poll ??= setInterval(() => document.visibilityState === "visible" && refresh(), 5000);
 }
 

@@ -18,7 +18,7 @@ export function show(main, { hub, query }, go) {
   };
   const form = h("form", {
     role: "search",
-    "aria-label": "Narrow the list",
+    "aria-label": "Filter the list",
     submit: (event) => {
       event.preventDefault();
       go(address(form.elements.prefix.value.trim()));
@@ -34,7 +34,7 @@ export function show(main, { hub, query }, go) {
     async refresh() {
       const { entities, next } = await get(`${hubPath(hub)}/entities`, { prefix, cursor: cursors.at(-1) });
       fill(list, entities.length === 0
-        ? h("p", { class: "empty" }, "No entity is like that.")
+        ? h("p", { class: "empty" }, "No entity matches.")
         : table("Entities", ["Entity", "Changed", "Operations that wait", "Locked by"], entities.map((each) => [
           h("a", { class: "id", href: place(hub, each.id), "data-key": each.id }, short(each.id)),
           time(each.modified),
@@ -43,7 +43,7 @@ export function show(main, { hub, query }, go) {
         ])));
       fill(pager,
         cursors.length > 0 && h("a", { href: address(prefix, cursors.slice(0, -1)), "data-key": "back" }, "← Back"),
-        next && h("a", { href: address(prefix, [...cursors, next]), "data-key": "on" }, "Further →"));
+        next && h("a", { href: address(prefix, [...cursors, next]), "data-key": "on" }, "Next →"));
       say(`${entities.length} entities are shown${next ? ", and there are more" : ""}.`);
     },
   };
@@ -62,7 +62,7 @@ export const one = {
           h("dl", {},
             h("div", {}, h("dt", {}, "Changed"), h("dd", {}, time(entity.modified))),
             h("div", {}, h("dt", {}, "Operations that wait"), h("dd", {}, entity.waiting.toLocaleString())),
-            h("div", {}, h("dt", {}, "Locked by"), h("dd", {}, holder(hub, entity.lockedBy) ?? "nobody"))),
+            h("div", {}, h("dt", {}, "Locked by"), h("dd", {}, holder(hub, entity.lockedBy) ?? "none"))),
           h("div", { class: "buttons" }, signal(hub, id, update)),
           entity.state != null ? box("State", entity.state) : h("p", { class: "empty" }, "It has no state."));
       },

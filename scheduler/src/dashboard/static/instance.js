@@ -14,7 +14,7 @@ export function show(main, { hub, id }, go, update) {
   const heading = h("h1", { class: "id" }, id);
   const about = h("section", { "aria-label": "The instance" });
   const timeline = h("div", { class: "timeline" });
-  const chosen = h("section", { id: "chosen", "aria-label": "What was chosen in the timeline", hidden: true });
+  const chosen = h("section", { id: "chosen", "aria-label": "Selected in the timeline", hidden: true });
   const payloads = h("section", { "aria-label": "Payloads" });
   const family = h("section", { "aria-label": "Parent and children" });
   const history = h("section", { "aria-label": "History" });
@@ -75,7 +75,7 @@ export function show(main, { hub, id }, go, update) {
       ];
     });
     fill(history, h("h2", {}, "History"),
-      state.events.length === 0 ? h("p", { class: "empty" }, "No turn is done yet.") : table("History", ["Id", "Time", "Event", "About"], rows),
+      state.events.length === 0 ? h("p", { class: "empty" }, "No turn has been completed yet.") : table("History", ["Id", "Time", "Event", "About"], rows),
       h("div", { class: "buttons" },
         state.events.length > state.rows && h("button", { type: "button", "data-key": "more rows", click: () => { state.rows *= 4; drawHistory(instance); } }, `Show more of ${state.events.length.toLocaleString()} events`),
         state.next !== undefined && h("button", { type: "button", "data-key": "further", click: further }, "Read the rest of the history")));
@@ -119,7 +119,7 @@ export function show(main, { hub, id }, go, update) {
       instance.customStatus != null && box("Custom status", instance.customStatus),
       instance.input != null && box("Input", instance.input),
       instance.output != null && box("Output", instance.output),
-      waiting.length > 0 && h("div", {}, h("h2", {}, "Not taken yet"),
+      waiting.length > 0 && h("div", {}, h("h2", {}, "Not processed yet"),
         table("Events that wait for a turn", ["Time", "Event", "About"], waiting.map((event) => [time(event.time), event.kind, line(event)]))));
     fill(family,
       instance.parentId && h("p", {}, "Parent: ", h("a", { class: "id", href: link(instance.parentId), "data-key": "parent" }, instance.parentId)),

@@ -24,7 +24,7 @@ export function show(main, route, go) {
   const field = (name, label, attributes) => h("label", {}, label, h("input", { name, value: chosen[name], ...attributes }));
   const form = h("form", {
     role: "search",
-    "aria-label": "Narrow the list",
+    "aria-label": "Filter the list",
     submit: (event) => {
       event.preventDefault();
       const asked = new FormData(form);
@@ -65,7 +65,7 @@ export function show(main, route, go) {
     async refresh() {
       const { instances, next } = await get(`${hubPath(hub)}/instances`, { ...chosen, cursor: cursors.at(-1) });
       fill(place, instances.length === 0
-        ? h("p", { class: "empty" }, "No instance is like that.")
+        ? h("p", { class: "empty" }, "No instance matches.")
         : table("Instances", [head("id", "Instance"), head("name", "Orchestration"), "Status", head("created", "Created"), "Updated", "Tags"],
           instances.map((each) => [
             h("a", { class: "id", href: `#/hubs/${encodeURIComponent(hub)}/instances/${encodeURIComponent(each.id)}`, "data-key": each.id }, short(each.id)),
@@ -77,7 +77,7 @@ export function show(main, route, go) {
           ])));
       fill(pager,
         cursors.length > 0 && h("a", { href: address({}, cursors.slice(0, -1)), "data-key": "back" }, "← Back"),
-        next && h("a", { href: address({}, [...cursors, next]), "data-key": "on" }, "Further →"));
+        next && h("a", { href: address({}, [...cursors, next]), "data-key": "on" }, "Next →"));
       say(`${instances.length} instances are shown${next ? ", and there are more" : ""}.`);
     },
   };

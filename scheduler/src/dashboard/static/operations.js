@@ -40,7 +40,7 @@ const OPERATIONS = [
     body: (form) => ({ reason: form.reason.value }),
   },
   {
-    name: "reschedule", label: "Reschedule", done: "It has another time to start.",
+    name: "reschedule", label: "Reschedule", done: "It has a new start time.",
     when: (status, instance) => status === "PENDING" && instance.scheduledStart !== null && Date.parse(instance.scheduledStart) > Date.now(),
     about: "It waits for its scheduled start. Give it another time, or none to start it now; terminate it to cancel the start.",
     fields: () => [field("at", "Start at (empty for now)", { type: "datetime-local", step: "1" })],
@@ -56,21 +56,21 @@ const OPERATIONS = [
   {
     name: "restart", label: "Restart", done: "It was started again.",
     when: (status) => ENDED.has(status),
-    about: "It starts again from the beginning with the same input. Under its old id the new run takes this one's place.",
+    about: "It starts again from the beginning with the same input. Under its old id the new run replaces this one.",
     fields: () => [check("newId", "as another instance with an id of its own")],
     body: (form) => ({ newId: form.newId.checked }),
   },
   {
     name: "rewind", label: "Rewind", done: "It is being rewound.",
     when: (status) => status === "FAILED",
-    about: "What failed is taken back and done again; what succeeded stays.",
+    about: "Failed steps run again; results of successful steps are kept.",
     fields: () => [field("reason", "Reason")],
     body: (form) => ({ reason: form.reason.value }),
   },
   {
     name: "purge", label: "Purge", done: "It was purged.", danger: true,
     when: (status) => ENDED.has(status),
-    about: "Everything that is stored about it is deleted, its history too. This cannot be undone.",
+    about: "Everything that is stored about it is deleted, including its history. This cannot be undone.",
     fields: () => [check("recursive", "its ended sub-orchestrations too")],
     body: (form) => ({ recursive: form.recursive.checked }),
   },
@@ -90,7 +90,7 @@ export function toolbar(hub, instance, then) {
 
 const SIGNAL = {
   name: "signal", label: "Signal", done: "The entity was signalled.",
-  about: "The entity executes the operation once a worker has room for it; nobody waits for its result.",
+  about: "The entity executes the operation once a worker has room for it; no one waits for its result.",
   fields: () => [field("name", "Operation", { required: true }), field("payload", "Input, JSON (empty for none)", { rows: "4" })],
   body: (form) => ({ name: form.name.value.trim(), payload: json(form.payload.value, "The input") }),
 };

@@ -15,8 +15,8 @@ export function show(main, { hub }) {
         queues.length > 0 && table("Queues", ["Kind", "Waiting", "With workers"],
           queues.map((queue) => [queue.kind, queue.queued.toLocaleString(), queue.held.toLocaleString()])),
         untaken.length > 0 && [
-          h("h2", {}, "Taken by no worker"),
-          table("Work that no worker takes", ["Kind", "Name", "Version", "Waiting", "Since", "Why"],
+          h("h2", {}, "Accepted by no worker"),
+          table("Work that no worker accepts", ["Kind", "Name", "Version", "Waiting", "Since", "Why"],
             untaken.map((one) => [
               one.kind, one.name, one.version ?? "", one.count.toLocaleString(),
               h("span", {}, time(one.since), ` (${duration(new Date(now) - new Date(one.since))})`),
@@ -26,7 +26,7 @@ export function show(main, { hub }) {
         h("h2", {}, "Connected"),
         workers.length === 0
           ? h("p", { class: "empty" }, "No worker is connected to this task hub.")
-          : table("Connected workers", ["Worker", "Software", "Connected", "Orchestrations", "Activities", "Entities", "Takes"],
+          : table("Connected workers", ["Worker", "Software", "Connected", "Orchestrations", "Activities", "Entities", "Accepts"],
             workers.map((worker) => [
               h("span", { class: "id" }, worker.worker ?? "gives no name"),
               worker.agent ?? "",

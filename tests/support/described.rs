@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use reqwest::Method;
 use serde_json::{Map, Value};
 
-use crate::support::Answer;
+use super::Answer;
 
 /// The description, which another test holds to be the program's own.
 pub(crate) static DESCRIPTION: LazyLock<Value> = LazyLock::new(|| {
