@@ -96,7 +96,7 @@ impl Completions {
             Some(open) => match open.hand_in(result).await {
                 Sent::Answered(answer) => return answer,
                 // It has just ended, without this result.
-                Sent::Not(result) => result,
+                Sent::Not(result) => *result,
             },
             None => {
                 self.open_if_due();
@@ -203,14 +203,17 @@ enum Sent {
     /// It was answered, or it is not known whether it arrived.
     Answered(Result<(), Status>),
     /// It was not sent.
-    Not(Handed),
+    Not(Box<Handed>),
 }
+
+/// Where the answer to a result goes.
+type Waits = oneshot::Sender<Result<(), Status>>;
 
 /// An open stream.
 struct Open {
     outgoing: mpsc::Sender<proto::Completion>,
     /// Those that wait for an acknowledgement; none once the stream has ended.
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Result<(), Status>>>>>,
+    waiting: Mutex<Option<HashMap<u64, Waits>>>,
     numbers: AtomicU64,
     closed: CancellationToken,
 }
@@ -227,7 +230,7 @@ impl Open {
 
     fn close(&self) {
         self.closed.cancel();
-        // Whoever waits learns of it.
+        // Those that wait learn of it.
         lock(&self.waiting).take();
     }
 
@@ -247,13 +250,13 @@ impl Open {
 
     async fn hand_in(&self, result: Handed) -> Sent {
         let Ok(room) = self.outgoing.reserve().await else {
-            return Sent::Not(result);
+            return Sent::Not(Box::new(result));
         };
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (waits, answer) = oneshot::channel();
         match lock(&self.waiting).as_mut() {
             Some(waiting) => waiting.insert(number, waits),
-            None => return Sent::Not(result),
+            None => return Sent::Not(Box::new(result)),
         };
         let mut unanswered = Unanswered(Some(self));
         room.send(proto::Completion {
