@@ -140,13 +140,13 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Manage which accounts callers limited to granted accounts may read, until when and how often
     Grant(GrantArgs),
-    /// Create, list, rotate and revoke API keys in the data folder; a running server notices at once
+    /// Create, list, rotate and revoke API keys in the data folder; a running server notices immediately
     Key(KeyArgs),
-    /// Rotate, retire and list the keys that sign mandates; running parts notice
+    /// Rotate, retire and list the keys that sign mandates; running parts reload them
     MandateKey(Box<MandateKeyArgs>),
     /// Rotate secrets of the installation while it runs
     Rotate(RotateArgs),
-    /// Continue after the data folder's ledger was lost
+    /// Accept that the data folder's ledger was lost, and continue without it
     Ledger(LedgerArgs),
     /// Print a link that logs a browser in, valid once and for ten minutes
     LoginLink(ServerArgs),

@@ -138,7 +138,7 @@ async fn addresses(config: &Config) -> Result<Vec<String>, AppError> {
 
 fn in_use(taken: &[String]) -> String {
     match taken {
-        [] => "can be listened on".to_owned(),
+        [] => "free".to_owned(),
         taken => format!(
             "{} in use: by this server, if it is running, or by another program",
             taken.join(", ")

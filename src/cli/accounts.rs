@@ -14,7 +14,7 @@ pub struct TokenArgs {
     /// Wait for a code that stays valid for at least this many seconds, at most 60
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
     pub min_validity: Option<u32>,
-    /// The next code, and when it becomes valid
+    /// Print the next code, and when it becomes valid
     #[arg(long, conflicts_with = "min_validity")]
     pub next: bool,
     /// Copy it to the clipboard instead of printing it

@@ -15,10 +15,10 @@ pub struct MigrateArgs {
 /// Where to move the installation.
 #[derive(Debug, Subcommand)]
 pub enum MigrateCommand {
-    /// From the data folder into the empty database of --database-url; if it is interrupted, run
-    /// it again to finish
+    /// Move the installation from the data folder into the empty database of --database-url; if
+    /// it is interrupted, run it again to finish
     ToDatabase(Box<ServeArgs>),
-    /// From the database of --database-url into the data folder of one of its front doors; if it
-    /// is interrupted, run it again to finish
+    /// Move the installation from the database of --database-url into the data folder of one of
+    /// its front doors; if it is interrupted, run it again to finish
     ToFolder(Box<ServeArgs>),
 }

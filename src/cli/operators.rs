@@ -17,7 +17,7 @@ pub struct KeyArgs {
 /// What to do with keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
-    /// Create a key for a caller and print it once
+    /// Create a key for a caller, and print it once
     Create {
         /// The caller's name, which is recorded with everything it does
         name: String,
@@ -47,7 +47,7 @@ pub enum KeyCommand {
     Rotate {
         /// The caller's name
         name: String,
-        /// How long the old key stays valid, such as 1d; 0s revokes it at once [default: 1h]
+        /// How long the old key stays valid, such as 1d; 0s revokes it immediately [default: 1h]
         #[arg(long, value_name = "TIME")]
         overlap: Option<String>,
         /// Which server's keys, and as whom.
@@ -87,7 +87,7 @@ pub enum GrantCommand {
         /// How many codes it may read [default: unlimited]
         #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
         reads: Option<u32>,
-        /// NAME is a group: its members share the grant and its reads
+        /// NAME is a group whose members share the grant and its reads
         #[arg(long)]
         group: bool,
         /// Which server's keys, and as whom.
@@ -132,7 +132,7 @@ pub enum AuditCommand {
         /// A head that was printed earlier and kept elsewhere: the audit log must have that entry
         #[arg(long, value_name = "SEQUENCE:HASH")]
         head: Option<String>,
-        /// An archive of the entries before; may be repeated, all from the first on
+        /// An archive of earlier entries; repeat it for each archive, from the first on
         #[arg(long = "archive", value_name = "FILE")]
         archives: Vec<std::path::PathBuf>,
         /// Where the audit log is.
@@ -149,7 +149,7 @@ pub enum AuditCommand {
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// Move old entries into a new file, which continues the chain by itself; that is recorded
+    /// Move old entries into a new file, which can be verified by itself; this is recorded
     Archive {
         /// The new file
         file: std::path::PathBuf,
@@ -210,9 +210,9 @@ pub struct LedgerArgs {
 /// What to do with the ledger.
 #[derive(Debug, Subcommand)]
 pub enum LedgerCommand {
-    /// Let the parts start although the folder's ledger is missing or a different one: what was in
+    /// Let the parts start although the folder's ledger is missing or was replaced: what was in
     /// progress is refused and has to be submitted again, and recovery codes that were given out
-    /// are given out again; this is recorded
+    /// may be given out again; this is recorded
     AcceptLoss {
         /// The reason for continuing without it
         #[arg(long, value_name = "TEXT")]
@@ -237,7 +237,7 @@ pub enum MandateKeyCommand {
     /// Create a new key and sign with it from now on; what the old one signed stays valid until it
     /// is retired
     Rotate(ServeArgs),
-    /// Retire a key: nothing that it signed is valid any more, even if it is in progress
+    /// Retire a key: nothing that it signed is valid any longer, even if it is in progress
     Retire {
         /// The key's id
         id: String,

@@ -15,33 +15,35 @@ pub struct RotateArgs {
 /// Which secret to rotate.
 #[derive(Debug, Subcommand)]
 pub enum RotateCommand {
-    /// The key that the vault in the data folder or the shared database encrypts accounts with; if
-    /// it is interrupted, run it again to continue
+    /// Rotate the key that encrypts accounts in the data folder's vault or the shared database;
+    /// if it is interrupted, run it again to continue
     VaultKey {
-        /// Confirm that every machine on the shared database has a copy of this folder's vault.key
-        /// with the new key, which the first run without this flag makes
+        /// Confirm that every machine on the shared database has a copy of this folder's
+        /// vault.key with the new key, which the first run without this flag creates
         #[arg(long)]
         copied: bool,
         /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// The key that front doors seal images and links with, in the data folder or the vault for
-    /// keys; what was sealed before still opens. If it is interrupted, run it again to continue
+    /// Rotate the key that front doors seal images and links with, in the data folder or the
+    /// vault for keys; what was sealed before can still be opened. If it is interrupted, run it
+    /// again to continue
     SealKey(Box<ServeArgs>),
-    /// The administrator's token in the data folder; the new one is printed once, and the
+    /// Replace the admin token in the data folder; the new one is printed once, and the
     /// administrator's browser sessions end
     AdminToken {
-        /// How long the old token stays valid, such as 1h; 0s revokes it at once
+        /// How long the old token stays valid, such as 1h; 0s revokes it immediately
         #[arg(long, value_name = "TIME", default_value = "1h")]
         overlap: String,
         /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
     },
-    /// The key in the data folder that notices are signed with; the new one is printed once
+    /// Rotate the key in the data folder that notices are signed with; the new one is printed
+    /// once
     WebhookSecret {
-        /// How long notices are also signed with the old key, such as 1d; 0s stops at once
+        /// How long notices are also signed with the old key, such as 1d; 0s stops immediately
         #[arg(long, value_name = "TIME", default_value = "1d")]
         overlap: String,
         /// The installation's folder.

@@ -96,7 +96,7 @@ pub struct Settings {
     /// Address that serves /metrics to Prometheus without a token, or none [env: COUNTERSIGN_METRICS_LISTEN] [default: none]
     #[arg(long, value_name = "ADDRESS|none")]
     pub metrics_listen: Option<String>,
-    /// Address of an instance on another task hub's dashboard, with {id} in place of its id [env: COUNTERSIGN_INSTANCE_LINK]
+    /// Address of an instance on the dashboard of another task hub, with {id} in place of its id [env: COUNTERSIGN_INSTANCE_LINK]
     #[arg(long, value_name = "URL")]
     pub instance_link: Option<String>,
     /// How long an enrollment waits for a decision, such as 72h or 30m [env: COUNTERSIGN_APPROVAL_TIMEOUT] [default: 72h]
@@ -105,7 +105,7 @@ pub struct Settings {
     /// Require approval for every enrollment [env: COUNTERSIGN_REQUIRE_APPROVAL=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub require_approval: Option<bool>,
-    /// Require proof for every new account that the other service accepts its codes [env: COUNTERSIGN_REQUIRE_PROOF=true]
+    /// Require proof, for every new account, that the other service accepts its codes [env: COUNTERSIGN_REQUIRE_PROOF=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub require_proof: Option<bool>,
     /// How many people other than the requester must approve, 1 to 10 [env: COUNTERSIGN_APPROVALS] [default: 1]
@@ -131,7 +131,7 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true, hide = true)]
     #[serde(default, deserialize_with = "anything")]
     pub dashboard_approvals: Option<String>,
-    /// token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
+    /// How callers authenticate: token, or none on a loopback address [env: COUNTERSIGN_AUTH] [default: token]
     #[arg(long, value_name = "MODE")]
     pub auth: Option<String>,
     /// Concurrent connections to the front door [env: COUNTERSIGN_MAX_CONNECTIONS] [default: 10000]
@@ -194,7 +194,7 @@ pub struct Settings {
     /// Claim with the caller's groups [env: COUNTERSIGN_OIDC_GROUPS_CLAIM] [default: groups]
     #[arg(long, value_name = "NAME")]
     pub oidc_groups_claim: Option<String>,
-    /// Which values of that claim stand for which role, as VALUE=ROLE, separated by commas; roles are enroller, approver, reader, granted-reader and admin [env: COUNTERSIGN_OIDC_ROLE_MAP] [default: their names]
+    /// Which values of that claim map to which role, as VALUE=ROLE, separated by commas; roles are enroller, approver, reader, granted-reader and admin [env: COUNTERSIGN_OIDC_ROLE_MAP] [default: their names]
     #[arg(long, value_name = "LIST")]
     pub oidc_role_map: Option<String>,
     /// How long the issuer's keys are used while it is unreachable [env: COUNTERSIGN_OIDC_MAX_STALE] [default: 24h]
@@ -228,7 +228,7 @@ pub struct Settings {
     /// Identity for Key Vault and task hub: default, production, development, environment, workload-identity, managed-identity, azure-cli, azure-developer-cli or unsigned [env: COUNTERSIGN_AZURE_IDENTITY or AZURE_TOKEN_CREDENTIALS] [default: default]
     #[arg(long, value_name = "NAME")]
     pub azure_identity: Option<String>,
-    /// How long an account is cached in memory before the vault is asked again; 0s always asks [env: COUNTERSIGN_TOKEN_CACHE_AGE] [default: 60s]
+    /// How long an account is cached in memory before it is read from the vault again; 0s reads it each time [env: COUNTERSIGN_TOKEN_CACHE_AGE] [default: 60s]
     #[arg(long, value_name = "TIME")]
     pub token_cache_age: Option<String>,
     /// The most accounts that are cached [env: COUNTERSIGN_TOKEN_CACHE_SIZE] [default: 10000]
@@ -240,7 +240,7 @@ pub struct Settings {
     /// How long a starting front door waits for a worker to create the keys that it needs; 0s does not wait [env: COUNTERSIGN_WORKER_WAIT] [default: 30s]
     #[arg(long, value_name = "TIME")]
     pub worker_wait: Option<String>,
-    /// Say that no other front door serves this installation: needed where a task hub elsewhere or Key Vault could serve several, which would each count and record by themselves [env: COUNTERSIGN_SINGLE_FRONT_DOOR=true]
+    /// Confirm that no other front door serves this installation: required with a remote task hub or Key Vault, which several could use, each with its own counts and audit log [env: COUNTERSIGN_SINGLE_FRONT_DOOR=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub single_front_door: Option<bool>,
     /// PostgreSQL database that front doors and workers share, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; the variable keeps it out of the process list [env: COUNTERSIGN_DATABASE_URL] [default: the data folder]
@@ -249,13 +249,13 @@ pub struct Settings {
     /// Log in to the database with tokens of --azure-identity instead of a password; on for Azure Database for PostgreSQL if the URL has no password [env: COUNTERSIGN_DATABASE_IDENTITY=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub database_identity: Option<bool>,
-    /// How long the embedded task hub keeps what has ended, such as 30d or completed=7d,failed=90d, or none for as long as it is there; accounts stay [env: COUNTERSIGN_RETENTION] [default: 30d]
+    /// How long the embedded task hub keeps finished instances, such as 30d or completed=7d,failed=90d, or none to keep them forever; accounts stay [env: COUNTERSIGN_RETENTION] [default: 30d]
     #[arg(long, value_name = "TIMES|none")]
     pub retention: Option<String>,
-    /// Whether memory is kept out of swap: auto where the system allows it, on to refuse to start otherwise, or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
+    /// Whether memory is kept out of swap: auto (if the system allows it), on (or refuse to start), or off [env: COUNTERSIGN_LOCK_MEMORY] [default: auto]
     #[arg(long, value_name = "MODE")]
     pub lock_memory: Option<String>,
-    /// text or json [env: COUNTERSIGN_LOG_FORMAT] [default: text]
+    /// Format of log lines: text or json [env: COUNTERSIGN_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<String>,
     /// Which log lines appear, such as info or countersign=debug,warn [env: COUNTERSIGN_LOG] [default: info]

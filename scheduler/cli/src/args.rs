@@ -27,7 +27,7 @@ pub struct Cli {
 /// Commands besides running.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Copy the database to a new file, while the scheduler runs
+    /// Copy the database to a new file, even while the scheduler runs
     Backup(BackupArgs),
 }
 
@@ -61,11 +61,11 @@ pub struct ServeArgs {
     /// Folder for the database
     #[arg(long, value_name = "DIR", env = "DURABLETASK_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Keep nothing: all data is lost when the process ends
+    /// Keep the data in memory only: it is lost when the process ends
     #[arg(long, conflicts_with = "data_dir")]
     pub memory: bool,
-    /// Task hubs, the first of them for calls that name none; may be repeated. By default: one
-    /// named "default", and others are created when they are first used
+    /// Task hub, which may be repeated; the first one is for calls that name none. By default
+    /// there is one named "default", and others are created when they are first used
     #[arg(
         long,
         value_name = "NAME",
@@ -165,7 +165,7 @@ pub struct ServeArgs {
 pub struct BackupArgs {
     /// The file to write; it must not exist yet
     pub file: PathBuf,
-    /// Data folder of the scheduler
+    /// The scheduler's data folder
     #[arg(long, value_name = "DIR", env = "DURABLETASK_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
     /// Print one JSON document
