@@ -129,7 +129,11 @@ async fn measure(postgres: &Postgres, data: &Path, ids: &[EnrollmentId], turns: 
     let (here, there) = (folder.path().join("sqlite"), folder.path().join("postgres"));
     copy(data, &here);
     copy(data, &there);
-    let url = tokio::task::block_in_place(|| postgres.database().to_string());
+    let name = tokio::task::block_in_place(|| postgres.make());
+    let url = format!(
+        "postgresql://countersign@127.0.0.1:{}/{name}",
+        postgres.port()
+    );
     let begun = Instant::now();
     let moved = program(&there, Some(&url))
         .args(["migrate", "to-database"])

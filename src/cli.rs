@@ -18,7 +18,7 @@ use crate::config::Settings;
 pub use accounts::{GroupArgs, ListArgs, ProveArgs, RenameArgs, TagArgs, TokenArgs, VerifyArgs};
 pub use backup::{BackupArgs, BackupCommand};
 pub use help::{CompletionsArgs, ManArgs, command};
-pub use migrate::{MigrateArgs, MigrateCommand};
+pub use migrate::{MigrateArgs, MigrateCommand, SchemaArgs};
 pub use operators::{
     AuditArgs, AuditCommand, AuditFormat, ConfigArgs, ConfigCommand, GrantArgs, GrantCommand,
     KeyArgs, KeyCommand, KeyPlace, LedgerArgs, LedgerCommand, MandateKeyArgs, MandateKeyCommand,

@@ -19,6 +19,8 @@ use thiserror::Error;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
+use crate::memory;
+
 /// The largest body that is read, in bytes.
 pub(crate) const MAX_BODY: usize = 10 * 1024 * 1024;
 /// How many images are processed at once: decoded, each can take tens of megabytes.
@@ -242,7 +244,7 @@ impl Intake {
         pick: Option<Vec<u32>>,
     ) -> Result<Vec<ImportMaterial>, IntakeError> {
         let turn = self.turn(caller).await?;
-        let budget = Budget::new();
+        let budget = Budget::new().with_spare_memory(memory::to_spare());
         let _canceller = budget.canceller();
         let work = tokio::task::spawn_blocking(move || {
             let _turn = turn;

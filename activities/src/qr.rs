@@ -5,6 +5,7 @@
 //! finder patterns, the sets tried, the pixels scaled up, and one deadline for the whole job.
 //! Everything here is synchronous and pure computation; callers give it a blocking thread.
 
+mod bend;
 mod bits;
 mod cascade;
 mod fallback;

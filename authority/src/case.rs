@@ -5,7 +5,6 @@ use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 
 use crate::decision::Decision;
 use crate::holdings::{Holdings, Matter, Status};
-use crate::judge::{Consents, consents};
 use crate::keys::CheckingKeys;
 use crate::mandate::{Mandate, MandatedAct};
 use crate::refusal::Refusal;
@@ -100,23 +99,5 @@ impl Checked<'_> {
             && decision.run == self.mandate.run
             && decision.about == self.case.about
             && decision.mandate == self.digest
-    }
-
-    /// Enough people have approved, by decisions that were passed in and recorded, after `shown` was
-    /// shown. Returns since when.
-    pub(crate) fn approved(&self, shown: &Digest) -> Result<DateTime<Utc>, Refusal> {
-        let Consents { counted, reason } = consents(self, self.case.evidence, shown);
-        let needed = self.mandate.terms.needed;
-        let Some(last) = usize::from(needed).checked_sub(1) else {
-            return Ok(self.mandate.issued_at);
-        };
-        match counted.get(last) {
-            Some(decision) => Ok(decision.decided_at),
-            None => Err(Refusal::NotApproved {
-                needed,
-                counted: u8::try_from(counted.len()).unwrap_or(u8::MAX),
-                reason,
-            }),
-        }
     }
 }

@@ -6,10 +6,10 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::mandate::Digest;
 use countersign_enrollment::notice::NoticeEvent;
 
+use crate::approvals::{approvals, is_approver};
 use crate::case::Checked;
 use crate::decision::{Decision, shown};
 use crate::holdings::{DeedName, Status};
-use crate::judge::{consents, is_asked};
 use crate::mandate::{Mandate, MandatedAct};
 use crate::refusal::Refusal;
 
@@ -373,15 +373,15 @@ impl Deed for Decide {
             return Err(Refusal::AlreadyDecided);
         }
         if decision.approved {
-            self.consents(checked)
+            self.approves(checked)
         } else {
-            self.objects(checked)
+            self.rejects(checked)
         }
     }
 }
 
 impl Decide {
-    fn consents(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+    fn approves(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
         let decision = &self.decision;
         let terms = &checked.mandate.terms;
         if terms.needed == 0 {
@@ -389,7 +389,7 @@ impl Decide {
         }
         // All recorded decisions are evidence here, so a hub cannot leave any out.
         let recorded = &checked.case.holdings.decisions;
-        let counted = consents(checked, recorded, &decision.shown).counted;
+        let counted = approvals(checked, recorded, &decision.shown).counted;
         if counted.len() >= usize::from(terms.needed)
             || counted.iter().any(|earlier| earlier.by == decision.by)
         {
@@ -408,14 +408,14 @@ impl Decide {
         {
             return Err(Refusal::SamePerson);
         }
-        if !is_asked(&terms.from, decision) {
+        if !is_approver(&terms.from, decision) {
             return Err(Refusal::NotAsked);
         }
         Ok(())
     }
 
     /// A rejection counts as long as it can have an effect.
-    fn objects(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
+    fn rejects(&self, checked: &Checked<'_>) -> Result<(), Refusal> {
         let holdings = checked.case.holdings;
         let begun = |deed| holdings.of(deed).is_some();
         match &checked.mandate.act {

@@ -1,16 +1,16 @@
 //! The judgement: the one function that both worker and front door call.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use countersign_enrollment::mandate::{Digest, SignedDecision};
 
-use crate::case::{Case, Checked};
+use crate::approvals::approval;
+use crate::case::Case;
 use crate::decision::Decision;
 use crate::deed::Deed;
 use crate::holdings::{DeedName, Matter};
 use crate::mandate::Mandate;
-use crate::refusal::{Discounted, Refusal};
+use crate::refusal::Refusal;
 
 /// The permission to do one deed. Only [`judge`] creates one.
 ///
@@ -144,84 +144,6 @@ pub fn judge<D: Deed>(case: Case<'_>, deed: D) -> Result<Permit<D>, Refusal> {
     })
 }
 
-/// The decisions that count as consent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Consents {
-    /// Those that count, in the order of evidence.
-    pub(crate) counted: Vec<Decision>,
-    /// Why the first of the others does not.
-    pub(crate) reason: Option<Discounted>,
-}
-
-/// Counts the consents among `evidence`: signed by a front door, recorded in the ledger, on
-/// this run after `shown` was shown, in time, and from distinct hands among requester and
-/// deciders together.
-pub(crate) fn consents(
-    checked: &Checked<'_>,
-    evidence: &[SignedDecision],
-    shown: &Digest,
-) -> Consents {
-    let mandate = &checked.mandate;
-    let mut hands = BTreeSet::from([mandate.hand.clone()]);
-    let mut deciders = BTreeSet::from([mandate.requested_by.clone()]);
-    let mut nonces = BTreeSet::new();
-    let mut counted = Vec::new();
-    let mut reason = None;
-    for signed in evidence {
-        match consent(checked, signed, shown) {
-            Ok(decision) if !nonces.insert(decision.nonce.clone()) => {}
-            Ok(decision) if decision.by == mandate.requested_by => {
-                reason.get_or_insert(Discounted::OwnRequest);
-            }
-            Ok(decision) if hands.contains(&decision.hand) || deciders.contains(&decision.by) => {
-                reason.get_or_insert(Discounted::SamePerson);
-            }
-            Ok(decision) => {
-                hands.insert(decision.hand.clone());
-                deciders.insert(decision.by.clone());
-                counted.push(decision);
-            }
-            Err(why) => {
-                reason.get_or_insert(why);
-            }
-        }
-    }
-    Consents { counted, reason }
-}
-
-/// The consent in a signed text, regardless of others.
-fn consent(
-    checked: &Checked<'_>,
-    signed: &SignedDecision,
-    shown: &Digest,
-) -> Result<Decision, Discounted> {
-    let case = &checked.case;
-    let decision = case
-        .keys
-        .read_decision(signed)
-        .map_err(|_| Discounted::NotSigned)?;
-    if !decision.approved || !checked.is_about_this(&decision) || decision.shown != *shown {
-        return Err(Discounted::Elsewhere);
-    }
-    if !case.holdings.decisions.contains(signed) {
-        return Err(Discounted::NotRecorded);
-    }
-    let terms = &checked.mandate.terms;
-    let times = checked.mandate.issued_at..=terms.deadline;
-    if !times.contains(&decision.decided_at) {
-        return Err(Discounted::OutOfTime);
-    }
-    if !is_asked(&terms.from, &decision) {
-        return Err(Discounted::NotAsked);
-    }
-    Ok(decision)
-}
-
-/// Whether a decision was made for one of the required groups.
-pub(crate) fn is_asked(from: &[String], decision: &Decision) -> bool {
-    from.is_empty() || decision.groups.iter().any(|group| from.contains(group))
-}
-
 /// A recorded decision, if it counts: whether it is one that a front door has
 /// signed on exactly this matter, and recorded.
 ///
@@ -236,7 +158,7 @@ pub fn examine(
     let checked = case.check()?;
     let decision = case.keys.read_decision(signed)?;
     if decision.approved {
-        return consent(&checked, signed, shown).map_err(|reason| Refusal::NotApproved {
+        return approval(&checked, signed, shown).map_err(|reason| Refusal::NotApproved {
             needed: checked.mandate.terms.needed,
             counted: 0,
             reason: Some(reason),

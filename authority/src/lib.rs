@@ -19,6 +19,7 @@
 //!  Decision ─ sign ──▶ ledger ◀──────────── what is there ──────────┘
 //! ```
 
+mod approvals;
 mod case;
 mod decision;
 mod deed;

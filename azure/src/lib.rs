@@ -11,10 +11,10 @@
 //!   [`SecretVault`](countersign_activities::vault::SecretVault) in a Key Vault.
 //! - [`DatabaseTokens`] logs in to Azure Database for PostgreSQL with that identity.
 
-mod causes;
 mod database;
 pub mod key_vault;
 
+use countersign_enrollment::causes;
 pub use database::DatabaseTokens;
 pub use durabletask::azure::{
     Identity, IdentityError, IdentitySettings, Selection, Source, UnsupportedAuthentication,

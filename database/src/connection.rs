@@ -85,6 +85,13 @@ impl Connector {
         })
     }
 
+    /// One that logs in to another database of the same server in the same way.
+    pub(crate) fn to(&self, database: &str) -> Result<Self, DatabaseError> {
+        let mut url = DatabaseUrl::clone(&self.url);
+        database.clone_into(&mut url.database);
+        Self::new(url, self.passwords.clone())
+    }
+
     /// Where it connects to, without the password.
     pub(crate) fn at(&self) -> &DatabaseUrl {
         &self.url

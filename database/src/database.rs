@@ -124,6 +124,10 @@ impl Database {
         self.connector.at()
     }
 
+    pub(crate) const fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
     /// Lets `subscription` follow what is changed in it, by this process and by others.
     #[must_use]
     pub fn follow(&self, subscription: Arc<dyn Subscription>) -> Changes {

@@ -79,9 +79,13 @@ pub enum DatabaseError {
     },
     /// The user may not do what has to be done.
     #[error(
-        "the database's user lacks a right: {0}; grant it CREATE on the database, or let the owner migrate it"
+        "the database's user lacks a right: {0}; grant it CREATE on the database, or run `countersign \
+         migrate schema --grant-to` with this user's name as the owner"
     )]
     Denied(String),
+    /// The user to be given rights is not there.
+    #[error("the database has no user {0}; create it first (CREATE ROLE … LOGIN)")]
+    NoUser(String),
     /// It is a copy that takes no changes.
     #[error(
         "the database takes no changes: it is a read-only replica, or default_transaction_read_only \

@@ -23,6 +23,7 @@ mod tls;
 mod transfer;
 mod turn;
 mod url;
+mod users;
 
 pub use changes::{Change, Changes, Subscription, tell};
 pub use database::{Database, Failure, Step};

@@ -11,7 +11,7 @@ use crate::DatabaseError;
 
 /// Held while the schema is brought up, so that processes that start together do not try it
 /// at once: `CSDB` and the number of its use.
-const LOCK: i64 = 0x4353_4442_0001;
+pub(crate) const LOCK: i64 = 0x4353_4442_0001;
 
 /// A step from one schema to the next.
 struct Migration {

@@ -41,7 +41,7 @@ impl Turn {
             loop {
                 tokio::time::sleep(KEPT).await;
                 if let Err(error) = self.go_on().await {
-                    tracing::warn!(%error, "a turn was lost while its work goes on");
+                    tracing::warn!(%error, "a lock was lost while its work continues");
                     return std::future::pending::<Infallible>().await;
                 }
             }

@@ -1,5 +1,5 @@
 // A Kubernetes cluster whose pods get tokens of their own identity, with network policies that are
-// enforced and disks for the data folder.
+// enforced and disks for the front doors' folders.
 param location string
 param name string
 param networkName string

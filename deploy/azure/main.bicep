@@ -1,6 +1,6 @@
-// Azure for Countersign: a Key Vault for accounts and one for keys and the Durable Task Scheduler,
-// all on private addresses, an identity for each part, and a Kubernetes cluster with a registry for
-// deploy/helm/countersign to run in.
+// Azure for Countersign: a Key Vault for accounts and one for keys, the Durable Task Scheduler and a
+// PostgreSQL database, all on private addresses, an identity for each part, and a Kubernetes cluster
+// with a registry for deploy/helm/countersign to run in.
 targetScope = 'resourceGroup'
 
 @description('Where everything is.')
@@ -25,6 +25,12 @@ param schedulerSku string = 'Consumption'
 @description('The size of the cluster\'s nodes.')
 param nodeSize string = 'Standard_D2s_v5'
 
+@description('The size of the database server. A size that begins with Standard_B is cheaper and has no standby.')
+param databaseSize string = 'Standard_D2ds_v5'
+
+@description('Whether a standby of the database in another zone takes over when its server is lost.')
+param databaseStandby bool = true
+
 @description('Whether not even the worker may destroy an account before 90 days are over. Requests to delete one permanently then end as Failed: the account stays disabled, and Key Vault destroys it later automatically.')
 param purgeProtection bool = false
 
@@ -38,13 +44,20 @@ resource logs 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
 }
 
 // One identity for each part, so that each may do only what it has to.
+// Their names are unique in the tenant: the database looks its users up by them.
 resource frontDoorIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
-  name: '${name}-front-door'
+  name: '${name}-front-door-${suffix}'
   location: location
 }
 
 resource workerIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
-  name: '${name}-worker'
+  name: '${name}-worker-${suffix}'
+  location: location
+}
+
+// Owns the tables of the database; front door and worker only use them.
+resource migrationIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
+  name: '${name}-migration-${suffix}'
   location: location
 }
 
@@ -106,6 +119,22 @@ module scheduler 'scheduler.bicep' = {
   }
 }
 
+module database 'database.bicep' = {
+  name: 'database'
+  params: {
+    location: location
+    name: '${name}-db-${suffix}'
+    database: 'countersign'
+    logsId: logs.id
+    subnetId: network.outputs.endpointsId
+    zoneId: network.outputs.databaseZoneId
+    size: databaseSize
+    standby: databaseStandby && !startsWith(databaseSize, 'Standard_B')
+    owner: migrationIdentity.name
+    ownerPrincipal: migrationIdentity.properties.principalId
+  }
+}
+
 module cluster 'cluster.bicep' = {
   name: 'cluster'
   params: {
@@ -149,10 +178,26 @@ resource workerIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIde
   }
 }
 
+resource migrationIs 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2024-11-30' = {
+  parent: migrationIdentity
+  name: 'cluster'
+  properties: {
+    issuer: cluster.outputs.issuer
+    subject: 'system:serviceaccount:countersign:migration'
+    audiences: ['api://AzureADTokenExchange']
+  }
+}
+
 output registry string = registry.outputs.endpoint
 output clusterName string = cluster.outputs.name
 output frontDoorClientId string = frontDoorIdentity.properties.clientId
 output workerClientId string = workerIdentity.properties.clientId
+output migrationClientId string = migrationIdentity.properties.clientId
+output frontDoorUser string = frontDoorIdentity.name
+output workerUser string = workerIdentity.name
+output migrationUser string = migrationIdentity.name
+output databaseHost string = database.outputs.host
+output databaseName string = database.outputs.name
 output accountsVault string = accounts.outputs.url
 output keysVault string = keys.outputs.url
 output taskHub string = 'Endpoint=${scheduler.outputs.endpoint};TaskHub=${hub};Authentication=WorkloadIdentity'

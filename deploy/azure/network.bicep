@@ -1,4 +1,4 @@
-// The network of the cluster and of the private addresses of vaults and scheduler. All that leaves
+// The network of the cluster and of the private addresses of vaults, scheduler and database. All that leaves
 // it comes from one public address.
 param location string
 param name string
@@ -39,15 +39,21 @@ resource network 'Microsoft.Network/virtualNetworks@2025-05-01' = {
 }
 
 // Where the names of private addresses are looked up.
+var zoneNames = [
+  'privatelink.vaultcore.azure.net'
+  'privatelink.durabletask.io'
+  'privatelink.postgres.database.azure.com'
+]
+
 resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
-  for zone in ['privatelink.vaultcore.azure.net', 'privatelink.durabletask.io']: {
+  for zone in zoneNames: {
     name: zone
     location: 'global'
   }
 ]
 
 resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
-  for index in range(0, 2): {
+  for index in range(0, length(zoneNames)): {
     parent: zones[index]
     name: '${name}-link'
     location: 'global'
@@ -60,4 +66,5 @@ output nodesId string = network::nodes.id
 output endpointsId string = network::endpoints.id
 output vaultZoneId string = zones[0].id
 output schedulerZoneId string = zones[1].id
+output databaseZoneId string = zones[2].id
 output egressAddress string = egress.properties.ipAddress

@@ -1,8 +1,25 @@
 # From the program of the release before to this one and back, on the same data.
 # shellcheck shell=bash
 
+# The program of a commit, compiled once.
+program_of() {
+    local commit folder
+    commit=$(git rev-parse --verify --quiet "$1^{commit}") || leave_out "$1 is no commit here"
+    folder=$tools/before/$commit
+    if [ ! -x "$folder/countersign" ]; then
+        command -v cargo >/dev/null || leave_out "there is no cargo to compile $1 with"
+        mkdir -p "$work/before" "$folder"
+        git archive "$commit" | tar -C "$work/before" -x
+        (cd "$work/before" && CARGO_TARGET_DIR=$tools/before/target cargo build --locked --quiet -p countersign) ||
+            leave_out "$1 could not be compiled"
+        cp "$tools/before/target/debug/countersign" "$folder/countersign"
+    fi
+    BEFORE=$folder/countersign
+}
+
 step_upgrade() {
-    [ -n "${BEFORE-}" ] || leave_out "BEFORE names no program of the release before"
+    [ -n "${BEFORE-}" ] || [ -z "${BEFORE_COMMIT-}" ] || program_of "$BEFORE_COMMIT"
+    [ -n "${BEFORE-}" ] || leave_out "neither BEFORE nor BEFORE_COMMIT names the program before"
     data=$work/upgrade
     token=
     serve() {

@@ -29,21 +29,22 @@ check_schemas() {
 check_restricted() {
     "$tools/python/bin/python" - "$1" <<'PYTHON'
 import sys, yaml
-pods = 0
+kinds = []
 for one in yaml.safe_load_all(open(sys.argv[1])):
-    if not one or one["kind"] != "Deployment":
+    if not one or one["kind"] not in ("Deployment", "StatefulSet", "Job", "DaemonSet", "Pod"):
         continue
-    pods += 1
+    kinds.append(one["kind"])
     spec = one["spec"]["template"]["spec"]
     assert spec["securityContext"]["runAsNonRoot"] and spec["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
     assert not spec.get("hostNetwork") and not spec.get("hostPID")
-    for container in spec["containers"]:
+    for container in spec.get("initContainers", []) + spec["containers"]:
         context = container["securityContext"]
         assert context["allowPrivilegeEscalation"] is False and context["capabilities"] == {"drop": ["ALL"]}
         assert context["readOnlyRootFilesystem"] and container["resources"]["limits"]["memory"]
-        assert "livenessProbe" in container and "startupProbe" in container
-    assert all(set(volume) <= {"name", "persistentVolumeClaim"} for volume in spec["volumes"])
-assert pods >= 2
+    for container in spec["containers"]:
+        assert one["kind"] == "Job" or ("livenessProbe" in container and "startupProbe" in container)
+    assert all(set(volume) <= {"name", "persistentVolumeClaim", "emptyDir", "secret"} for volume in spec.get("volumes", []))
+assert len(kinds) >= 2, kinds
 PYTHON
 }
 
@@ -70,11 +71,25 @@ step_kubernetes() {
         --set image.pullSecrets={registry} --set nodeSelector.disk=fast \
         --set worker.settings.COUNTERSIGN_LOG=debug --set-string frontDoor.settings.COUNTERSIGN_REQUIRE_PROOF=true
     render bare --set host=totp.example.com --set ingress.enabled=false --set networkPolicy.enabled=false
+    key_files="--set keyFiles.frontDoor=front-door-keys --set keyFiles.worker=worker-keys"
+    render database "${least[@]}" $key_files --set database.secret=main-app --set database.key=uri \
+        --set database.caSecret=main-ca --set networkPolicy.database.namespace=databases \
+        --set frontDoor.autoscaling.enabled=true --set worker.autoscaling.enabled=true \
+        --set database.migration.secret=main-owner --set 'database.migration.grantTo={app}'
+    render own "${least[@]}" $key_files --set database.secret=address --set frontDoor.replicas=3 \
+        --set database.migration.enabled=false --set networkPolicy.enabled=false
+    # Each alone is refused, with a word for it.
     for wrong in --set=worker.replicas=0 --set=wroker.replicas=2 --set=image.tag=latest \
-        --set=frontDoor.settings.PATH=/ --set=ingress.trustedProxies= --set=host=; do
+        --set=frontDoor.settings.PATH=/ --set=ingress.trustedProxies= --set=host= \
+        --set=frontDoor.replicas=2 --set=frontDoor.autoscaling.enabled=true --set=database.secret=address \
+        --set=database.host=x.postgres.database.azure.com --set=keyFiles.worker=worker-keys \
+        --set=database.secret=address,database.host=x,keyFiles.worker=a,keyFiles.frontDoor=b \
+        --set=database.secret=address,keyVault.accounts=v,worker.settings.COUNTERSIGN_WEBHOOK_URL=https://x; do
         if "$HELM" template countersign deploy/helm/countersign --kube-version 1.33.0 "${least[@]}" "$wrong" >/dev/null 2>"$work/said"; then
             fail "the chart takes $wrong"
         fi
+        grep -Eq "values don't meet|values.schema|fail|: .*(host|trustedProxies|replicas|database|keyFiles)" "$work/said" ||
+            { cat "$work/said"; fail "it does not say what is wrong with $wrong"; }
     done
     without "applied to no API server: none can be had here"
 }

@@ -3,6 +3,17 @@
 
 step_azure() {
     sh -n deploy/azure/install
+    # What it takes from the deployment is what the deployment says.
+    comm -3 <(sed -n 's/^output \([A-Za-z]*\) .*/\1/p' deploy/azure/main.bicep | sort) \
+        <(grep -o '"\${[a-z][A-Za-z]*:?' deploy/azure/install | tr -dc 'A-Za-z\n' | sort -u) >"$work/differing"
+    [ ! -s "$work/differing" ] || { cat "$work/differing"; fail "deploy/azure/install and main.bicep's outputs differ"; }
+    # What stands in angle brackets is to be filled in with them too.
+    for output in $(grep -o '<[A-Za-z]*>' deploy/helm/manifest.yaml | tr -d '<>' | sort -u); do
+        case $output in
+            host | version | registry) ;;
+            *) grep -q "^output $output " deploy/azure/main.bicep || fail "$output is no output of main.bicep" ;;
+        esac
+    done
     if ! command -v bicep >/dev/null; then
         python_tool tree-sitter==0.26.1 tree-sitter-bicep==1.1.0
         "$tools/python/bin/python" - deploy/azure/*.bicep <<'PYTHON'

@@ -11,7 +11,7 @@ step_source() {
     toolchain=$(rustc --print sysroot)
     home=${RUSTUP_HOME:-$HOME/.rustup}
     mkdir -p "$work/rust/usr/local/bin" "$work/rust/usr/local/rustup/toolchains/here"
-    tar -C "$work/rust" -xf "$tools/debian.tar"
+    tar -C "$work/rust" -xf "$tools/debian-2.tar"
     cp -a "$toolchain/bin" "$toolchain/lib" "$work/rust/usr/local/rustup/toolchains/here/"
     rm -rf "$work"/rust/usr/local/rustup/toolchains/here/share
     ln -s ../rustup/toolchains/here/bin/{cargo,rustc} "$work/rust/usr/local/bin/"

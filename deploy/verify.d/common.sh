@@ -9,11 +9,13 @@ REVISION=$(git rev-parse HEAD)
 export REVISION
 work=$(mktemp -d)
 records=()
+# Its networks are in a folder of the machine, whichever store Podman is given.
+project=verify$$
 mkdir -p "$tools"
 
 clean_up() {
     if [ -d "$work/store" ]; then
-        podman_here rm --all --force --time 2 >/dev/null 2>&1 || true
+        podman_here rm --all --force --depend --time 2 >/dev/null 2>&1 || true
         podman_here volume prune --force >/dev/null 2>&1 || true
         podman_here network prune --force >/dev/null 2>&1 || true
     fi

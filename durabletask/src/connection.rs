@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use durabletask_proto::completion_stream_service_client::CompletionStreamServiceClient;
 use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Uri};
@@ -29,6 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The generated client with our headers on every call.
 pub(crate) type Service = TaskHubSidecarServiceClient<Caller>;
+/// The same of our extension.
+pub(crate) type CompletionStream = CompletionStreamServiceClient<Caller>;
 
 /// A parsed connection string.
 ///
@@ -458,6 +461,11 @@ impl Connection {
 
     /// A client on a channel of its own, which connects when it is first used.
     pub(crate) fn service(&self, headers: Headers) -> Result<Service, ConnectionError> {
+        self.caller(headers).map(service)
+    }
+
+    /// A channel of its own, which connects when it is first used.
+    pub(crate) fn caller(&self, headers: Headers) -> Result<Caller, ConnectionError> {
         let proof = self.proof()?;
         // The channel spawns its connection task at once.
         tokio::runtime::Handle::try_current().map_err(|_| ConnectionError::NoRuntime)?;
@@ -476,11 +484,20 @@ impl Connection {
                 .tls_config(tls)
                 .map_err(|error| ConnectionError::Tls(error.to_string()))?;
         }
-        let caller = Caller::new(endpoint.connect_lazy(), headers, proof);
-        Ok(TaskHubSidecarServiceClient::new(caller)
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES))
+        Ok(Caller::new(endpoint.connect_lazy(), headers, proof))
     }
+}
+
+/// A client on a channel.
+pub(crate) fn service(caller: Caller) -> Service {
+    TaskHubSidecarServiceClient::new(caller)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// A client of our extension on a channel.
+pub(crate) fn completion_stream(caller: Caller) -> CompletionStream {
+    CompletionStreamServiceClient::new(caller).max_encoding_message_size(MAX_MESSAGE_BYTES)
 }
 
 impl FromStr for AuthenticationKind {

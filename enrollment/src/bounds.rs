@@ -5,11 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub(crate) const MIB: u64 = 1024 * 1024;
-/// The most memory that one derivation may take. Aegis takes 32 MiB, Stratum and Bitwarden
-/// 64 MiB, Ente 256 MiB.
+/// The most memory that one derivation may take wherever it runs. Aegis takes 32 MiB, Stratum and
+/// Bitwarden 64 MiB, OTPClient 128 MiB.
 pub(crate) const MEMORY: u64 = 256 * MIB;
+/// The most memory that one derivation may take where there is as much to spare, one at a time.
+/// Ente takes it, or less if a phone has not as much.
+pub(crate) const MOST_MEMORY: u64 = 1024 * MIB;
 /// The most work of a whole request, in bytes of memory that are gone over. One export of
-/// Ente (256 MiB, 16 times) and, with it, 8 slots of Aegis (32 MiB, twice) fit; so do 75 such
+/// Ente (1 GiB, 4 times) and, with it, 8 slots of Aegis (32 MiB, twice) fit; so do 75 such
 /// slots without Ente's. A few seconds of one processor.
 pub(crate) const WORK: u64 = 4_864 * MIB;
 /// How long a whole request may be worked on: the work above on a slow machine, or some
@@ -34,8 +37,9 @@ impl Exceeded {
     pub fn words(self) -> String {
         match self {
             Self::Memory => format!(
-                "more memory than the {} MiB that one key derivation may take",
-                MEMORY / MIB
+                "more memory than one key derivation may take, which is {} MiB, or {} MiB where the system has as much to spare",
+                MEMORY / MIB,
+                MOST_MEMORY / MIB
             ),
             Self::Work => format!(
                 "more key derivation than one import may cause, {} MiB of memory in all",

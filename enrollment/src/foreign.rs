@@ -113,7 +113,7 @@ impl ForeignKind {
             .find(|(beginning, _)| start.starts_with(beginning));
         match known {
             Some((_, kind)) => *kind,
-            None if is_bare_secret(text) => Self::BareSecret,
+            None if is_bare_secret(text) || is_bare_secret(after_name(text)) => Self::BareSecret,
             None => Self::Other,
         }
     }
@@ -155,6 +155,15 @@ impl ForeignKind {
     }
 }
 
+/// What follows the name that a person has put in front of a secret.
+fn after_name(text: &str) -> &str {
+    const LONGEST: usize = 40;
+    match text.split_once([':', '=']) {
+        Some((name, rest)) if name.len() <= LONGEST => text::trim(rest),
+        _ => text,
+    }
+}
+
 /// Whether a text is nothing but base32 of the length that services show, however it is
 /// grouped. Words in small letters are none.
 fn is_bare_secret(text: &str) -> bool {
@@ -192,6 +201,9 @@ mod tests {
             ("BCD\n002\n1\nSCT", ForeignKind::Payment),
             ("LPA:1$smdp.example$X", ForeignKind::Esim),
             ("JBSW Y3DP EHPK 3PXP", ForeignKind::BareSecret),
+            ("Setup key: JBSW Y3DP EHPK 3PXP", ForeignKind::BareSecret),
+            ("secret=JBSWY3DPEHPK3PXP", ForeignKind::BareSecret),
+            ("note: see below", ForeignKind::Other),
             (
                 "gezd-gnbv-gy3t-qojq-gezd-gnbv-gy3t-qojq",
                 ForeignKind::BareSecret,

@@ -7,11 +7,13 @@
 mod aegis;
 mod and_otp;
 mod archive;
+mod authy;
 mod beside;
 mod bitwarden;
 mod budget;
 mod dashlane;
 mod derived_id;
+mod duo;
 mod enpass;
 mod ente;
 mod flow;
@@ -22,6 +24,7 @@ mod item;
 pub mod job;
 mod json;
 mod keepass;
+mod keeper;
 mod kept;
 mod key_vault;
 mod lines;
@@ -29,14 +32,17 @@ mod listed;
 mod one_password;
 mod one_pif;
 mod opening;
+mod otp_client;
 mod page;
 mod preferences;
 mod proton_authenticator;
 mod proton_pass;
+mod safe_in_cloud;
 mod shapes;
 mod steam_mafile;
 mod stratum;
 mod table;
+mod totp_authenticator;
 mod two_fas;
 mod two_fauth;
 
@@ -200,8 +206,36 @@ impl ImportFile {
         Self::read_nested(bytes, &opening, &mut Nesting::new())
     }
 
-    /// Reads a file that may be one of an archive.
+    /// Reads a file that may be one of an archive, with a password that can be written in several
+    /// forms of the same characters: which one an app takes depends on the keyboard.
     fn read_nested(
+        bytes: &[u8],
+        opening: &Opening<'_>,
+        nesting: &mut Nesting,
+    ) -> Result<Self, InputProblem> {
+        let depth = nesting.depth();
+        let read = Self::read_with(bytes, opening, nesting);
+        if !matches!(read, Err(InputProblem::ImportPasswordWrong { .. })) {
+            return read;
+        }
+        for form in opening::other_forms(opening.password.unwrap_or_default()) {
+            nesting.return_to(depth);
+            let opening = Opening {
+                password: Some(&form),
+                ..*opening
+            };
+            match Self::read_with(bytes, &opening, nesting) {
+                Err(InputProblem::ImportPasswordWrong { .. }) => {}
+                // There was not enough left of the budget for another attempt.
+                Err(InputProblem::ImportTooCostly { .. }) => break,
+                other => return other,
+            }
+        }
+        read
+    }
+
+    /// Reads a file with the password as it is.
+    fn read_with(
         bytes: &[u8],
         opening: &Opening<'_>,
         nesting: &mut Nesting,
@@ -235,10 +269,9 @@ impl ImportFile {
         if stratum::is_encrypted(bytes) {
             return Ok(of((ImportFormat::Stratum, stratum::open(bytes, opening)?)));
         }
-        if bytes.starts_with(b"OTPClient") {
-            return Err(InputProblem::ImportEncrypted {
-                format: ImportFormat::OtpClient,
-            });
+        if otp_client::is_database(bytes) {
+            let entries = otp_client::open(bytes, opening)?;
+            return Ok(of((ImportFormat::OtpClient, entries)));
         }
         if let Some(what) = kinds::name(bytes) {
             return Err(InputProblem::ImportUnsupported {
@@ -272,11 +305,18 @@ impl ImportFile {
         if text.starts_with(['{', '[']) && (json::is_document(text) || !text.contains("otpauth")) {
             return json::read(text, opening).map(of);
         }
+        if let Some(what) = kinds::document(text) {
+            let what = what.to_owned();
+            return Err(InputProblem::ImportUnsupported { what });
+        }
         if preferences::is_document(text) {
             return preferences::read(text, opening).map(of);
         }
         if keepass::is_document(text) {
             return Ok(of((ImportFormat::KeePass, keepass::read(text)?)));
+        }
+        if safe_in_cloud::is_document(text) {
+            return Ok(of((ImportFormat::SafeInCloud, safe_in_cloud::read(text)?)));
         }
         if page::is_document(text) {
             let (entries, pictures) = page::read(text)?;
@@ -284,6 +324,10 @@ impl ImportFile {
                 pictures,
                 ..of((ImportFormat::Page, entries))
             });
+        }
+        if let Some(sealed) = totp_authenticator::sealed_in(text) {
+            let entries = totp_authenticator::open(&sealed, opening)?;
+            return Ok(of((ImportFormat::TotpAuthenticator, entries)));
         }
         let is_table = table::has_codes_column(text) || !text.lines().any(lines::begins_with_uri);
         if is_table && let Some(table) = table::read(text) {
@@ -303,6 +347,9 @@ impl ImportFile {
         }
         if let Some(read) = and_otp::try_earlier(bytes, opening) {
             return Ok((ImportFormat::AndOtp, read?));
+        }
+        if let Some(read) = otp_client::try_earlier(bytes, opening) {
+            return Ok((ImportFormat::OtpClient, read?));
         }
         Err(unknown.into())
     }

@@ -6,6 +6,7 @@
 pub mod account;
 pub mod account_request;
 mod bounds;
+pub mod causes;
 pub mod code_parts;
 pub mod contract;
 pub mod decision;

@@ -307,8 +307,20 @@ fn after_scheme(text: &str) -> Result<&str, InputProblem> {
     if !scheme.eq_ignore_ascii_case("otpauth") {
         return Err(foreign());
     }
-    rest.strip_prefix("//")
-        .ok_or(InputProblem::OtpauthMalformed)
+    if let Some(rest) = rest
+        .strip_prefix("//")
+        .filter(|rest| !rest.starts_with('/'))
+    {
+        return Ok(rest);
+    }
+    // Programs that take addresses apart put them together with other numbers of slashes.
+    let rest = rest.trim_start_matches(['/', '\\']);
+    let kind = rest.split_once('/').map(|(kind, _)| kind);
+    match kind.map(is_steam) {
+        Some(Ok(_)) => Ok(rest),
+        Some(Err(InputProblem::HotpUnsupported)) => Err(InputProblem::HotpUnsupported),
+        _ => Err(InputProblem::OtpauthMalformed),
+    }
 }
 
 /// Reads what follows the scheme; `#` has no special meaning any more.

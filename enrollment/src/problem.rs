@@ -304,7 +304,7 @@ pub enum ImportFormat {
     AndOtp,
     /// Raivo OTP's JSON, or the ZIP archive with it.
     Raivo,
-    /// OTPClient's JSON.
+    /// OTPClient's JSON or database.
     OtpClient,
     /// LastPass Authenticator's JSON.
     LastPassAuthenticator,
@@ -320,8 +320,16 @@ pub enum ImportFormat {
     ApplePasswords,
     /// Dashlane's JSON or CSV.
     Dashlane,
-    /// Enpass's JSON.
+    /// Enpass's JSON or CSV.
     Enpass,
+    /// Tokens of Authy that a tool has decrypted.
+    Authy,
+    /// The accounts that Duo Mobile keeps on a phone.
+    Duo,
+    /// A backup of TOTP Authenticator, or its list from a phone.
+    TotpAuthenticator,
+    /// SafeInCloud's XML.
+    SafeInCloud,
     /// A table (CSV) with a column of codes.
     Table,
     /// A web page with codes.
@@ -350,7 +358,7 @@ impl ImportFormat {
             Self::Stratum => "a backup of Stratum",
             Self::AndOtp => "a backup of andOTP",
             Self::Raivo => "an export of Raivo OTP",
-            Self::OtpClient => "an export of OTPClient",
+            Self::OtpClient => "an export or database of OTPClient",
             Self::LastPassAuthenticator => "an export of LastPass Authenticator",
             Self::SteamMaFile => "a maFile of Steam Desktop Authenticator",
             Self::OnePassword => "an export of 1Password",
@@ -358,6 +366,10 @@ impl ImportFormat {
             Self::ApplePasswords => "an export of Apple Passwords",
             Self::Dashlane => "an export of Dashlane",
             Self::Enpass => "an export of Enpass",
+            Self::Authy => "a list of Authy's tokens",
+            Self::Duo => "a list of Duo Mobile's accounts",
+            Self::TotpAuthenticator => "a backup of TOTP Authenticator",
+            Self::SafeInCloud => "an export of SafeInCloud",
             Self::Table => "a table",
             Self::Page => "a web page",
             Self::Pictures => "an image",

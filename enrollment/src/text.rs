@@ -75,24 +75,30 @@ fn encoding_of(bytes: &[u8]) -> (Encoding, &[u8]) {
     (unmarked(bytes), bytes)
 }
 
-/// Texts that are imported begin with ASCII, of which UTF-16 leaves every second byte zero.
+/// Texts that are imported begin with ASCII, of which UTF-16 leaves every second byte zero; names
+/// in it may be in any script.
 fn unmarked(bytes: &[u8]) -> Encoding {
     let sample = &bytes[..bytes.len().min(64)];
-    let zero = |at: usize, every: usize| {
-        let mut picked = sample.iter().skip(at).step_by(every).peekable();
-        picked.peek().is_some() && picked.all(|byte| *byte == 0)
+    // How many of the bytes at a place in each unit are zero, in tenths.
+    let zeros = |at: usize, every: usize| {
+        let picked = sample.iter().skip(at).step_by(every);
+        let zeros = picked.clone().filter(|byte| **byte == 0).count();
+        zeros * 10 / picked.count().max(1)
     };
-    let set = |at: usize, every: usize| {
-        let mut picked = sample.iter().skip(at).step_by(every).peekable();
-        picked.peek().is_some() && picked.all(|byte| *byte != 0)
+    let (most, few) = (6, 2);
+    let is_utf32 = |first: usize, second: usize, third: usize, last: usize| {
+        zeros(first, 4) == 10
+            && zeros(second, 4) >= most
+            && zeros(third, 4) >= most
+            && zeros(last, 4) < few
     };
-    if zero(0, 4) && zero(1, 4) && zero(2, 4) && set(3, 4) {
+    if is_utf32(0, 1, 2, 3) {
         Encoding::Utf32 { big: true }
-    } else if set(0, 4) && zero(1, 4) && zero(2, 4) && zero(3, 4) {
+    } else if is_utf32(3, 2, 1, 0) {
         Encoding::Utf32 { big: false }
-    } else if zero(1, 2) && set(0, 2) {
+    } else if zeros(1, 2) >= most && zeros(0, 2) < few {
         Encoding::Utf16 { big: false }
-    } else if zero(0, 2) && set(1, 2) {
+    } else if zeros(0, 2) >= most && zeros(1, 2) < few {
         Encoding::Utf16 { big: true }
     } else {
         Encoding::Utf8
@@ -143,9 +149,13 @@ fn legacy(bytes: &[u8]) -> &'static str {
     let count = |wanted: fn(&u8) -> bool| bytes.iter().filter(|byte| wanted(byte)).count();
     let high = count(|byte| *byte >= 0x80);
     let control = count(|byte| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r'));
+    // Letters of other scripts stand beside one another, or take two bytes each.
+    let is_high = |byte: &u8| *byte >= 0x80;
+    let beside = bytes.windows(2).filter(|two| two.iter().all(is_high));
+    let in_rows = beside.count();
     if control > 0 {
         "binary data"
-    } else if high * 3 < bytes.len() {
+    } else if high * 3 < bytes.len() && in_rows * 3 < high {
         // A few letters with accents among ASCII.
         "an older encoding such as Windows-1252 or Latin-1"
     } else {
@@ -261,6 +271,11 @@ mod tests {
     fn every_unicode_encoding_is_read_with_and_without_a_mark() {
         let text = "otpauth://totp/caf\u{e9}?secret=MFRGG";
         let marked = format!("\u{feff}{text}");
+        let chinese = "otpauth://totp/\u{5317}\u{4eac}:\u{8c61}?secret=MFRGG";
+        for big in [false, true] {
+            let bytes = utf16_of(chinese, big);
+            assert_eq!(decode(&bytes).unwrap().as_str(), chinese);
+        }
         let utf32: Vec<u8> = text
             .chars()
             .flat_map(|c| u32::from(c).to_le_bytes())
@@ -296,6 +311,7 @@ mod tests {
             (b"\xff\xfea", "UTF-16"),
             (b"\xff\xfe\x00\xd8a\x00", "UTF-16"),
             (b"\x8f\xf0\x95\xf1", "Shift-JIS"),
+            (b"otpauth://totp/\xb1\xb1\xbe\xa9:a?secret=MFRGG", "GBK"),
             (b"\x89PNG\r\n\x1a\n\xff", "binary"),
         ] {
             let told = decode(bytes).unwrap_err().looks_like;

@@ -3,13 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::io::Write as _;
-
-use countersign_enrollment::import::{Exceeded, ImportEntry, ImportFile, MAX_ACCOUNTS};
+use countersign_enrollment::import::{Exceeded, ImportEntry, ImportFile};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::{ImportFormat, InputProblem};
 use proptest::prelude::*;
-use zip::write::SimpleFileOptions;
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 const LONG: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA";
@@ -139,10 +136,65 @@ fn authenticator_apps() {
         F::LastPassAuthenticator,
         &[first, second],
     );
-    check("steam.maFile", F::SteamMaFile, &[third]);
+    check("steam.maFile", F::SteamMaFile, std::slice::from_ref(&third));
+    check("steam-app.json", F::UriList, &[third]);
     let plain = ImportFile::read(&data("2fas.json"), None).unwrap();
     let encrypted = ImportFile::read(&data("2fas-encrypted.json"), Some(PASSWORD)).unwrap();
     assert_eq!(encrypted, plain);
+}
+
+#[test]
+fn what_phones_keep() {
+    use ImportFormat as F;
+    let alice = ("GitHub: alice", github("GitHub:alice"));
+    let of = |label: &str, more: &str| format!("otpauth://totp/{label}?secret={SECRET}{more}");
+    let totp_authenticator = [
+        alice.clone(),
+        ("Mail: me", of("Mail:me", "&issuer=Mail")),
+        ("plain", of("plain", "&digits=8&period=60")),
+    ];
+    for name in ["totp-authenticator.encrypt", "totp-authenticator.xml"] {
+        check(name, F::TotpAuthenticator, &totp_authenticator);
+    }
+    let usual = "totp-authenticator-usual.encrypt";
+    check(usual, F::TotpAuthenticator, &totp_authenticator);
+    let without = ImportFile::read(&data(usual), None).unwrap();
+    assert_eq!(without.list.entries.len(), totp_authenticator.len());
+    check(
+        "authy.xml",
+        F::Authy,
+        &[
+            alice.clone(),
+            ("Mail: bob", of("Mail:bob", "&issuer=Mail&digits=8")),
+            ("Bank: me", "import-unsupported".to_owned()),
+            (
+                "Twilio",
+                of("Twilio:Twilio", "&issuer=Twilio&digits=7&period=10"),
+            ),
+        ],
+    );
+    check(
+        "duo.json",
+        F::Duo,
+        &[
+            ("alice", of("alice", "")),
+            ("counter", "hotp-unsupported".to_owned()),
+            ("Acme", "type-unsupported".to_owned()),
+        ],
+    );
+    let three = [
+        alice,
+        ("Bank: me", bank()),
+        ("Steam: gordon", steam()),
+        ("Token: old", "hotp-unsupported".to_owned()),
+    ];
+    for name in [
+        "otpclient-database.enc",
+        "otpclient-database-2.enc",
+        "otpclient-database-1.enc",
+    ] {
+        check(name, F::OtpClient, &three);
+    }
 }
 
 #[test]
@@ -200,7 +252,19 @@ fn password_managers() {
         F::Dashlane,
         std::slice::from_ref(&alice),
     );
-    check("enpass.json", F::Enpass, &[alice.clone(), me.clone()]);
+    for (name, format) in [
+        ("enpass.json", F::Enpass),
+        ("enpass.csv", F::Enpass),
+        ("safe-in-cloud.xml", F::SafeInCloud),
+    ] {
+        check(name, format, &[alice.clone(), me.clone()]);
+    }
+    for name in ["enpass.csv", "safe-in-cloud.xml"] {
+        let file = ImportFile::read(&data(name), None).unwrap();
+        let codes = |entry: &ImportEntry| entry.beside.codes.len();
+        let codes: Vec<usize> = file.list.entries.iter().map(codes).collect();
+        assert_eq!(codes, [2, 0], "{name}");
+    }
     check(
         "table.csv",
         F::Table,
@@ -275,7 +339,7 @@ fn pages_and_key_vaults() {
     );
 }
 
-const ENCRYPTED: [(&str, ImportFormat); 10] = [
+const ENCRYPTED: [(&str, ImportFormat); 13] = [
     ("aegis-encrypted.json", ImportFormat::Aegis),
     ("2fas-encrypted.json", ImportFormat::TwoFas),
     ("bitwarden-protected.json", ImportFormat::Bitwarden),
@@ -289,6 +353,12 @@ const ENCRYPTED: [(&str, ImportFormat); 10] = [
     ("stratum-earlier.authpro", ImportFormat::Stratum),
     ("andotp-encrypted.json.aes", ImportFormat::AndOtp),
     ("raivo-encrypted.zip", ImportFormat::Raivo),
+    ("otpclient-database.enc", ImportFormat::OtpClient),
+    ("otpclient-database-2.enc", ImportFormat::OtpClient),
+    (
+        "totp-authenticator.encrypt",
+        ImportFormat::TotpAuthenticator,
+    ),
 ];
 
 #[test]
@@ -308,9 +378,14 @@ fn an_encrypted_file_is_named_before_its_password_is_asked_for() {
             "{name}"
         );
     }
-    // Earlier backups of andOTP are told by nothing but a password that fits.
-    let problem = ImportFile::read(&data("andotp-earlier.json.aes"), Some("wrong horse"));
-    assert!(matches!(problem, Err(InputProblem::TextUndecodable { .. })));
+    // Earlier files of these are told by nothing but a password that fits.
+    for name in ["andotp-earlier.json.aes", "otpclient-database-1.enc"] {
+        let problem = ImportFile::read(&data(name), Some("wrong horse"));
+        assert!(
+            matches!(problem, Err(InputProblem::TextUndecodable { .. })),
+            "{name}"
+        );
+    }
 }
 
 #[test]
@@ -384,104 +459,6 @@ fn derivations_that_cost_too_much_are_refused_before_they_begin() {
         );
     }
     assert!(ImportFile::read(&and_otp, Some(PASSWORD)).is_err());
-}
-
-fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, content) in files {
-        archive
-            .start_file(*name, SimpleFileOptions::default())
-            .unwrap();
-        archive.write_all(content).unwrap();
-    }
-    archive.finish().unwrap().into_inner()
-}
-
-#[test]
-fn an_archive_is_all_that_is_in_it() {
-    let archive = zip(&[
-        ("export/2fauth.json", &data("2fauth.json")),
-        ("export/codes.csv", &data("bitwarden.csv")),
-        ("readme.txt", b"just a text"),
-        ("broken.json", b"{\"items\": 3}"),
-        ("database.kdbx", b"\x03\xd9\xa2\x9a\x67\xfb\x4b\xb5"),
-        ("photo.png", b"\x89PNG\r\n\x1a\n"),
-        ("__MACOSX/export/._2fauth.json", b"\0\0"),
-        (".DS_Store", b"\0\0\0\x01"),
-        (
-            "inner.zip",
-            &zip(&[("ente.json", &data("ente-encrypted.json"))]),
-        ),
-    ]);
-    let file = ImportFile::read(&archive, Some(PASSWORD)).unwrap();
-    assert_eq!(file.format, ImportFormat::Archive);
-    let names: Vec<&str> = file.pictures.iter().map(|it| it.name.as_str()).collect();
-    assert_eq!(names, ["photo.png"]);
-    let entries = told(&file.list.entries);
-    assert_eq!(entries.len(), 4 + 3 + 3 + 3, "{entries:?}");
-    for (name, problem) in [
-        ("readme.txt", "import-unknown"),
-        ("broken.json", "import-malformed"),
-        ("database.kdbx", "import-unsupported"),
-    ] {
-        let entry = (name.to_owned(), problem.to_owned());
-        assert!(entries.contains(&entry), "{entry:?} {entries:?}");
-    }
-    // A password is requested by the name of what is inside.
-    assert_eq!(
-        ImportFile::read(&archive, None),
-        Err(InputProblem::ImportPasswordMissing {
-            format: Some(ImportFormat::Ente)
-        })
-    );
-    // One file says what is wrong with it itself.
-    assert_eq!(
-        ImportFile::read(&zip(&[("a.txt", b"just a text")]), None),
-        Err(InputProblem::ImportUnknown)
-    );
-    assert_eq!(
-        ImportFile::read(&zip(&[]), None),
-        Err(InputProblem::ImportEmpty)
-    );
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&data("raivo.json")).unwrap();
-    let file = ImportFile::read(&gzip.finish().unwrap(), None).unwrap();
-    assert_eq!(file.format, ImportFormat::Raivo);
-}
-
-#[test]
-fn archives_that_burst_are_refused() {
-    let too_large = |bytes: &[u8]| {
-        let problem = ImportFile::read(bytes, None).unwrap_err();
-        assert!(
-            matches!(problem, InputProblem::ArchiveTooLarge { .. }),
-            "{problem:?}"
-        );
-    };
-    let zeros = vec![b' '; 80 * 1024 * 1024];
-    too_large(&zip(&[("bomb.txt", &zeros)]));
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&zeros).unwrap();
-    too_large(&gzip.finish().unwrap());
-    let mut nested = zip(&[("a.txt", github("GitHub:alice").as_bytes())]);
-    for depth in 1..8 {
-        if depth < 3 {
-            assert!(ImportFile::read(&nested, None).is_ok(), "{depth}");
-        }
-        nested = zip(&[("a.zip", &nested)]);
-    }
-    too_large(&nested);
-    let names: Vec<String> = (0..5_000).map(|number| format!("{number}.txt")).collect();
-    let many: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b""[..])).collect();
-    too_large(&zip(&many));
-    let list = format!("{}\n", github("GitHub:alice")).repeat(MAX_ACCOUNTS);
-    assert!(matches!(
-        ImportFile::read(
-            &zip(&[("a", list.as_bytes()), ("b", list.as_bytes())]),
-            None
-        ),
-        Err(InputProblem::ImportTooMany { .. })
-    ));
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn preferences_of_android_apps() {
     check(
         "<?xml version='1.0' encoding='utf-8' standalone='yes' ?><map><int name=\"n\" value=\"1\" />\
          <string name=\"com.authy.storage.tokens.authenticator.key\">[{&quot;accountType&quot;:&quot;authenticator&quot;,&quot;decryptedSecret&quot;:&quot;{S}&quot;,&quot;digits&quot;:6,&quot;name&quot;:&quot;alice&quot;,&quot;issuer&quot;:&quot;GitHub&quot;}]</string></map>",
-        ImportFormat::UriList,
+        ImportFormat::Authy,
         &[ALICE],
     );
     let unknown = "<?xml version='1.0'?><map><string name=\"theme\">dark</string></map>";

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use countersign_enrollment::import::{Exceeded, ImportFile};
 use countersign_enrollment::problem::{ImportFormat as F, InputProblem as P};
 use countersign_enrollment::text;
+use sha2::Digest as _;
 
 const PASSWORD: &str = "correct horse";
 
 /// Each encrypted file.
-const FILES: [(&str, F); 10] = [
+const FILES: [(&str, F); 12] = [
     ("aegis-encrypted.json", F::Aegis),
     ("2fas-encrypted.json", F::TwoFas),
     ("bitwarden-protected.json", F::Bitwarden),
@@ -26,6 +27,8 @@ const FILES: [(&str, F); 10] = [
     ("stratum-earlier.authpro", F::Stratum),
     ("andotp-encrypted.json.aes", F::AndOtp),
     ("raivo-encrypted.zip", F::Raivo),
+    ("otpclient-database.enc", F::OtpClient),
+    ("otpclient-database-2.enc", F::OtpClient),
 ];
 
 fn data(name: &str) -> Vec<u8> {
@@ -193,4 +196,41 @@ fn hostile_parameters_are_refused_before_they_cost_anything() {
     );
     // As many lanes as it likes, within its memory: another key.
     assert!(read(&with(argon2, "kdfParallelism", "255")).is_err());
+}
+
+/// A backup of TOTP Authenticator that takes the least work, under a password in one form.
+fn under(password: &str) -> Vec<u8> {
+    use aes::cipher::{BlockModeEncrypt as _, KeyIvInit as _, block_padding::Pkcs7};
+    let list = r#"[{"issuer":"GitHub","name":"alice","key":"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ","base":32,"digits":"6","period":"30"}]"#;
+    let document = serde_json::json!({ list: "1" }).to_string();
+    let key = sha2::Sha256::digest(password);
+    let cipher = cbc::Encryptor::<aes::Aes256>::new_from_slices(&key, &[0; 16]).unwrap();
+    let mut sealed = document.clone().into_bytes();
+    sealed.resize(document.len() / 16 * 16 + 16, 0);
+    let sealed = cipher.encrypt_padded::<Pkcs7>(&mut sealed, document.len());
+    data_encoding::BASE64.encode(sealed.unwrap()).into_bytes()
+}
+
+#[test]
+fn a_password_opens_in_any_form_of_its_characters() {
+    let (composed, decomposed) = ("caf\u{e9} \u{c5}", "cafe\u{301} A\u{30a}");
+    let equivalent = "caf\u{e9} \u{212b}";
+    for sealed in [composed, decomposed] {
+        let file = under(sealed);
+        for typed in [composed, decomposed, equivalent] {
+            let read = ImportFile::read(&file, Some(typed));
+            assert_eq!(read.map(|file| file.list.entries.len()), Ok(1), "{typed:?}");
+        }
+        for other in ["cafe A", "caf\u{e8} \u{c5}", "caf\u{e9}\u{a0}\u{c5}"] {
+            let format = Some(F::TotpAuthenticator);
+            let wrong = Err(P::ImportPasswordWrong { format });
+            assert_eq!(ImportFile::read(&file, Some(other)), wrong, "{other:?}");
+        }
+    }
+    // Another attempt that the budget does not allow leaves the answer as it is.
+    let format = Some(F::Ente);
+    assert_eq!(
+        ImportFile::read(&data("ente-encrypted.json"), Some(composed)),
+        Err(P::ImportPasswordWrong { format })
+    );
 }

@@ -6,8 +6,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use countersign_enrollment::import::{ImportEntry, ImportFile};
+use countersign_enrollment::import::{ImportEntry, ImportFile, expand};
 use countersign_enrollment::otpauth::{self, Warning};
+use countersign_enrollment::problem::InputProblem;
 use serde_json::Value;
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
@@ -73,17 +74,17 @@ fn check_texts(name: &str, at_least: usize) {
 
 #[test]
 fn a_damaged_separator_ends_in_the_right_codes_or_in_a_refusal() {
-    check_texts("separators", 170);
+    check_texts("separators", 270);
 }
 
 #[test]
 fn steam_is_read_however_it_is_spelled() {
-    check_texts("steam", 55);
+    check_texts("steam", 95);
 }
 
 #[test]
 fn what_is_nearly_a_uri_is_read_or_named() {
-    check_texts("nearly", 130);
+    check_texts("nearly", 205);
 }
 
 #[test]
@@ -138,7 +139,7 @@ fn read(bytes: &[u8]) -> Vec<String> {
 #[test]
 fn tables_documents_and_pages_lose_nothing_and_end_in_no_usual_value() {
     let rows = table("texts");
-    assert!(rows.len() >= 90);
+    assert!(rows.len() >= 175);
     for row in &rows {
         let [given, expected @ ..] = row.as_array().unwrap().as_slice() else {
             panic!("{row}");
@@ -192,4 +193,103 @@ fn files_are_read_with_the_names_that_people_see_or_named() {
     }
     let files = std::fs::read_dir(format!("{}/sent", folder())).unwrap();
     assert_eq!(files.count(), rows.len());
+}
+
+#[test]
+fn parts_of_google_exports_are_all_there_or_named_as_missing() {
+    let rows = table("exports");
+    assert!(rows.len() >= 19);
+    for row in &rows {
+        let given = text(&row[0]);
+        let file = ImportFile::read(given.as_bytes(), None).unwrap();
+        let (found, problems) = expand(&file.list.entries);
+        let told = |found: Result<otpauth::Parsed, _>| match found {
+            Ok(parsed) => parsed.account.to_uri().replace(SECRET, "{S}"),
+            Err(problem) => InputProblem::code(&problem).to_owned(),
+        };
+        let found: Vec<String> = found.into_iter().map(|found| told(found.parsed)).collect();
+        let problems: Vec<&str> = problems.iter().map(InputProblem::code).collect();
+        let listed = |value: &Value| -> Vec<String> {
+            let all = value.as_array().unwrap();
+            all.iter().map(|it| text(it).to_owned()).collect()
+        };
+        assert_eq!(found, listed(&row[1]), "{given}");
+        assert_eq!(problems, listed(&row[2]), "{given}");
+    }
+}
+
+#[test]
+fn an_encoding_is_read_or_named() {
+    let names = [
+        "M\u{fc}ller",
+        "\u{5317}\u{4eac}",
+        "\u{420}\u{43e}\u{441}\u{441}\u{438}\u{44f}",
+        "\u{1f511} key",
+    ];
+    let utf16 = |text: &str, of: fn(u16) -> [u8; 2]| -> Vec<u8> {
+        text.encode_utf16().flat_map(of).collect()
+    };
+    let utf32 = |text: &str, of: fn(u32) -> [u8; 4]| -> Vec<u8> {
+        text.chars().flat_map(|c| of(u32::from(c))).collect()
+    };
+    let mut read = 0;
+    for name in names {
+        for (file, format) in [
+            (
+                format!("otpauth://totp/{name}:a?secret={SECRET}&digits=8\r\n"),
+                "UriList",
+            ),
+            (
+                format!("otpauth://totp/{name}:a?secret={SECRET}&digits=8\n"),
+                "UriList",
+            ),
+            (
+                format!("title,username,digits,totp\r\n{name},a,8,{SECRET}\r\n"),
+                "Table",
+            ),
+            (
+                format!("[\"otpauth://totp/{name}:a?secret={SECRET}&digits=8\"]"),
+                "UriList",
+            ),
+        ] {
+            for mark in ["", "\u{feff}"] {
+                let file = format!("{mark}{file}");
+                for bytes in [
+                    file.clone().into_bytes(),
+                    utf16(&file, u16::to_le_bytes),
+                    utf16(&file, u16::to_be_bytes),
+                    utf32(&file, u32::to_le_bytes),
+                    utf32(&file, u32::to_be_bytes),
+                ] {
+                    let read_as = ImportFile::read(&bytes, None).unwrap();
+                    assert_eq!(format!("{:?}", read_as.format), format, "{file:?}");
+                    let content = read_as.list.entries[0].content.clone().unwrap();
+                    let account = otpauth::parse(&content).unwrap().account;
+                    assert_eq!(account.issuer(), Some(name), "{file:?}");
+                    assert_eq!(account.parameters().digits(), 8, "{file:?}");
+                    read += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(read, 160);
+    let others: [(&[u8], &str); 8] = [
+        (b"M\xfcller", "Windows-1252"),
+        (b"M\x81ller", "Windows-1252"),
+        (b"\xb1\xb1\xbe\xa9", "GBK"),
+        (b"\x93\xfa\x96\x7b\x8c\xea", "Shift-JIS"),
+        (b"\xd0\xee\xf1\xf1\xe8\xff", "Windows-1251"),
+        (b"\xf2\xcf\xd3\xd3\xc9\xd1", "Windows-1251"),
+        (b"\xc7\xd1\xb1\xb9", "GBK"),
+        (b"\xff\x00\x01", "binary"),
+    ];
+    for (name, known_as) in others {
+        let file = [b"otpauth://totp/", name, b":a?secret=", SECRET.as_bytes()].concat();
+        match ImportFile::read(&file, None) {
+            Err(problem @ InputProblem::TextUndecodable { .. }) => {
+                assert!(problem.detail().contains(known_as), "{name:?}: {problem:?}");
+            }
+            other => panic!("{name:?}: {other:?}"),
+        }
+    }
 }

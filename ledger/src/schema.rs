@@ -1,8 +1,5 @@
 //! The ledger's tables.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use durabletask_sqlite::{Database, OpenError};
@@ -85,18 +82,6 @@ const FROM_1: &str = "
     DROP TABLE mandates;
     ALTER TABLE mandates_2 RENAME TO mandates;
 ";
-
-/// Creates the file, empty and for its owner only, if it does not exist: SQLite would let others
-/// read it if the umask does.
-pub(crate) fn touch(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
-}
 
 /// A connection to the ledger at `path`, with its tables.
 pub(crate) fn open(path: &Path) -> Result<Database, LedgerError> {

@@ -49,7 +49,7 @@ impl SqliteLedger {
             path: path.clone(),
             source,
         };
-        schema::touch(&path).map_err(refused)?;
+        durabletask_sqlite::create_private(&path).map_err(refused)?;
         let mut connection = schema::open(&path)?;
         let id = ledger_id(&mut connection)?;
         let reader = Mutex::new(schema::open(&path)?);

@@ -115,7 +115,7 @@ pub const TABLES: &[Table] = &[
 /// [`LedgerError`].
 pub fn bring_up(folder: &Path) -> Result<(), LedgerError> {
     let path = folder.join(LEDGER_DATABASE);
-    schema::touch(&path).map_err(|source| LedgerError::Io {
+    durabletask_sqlite::create_private(&path).map_err(|source| LedgerError::Io {
         path: path.clone(),
         source,
     })?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use durabletask_proto::completion_stream_service_server::CompletionStreamServiceServer;
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
 use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
@@ -112,6 +113,8 @@ impl Scheduler {
                 ending.clone(),
             ));
         }
+        let results = CompletionStreamServiceServer::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE);
         let rpc = TaskHubSidecarServiceServer::new(service)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
@@ -128,7 +131,8 @@ impl Scheduler {
             // A worker that is frozen, or whose machine is gone, closes no connection.
             .http2_keepalive_interval(Some(self.config.keepalive))
             .http2_keepalive_timeout(Some(self.config.keepalive))
-            .add_service(rpc);
+            .add_service(rpc)
+            .add_service(results);
         let end = ending.clone().cancelled_owned();
         let mut server = match &self.config.tls {
             Some(tls) => {

@@ -17,8 +17,10 @@
 
 mod copy;
 mod database;
+mod file;
 mod room;
 
 pub use copy::{CopyError, copy, snapshot};
 pub use database::{Database, OpenError, all_closed, clear_copy, keep_log};
+pub use file::create_private;
 pub use room::{shrink, write_back};

@@ -17,7 +17,7 @@ pub(super) enum Mark {
     /// In this file, beside the log.
     Folder(Arc<PathBuf>),
     /// In the database with the log. An earlier release has noted it in this file.
-    Shared(PostgresAudit, PathBuf),
+    Shared(Box<PostgresAudit>, PathBuf),
 }
 
 /// The right to send what comes after a place.
@@ -41,7 +41,7 @@ impl Mark {
     /// That of the log which `audit` reads, whose folder has or had the file `path`.
     pub(super) fn of(audit: &AuditReader, path: PathBuf) -> Self {
         match audit.shared() {
-            Some(shared) => Self::Shared(shared.clone(), path),
+            Some(shared) => Self::Shared(Box::new(shared.clone()), path),
             None => Self::Folder(Arc::new(path)),
         }
     }

@@ -25,6 +25,7 @@ use super::worked::{self, JournalEntry};
 use crate::access::secret;
 
 mod archiving;
+mod losing;
 
 /// How many entries are read at once while the chain is checked.
 const AT_ONCE: i64 = 1_000;

@@ -612,7 +612,7 @@ fn missing(
 }
 
 /// How an accepted loss changed the head.
-fn head_change(noted: Option<&Head>, end: &Head) -> Vec<FieldChange> {
+pub(super) fn head_change(noted: Option<&Head>, end: &Head) -> Vec<FieldChange> {
     let noted = noted.map(Head::to_string);
     vec![FieldChange::new(
         "head",

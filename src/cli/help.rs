@@ -124,7 +124,7 @@ const EXAMPLES: [(&str, &str); 30] = [
     ),
     (
         "migrate",
-        "  countersign migrate to-database --data-dir /var/lib/countersign\n  countersign migrate to-folder --data-dir /var/lib/countersign",
+        "  countersign migrate to-database --data-dir /var/lib/countersign\n  countersign migrate to-folder --data-dir /var/lib/countersign\n  countersign migrate schema --grant-to countersign-front-door,countersign-worker",
     ),
     (
         "backup",

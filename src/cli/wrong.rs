@@ -13,6 +13,8 @@ use crate::commands::print;
 const HIDDEN: &str = "\u{2026}";
 /// The shortest secret that services show, in base32 characters.
 const SHORTEST_SECRET: usize = 16;
+/// The shortest secret in another encoding.
+const SHORTEST_ENCODED: usize = 20;
 
 /// Prints what is wrong, or the requested help.
 pub(super) fn tell(error: &clap::Error) -> ExitCode {
@@ -60,6 +62,27 @@ pub(crate) fn looks_secret(word: &str) -> bool {
     text::may_be_secret(word, SHORTEST_SECRET)
         || text::may_be_secret(word, 4) && is_capital
         || text::may_be_secret(word, 8) && has_digit
+        || is_hexadecimal(lower.strip_prefix("0x").unwrap_or(&lower))
+        || is_base64(word)
+}
+
+/// Whether a word is a secret in hexadecimal digits.
+fn is_hexadecimal(word: &str) -> bool {
+    word.len() >= SHORTEST_ENCODED && word.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a word is a secret in base64, which no word and few names are like: letters of both
+/// kinds and something else, and no slash unless there are other marks.
+fn is_base64(word: &str) -> bool {
+    let has = |wanted: fn(char) -> bool| word.contains(wanted);
+    word.len() >= SHORTEST_ENCODED
+        && word
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+/-_=".contains(c))
+        && has(|c| c.is_ascii_lowercase())
+        && has(|c| c.is_ascii_uppercase())
+        && has(|c| !c.is_ascii_alphabetic())
+        && (!has(|c| "/-_".contains(c)) || has(|c| "+=".contains(c)))
 }
 
 #[cfg(test)]
@@ -76,6 +99,10 @@ mod tests {
             "otpauth://totp/a?secret=MFRGG",
             "steam://GEZDGNBV",
             "secret=MFRGG",
+            "3132333435363738393031323334353637383930",
+            "0x3132333435363738393031323334353637383930",
+            "MTIzNDU2Nzg5MDEyMzQ1Njc4OTA=",
+            "WQCmAiokZEFEk1kApgIqJGRBRJM",
         ] {
             assert!(looks_secret(secret), "{secret}");
         }
@@ -89,6 +116,9 @@ mod tests {
             "--json",
             "totp-1",
             "receive",
+            "deadbeef",
+            "My-Photo-of-19-Codes",
+            "photos/Alice/Code2024",
         ] {
             assert!(!looks_secret(word), "{word}");
         }

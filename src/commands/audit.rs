@@ -42,7 +42,7 @@ pub(super) async fn run(command: AuditCommand) -> Outcome {
             older_than,
             place,
         } => archive(&file, &older_than, &place).await,
-        AuditCommand::AcceptLoss { reason, place } => accept_loss(&reason, &place),
+        AuditCommand::AcceptLoss { reason, place } => accept_loss(&reason, &place).await,
         AuditCommand::Export {
             format,
             caller,
@@ -136,16 +136,26 @@ async fn verify(head: Option<&str>, archives: &[PathBuf], place: &KeyPlace) -> O
     Err(fault)
 }
 
-fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
+async fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
     if reason.trim().is_empty() {
         return Err(Fault::new(
             Exit::Usage,
             "--reason: give the reason for continuing without the missing entries",
         ));
     }
-    let (path, key) = existing(place)?;
     let event = Event::new(Action::AcceptLoss, LOCAL, Utc::now()).because(reason);
-    let loss = AuditStore::accept_loss(&path, &key, event).map_err(fault)?;
+    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    let shared = match folder.is_dir() {
+        true => Shared::of(&DataDir::open(&folder).map_err(Fault::failed)?).await?,
+        false => None,
+    };
+    let loss = match shared {
+        Some(shared) => shared.accept_loss(event).await?,
+        None => {
+            let (path, key) = existing(place)?;
+            AuditStore::accept_loss(&path, &key, event).map_err(fault)?
+        }
+    };
     if place.json {
         return output::document(&json!({"accepted": loss.code(), "detail": loss.to_string()}));
     }

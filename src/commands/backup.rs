@@ -88,7 +88,7 @@ async fn create(
     let made = backup::create(&data, file, protection, &identities).map_err(fault)?;
     for name in &made.left_out {
         output::note(&format!(
-            "left out: {name} in the data folder is no part of the installation"
+            "left out: {name} in the data folder is not part of the installation"
         ));
     }
     if place.json {

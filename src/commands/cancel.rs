@@ -1,4 +1,5 @@
-//! `countersign cancel`: stops an enrollment or import, and withdraws a request.
+//! `countersign cancel`: stops an enrollment, import or removal, and withdraws a request or
+//! rejects another caller's.
 
 use reqwest::Method;
 
@@ -17,10 +18,15 @@ pub(super) async fn run(args: CancelArgs) -> Outcome {
     if args.server.json {
         return output::document(&state);
     }
-    let word = match (is_request(&id), removing) {
-        (_, true) => "stopped",
-        (true, false) => "withdrawn",
-        (false, false) => "terminated",
+    let word = if !is_request(&id) {
+        "terminated"
+    } else if removing {
+        "stopped"
+    } else if text(&state, "stage") == "Rejected" {
+        // It was another caller's.
+        "rejected"
+    } else {
+        "withdrawn"
     };
     output::line(&format!("{}  {word}", text(&state, "id")));
     Ok(())

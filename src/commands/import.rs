@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use super::client::{Api, encode};
 use super::import_parts::{self, ImportParts};
 use super::output::{self, Progress, account_label, text};
+use super::stages::import_has_ended;
 use super::{Exit, Fault, Outcome, input};
 use crate::cli::{ApprovalArg, ImportArgs};
 use crate::intake::MAX_BODY;
@@ -143,20 +144,13 @@ pub(super) async fn wait(api: &Api, state: Value) -> Result<Value, Fault> {
     let mut progress = Progress::new();
     let mut state = state;
     let path = format!("/api/imports/{}", encode(&text(&state, "id")));
-    while !has_ended(&state) && !waits_for_people(&state) {
+    while !import_has_ended(&state) && !waits_for_people(&state) {
         progress.show(&words(&state));
         let query = format!("wait={POLL}");
         state = api.follow(&path, &query, &mut progress).await?;
     }
     progress.end();
     Ok(state)
-}
-
-fn has_ended(state: &Value) -> bool {
-    matches!(
-        state["stage"].as_str(),
-        Some("Done" | "Failed" | "Terminated")
-    )
 }
 
 fn waits_for_people(state: &Value) -> bool {
@@ -187,7 +181,7 @@ pub(super) fn report(state: &Value, json: bool) -> Outcome {
     }
     match state["stage"].as_str() {
         Some("Done") if is_fine(state) => Ok(()),
-        Some("Done" | "Failed" | "Terminated") => Err(Fault::quiet(Exit::NotEnrolled)),
+        _ if import_has_ended(state) => Err(Fault::quiet(Exit::NotEnrolled)),
         _ => Err(Fault::quiet(Exit::StillRunning)),
     }
 }
@@ -237,7 +231,7 @@ fn describe(state: &Value) {
     }
     if state["dryRun"].as_bool() == Some(true) && state["stage"] == "Done" {
         output::note("Nothing was changed: this was a dry run.");
-    } else if waits_for_people(state) && !has_ended(state) {
+    } else if waits_for_people(state) && !import_has_ended(state) {
         output::note(
             "Another person must approve each account: countersign list --enrollments --stage AwaitingApproval",
         );

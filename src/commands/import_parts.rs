@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::client::Api;
 use super::{Exit, Fault, Outcome, import, output};
 use crate::cli::ImportArgs;
+use crate::memory;
 
 /// The accounts of some files, in order.
 pub(super) struct ImportParts {
@@ -32,7 +33,7 @@ impl ImportParts {
     /// Reads the files here. None if they contain what only the server can read, which is
     /// images, or parts of an export without the others.
     pub(super) fn of(contents: &[Zeroizing<Vec<u8>>], password: Option<&str>) -> Option<Self> {
-        let budget = Budget::new();
+        let budget = Budget::new().with_spare_memory(memory::to_spare());
         let mut entries = Vec::new();
         for content in contents {
             let file = ImportFile::read_all(content, password, &budget).ok()?;

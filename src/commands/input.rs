@@ -9,11 +9,24 @@ use zeroize::Zeroizing;
 use super::{Exit, Fault};
 use crate::cli::looks_secret;
 
+/// The shortest secret within other text.
+const SHORTEST: usize = 16;
+
 /// Refuses an argument that should name a file but looks like a secret, without
 /// repeating it. If a file has this name, it is accepted.
 pub(super) fn refuse_secret(words: &[String]) -> Result<(), Fault> {
     let whole = words.concat();
-    if words.iter().any(|word| Path::new(word).exists()) || !looks_secret(&whole) {
+    // It can follow a name, as on a set-up page, or stand among other characters.
+    let is_letter = |c: char| c.is_ascii_alphabetic() || ('2'..='7').contains(&c);
+    let mut rows = whole.split(|c| !is_letter(c));
+    let mut pieces = whole.split(|c: char| c.is_whitespace() || ":=,;\"'".contains(c));
+    let is_secret = looks_secret(&whole)
+        || whole
+            .split_once([':', '='])
+            .is_some_and(|(_, rest)| looks_secret(rest.trim()))
+        || pieces.any(|piece| piece.len() >= SHORTEST && looks_secret(piece))
+        || rows.any(|row| row.len() >= SHORTEST && is_in_one_case(row));
+    if words.iter().any(|word| Path::new(word).exists()) || !is_secret {
         return Ok(());
     }
     Err(Fault::new(
@@ -22,6 +35,13 @@ pub(super) fn refuse_secret(words: &[String]) -> Result<(), Fault> {
          otpauth://totp/NAME?secret=THE-SECRET&issuer=SERVICE, preferably on standard input (-), \
          which keeps it out of the shell's history and the process list",
     ))
+}
+
+/// Whether letters are capitals, or small ones with digits: no word is like that.
+fn is_in_one_case(row: &str) -> bool {
+    let has = |wanted: fn(&u8) -> bool| row.as_bytes().iter().any(wanted);
+    let (capitals, small) = (has(u8::is_ascii_uppercase), has(u8::is_ascii_lowercase));
+    capitals != small && (capitals || has(u8::is_ascii_digit))
 }
 
 /// A password from a file, or from standard input if the name is `-`. Neither is repeated: people

@@ -1,4 +1,5 @@
-//! `countersign migrate`: from the data folder into the shared database, and back.
+//! `countersign migrate`: from the data folder into the shared database and back, and the tables
+//! of that database.
 
 use std::sync::Arc;
 
@@ -11,7 +12,8 @@ use super::client::folder_fault;
 use super::output::{self, Progress};
 use super::{Exit, Fault, Outcome, load};
 use crate::causes::in_one_line;
-use crate::cli::{MigrateCommand, ServeArgs};
+use crate::cli::{MigrateCommand, SchemaArgs, ServeArgs};
+use crate::config::{Config, DatabaseConfig};
 use crate::data_dir::DataDir;
 use crate::keys::Place;
 use crate::migrate::{MigrateError, Moved, to_database, to_folder};
@@ -21,6 +23,7 @@ const CONNECTIONS: usize = 2;
 
 pub(super) async fn run(command: MigrateCommand) -> Outcome {
     let (args, into_database) = match &command {
+        MigrateCommand::Schema(args) => return schema(args).await,
         MigrateCommand::ToDatabase(args) => (args, true),
         MigrateCommand::ToFolder(args) => (args, false),
     };
@@ -42,15 +45,58 @@ pub(super) async fn run(command: MigrateCommand) -> Outcome {
     }
 }
 
+/// Creates the tables or brings them to this release, and lets other users work with them.
+async fn schema(args: &SchemaArgs) -> Outcome {
+    let config = load(&args.serve.settings)?;
+    let found = database(&config)?;
+    let passwords = passwords(found, &Identity::new(&config.azure.identity));
+    let url = found.url.clone();
+    let (_, before) = Database::look(url.clone(), passwords.clone())
+        .await
+        .map_err(Fault::failed)?;
+    let database = Database::open(url, passwords, CONNECTIONS).await;
+    let database = database.map_err(Fault::failed)?;
+    for user in &args.grant_to {
+        database.admit(user).await.map_err(Fault::failed)?;
+    }
+    if args.serve.json {
+        return output::document(&json!({
+            "schema": before.applied + i32::try_from(before.missing).unwrap_or_default(),
+            "applied": before.missing,
+            "grantedTo": args.grant_to,
+        }));
+    }
+    output::line(&match before.missing {
+        0 => "the schema is up to date".to_owned(),
+        1 => "1 migration applied".to_owned(),
+        some => format!("{some} migrations applied"),
+    });
+    for user in &args.grant_to {
+        output::line(&format!("{user} may read and change what is in the tables"));
+    }
+    Ok(())
+}
+
+/// The database that the settings name.
+fn database(config: &Config) -> Result<&DatabaseConfig, Fault> {
+    config.database.as_ref().ok_or_else(|| {
+        Fault::new(
+            Exit::Usage,
+            "name the database with --database-url or COUNTERSIGN_DATABASE_URL",
+        )
+    })
+}
+
+fn passwords(found: &DatabaseConfig, identity: &Identity) -> Option<Arc<dyn PasswordSource>> {
+    found
+        .tokens
+        .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>)
+}
+
 /// The folder, the database and the place of the keys that the settings name.
 async fn open(args: &ServeArgs) -> Result<(DataDir, Database, Place), Fault> {
     let config = load(&args.settings)?;
-    let Some(found) = config.database else {
-        return Err(Fault::new(
-            Exit::Usage,
-            "name the database with --database-url or COUNTERSIGN_DATABASE_URL",
-        ));
-    };
+    let found = database(&config)?;
     if !config.data_dir.is_dir() {
         return Err(Fault::new(
             Exit::NoFolder,
@@ -59,10 +105,8 @@ async fn open(args: &ServeArgs) -> Result<(DataDir, Database, Place), Fault> {
     }
     let data = DataDir::open(&config.data_dir).map_err(folder_fault)?;
     let identity = Identity::new(&config.azure.identity);
-    let tokens = found
-        .tokens
-        .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>);
-    let database = Database::open(found.url, tokens, CONNECTIONS).await;
+    let tokens = passwords(found, &identity);
+    let database = Database::open(found.url.clone(), tokens, CONNECTIONS).await;
     let database = database.map_err(Fault::failed)?;
     let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
     Ok((data, database, place))
@@ -108,7 +152,7 @@ fn told_in_words(moved: &Moved, into_database: bool) {
     });
     if let Some(path) = &moved.put_away {
         output::note(&format!(
-            "The old databases are in {}. Remove that folder once you do not need them any more.",
+            "The old databases are in {}. Remove that folder when you no longer need them.",
             path.display()
         ));
     }

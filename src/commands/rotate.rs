@@ -116,12 +116,9 @@ async fn seal_key(args: &ServeArgs) -> Outcome {
     let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
     let recorder = Recorder::beside(&data).await?;
     output::note("waiting until all workers open with the new key");
-    let (key, resumed) = keys::rotate_seal_key(&place).await.map_err(|error| {
-        Fault::new(
-            Exit::Failed,
-            format!("{error}; run it again, and it goes on"),
-        )
-    })?;
+    let (key, resumed) = keys::rotate_seal_key(&place)
+        .await
+        .map_err(|error| Fault::new(Exit::Failed, format!("{error}; run it again to continue")))?;
     if let Some(recorder) = recorder {
         let change = FieldChange::new("key", None, Some(&key));
         let event = audit::local(Action::RotateSecret, "seal-key").changing(vec![change]);
@@ -160,7 +157,7 @@ async fn vault_key(copied: bool, place: &KeyPlace) -> Outcome {
                     RotationError::NoVault(_) => Exit::NotFound,
                     _ => Exit::Failed,
                 };
-                Fault::new(exit, format!("{error}; run it again, and it goes on"))
+                Fault::new(exit, format!("{error}; run it again to continue"))
             })?
         }
     };
@@ -211,7 +208,7 @@ fn shared_rotation_fault(error: SharedRotationError) -> Fault {
         SharedRotationError::NoVault => Exit::NotFound,
         _ => Exit::Failed,
     };
-    Fault::new(exit, format!("{error}; run it again, and it goes on"))
+    Fault::new(exit, format!("{error}; run it again to continue"))
 }
 
 /// The data folder, for one rotation at a time.

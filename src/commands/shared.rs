@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use countersign_azure::{DatabaseTokens, Identity};
 use countersign_database::{Database, PasswordSource};
+use zeroize::Zeroizing;
 
 use super::{Exit, Fault, load};
-use crate::audit::{AuditError, PostgresAudit};
+use crate::audit::{AuditError, Event, Loss, PostgresAudit};
 use crate::config::Settings;
 use crate::data_dir::DataDir;
 use crate::keys::Place;
@@ -56,17 +57,28 @@ impl Shared {
 
     /// The audit log of all of them.
     pub(super) async fn audit(&self) -> Result<PostgresAudit, Fault> {
+        let key = self.server_key().await?;
+        PostgresAudit::open(self.database.clone(), self.data.path(), &key)
+            .await
+            .map_err(audit_fault)
+    }
+
+    /// Accepts that entries of it are missing that this machine has noted.
+    pub(super) async fn accept_loss(&self, event: Event) -> Result<Loss, Fault> {
+        let key = self.server_key().await?;
+        let accepted = PostgresAudit::accept_loss(&self.database, self.data.path(), &key, event);
+        accepted.await.map_err(audit_fault)
+    }
+
+    async fn server_key(&self) -> Result<Zeroizing<[u8; 32]>, Fault> {
         let key = self.place.server_key().await.map_err(Fault::failed)?;
-        let key = key.ok_or_else(|| {
+        key.ok_or_else(|| {
             Fault::new(
                 Exit::Failed,
                 "server.key is missing: the audit log cannot be read or written without the \
                  front doors' key",
             )
-        })?;
-        PostgresAudit::open(self.database.clone(), self.data.path(), &key)
-            .await
-            .map_err(audit_fault)
+        })
     }
 }
 

@@ -20,6 +20,14 @@ pub(super) fn has_ended(state: &Value) -> bool {
     ENDED.contains(&state["stage"].as_str().unwrap_or_default())
 }
 
+/// Whether nothing more happens to an import.
+pub(super) fn import_has_ended(state: &Value) -> bool {
+    matches!(
+        state["stage"].as_str(),
+        Some("Done" | "Failed" | "Terminated")
+    )
+}
+
 /// With which code a command on a request in this stage ends; none if all is well.
 pub(super) fn exit(stage: &str) -> Option<Exit> {
     match stage {

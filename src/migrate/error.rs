@@ -75,14 +75,14 @@ pub enum MigrateError {
     /// The database has an installation, or had one.
     #[error(
         "the database is not empty (its table {0} has rows): an installation is moved into an \
-         empty one only. If what is in it is not needed any more, remove it with \
+         empty one only. If its contents are no longer needed, remove them with \
          `DROP SCHEMA countersign CASCADE`, or name another database"
     )]
     UsedDatabase(String),
     /// The folder has databases.
     #[error(
         "{} exists already: an installation is moved into a data folder without one only. Move \
-         that file away if it is not needed any more", .0.display()
+         that file away if it is no longer needed", .0.display()
     )]
     UsedFolder(PathBuf),
     /// An installation is being moved into the database by another process.

@@ -11,8 +11,9 @@ import (
 
 type object = map[string]any
 
-// Checks the Kubernetes manifest: one front door and its worker on one volume, with an identity
-// each and no privileges, and a namespace in which nothing is reached that is not meant to be.
+// Checks the Kubernetes manifest: several front doors and workers on one database, each part with an
+// identity and a user of the database of its own and no privileges, a job that makes the tables before,
+// and a namespace in which nothing is reached that is not meant to be.
 func checkManifest(path string) []string {
 	manifests, err := load(path)
 	if err != nil {
@@ -22,39 +23,35 @@ func checkManifest(path string) []string {
 	say := func(format string, arguments ...any) {
 		problems = append(problems, fmt.Sprintf(format, arguments...))
 	}
-	claims, accounts := map[string]any{}, map[string]any{}
+	accounts, users, found := map[any]string{}, map[any]string{}, map[string]bool{}
 	closed := false
 	for _, manifest := range manifests {
 		name := at(manifest, "metadata", "name").(string)
-		switch manifest["kind"] {
-		case "Deployment":
-			if at(manifest, "spec", "replicas") != 1 || at(manifest, "spec", "strategy", "type") != "Recreate" {
-				say("%s does not run once, or an update starts a second one beside it", name)
-			}
+		kind := manifest["kind"].(string)
+		found[kind+" "+name] = true
+		switch kind {
+		case "Deployment", "StatefulSet", "Job":
 			pod := at(manifest, "spec", "template", "spec").(object)
-			accounts[name] = pod["serviceAccountName"]
-			for _, volume := range pod["volumes"].([]any) {
-				claims[name] = at(volume.(object), "persistentVolumeClaim", "claimName")
+			if other := accounts[pod["serviceAccountName"]]; other != "" || pod["serviceAccountName"] == nil {
+				say("%s has no identity of its own (%s)", name, other)
 			}
-			if at(pod, "securityContext", "runAsNonRoot") != true || at(pod, "securityContext", "seccompProfile", "type") != "RuntimeDefault" {
-				say("%s may run as root or without seccomp", name)
-			}
-			// Every time it would open the files to the group, and they are refused then.
-			if at(pod, "securityContext", "fsGroupChangePolicy") != "OnRootMismatch" {
-				say("%s opens the key files to a group at each start", name)
-			}
-			for _, container := range pod["containers"].([]any) {
-				context := at(container.(object), "securityContext").(object)
-				drop, _ := at(context, "capabilities", "drop").([]any)
-				if context["allowPrivilegeEscalation"] != false || context["readOnlyRootFilesystem"] != true || len(drop) != 1 || drop[0] != "ALL" {
-					say("%s runs with more rights than it needs", name)
+			accounts[pod["serviceAccountName"]] = name
+			problems = append(problems, checkPod(name, pod)...)
+			for _, one := range pod["containers"].([]any) {
+				url := variable(one.(object), "COUNTERSIGN_DATABASE_URL")
+				if other := users[url]; other != "" || url == nil {
+					say("%s has no user of its own in the database (%s)", name, other)
 				}
-				if name == "front-door" && !hasVariable(container.(object), "COUNTERSIGN_TRUSTED_PROXIES") {
-					say("the front door takes all callers for its ingress")
-				}
+				users[url] = name
 			}
-			if name == "worker" && at(pod, "affinity", "podAffinity", "requiredDuringSchedulingIgnoredDuringExecution") == nil {
-				say("the worker may be on another node than the front door's volume")
+			if replicas, _ := at(manifest, "spec", "replicas").(int); kind != "Job" && replicas < 2 {
+				say("there is one %s", name)
+			}
+			if kind == "StatefulSet" && at(manifest, "spec", "volumeClaimTemplates") == nil {
+				say("%s has no folder that outlives it", name)
+			}
+			if kind == "Deployment" && at(manifest, "spec", "strategy", "type") != "RollingUpdate" {
+				say("an update stops all of %s at once", name)
 			}
 		case "NetworkPolicy":
 			selector := at(manifest, "spec", "podSelector").(object)
@@ -66,14 +63,49 @@ func checkManifest(path string) []string {
 			}
 		}
 	}
-	if claims["front-door"] == nil || claims["front-door"] != claims["worker"] {
-		say("front door and worker do not share a volume that outlives them")
-	}
-	if accounts["front-door"] == nil || accounts["front-door"] == accounts["worker"] {
-		say("front door and worker have one identity")
+	for _, needed := range []string{
+		"StatefulSet front-door", "Deployment worker", "Job migration", "NetworkPolicy to-database",
+		"PodDisruptionBudget front-door", "PodDisruptionBudget worker",
+	} {
+		if !found[needed] {
+			say("there is no %s", needed)
+		}
 	}
 	if !closed {
 		say("no policy closes the namespace")
+	}
+	return problems
+}
+
+// What a pod may do, and what is checked of it while it runs.
+func checkPod(name string, pod object) []string {
+	var problems []string
+	say := func(text string) { problems = append(problems, name+" "+text) }
+	if at(pod, "securityContext", "runAsNonRoot") != true || at(pod, "securityContext", "seccompProfile", "type") != "RuntimeDefault" {
+		say("may run as root or without seccomp")
+	}
+	// Every time it would open the files to the group, and they are refused then.
+	if at(pod, "securityContext", "fsGroupChangePolicy") != "OnRootMismatch" {
+		say("opens the key files to a group at each start")
+	}
+	first, _ := pod["initContainers"].([]any)
+	for _, one := range append(first, pod["containers"].([]any)...) {
+		context := at(one, "securityContext").(object)
+		drop, _ := at(context, "capabilities", "drop").([]any)
+		if context["allowPrivilegeEscalation"] != false || context["readOnlyRootFilesystem"] != true || len(drop) != 1 || drop[0] != "ALL" {
+			say("runs with more rights than it needs")
+		}
+	}
+	for _, one := range pod["containers"].([]any) {
+		if name != "migration" && (at(one, "livenessProbe") == nil || at(one, "startupProbe") == nil) {
+			say("is not checked while it runs")
+		}
+		if name == "front-door" && at(one, "readinessProbe", "httpGet", "path") != "/readyz" {
+			say("gets requests before it is ready")
+		}
+		if name == "front-door" && variable(one.(object), "COUNTERSIGN_TRUSTED_PROXIES") == nil {
+			say("takes all callers for its ingress")
+		}
 	}
 	return problems
 }
@@ -109,13 +141,13 @@ func at(value any, path ...string) any {
 	return value
 }
 
-// Whether a container gets a variable with a value.
-func hasVariable(container object, variable string) bool {
+// The value of a container's variable; nothing if it has none.
+func variable(container object, name string) any {
 	list, _ := container["env"].([]any)
 	for _, one := range list {
-		if at(one, "name") == variable && at(one, "value") != nil && at(one, "value") != "" {
-			return true
+		if at(one, "name") == name && at(one, "value") != "" {
+			return at(one, "value")
 		}
 	}
-	return false
+	return nil
 }

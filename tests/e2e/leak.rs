@@ -1,6 +1,7 @@
 //! A planted secret is found nowhere: not in a database, a log or an answer.
 
 mod leaving;
+mod refused;
 
 use std::fs;
 use std::path::Path;

@@ -136,6 +136,17 @@ async fn a_guarded_account_is_read_with_what_a_request_grants() {
 }
 
 #[tokio::test]
+async fn canceling_the_request_of_another_caller_rejects_it() {
+    let place = Place::start().await;
+    let request = place.asked("read", &[]);
+    let approver = place.approver.token().unwrap();
+    let cancel = ["cancel", &request, "--token", approver];
+    let said = text_of(&place.run(0, &cancel));
+    assert_eq!(said, format!("{request}  rejected\n"));
+    assert_eq!(place.followed(3, &request), "Rejected");
+}
+
+#[tokio::test]
 async fn the_reason_for_reading_a_code_is_in_the_audit_log() {
     let place = Place::start().await;
     let account = place.account.as_str();

@@ -8,7 +8,7 @@ use countersign_database::testing::{Postgres, Setup};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::installation::{ADMIN, Door, Installation, PATIENCE, at, clock, config, copy_keys};
+use crate::installation::{ADMIN, Door, Installation, PATIENCE, at, clock, config, copy_keys, run};
 use crate::proxy::Proxy;
 
 /// What is answered where nothing may be given out.
@@ -182,7 +182,7 @@ async fn what_does_not_belong_together_does_not_start() {
     }
     let checked = both.check("nowhere", &fresh);
     assert!(
-        checked.ok && checked.said.contains("the first start makes"),
+        checked.ok && checked.said.contains("the first start creates"),
         "{checked:?}"
     );
     // It made nothing there, and neither did those that were refused.
@@ -253,4 +253,49 @@ async fn config_check_says_what_is_wrong_with_the_database_and_changes_nothing()
             "{said}: {checked:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_database_was_restored_each_machine_accepts_what_is_lost_and_goes_on() {
+    let Some(server) = tokio::task::block_in_place(Postgres::shared) else {
+        return;
+    };
+    let (name, port) = (tokio::task::block_in_place(|| server.make()), server.port());
+    let at = at(port, &name);
+    let both = Installation::start(&at, &at).await;
+    let account = both.one.account("kept").await;
+    let path = format!("/api/tokens?id={account}");
+    assert_eq!(both.other.status(&path, ADMIN).await, 200);
+    for (door, name) in [(&both.one, "first"), (&both.other, "second")] {
+        door.key(name, "reader", false).await;
+    }
+    let folder = both.stop().await;
+    // As if all entries but the first were written after the moment that was restored.
+    let statement = "SET session_replication_role = replica; SET search_path = countersign;
+        DELETE FROM audit_entries WHERE sequence > 1;
+        UPDATE audit_end SET (sequence, hash) =
+            (SELECT sequence, hash FROM audit_entries ORDER BY sequence DESC LIMIT 1)";
+    tokio::task::block_in_place(|| server.psql(&name, statement).unwrap());
+    for machine in ["one", "other"] {
+        let machine = folder.path().join(machine);
+        let audit = |words: &[&str]| run(&machine, &at, words);
+        let refused = audit(&["audit", "verify"]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains("accept-loss"),
+            "{said}"
+        );
+        let accepted = audit(&["audit", "accept-loss", "--reason", "restored"]);
+        assert!(accepted.status.success(), "{accepted:?}");
+        let nothing = audit(&["audit", "accept-loss", "--reason", "again"]);
+        assert!(!nothing.status.success(), "{nothing:?}");
+    }
+    let settings = config(&folder.path().join("one"), &at);
+    let again = Running::start_parts(settings, Parts::Everything, clock());
+    let again = again.await.unwrap();
+    let door = Door::of(&again);
+    door.until(&path, ADMIN, 200, PATIENCE).await;
+    again.stop().await.unwrap();
+    let verified = run(&folder.path().join("other"), &at, &["audit", "verify"]);
+    assert!(verified.status.success(), "{verified:?}");
 }

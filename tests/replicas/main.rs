@@ -12,3 +12,4 @@ mod proxy;
 mod restored;
 mod shipping;
 mod together;
+mod users;

@@ -255,10 +255,34 @@ async fn a_database_replaced_by_an_older_copy_is_noticed_running_and_at_start() 
             noted: 100
         })
     );
-    // Another server key makes another chain.
-    let folder = tempfile::tempdir().unwrap();
+    // Who runs the machine accepts it, which is recorded, and goes on.
     let url = place.server.database_named(&place.name);
     let database = Database::open(url, None, 2).await.unwrap();
+    let accept = || {
+        let event = Event::new(Action::AcceptLoss, "local", start()).because("restored");
+        PostgresAudit::accept_loss(&database, place.folders[0].path(), &KEY, event)
+    };
+    assert_eq!(accept().await.unwrap(), Loss::Other { sequence: 3 });
+    assert!(matches!(accept().await, Err(AuditError::NothingLost)));
+    let door = place.open(0).await;
+    let end = door.append(&[event(6)]).await.unwrap();
+    let intact = door.verify(None).await.unwrap();
+    assert_eq!(intact, ChainCheck::Intact(end));
+    let entries = door.query(&all()).await.unwrap();
+    let accepted = entries
+        .iter()
+        .find(|it| it.event.action == Action::AcceptLoss);
+    let accepted = &accepted.unwrap().event;
+    assert_eq!(accepted.reason.as_deref(), Some("restored"));
+    assert!(
+        accepted.changes[0]
+            .from
+            .as_deref()
+            .unwrap()
+            .starts_with("3:")
+    );
+    // Another server key makes another chain.
+    let folder = tempfile::tempdir().unwrap();
     let foreign = PostgresAudit::open(database, folder.path(), &[8; 32]).await;
     let verdict = foreign.unwrap().verify(None).await.unwrap();
     assert_eq!(verdict, ChainCheck::Broken { sequence: 1 });

@@ -21,7 +21,6 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
         "vault",
         &["content", "embedded", "recovery"],
     ),
-    ("authority/src", "", &["case", "deed", "judge"]),
     (
         "durabletask/core/src",
         "",

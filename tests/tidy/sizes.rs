@@ -9,11 +9,10 @@ const MOST: usize = 700;
 
 /// Files that were longer when this check was made, and the lines that they may have at most.
 /// The list only shrinks.
-const LONGER: [(&str, usize); 5] = [
+const LONGER: [(&str, usize); 4] = [
     ("durabletask/core/tests/entities.rs", 845),
     ("durabletask/core/tests/replay.rs", 1017),
     ("durabletask/tests/worker_settings.rs", 741),
-    ("enrollment/tests/import_apps.rs", 713),
     ("scheduler/tests/entities.rs", 816),
 ];
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use image::imageops::FilterType;
 use zeroize::Zeroizing;
 
 /// Grey pixels, one byte each, row by row from the top left; 0 is black. Wiped when dropped.
@@ -58,6 +59,19 @@ impl Plane {
         &self.pixels
     }
 
+    /// A part of it, as far as it is inside.
+    pub(crate) fn cropped(&self, left: u32, top: u32, width: u32, height: u32) -> Self {
+        let (left, top) = (left.min(self.width), top.min(self.height));
+        let (width, height) = (width.min(self.width - left), height.min(self.height - top));
+        let mut out = Vec::with_capacity(width as usize * height as usize);
+        let rows = self.pixels.chunks_exact(self.width.max(1) as usize);
+        for row in rows.skip(top as usize).take(height as usize) {
+            let row = row.get(left as usize..(left + width) as usize);
+            out.extend_from_slice(row.unwrap_or_default());
+        }
+        Self::new(width, height, out)
+    }
+
     /// Half the size; each pixel is the mean of four. An odd last row or column is dropped.
     pub(crate) fn halved(&self) -> Self {
         let (width, height) = (self.width / 2, self.height / 2);
@@ -78,15 +92,23 @@ impl Plane {
         self.resized(self.width * 2, self.height * 2)
     }
 
+    /// Thrice the size, interpolated by cubic curves, which keep the edges of small modules.
+    pub(crate) fn tripled(&self) -> Self {
+        self.scaled(self.width * 3, self.height * 3, FilterType::CatmullRom)
+    }
+
     /// Another size: interpolated when it grows, averaged over areas when it shrinks.
     pub(crate) fn resized(&self, width: u32, height: u32) -> Self {
+        self.scaled(width, height, FilterType::Triangle)
+    }
+
+    fn scaled(&self, width: u32, height: u32, filter: FilterType) -> Self {
         let source: Option<image::ImageBuffer<image::Luma<u8>, &[u8]>> =
             image::ImageBuffer::from_raw(self.width, self.height, self.pixels());
         let Some(source) = source.filter(|_| width > 0 && height > 0 && !self.pixels.is_empty())
         else {
             return Self::new(0, 0, Vec::new());
         };
-        let filter = image::imageops::FilterType::Triangle;
         let resized = image::imageops::resize(&source, width, height, filter);
         Self::new(width, height, resized.into_raw())
     }

@@ -36,12 +36,47 @@ pub(super) fn otsu(plane: &Plane) -> Option<BitMatrix> {
     Some(bits)
 }
 
+/// How far [`narrow`] looks to each side, in pixels, and how much darker is clearly darker.
+const NARROW: usize = 12;
+const CLEARLY: f32 = 3.0;
+
 /// A copy in which each pixel is black or white, by the mean of the square around it; the square
 /// reaches an eighth of the longer side to each side. For decoders that take grey and know only one
 /// threshold.
 pub(super) fn locally_thresholded(plane: &Plane) -> Plane {
     let (width, height) = (plane.width() as usize, plane.height() as usize);
     let reach = (width.max(height) / 8).max(4);
+    let mut out = Vec::with_capacity(width * height);
+    each_darkness(plane, reach, |darker| {
+        out.push(if darker > 0.0 { 0 } else { 255 })
+    });
+    Plane::new(plane.width(), plane.height(), out)
+}
+
+/// Dark is what is clearly darker than the mean of a few modules around it: codes half under glare
+/// or in the reflection of a window, where brightness changes faster than [`local`] follows.
+pub(super) fn narrow(plane: &Plane) -> Option<BitMatrix> {
+    if plane.width().min(plane.height()) < ReadLimits::MIN_SIDE {
+        return None;
+    }
+    let mut bits = BitMatrix::new(plane.width(), plane.height()).ok()?;
+    let (mut x, mut y) = (0, 0);
+    each_darkness(plane, NARROW, |darker| {
+        if darker > CLEARLY {
+            bits.set(x, y);
+        }
+        x += 1;
+        if x == plane.width() {
+            (x, y) = (0, y + 1);
+        }
+    });
+    Some(bits)
+}
+
+/// Calls with each pixel, row by row: how much darker it is than the mean of the square that
+/// reaches so far to each side.
+fn each_darkness(plane: &Plane, reach: usize, mut with: impl FnMut(f32)) {
+    let (width, height) = (plane.width() as usize, plane.height() as usize);
     let stride = width + 1;
     let mut sums = vec![0_u64; stride * (height + 1)];
     for y in 0..height {
@@ -51,7 +86,6 @@ pub(super) fn locally_thresholded(plane: &Plane) -> Plane {
             sums[(y + 1) * stride + x + 1] = sums[y * stride + x + 1] + row_sum;
         }
     }
-    let mut out = Vec::with_capacity(width * height);
     for y in 0..height {
         let (top, bottom) = (y.saturating_sub(reach), (y + reach + 1).min(height));
         for x in 0..width {
@@ -60,11 +94,10 @@ pub(super) fn locally_thresholded(plane: &Plane) -> Plane {
                 - sums[top * stride + right]
                 - sums[bottom * stride + left];
             let area = ((bottom - top) * (right - left)) as u64;
-            let dark = u64::from(plane.pixels()[y * width + x]) * area < sum;
-            out.push(if dark { 0 } else { 255 });
+            let mean = sum as f32 / area as f32;
+            with(mean - f32::from(plane.pixels()[y * width + x]));
         }
     }
-    Plane::new(plane.width(), plane.height(), out)
 }
 
 fn otsu_threshold(pixels: &[u8]) -> u8 {

@@ -22,10 +22,12 @@ pub enum Step {
     OnBlack,
     /// Half size: noise, moiré, very large modules.
     Half,
-    /// Blurred: codes drawn with dots.
+    /// Blurred: codes drawn with dots; then more so, at half size: printed in a raster.
     Blurred,
-    /// Double size: very small modules.
+    /// Double size, and thrice: very small modules.
     Double,
+    /// Full size, thresholds by the nearest modules: glare and reflections.
+    Narrow,
     /// Single colour channels: two colours of equal brightness.
     Channels,
     /// Sharpened: soft images.
@@ -39,7 +41,7 @@ pub enum Step {
 }
 
 impl Step {
-    const ORDER: [Self; 11] = [
+    const ORDER: [Self; 12] = [
         Self::Native,
         Self::Otsu,
         Self::OnBlack,
@@ -47,6 +49,7 @@ impl Step {
         Self::Refined,
         Self::Blurred,
         Self::Double,
+        Self::Narrow,
         Self::Channels,
         Self::Sharpened,
         Self::Quircs,
@@ -63,6 +66,7 @@ impl fmt::Display for Step {
             Self::Half => "half",
             Self::Blurred => "blurred",
             Self::Double => "double",
+            Self::Narrow => "narrow",
             Self::Channels => "channels",
             Self::Sharpened => "sharpened",
             Self::Refined => "refined",
@@ -81,6 +85,9 @@ const MAX_FILTER_PIXELS: usize = 5_000_000;
 
 /// Only images below this size are doubled.
 const MAX_DOUBLE_PIXELS: usize = 4_000_000;
+
+/// Only images below this size are enlarged thrice.
+const MAX_TRIPLE_PIXELS: usize = 700_000;
 
 /// Doubling a long strip makes sides that no camera has.
 const MAX_DOUBLE_SIDE: u32 = 6_000;
@@ -288,8 +295,9 @@ impl Scan<'_> {
             Step::OnBlack => self.on_black(),
             Step::Half => self.local(&self.plane.halved()),
             Step::Refined => self.refined(seen),
-            Step::Blurred => self.filtered(Plane::blurred),
+            Step::Blurred => self.blurred(),
             Step::Double => self.double(),
+            Step::Narrow => self.narrow(),
             Step::Channels => self.channels(),
             Step::Sharpened => self.filtered(Plane::sharpened),
             Step::Quircs => fallback::quircs(self.plane, self.deadline),
@@ -315,7 +323,7 @@ impl Scan<'_> {
             {
                 continue;
             }
-            if let Some(said) = refine::read(self.plane, located) {
+            if let Some(said) = refine::read(self.plane, located, end) {
                 found.read.push(Symbol {
                     said,
                     region: Some(region),
@@ -353,7 +361,33 @@ impl Scan<'_> {
         if self.plane.pixels().len() > MAX_DOUBLE_PIXELS || 2 * longest > MAX_DOUBLE_SIDE {
             return Symbols::default();
         }
-        self.local(&self.plane.doubled())
+        let mut found = self.local(&self.plane.doubled());
+        if found.read.is_empty()
+            && self.plane.pixels().len() <= MAX_TRIPLE_PIXELS
+            && Instant::now() < self.deadline
+        {
+            found.absorb(self.local(&self.plane.tripled()));
+        }
+        found
+    }
+
+    fn blurred(&self) -> Symbols {
+        if self.plane.pixels().len() > MAX_FILTER_PIXELS {
+            return Symbols::default();
+        }
+        let blurred = self.plane.blurred();
+        let mut found = self.local(&blurred);
+        if found.read.is_empty() && Instant::now() < self.deadline {
+            found.absorb(self.local(&blurred.halved().blurred()));
+        }
+        found
+    }
+
+    fn narrow(&self) -> Symbols {
+        if self.plane.pixels().len() > MAX_FILTER_PIXELS {
+            return Symbols::default();
+        }
+        self.symbols(bits::narrow(self.plane))
     }
 
     fn channels(&self) -> Symbols {

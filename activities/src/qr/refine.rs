@@ -4,9 +4,12 @@
 //! pixel in its middle. Here the grid bends with the paper until its modules are as clear as they
 //! can be, each is judged by those around it, and the blur of a lens is taken back.
 
+use std::time::Instant;
+
 use countersign_enrollment::region::Region;
 use rxing::common::BitMatrix;
 
+use super::bend::{self, Finder};
 use super::fallback::guarded;
 use super::symbols::{self, SymbolContent};
 use crate::picture::Plane;
@@ -20,6 +23,9 @@ pub(super) struct Located {
     pub(super) side: u32,
     /// Whether it is light on dark.
     pub(super) is_light: bool,
+    /// Its finder patterns at the top left, the top right and the bottom left, where only they
+    /// are certain.
+    pub(super) finders: Option<[Finder; 3]>,
 }
 
 impl Located {
@@ -44,8 +50,12 @@ const ROUNDS: usize = 12;
 /// Codes of more modules are not bent: there are alignment patterns all over them.
 const MAX_SIDE: u32 = 101;
 
-/// Reads it, if it can be.
-pub(super) fn read(plane: &Plane, located: &Located) -> Option<SymbolContent> {
+/// Reads it, if it can be until this time.
+pub(super) fn read(plane: &Plane, located: &Located, end: Instant) -> Option<SymbolContent> {
+    if located.finders.is_some() {
+        let grown = bend::greys(plane, located, end);
+        return grown.iter().find_map(|(side, grey)| said(grey, *side));
+    }
     if !(21..=MAX_SIDE).contains(&located.side) {
         return None;
     }
@@ -54,20 +64,28 @@ pub(super) fn read(plane: &Plane, located: &Located) -> Option<SymbolContent> {
     for step in MOVES {
         bent.settle(plane, located, step);
     }
-    for mesh in [&bent, &flat] {
-        let grey = mesh.greys(plane, located);
-        let side = located.side as usize;
-        if let Some(said) = decoded(&grey, side) {
-            return Some(said);
-        }
-        for blur in BLURS {
-            let sharp = unblurred(&grey, side, blur);
-            if let Some(said) = decoded(&sharp, side) {
-                return Some(said);
-            }
-        }
-    }
-    None
+    [&bent, &flat]
+        .into_iter()
+        .find_map(|mesh| said(&mesh.greys(plane, located), located.side as usize))
+}
+
+/// Reads the brightness of modules, as it is and with the blur of a lens taken back.
+fn said(grey: &[f32], side: usize) -> Option<SymbolContent> {
+    decoded(grey, side).or_else(|| {
+        let sharp = BLURS.iter().map(|blur| unblurred(grey, side, *blur));
+        sharp.into_iter().find_map(|sharp| decoded(&sharp, side))
+    })
+}
+
+/// The share of the modules of the timing patterns that are dark and light in turns.
+pub(super) fn timed(grey: &[f32], side: usize) -> f32 {
+    let far = side.saturating_sub(8);
+    let places = (8..far).flat_map(|along| [(along, 6), (6, along)]);
+    let right = places.filter(|(x, y)| {
+        let is_dark = grey[y * side + x] < between(grey, side, *x, *y, 3);
+        known(side, *x, *y) == Some(is_dark)
+    });
+    right.count() as f32 / (2 * far.saturating_sub(8)).max(1) as f32
 }
 
 /// Reads modules, each dark if it is darker than what is around it.
@@ -283,7 +301,7 @@ impl Mesh {
 }
 
 /// Whether a module is dark in every code of this side; nothing if that differs.
-fn known(side: usize, x: usize, y: usize) -> Option<bool> {
+pub(super) fn known(side: usize, x: usize, y: usize) -> Option<bool> {
     let far = side - 8;
     if (x < 8 && (y < 8 || y >= far)) || (x >= far && y < 8) {
         // Places in the finder pattern; its light border is one before and one after it.
@@ -297,6 +315,11 @@ fn known(side: usize, x: usize, y: usize) -> Option<bool> {
         let ring = (place(x) - 3).abs().max((place(y) - 3).abs());
         return Some(ring == 3 || ring <= 1);
     }
+    // The last alignment pattern, which all but the smallest have.
+    let ring = x.abs_diff(side - 7).max(y.abs_diff(side - 7));
+    if side > 21 && ring <= 2 {
+        return Some(ring != 1);
+    }
     match (x, y) {
         (6, along) | (along, 6) => Some(along % 2 == 0),
         _ => None,
@@ -304,7 +327,7 @@ fn known(side: usize, x: usize, y: usize) -> Option<bool> {
 }
 
 /// Brightness between pixels; the edge continues outside.
-fn sample(plane: &Plane, x: f32, y: f32) -> f32 {
+pub(super) fn sample(plane: &Plane, x: f32, y: f32) -> f32 {
     let (width, height) = (plane.width() as usize, plane.height() as usize);
     let x = x.clamp(0.0, (width - 1) as f32);
     let y = y.clamp(0.0, (height - 1) as f32);

@@ -1,7 +1,9 @@
-//! Codes that are too soft to show a finder pattern, beside others that were read.
+//! Codes that show no finder pattern, beside others that were read.
 //!
 //! Out of focus, a code is a square of middling grey whose shades change everywhere and nowhere
-//! sharply. On its own that says little; next to a sharp code of about its size it is a code.
+//! sharply. With its finder patterns covered, it is a square of dark and light in steps of one
+//! length. On its own that says little; next to a code that was read, and of about its size, it is
+//! a code.
 
 use countersign_enrollment::region::{Region, UNITS};
 
@@ -12,6 +14,10 @@ const CELLS: f32 = 12.0;
 
 /// Samples taken on the side of a cell.
 const SAMPLES: usize = 8;
+
+/// How dark a cell is at least that is not light, and from where it is dark.
+const LIGHT: f32 = 0.15;
+const DARK: f32 = 0.9;
 
 /// Above this many cells the codes that were read are too small a part of the image.
 const MAX_CELLS: usize = 250_000;
@@ -24,11 +30,17 @@ pub(super) fn beside(plane: &Plane, read: &[Region]) -> Vec<Region> {
     let Some(map) = Map::of(plane, read, &tone) else {
         return Vec::new();
     };
-    let areas = map.areas();
-    let soft = areas.into_iter().filter(|area| map.is_square(area));
-    soft.map(|area| map.pixels_of(&area))
-        .filter(|area| is_soft(plane, area, &tone))
-        .map(|area| region_of(plane, &area))
+    let soft = map.areas(|darkness| (LIGHT..DARK).contains(&darkness), 6);
+    let soft = soft.into_iter().filter(|area| {
+        let pixels = map.pixels_of(area);
+        map.is_even(area) && (is_soft(plane, &pixels, &tone) || is_shaken(plane, &pixels))
+    });
+    let grainy = map.areas(|darkness| darkness >= LIGHT, 4);
+    let grainy = grainy
+        .into_iter()
+        .filter(|area| is_grainy(plane, &map.pixels_of(area)));
+    soft.chain(grainy)
+        .map(|area| region_of(plane, &map.pixels_of(&area)))
         .collect()
 }
 
@@ -210,6 +222,97 @@ fn is_soft(plane: &Plane, area: &Area, tone: &Tone) -> bool {
         && (0.6..1.7).contains(&even)
 }
 
+/// Lengths of one colour that are needed to tell what they are multiples of.
+const MIN_LENGTHS: usize = 100;
+
+/// Whether dark and light take turns in an area as modules do, across and down it.
+fn is_grainy(plane: &Plane, area: &Area) -> bool {
+    turns(plane, area).is_some_and(|[across, down]| is_of_modules(&across) && is_of_modules(&down))
+}
+
+/// Whether an area was moved along its rows or columns while the picture was taken: modules take
+/// turns in the other direction only, but nowhere in straight lines, as bars do.
+fn is_shaken(plane: &Plane, area: &Area) -> bool {
+    let inner = area.shrunk(area.width().min(area.height()) / 10);
+    let (Some(sharpness), Some([across, down])) =
+        (Sharpness::of(plane, &inner), turns(plane, area))
+    else {
+        return false;
+    };
+    let even = sharpness.across / sharpness.down.max(0.1);
+    ((0.12..0.7).contains(&even) && is_of_modules(&down))
+        || ((1.4..8.0).contains(&even) && is_of_modules(&across))
+}
+
+/// The lengths of dark and light along rows and along columns.
+fn turns(plane: &Plane, area: &Area) -> Option<[Vec<usize>; 2]> {
+    let inner = area.shrunk(area.width().min(area.height()) / 16);
+    let sharpness = Sharpness::of(plane, &inner)?;
+    if sharpness.high - sharpness.low < 30.0 {
+        return None;
+    }
+    let level = (sharpness.low + sharpness.high) / 2.0;
+    let stride = plane.width() as usize;
+    let is_dark = |x: usize, y: usize| {
+        let pixel = plane.pixels().get(y * stride + x).copied();
+        f32::from(pixel.unwrap_or_default()) < level
+    };
+    let (columns, rows) = (inner.left..inner.right, inner.top..inner.bottom);
+    let step = (inner.width().min(inner.height()) / 60).max(1);
+    let across = lengths(rows.clone().step_by(step), columns.clone(), |y, x| {
+        is_dark(x, y)
+    });
+    let down = lengths(columns.step_by(step), rows, is_dark);
+    Some([across, down])
+}
+
+/// The lengths of one colour along lines, but for those at their ends.
+fn lengths(
+    lines: impl Iterator<Item = usize>,
+    along: std::ops::Range<usize>,
+    is_dark: impl Fn(usize, usize) -> bool,
+) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    for line in lines {
+        let mut start = None;
+        let mut last = is_dark(line, along.start);
+        for place in along.clone() {
+            let dark = is_dark(line, place);
+            if dark != last {
+                lengths.extend(start.map(|start| place - start));
+                (start, last) = (Some(place), dark);
+            }
+        }
+    }
+    lengths
+}
+
+/// Whether lengths are multiples of one, half of them once it and a quarter twice; longer ones are
+/// what covers a code.
+fn is_of_modules(lengths: &[usize]) -> bool {
+    let mut sorted = lengths.to_vec();
+    sorted.sort_unstable();
+    // Half of them are one module long, so the one at a fifth is.
+    let Some(module) = sorted.get(sorted.len() / 5).copied().filter(|it| *it >= 2) else {
+        return false;
+    };
+    sorted.retain(|length| *length <= 7 * module);
+    if sorted.len() < MIN_LENGTHS {
+        return false;
+    }
+    let slack = 1.min(module / 3) + module / 6;
+    let of = |times: usize| {
+        let length = times * module;
+        let near = sorted.iter().filter(|it| it.abs_diff(length) <= slack);
+        near.count() * 100 / sorted.len()
+    };
+    let (once, twice, thrice) = (of(1), of(2), of(3));
+    (35..=70).contains(&once)
+        && (12..=36).contains(&twice)
+        && (4..=22).contains(&thrice)
+        && once + twice + thrice >= 72
+}
+
 /// How dark each cell of the image is.
 struct Map {
     cell: usize,
@@ -264,19 +367,14 @@ impl Map {
             .unwrap_or_default()
     }
 
-    /// Whether a cell is neither dark nor light.
-    fn is_middling(&self, x: usize, y: usize) -> bool {
-        (0.15..0.9).contains(&self.at(x, y))
-    }
-
-    /// The rectangles around cells of middling grey that touch each other, and how many of the
-    /// cells in them are such.
-    fn areas(&self) -> Vec<Area> {
+    /// The rectangles around cells of such darkness that touch each other, if they are about as
+    /// large as a code, so many tenths of them are such cells, and all around is light.
+    fn areas(&self, is_such: impl Fn(f32) -> bool, tenths: usize) -> Vec<Area> {
         let mut seen = vec![false; self.width * self.height];
         let mut areas = Vec::new();
         for start in 0..seen.len() {
             let (x, y) = (start % self.width, start / self.width);
-            if seen[start] || !self.is_middling(x, y) {
+            if seen[start] || !is_such(self.at(x, y)) {
                 continue;
             }
             let mut area = Area {
@@ -302,21 +400,21 @@ impl Map {
                 for (x, y) in near {
                     if x < self.width && y < self.height {
                         let index = y * self.width + x;
-                        if !seen[index] && self.is_middling(x, y) {
+                        if !seen[index] && is_such(self.at(x, y)) {
                             seen[index] = true;
                             open.push((x, y));
                         }
                     }
                 }
             }
-            if count * 10 >= area.width() * area.height() * 6 {
+            if count * 10 >= area.width() * area.height() * tenths && self.is_square(&area) {
                 areas.push(area);
             }
         }
         areas
     }
 
-    /// Whether an area is about as large and as dark as a code, all over, with light around it.
+    /// Whether an area is about as large as a code, with light around it.
     fn is_square(&self, area: &Area) -> bool {
         let (width, height) = (area.width(), area.height());
         if width.min(height) < 5
@@ -325,6 +423,20 @@ impl Map {
         {
             return false;
         }
+        let (mut light, mut around) = (0, 0);
+        for y in area.top.saturating_sub(1)..(area.bottom + 1).min(self.height) {
+            for x in area.left.saturating_sub(1)..(area.right + 1).min(self.width) {
+                if !area.has(x, y) {
+                    around += 1;
+                    light += usize::from(self.at(x, y) < LIGHT);
+                }
+            }
+        }
+        around >= width.min(height) && light * 20 >= around * 17
+    }
+
+    /// Whether an area is as dark as a code, all over.
+    fn is_even(&self, area: &Area) -> bool {
         let inner = area.shrunk(1);
         let cells: Vec<f32> = (inner.top..inner.bottom)
             .flat_map(|y| (inner.left..inner.right).map(move |x| (x, y)))
@@ -333,19 +445,7 @@ impl Map {
         let count = cells.len() as f32;
         let mean = cells.iter().sum::<f32>() / count;
         let deviation = (cells.iter().map(|it| (it - mean).powi(2)).sum::<f32>() / count).sqrt();
-        if !(0.3..0.68).contains(&mean) || deviation > 0.17 {
-            return false;
-        }
-        let (mut light, mut around) = (0, 0);
-        for y in area.top.saturating_sub(1)..(area.bottom + 1).min(self.height) {
-            for x in area.left.saturating_sub(1)..(area.right + 1).min(self.width) {
-                if !area.has(x, y) {
-                    around += 1;
-                    light += usize::from(self.at(x, y) < 0.15);
-                }
-            }
-        }
-        around >= width.min(height) && light * 20 >= around * 17
+        (0.3..0.68).contains(&mean) && deviation <= 0.17
     }
 
     fn pixels_of(&self, area: &Area) -> Area {

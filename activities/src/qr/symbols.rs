@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::cascade::Text;
 use super::fallback::guarded;
 use super::refine::Located;
-use super::{headers, unread};
+use super::{bend, headers, unread};
 
 /// The largest patterns are kept: enough for a sheet of 400 codes.
 const MAX_PATTERNS: usize = 1_200;
@@ -32,6 +32,10 @@ const MAX_LEFT_OVER: usize = 120;
 
 /// Codes that are looked at more closely after one attempt, at most.
 const MAX_LOCATED: usize = 4;
+
+/// Sets of three patterns between which paper may bend, at most, and among how many.
+const MAX_BENT: usize = 3;
+const MAX_BENT_PATTERNS: usize = 60;
 
 /// What the modules of one code say.
 pub(super) enum SymbolContent {
@@ -105,11 +109,9 @@ impl Symbols {
 /// Reads every code, dark on light and then light on dark, until the deadline.
 pub(super) fn read(mut bits: BitMatrix, deadline: Instant) -> Symbols {
     let mut found = read_polarity(&bits, deadline);
-    found.located.truncate(MAX_LOCATED);
     if Instant::now() < deadline {
         bits.flip_self();
         let mut flipped = read_polarity(&bits, deadline);
-        flipped.located.truncate(MAX_LOCATED);
         flipped.located.iter_mut().for_each(|it| it.is_light = true);
         // One of them has no codes, and may be all noise.
         let cut_short = found.cut_short && flipped.cut_short;
@@ -136,6 +138,7 @@ fn read_polarity(bits: &BitMatrix, deadline: Instant) -> Symbols {
         used: Vec::new(),
         failed: Vec::new(),
         located: Vec::new(),
+        bent: Vec::new(),
         found: Symbols {
             patterns: patterns.len(),
             runs,
@@ -163,6 +166,8 @@ struct Search<'a> {
     failed: Vec<([ConcentricPattern; 3], Region)>,
     /// What has the finder patterns of a code, with them.
     located: Vec<([ConcentricPattern; 3], Located)>,
+    /// What may be a code on bent paper, with its finder patterns.
+    bent: Vec<([ConcentricPattern; 3], Located)>,
     found: Symbols,
 }
 
@@ -183,6 +188,7 @@ impl Search<'_> {
             }
             let sampled = guarded(|| SampleQR(self.bits, &set).ok());
             let Some(sampled) = sampled else {
+                self.note_bent(corners, patterns.len());
                 continue;
             };
             let region = region_of(self.bits, sampled.getPoints());
@@ -196,6 +202,7 @@ impl Search<'_> {
             {
                 self.located.push((corners, located));
             }
+            self.note_bent(corners, patterns.len());
             if let Some(region) = region
                 && self.failed.len() < MAX_LEFT_OVER
                 && unread::is_code(sampled.getBits())
@@ -208,6 +215,16 @@ impl Search<'_> {
         progress && patterns.len() > 3
     }
 
+    /// Keeps a set for a closer look: the paper may bend between its patterns.
+    fn note_bent(&mut self, corners: [ConcentricPattern; 3], patterns: usize) {
+        if self.bent.len() >= MAX_BENT || patterns > MAX_BENT_PATTERNS {
+            return;
+        }
+        if let Some(located) = bend::located(self.bits, corners) {
+            self.bent.push((corners, located));
+        }
+    }
+
     fn conclude(mut self, patterns: &[ConcentricPattern]) -> Symbols {
         let left = |pattern: &&ConcentricPattern| !self.used.contains(pattern);
         let failed = self.failed.iter();
@@ -215,7 +232,13 @@ impl Search<'_> {
         let mut candidates: Vec<Region> = whole.map(|(_, region)| *region).collect();
         let near = self.located.iter();
         let near = near.filter(|(corners, _)| corners.iter().all(|it| left(&it)));
-        self.found.located = near.map(|(_, located)| located.clone()).collect();
+        let bent = self.bent.iter();
+        let bent = bent.filter(|(corners, _)| corners.iter().all(|it| left(&it)));
+        self.found.located = near
+            .take(MAX_LOCATED)
+            .chain(bent)
+            .map(|(_, located)| located.clone())
+            .collect();
         let single = patterns.iter().filter(left).take(MAX_LEFT_OVER);
         candidates
             .extend(single.filter_map(|pattern| guarded(|| unread::beside(self.bits, *pattern))));
@@ -233,6 +256,7 @@ fn located(bits: &BitMatrix, corners: &[rxing::Point], modules: &BitMatrix) -> O
         corners: [tl, tr, br, bl].map(|corner| [corner.x / width, corner.y / height]),
         side: modules.width(),
         is_light: false,
+        finders: None,
     })
 }
 

@@ -112,7 +112,7 @@ impl EmbeddedVault {
     /// [`OpenError`], whose text says what to do.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join(DATABASE);
-        schema::touch(&path).map_err(|source| OpenError::Io {
+        durabletask_sqlite::create_private(&path).map_err(|source| OpenError::Io {
             path: path.clone(),
             source,
         })?;
@@ -232,10 +232,7 @@ impl SecretVault for EmbeddedVault {
         account: &TotpAccount,
         pending_for: Option<&CallerId>,
     ) -> Result<Stored, VaultError> {
-        match self.keep(id, account, pending_for, false).await? {
-            StoredUnlessThere::Stored(stored) => Ok(stored),
-            StoredUnlessThere::There(_) => Err(VaultError::Conflict),
-        }
+        self.keep(id, account, pending_for, false).await?.stored()
     }
 
     async fn store_unless_there(

@@ -335,6 +335,20 @@ pub enum StoredUnlessThere {
     There(Vec<EnrollmentId>),
 }
 
+impl StoredUnlessThere {
+    /// What storing did, where an account with the same content is not in the way.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Conflict`] when one is.
+    pub(super) fn stored(self) -> Result<Stored, VaultError> {
+        match self {
+            Self::Stored(stored) => Ok(stored),
+            Self::There(_) => Err(VaultError::Conflict),
+        }
+    }
+}
+
 /// What is known of an account without its secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccountRecord {

@@ -213,10 +213,7 @@ impl SecretVault for PostgresVault {
         account: &TotpAccount,
         pending_for: Option<&CallerId>,
     ) -> Result<Stored, VaultError> {
-        match self.keep(id, account, pending_for, false).await? {
-            StoredUnlessThere::Stored(stored) => Ok(stored),
-            StoredUnlessThere::There(_) => Err(VaultError::Conflict),
-        }
+        self.keep(id, account, pending_for, false).await?.stored()
     }
 
     async fn store_unless_there(

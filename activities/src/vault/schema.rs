@@ -1,8 +1,5 @@
 //! The embedded vault's file and its tables.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use durabletask_sqlite::{Database, OpenError};
@@ -95,17 +92,6 @@ pub(super) enum Opened {
     Newer(i64),
     /// It belongs to another program.
     Foreign,
-}
-
-/// Makes the file, readable for its owner only, if it is not there.
-pub(super) fn touch(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
 }
 
 /// Opens the file and makes the tables if it is new.

@@ -130,7 +130,7 @@ pub fn bring_up(folder: &Path) -> Result<(), TransferError> {
 /// [`TransferError::Open`].
 pub fn make(folder: &Path) -> Result<(), TransferError> {
     let path = folder.join(DATABASE);
-    schema::touch(&path).map_err(|source| OpenError::Io {
+    durabletask_sqlite::create_private(&path).map_err(|source| OpenError::Io {
         path: path.clone(),
         source,
     })?;

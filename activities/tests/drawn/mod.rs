@@ -3,7 +3,10 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod camera;
+pub(crate) mod hard;
 pub(crate) mod photo;
+pub(crate) mod scenes;
 
 use std::io::Cursor;
 

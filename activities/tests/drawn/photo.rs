@@ -4,9 +4,9 @@
 
 use std::f32::consts::PI;
 
-use image::{DynamicImage, GrayImage, ImageFormat, Luma, imageops};
+use image::{GrayImage, Luma, imageops};
 
-use super::{code_of, encoded};
+use super::code_of;
 
 /// Numbers that look random and are the same every time.
 pub(crate) struct Dice(u64);
@@ -24,12 +24,12 @@ impl Dice {
         (self.0 >> 40) as f32 / (1_u64 << 24) as f32
     }
 
-    fn between(&mut self, low: f32, high: f32) -> f32 {
+    pub(super) fn between(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.roll()
     }
 
     /// Around 0, with a deviation of 1.
-    fn normal(&mut self) -> f32 {
+    pub(super) fn normal(&mut self) -> f32 {
         (0..12).map(|_| self.roll()).sum::<f32>() - 6.0
     }
 }
@@ -71,7 +71,7 @@ fn taken(
 }
 
 /// From places in a quadrilateral to those in a square of this side.
-fn flattened(corners: [[f32; 2]; 4], side: f32) -> impl Fn(f32, f32) -> (f32, f32) {
+pub(super) fn flattened(corners: [[f32; 2]; 4], side: f32) -> impl Fn(f32, f32) -> (f32, f32) {
     // The unit square to the quadrilateral (Heckbert 1989), and back.
     let [[x0, y0], [x1, y1], [x2, y2], [x3, y3]] = corners;
     let (dx1, dx2, dx3) = (x1 - x2, x3 - x2, x0 - x1 + x2 - x3);
@@ -135,22 +135,11 @@ fn on_page(code: &GrayImage, side: u32, grey: u8) -> GrayImage {
     page
 }
 
-/// A hard image.
-pub(crate) struct Hard {
-    pub(crate) kind: &'static str,
-    pub(crate) number: usize,
-    pub(crate) text: String,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) is_jpeg: bool,
-}
-
-/// How many of each kind there are, from mild to severe.
-pub(crate) const OF_EACH: usize = 12;
-
 /// An image of how bad, from 0 to 1.
-type Taken = fn(&str, f32, &mut Dice) -> GrayImage;
+pub(super) type Taken = fn(&str, f32, &mut Dice) -> GrayImage;
 
-const KINDS: [(&str, Taken); 16] = [
+/// Each spoiled in one way.
+pub(super) const KINDS: [(&str, Taken); 16] = [
     ("perspective", perspective),
     ("screen-moire", screen),
     ("glare", glare),
@@ -168,31 +157,6 @@ const KINDS: [(&str, Taken); 16] = [
     ("cut", cut),
     ("covered", hidden),
 ];
-
-/// All of them.
-pub(crate) fn hard() -> impl Iterator<Item = Hard> {
-    KINDS.into_iter().enumerate().flat_map(|(index, (kind, take))| {
-        (0..OF_EACH).map(move |number| {
-            let mut dice = Dice::new((index * 100 + number + 1) as u64);
-            let letter = |value: usize| char::from(b'A' + (value % 26) as u8);
-            let name: String = [index, number].map(letter).iter().collect();
-            let text = format!(
-                "otpauth://totp/Example:{name}@example.com?secret=GEZDGNBVGY3TQOJQ{name}ZDGNBVGY3TQOJQ&issuer=Example"
-            );
-            let bad = number as f32 / (OF_EACH - 1) as f32;
-            let picture = DynamicImage::ImageLuma8(take(&text, bad, &mut dice));
-            let is_jpeg = number % 3 != 0;
-            let format = if is_jpeg { ImageFormat::Jpeg } else { ImageFormat::Png };
-            Hard {
-                kind,
-                number,
-                text,
-                bytes: encoded(&picture, format),
-                is_jpeg,
-            }
-        })
-    })
-}
 
 /// Paper that lies on a table, seen from the side.
 fn perspective(text: &str, bad: f32, dice: &mut Dice) -> GrayImage {

@@ -87,7 +87,7 @@ impl FailureDetails {
 #[non_exhaustive]
 pub enum HeartbeatError {
     /// The call is over: its activity has returned, or its orchestration has ended.
-    #[error("no one waits for this heartbeat any more: {0}")]
+    #[error("this heartbeat is no longer expected: {0}")]
     Ended(String),
     /// The call was silent for too long, so its orchestration has given this attempt up.
     #[error("this attempt sent no heartbeat for more than {limit:?} and has timed out")]

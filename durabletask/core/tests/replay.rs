@@ -234,7 +234,7 @@ fn code_that_ends_early_diverges() {
         past,
         HistoryBuilder::new().orchestrator_started(),
     );
-    assert!(failure(&result).message.contains("the history goes on"));
+    assert!(failure(&result).message.contains("the history continues"));
 }
 
 #[test]

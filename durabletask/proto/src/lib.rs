@@ -1,9 +1,8 @@
 //! Wire types of the Durable Task Scheduler protocol.
 //!
-//! The messages are always there. The gRPC stubs of `TaskHubSidecarService` come
-//! with the features `client` and `server`. The code is generated from
-//! `proto/orchestrator_service.proto` and committed; a test regenerates it and
-//! compares.
+//! The messages are always there. The gRPC stubs of `TaskHubSidecarService`, and of our
+//! extension `CompletionStreamService`, come with the features `client` and `server`. The code
+//! is generated from the files in `proto/` and committed; a test regenerates it and compares.
 
 mod generated {
     #![allow(missing_docs, unreachable_pub, clippy::all, rustdoc::all)]

@@ -1,6 +1,6 @@
-//! The committed wire types are what the `.proto` file says.
+//! The committed wire types are what the `.proto` files say.
 //!
-//! After a change to the `.proto`, run
+//! After a change to one of them, run
 //! `REGENERATE=1 cargo test -p durabletask-proto --test generated`
 //! and review the difference.
 
@@ -10,11 +10,12 @@ use std::path::Path;
 use std::{env, fs};
 
 const COMMITTED: &str = "src/generated/task_hub_sidecar_service.rs";
+/// The protocol, and our extension.
+const PROTOCOL: [&str; 2] = ["orchestrator_service.proto", "completion_stream.proto"];
 
-/// Generates the Rust code from the `.proto` file without a system `protoc`.
+/// Generates the Rust code from the `.proto` files without a system `protoc`.
 fn generate(out_dir: &Path) -> String {
-    let descriptors = protox::compile(["orchestrator_service.proto"], ["proto"])
-        .expect("the .proto file compiles");
+    let descriptors = protox::compile(PROTOCOL, ["proto"]).expect("the .proto files compile");
     tonic_prost_build::configure()
         .build_client(true)
         .build_server(true)
@@ -39,7 +40,7 @@ fn committed_code_matches_the_proto_file() {
     let committed = fs::read_to_string(COMMITTED).unwrap_or_default();
     assert!(
         committed == generated,
-        "{COMMITTED} differs from what proto/orchestrator_service.proto generates; \
+        "{COMMITTED} differs from what the files in proto/ generate; \
          run REGENERATE=1 cargo test -p durabletask-proto --test generated"
     );
 }

@@ -11,6 +11,7 @@ use durabletask_core::{
 };
 use durabletask_proto as proto;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use prost::Message;
 
 use crate::client::Client;
@@ -57,8 +58,10 @@ pub(super) async fn run(
         execution_id.as_deref(),
         request.task_id,
     );
-    let work = host.watch(call_handler(registry, context, request.input));
-    let work = within(limit, work);
+    // Behind a pointer, since what runs it keeps several places for it: few activities need more
+    // than one of them, and every call would have to carry all.
+    let work = call_handler(registry, context, request.input).boxed();
+    let work = within(limit, host.watch(work).boxed());
     let answer = span
         .run(call.run(work, &cancellation, running.grace()))
         .await
@@ -122,7 +125,7 @@ async fn call_handler(
 /// Ends `work` after `limit`, as a failure that a retry may mend.
 async fn within(
     limit: Option<Duration>,
-    work: impl Future<Output = Result<String, FailureDetails>>,
+    work: BoxFuture<'_, Result<String, FailureDetails>>,
 ) -> Result<String, FailureDetails> {
     let Some(limit) = limit else {
         return work.await;
@@ -139,7 +142,7 @@ async fn within(
 fn needless() -> FailureDetails {
     FailureDetails::new(
         "ActivityCancelled",
-        "the activity was ended because its result is not needed any more",
+        "the activity was ended because its result is no longer needed",
     )
     .permanent()
 }
@@ -150,4 +153,22 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "the activity panicked".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Connection;
+
+    /// Each call's future is moved and cleared as a whole, so its size is paid for each time.
+    #[tokio::test]
+    async fn a_call_needs_little_memory_of_its_own() {
+        let connection = Connection::insecure("http://127.0.0.1:1", "hub").expect("an address");
+        let client = Client::new(&connection).expect("a client");
+        let running = RunningActivities::new(Duration::ZERO);
+        let registry = Registry::new();
+        let request = proto::ActivityRequest::default();
+        let call = run(&registry, &running, &client, request, String::new());
+        assert!(size_of_val(&call) < 4096, "{}", size_of_val(&call));
+    }
 }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tonic::{Code, Response, Status};
+use tonic::{Code, Status};
 
 use super::limits::COMPLETION_TIMEOUT;
 
@@ -24,15 +24,15 @@ pub(super) enum Delivery {
 
 /// Sends a completion until it is accepted, refused or out of attempts.
 /// Repetition is safe, because a completion token is used once.
-pub(super) async fn deliver<T, F, Fut>(instance_id: &str, what: &'static str, send: F) -> Delivery
+pub(super) async fn deliver<F, Fut>(instance_id: &str, what: &'static str, send: F) -> Delivery
 where
     F: Fn() -> Fut,
-    Fut: Future<Output = Result<Response<T>, Status>>,
+    Fut: Future<Output = Result<(), Status>>,
 {
     let mut backoff = BACKOFF_MIN;
     for attempt in 1..=ATTEMPTS {
         let status = match tokio::time::timeout(COMPLETION_TIMEOUT, send()).await {
-            Ok(Ok(_)) => return Delivery::Accepted,
+            Ok(Ok(())) => return Delivery::Accepted,
             Ok(Err(status)) => status,
             Err(_) => Status::deadline_exceeded("the scheduler does not confirm a result"),
         };

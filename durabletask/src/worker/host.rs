@@ -72,13 +72,13 @@ impl Host {
     /// Runs the activity, and gives it up when it is silent for too long.
     pub(super) async fn watch(
         &self,
-        work: impl Future<Output = Result<String, FailureDetails>>,
+        work: BoxFuture<'_, Result<String, FailureDetails>>,
     ) -> Result<String, FailureDetails> {
         let Some(limit) = self.limit else {
             return work.await;
         };
         // Until this arrives, the call may still wait for a worker for all that is known.
-        let begun = tokio::time::timeout(limit, self.first_mark());
+        let begun = tokio::time::timeout(limit, self.first_mark().boxed());
         if let Ok(Err(error)) = begun.await {
             let instance_id = self.instance_id.as_str();
             tracing::warn!(instance_id, %error, "could not report the start of an activity");

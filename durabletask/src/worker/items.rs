@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use durabletask_core::{CompletionStatus, Registry};
 use durabletask_proto as proto;
+use proto::completion::Result as Handed;
 use proto::work_item::Request as Item;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
@@ -14,8 +15,8 @@ use crate::spans::Spanned;
 
 use super::cache::ExecutionCache;
 use super::completion::{Delivery, deliver};
+use super::completion_stream::Completions;
 use super::limits::{DIVERGENCE_DELAY, HAND_BACK_DELAY, Options};
-use super::link::Link;
 use super::orchestration::{NotRun, Turns, store_failure};
 use super::running::{CancelActivities, RunningActivities};
 use super::status::Health;
@@ -27,7 +28,7 @@ pub(super) struct Shared {
     /// Sends the heartbeats of activities.
     pub(super) client: Client,
     pub(super) cache: ExecutionCache,
-    pub(super) completions: Link,
+    pub(super) completions: Completions,
     pub(super) options: Arc<Options>,
     pub(super) running: RunningActivities,
     pub(super) health: Health,
@@ -42,12 +43,12 @@ impl Shared {
             options: &self.options,
         };
         let turn = turns
-            .run(&self.completions.service(), request, token.clone())
+            .run(&self.completions.link().service(), request, token.clone())
             .await;
         let turn = match turn {
             Ok(turn) => turn,
             Err(NotRun::History(status)) => {
-                tracing::warn!(instance_id, code = ?status.code(), reason = status.message(), "the history cannot be read; the work item is handed back");
+                tracing::warn!(instance_id, code = ?status.code(), reason = status.message(), "the history cannot be read; the work item is returned");
                 self.abandon_orchestration(token).await;
                 return;
             }
@@ -55,7 +56,7 @@ impl Shared {
                 tracing::warn!(
                     instance_id,
                     reason,
-                    "a payload is not available yet; the work item is handed back"
+                    "a payload is not available yet; the work item is returned"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_orchestration(token).await;
@@ -93,9 +94,8 @@ impl Shared {
         };
         for response in turn.responses {
             let delivery = deliver(&instance_id, "orchestration", || {
-                let mut service = self.completions.service();
-                let response = response.clone();
-                async move { service.complete_orchestrator_task(response).await }
+                self.completions
+                    .hand_in(Handed::Orchestrator(response.clone()))
             })
             .await;
             if delivery == Delivery::Lost {
@@ -147,7 +147,7 @@ impl Shared {
             Err(reason) => {
                 tracing::warn!(
                     reason,
-                    "a payload is not available yet; the work item is handed back"
+                    "a payload is not available yet; the work item is returned"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_activity(token).await;
@@ -155,9 +155,7 @@ impl Shared {
             }
         };
         deliver(&response.instance_id, "activity", || {
-            let mut service = self.completions.service();
-            let response = response.clone();
-            async move { service.complete_activity_task(response).await }
+            self.completions.hand_in(Handed::Activity(response.clone()))
         })
         .await;
     }
@@ -185,7 +183,7 @@ impl Shared {
                 tracing::warn!(
                     instance_id,
                     reason,
-                    "a payload is not available yet; the work item is handed back"
+                    "a payload is not available yet; the work item is returned"
                 );
                 tokio::time::sleep(HAND_BACK_DELAY).await;
                 self.abandon_entity(token).await;
@@ -193,15 +191,13 @@ impl Shared {
             }
         };
         deliver(&instance_id, "entity", || {
-            let mut service = self.completions.service();
-            let response = response.clone();
-            async move { service.complete_entity_task(response).await }
+            self.completions.hand_in(Handed::Entity(response.clone()))
         })
         .await;
     }
 
     async fn abandon_entity(&self, completion_token: String) {
-        let mut service = self.completions.service();
+        let mut service = self.completions.link().service();
         let request = proto::AbandonEntityTaskRequest { completion_token };
         note_refusal(service.abandon_task_entity_work_item(request).await.err());
     }
@@ -250,13 +246,13 @@ impl Shared {
     }
 
     async fn abandon_activity(&self, completion_token: String) {
-        let mut service = self.completions.service();
+        let mut service = self.completions.link().service();
         let request = proto::AbandonActivityTaskRequest { completion_token };
         note_refusal(service.abandon_task_activity_work_item(request).await.err());
     }
 
     async fn abandon_orchestration(&self, completion_token: String) {
-        let mut service = self.completions.service();
+        let mut service = self.completions.link().service();
         let request = proto::AbandonOrchestrationTaskRequest { completion_token };
         note_refusal(
             service

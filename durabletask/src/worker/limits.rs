@@ -57,6 +57,8 @@ pub(super) struct Options {
     pub(super) cancel_activities: CancelActivities,
     pub(super) cancellation_grace: Duration,
     pub(super) payloads: Option<LargePayloads>,
+    /// Whether results go by one stream where the scheduler offers it.
+    pub(super) completion_stream: bool,
 }
 
 impl Default for Options {
@@ -81,6 +83,7 @@ impl Default for Options {
             cancel_activities: CancelActivities::default(),
             cancellation_grace: Duration::from_secs(5),
             payloads: None,
+            completion_stream: true,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use crate::connection::{Connection, ConnectionError, Headers, Service};
+use crate::caller::Caller;
+use crate::connection::{self, CompletionStream, Connection, ConnectionError, Headers, Service};
 
 /// A channel and what it takes to make another one.
 ///
@@ -12,7 +13,7 @@ use crate::connection::{Connection, ConnectionError, Headers, Service};
 pub(super) struct Link {
     connection: Connection,
     headers: Headers,
-    service: RwLock<Service>,
+    caller: RwLock<Caller>,
 }
 
 impl Link {
@@ -20,13 +21,22 @@ impl Link {
         Ok(Self {
             connection: connection.clone(),
             headers: headers.clone(),
-            service: RwLock::new(connection.service(headers.clone())?),
+            caller: RwLock::new(connection.caller(headers.clone())?),
         })
     }
 
     /// The present channel. Calls in flight on an older one continue.
     pub(super) fn service(&self) -> Service {
-        self.service
+        connection::service(self.caller())
+    }
+
+    /// The same channel, for the stream of completions.
+    pub(super) fn completion_stream(&self) -> CompletionStream {
+        connection::completion_stream(self.caller())
+    }
+
+    fn caller(&self) -> Caller {
+        self.caller
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -35,8 +45,8 @@ impl Link {
     /// Replaces the channel.
     pub(super) fn renew(&self) {
         // It worked before with the same settings; if it does not now, the old one stays.
-        if let Ok(service) = self.connection.service(self.headers.clone()) {
-            *self.service.write().unwrap_or_else(PoisonError::into_inner) = service;
+        if let Ok(caller) = self.connection.caller(self.headers.clone()) {
+            *self.caller.write().unwrap_or_else(PoisonError::into_inner) = caller;
         }
     }
 }

@@ -4,6 +4,7 @@ mod activity;
 mod cache;
 mod chunks;
 mod completion;
+mod completion_stream;
 mod divergence;
 mod entity;
 mod filters;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{Client, answer_clients};
 use crate::connection::{Connection, ConnectionError, Headers};
 
+use completion_stream::Completions;
 use limits::Options;
 use link::Link;
 use status::Health;
@@ -169,7 +171,10 @@ impl Worker {
         // Completions have a connection of their own, so that a large work item
         // on its way in cannot hold them up.
         let intake = Link::new(&self.connection, &headers)?;
-        let completions = Link::new(&self.connection, &headers)?;
+        let completions = Completions::new(
+            Link::new(&self.connection, &headers)?,
+            self.options.completion_stream,
+        );
         let mut client = Client::new(&self.connection)?;
         if let Some(payloads) = &self.options.payloads {
             client = client.with_large_payloads(payloads.clone());

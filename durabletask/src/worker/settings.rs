@@ -121,6 +121,22 @@ impl WorkerBuilder {
         self
     }
 
+    /// Whether results go to the scheduler as messages on one stream, if it offers that
+    /// (true by default). Otherwise, and with schedulers that do not, each is a call.
+    ///
+    /// ```
+    /// use durabletask::{Connection, Worker};
+    ///
+    /// let connection = Connection::insecure("http://127.0.0.1:8080", "default")?;
+    /// let worker = Worker::builder(&connection).completion_stream(false).build()?;
+    /// # let _ = worker;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn completion_stream(mut self, wanted: bool) -> Self {
+        self.options.completion_stream = wanted;
+        self
+    }
+
     /// How long an activity that has asked for
     /// [`ActivityContext::cancelled`](crate::ActivityContext::cancelled) may take to end by
     /// itself once it is asked to (5 seconds by default).

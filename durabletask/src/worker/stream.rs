@@ -18,6 +18,7 @@ use tonic::{Code, Status, Streaming};
 use crate::client::Client;
 
 use super::cache::ExecutionCache;
+use super::completion_stream::Completions;
 use super::entity;
 use super::items::{Shared, permit};
 use super::limits::{ABANDON_TIMEOUT, FAILURES_PER_CHANNEL, HELLO_TIMEOUT, Options};
@@ -58,7 +59,7 @@ enum Ended {
 impl Intake {
     pub(super) fn new(
         intake: Link,
-        completions: Link,
+        completions: Completions,
         registry: Arc<Registry>,
         client: Client,
         options: Options,
@@ -207,11 +208,12 @@ impl Intake {
 
     async fn open(&self) -> Result<Streaming<proto::WorkItem>, Status> {
         let mut service = self.intake.service();
-        tokio::time::timeout(HELLO_TIMEOUT, service.hello(()))
+        let greeting = tokio::time::timeout(HELLO_TIMEOUT, service.hello(()))
             .await
             .map_err(|_| {
                 Status::deadline_exceeded("the scheduler does not answer the greeting")
             })??;
+        self.shared.completions.greeted(greeting.metadata());
         let window = |limit: usize| i32::try_from(limit).unwrap_or(i32::MAX);
         let mut capabilities = vec![proto::WorkerCapability::HistoryStreaming as i32];
         if self.options.payloads.is_some() {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod items;
+mod results;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use durabletask::Connection;
 use durabletask_proto as proto;
+use proto::completion_stream_service_server::CompletionStreamServiceServer;
 use proto::task_hub_sidecar_service_server::{TaskHubSidecarService, TaskHubSidecarServiceServer};
+pub(crate) use results::Completions;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -49,6 +52,8 @@ pub(crate) enum Got {
     Signalled(proto::SignalEntityRequest),
     QueriedEntities(proto::QueryEntitiesRequest),
     Cleaned(proto::CleanEntityStorageRequest),
+    /// A stream of completions was opened.
+    Completions(Completions),
 }
 
 /// The sending end of an open stream of work items.
@@ -88,6 +93,7 @@ struct Service {
     history: Arc<Mutex<Vec<proto::HistoryEvent>>>,
     endless: Arc<AtomicBool>,
     completions: Answers<()>,
+    offers_stream: Arc<AtomicBool>,
     starts: Answers<()>,
     instances: Answers<proto::GetInstanceResponse>,
     pages: Answers<proto::QueryInstancesResponse>,
@@ -161,6 +167,7 @@ impl Fake {
             history: Arc::default(),
             endless: Arc::default(),
             completions: Arc::default(),
+            offers_stream: Arc::default(),
             starts: Arc::default(),
             instances: Arc::default(),
             pages: Arc::default(),
@@ -199,9 +206,11 @@ impl Fake {
             let config = tonic::transport::ServerTlsConfig::new().identity(identity);
             builder = builder.tls_config(config).unwrap();
         }
+        let results = CompletionStreamServiceServer::new(self.service.clone());
         tokio::spawn(async move {
             let server = builder
                 .add_service(service)
+                .add_service(results)
                 .serve_with_incoming(TcpListenerStream::new(listener));
             // Not graceful: connections break as they do when a process dies.
             stop.run_until_cancelled(server).await;
@@ -267,6 +276,11 @@ impl Fake {
     /// Whether histories opened from now on stay open after their events.
     pub(crate) fn keep_histories_open(&self, endless: bool) {
         self.service.endless.store(endless, Ordering::SeqCst);
+    }
+
+    /// Offers the stream of completions to workers that greet from now on.
+    pub(crate) fn offer_stream(&self) {
+        self.service.offers_stream.store(true, Ordering::SeqCst);
     }
 
     /// What the next completions are answered with, in this order.
@@ -385,7 +399,12 @@ impl TaskHubSidecarService for Service {
     type StreamInstanceHistoryStream = ReceiverStream<Result<proto::HistoryChunk, Status>>;
 
     async fn hello(&self, _: Request<()>) -> Result<Response<()>, Status> {
-        Ok(Response::new(()))
+        let mut answer = Response::new(());
+        if self.offers_stream.load(Ordering::SeqCst) {
+            let offer = "v1".parse().unwrap();
+            answer.metadata_mut().insert("completion-stream", offer);
+        }
+        Ok(answer)
     }
 
     async fn start_instance(

@@ -21,6 +21,9 @@ const MAX_FILES: usize = 4_096;
 /// How deep archives may stand in one another.
 const MAX_DEPTH: usize = 3;
 const BUFFER: usize = 64 * 1024;
+/// What Raivo's archive holds: its accounts, and the same ones as a page with images.
+const RAIVO_LIST: &str = "raivo-otp-export.json";
+const RAIVO_PAGE: &str = "raivo-otp-export.html";
 
 /// How far into archives one file is, and what is left of the bounds.
 pub(super) struct Nesting {
@@ -36,6 +39,15 @@ impl Nesting {
             bytes: MAX_UNPACKED,
             files: MAX_FILES,
         }
+    }
+
+    pub(super) const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// Goes back to where a file was that could not be read.
+    pub(super) const fn return_to(&mut self, depth: usize) {
+        self.depth = depth;
     }
 
     fn deeper(&mut self) -> Result<(), InputProblem> {
@@ -148,10 +160,12 @@ impl Contents {
         nesting: &mut Nesting,
     ) -> Result<(), InputProblem> {
         let is_one_password = archive.index_for_name("export.attributes").is_some();
+        let is_raivo = archive.index_for_name(RAIVO_LIST).is_some();
         let (name, is_encrypted) = {
             let file = archive.by_index_raw(index).map_err(|_| MALFORMED)?;
             let name = String::from_utf8_lossy(file.name_raw()).into_owned();
-            if file.is_dir() || is_by_the_way(&name, is_one_password) {
+            let is_said_twice = is_raivo && name == RAIVO_PAGE;
+            if file.is_dir() || is_by_the_way(&name, is_one_password) || is_said_twice {
                 return Ok(());
             }
             (name, file.encrypted())

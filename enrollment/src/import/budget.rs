@@ -4,11 +4,11 @@
 //! of the derivation that makes a key of the password. All files of a request, all slots of
 //! a file and every format spend from one budget, and work ends with the request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::bounds::{Exceeded, MEMORY, TIME, WORK};
+use crate::bounds::{Exceeded, MEMORY, MOST_MEMORY, TIME, WORK};
 use crate::problem::InputProblem;
 
 /// The longest salt that is taken, in bytes. Programs take 16 to 64; some derivations go over
@@ -67,10 +67,15 @@ impl Cost {
     }
 }
 
+/// Held by a derivation that takes more memory than any may.
+static LARGE: Mutex<()> = Mutex::new(());
+
 /// What is left for one request. Shared by everything that reads its files.
 #[derive(Debug)]
 pub struct Budget {
     work: AtomicU64,
+    /// The most memory of one derivation.
+    memory: u64,
     until: Instant,
     cancelled: Arc<AtomicBool>,
 }
@@ -87,9 +92,18 @@ impl Budget {
     pub fn new() -> Self {
         Self {
             work: AtomicU64::new(WORK),
+            memory: MEMORY,
             until: Instant::now() + TIME,
             cancelled: Arc::default(),
         }
+    }
+
+    /// The same with derivations that take up to as much memory as there is to spare, in bytes,
+    /// within the bound for all. Those that take more than any may run one at a time.
+    #[must_use]
+    pub fn with_spare_memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes.clamp(MEMORY, MOST_MEMORY);
+        self
     }
 
     /// Ends the work when it is dropped by the caller that waits for its end.
@@ -118,7 +132,7 @@ impl Budget {
     /// It is more than is left, or there is no time left.
     pub fn spend(&self, cost: Cost) -> Result<(), InputProblem> {
         self.check()?;
-        if cost.memory > MEMORY {
+        if cost.memory > self.memory {
             return Err(exceeded(Exceeded::Memory));
         }
         let take = |left: u64| left.checked_sub(cost.work);
@@ -127,6 +141,32 @@ impl Budget {
             Ok(_) => Ok(()),
             Err(_) => Err(exceeded(Exceeded::Work)),
         }
+    }
+
+    /// Whether a derivation leaves at least half of the work for others: for what is tried with
+    /// every file that could be one.
+    pub(super) fn has_to_spare(&self, cost: Cost) -> bool {
+        let left = self.work.load(Ordering::Relaxed);
+        left.checked_sub(cost.work)
+            .is_some_and(|left| left >= WORK / 2)
+    }
+
+    /// A place for a derivation that was paid for, where there is one for all large ones together.
+    ///
+    /// # Errors
+    ///
+    /// The time is over when it is free.
+    pub(super) fn place(
+        &self,
+        cost: Cost,
+    ) -> Result<Option<MutexGuard<'static, ()>>, InputProblem> {
+        if cost.memory <= MEMORY {
+            return Ok(None);
+        }
+        // It guards nothing that could be left half done.
+        let place = LARGE.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check()?;
+        Ok(Some(place))
     }
 
     /// How much time is left.
@@ -176,6 +216,28 @@ mod tests {
         for _ in 0..8 {
             assert_eq!(budget.spend(Cost::scrypt(1 << 15, 8, 1)), Ok(()));
         }
+    }
+
+    #[test]
+    fn more_memory_is_taken_where_it_is_to_spare() {
+        let of_ente = Cost::argon2(1024 * 1024, 4);
+        for (spare, refusal) in [
+            (0, Some(Exceeded::Memory)),
+            (MOST_MEMORY - 1, Some(Exceeded::Memory)),
+            (MOST_MEMORY, None),
+            (u64::MAX, None),
+        ] {
+            let budget = Budget::new().with_spare_memory(spare);
+            assert_eq!(refused(budget.spend(of_ente)), refusal, "{spare}");
+            assert_eq!(
+                refused(budget.spend(Cost::argon2(2 << 20, 1))),
+                Some(Exceeded::Memory)
+            );
+            let place = budget.place(Cost::argon2(256 * 1024, 1));
+            assert!(place.is_ok_and(|place| place.is_none()));
+        }
+        let place = Budget::new().place(of_ente);
+        assert!(place.is_ok_and(|place| place.is_some()));
     }
 
     #[test]

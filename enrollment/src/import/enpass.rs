@@ -1,10 +1,12 @@
-//! Enpass's JSON export.
+//! Enpass's exports: JSON, and CSV, whose rows have a title and then names and values in turn.
 
+use csv::StringRecord;
 use serde::Deserialize;
 
 use super::item::Item;
 use super::shapes::{Member, Number, SecretText};
 use super::{CodesBeside, ImportEntry, damaged, parse};
+use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::Enpass;
@@ -71,4 +73,59 @@ fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
         code: "",
     };
     item.entries(of_type("totp").map(|field| field.value.expose()), beside)
+}
+
+/// What a field's name is called in a table, which puts a mark in front of what is secret.
+fn folded(name: &str) -> String {
+    let name = name.trim().trim_start_matches('*');
+    name.to_lowercase().replace(['-', ' '], "")
+}
+
+fn is_code(name: &str) -> bool {
+    ["totp", "onetimecode", "onetimepassword"].contains(&folded(name).as_str())
+}
+
+/// The names and values that follow a row's title.
+fn pairs(row: &StringRecord) -> impl Iterator<Item = (&str, &str)> {
+    let names = row.iter().skip(1).step_by(2);
+    names.zip(row.iter().skip(2).step_by(2))
+}
+
+/// Whether rows are Enpass's: a name and a code stand next to one another.
+pub(super) fn is_table<'a>(rows: impl IntoIterator<Item = &'a StringRecord>) -> bool {
+    /// The shortest secret that no other cell is taken for.
+    const SHORTEST: usize = 16;
+    rows.into_iter().any(|row| {
+        let mut pairs = pairs(row);
+        pairs.any(|(name, value)| {
+            is_code(name)
+                && (otpauth::is_meant(value) || crate::text::may_be_secret(value, SHORTEST))
+        })
+    })
+}
+
+/// The accounts of a row of a table. A note follows the last value.
+pub(super) fn row(row: &StringRecord) -> Vec<ImportEntry> {
+    let said = |wanted: &[&str]| {
+        let mut found = pairs(row).filter(|(name, _)| wanted.contains(&folded(name).as_str()));
+        found
+            .find(|(_, value)| !value.is_empty())
+            .map(|(_, value)| value)
+    };
+    let mut beside = CodesBeside::default();
+    if row.len() % 2 == 0 {
+        beside.note(row.iter().next_back().unwrap_or_default());
+    }
+    for (name, value) in pairs(row) {
+        beside.field(name.trim_start_matches('*'), value);
+    }
+    let item = Item {
+        title: row.get(0).unwrap_or_default(),
+        account_name: said(&["username"])
+            .or_else(|| said(&["email"]))
+            .unwrap_or_default(),
+        code: "",
+    };
+    let codes = pairs(row).filter(|(name, _)| is_code(name));
+    item.entries(codes.map(|(_, value)| value), beside)
 }

@@ -13,6 +13,11 @@ const INLINE: [&str; 34] = [
     "ins", "kbd", "label", "mark", "nobr", "q", "s", "samp", "small", "span", "strike", "strong",
     "sub", "sup", "time", "tt", "u", "var", "wbr", "o:p",
 ];
+/// Elements that stand beside one another, so that what is in one does not go on in the next.
+const APART: [&str; 19] = [
+    "table", "tr", "td", "th", "thead", "tbody", "ul", "ol", "li", "dl", "dt", "dd", "h1", "h2",
+    "h3", "h4", "hr", "field", "entry",
+];
 /// Elements whose content is no markup.
 const RAW: [&str; 2] = ["script", "style"];
 /// How an attribute's value begins that is one URI, or an address with one.
@@ -87,6 +92,7 @@ impl Flow {
         if !is_inline {
             self.end_line();
         }
+        self.goes_on &= !APART.contains(&name.as_str());
         if RAW.contains(&name.as_str()) && !inside.starts_with('/') {
             let end = after.find("</").unwrap_or(after.len());
             self.apart(&after[..end]);

@@ -8,9 +8,9 @@ use zeroize::Zeroize as _;
 use super::beside::is_named;
 use super::item::Item;
 use super::shapes::number_in;
-use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name, steam_mafile};
 use crate::otpauth::{self, Fields};
-use crate::problem::{InputProblem, Parameter, kinds};
+use crate::problem::{ImportFormat, InputProblem, Parameter, kinds};
 
 /// Members with a secret in base32.
 const SECRETS: [&str; 6] = [
@@ -22,7 +22,14 @@ const SECRETS: [&str; 6] = [
     "decryptedseed",
     "decryptedsecret",
 ];
-const ISSUERS: [&str; 5] = ["issuer", "service", "servicename", "provider", "issuername"];
+const ISSUERS: [&str; 6] = [
+    "issuer",
+    "service",
+    "servicename",
+    "provider",
+    "issuername",
+    "appname",
+];
 const NAMES: [&str; 7] = [
     "account",
     "accountname",
@@ -49,8 +56,9 @@ const DIGITS: [&str; 7] = [
     "codelength",
     "otpdigits",
 ];
-const PERIODS: [&str; 7] = [
+const PERIODS: [&str; 8] = [
     "period",
+    "duration",
     "interval",
     "timestep",
     "timer",
@@ -81,11 +89,16 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
 struct Names<'a> {
     title: &'a str,
     user: &'a str,
+    /// Whether they are in a document that is a text of another one.
+    within: bool,
 }
 
 impl<'a> Names<'a> {
-    /// Those of an object, or of the one around it if it has none.
+    /// Those of an object, or of the one around it if it has none; a field has none of its own.
     fn of(object: &'a Map<String, Value>, around: Self) -> Self {
+        if pair(object).is_some() {
+            return around;
+        }
         let text = |names: &[&str]| {
             let mut members = object.iter();
             let member = members.find(|(name, _)| names.contains(&folded(name).as_str()));
@@ -95,8 +108,9 @@ impl<'a> Names<'a> {
                 .trim()
         };
         let names = Self {
-            title: text(&["title", "name", "service", "site", "issuer"]),
+            title: text(&["title", "name", "service", "site", "issuer", "label"]),
             user: text(&["username", "login", "user", "account", "email"]),
+            within: around.within,
         };
         if names.are_there() { names } else { around }
     }
@@ -132,6 +146,8 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
             let head: String = text.chars().take(20).collect();
             if otpauth::is_meant(&head) {
                 found.push(names.entry(text));
+            } else if !names.within && text.starts_with(['[', '{']) && otpauth::is_meant(text) {
+                return inner(text, names, found);
             }
         }
         Value::Array(list) => {
@@ -149,6 +165,10 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
             }
         }
         Value::Object(object) => {
+            if let Some(entry) = of_steam(object) {
+                found.push(entry);
+                return rest;
+            }
             if let Some(mut entry) = account(object, names) {
                 own_codes(object, 2, &mut entry.beside);
                 found.push(entry);
@@ -168,6 +188,45 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
         _ => {}
     }
     rest
+}
+
+/// Finds the accounts in a document that is a text of another one, as an item's fields can be.
+fn inner(text: &str, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesBeside {
+    let Ok(mut document) = serde_json::from_str::<Value>(text) else {
+        let problem = InputProblem::ImportMalformed {
+            format: ImportFormat::UriList,
+        };
+        let name = joined_name(names.title, names.user);
+        found.push(ImportEntry::refused(&name, problem));
+        return CodesBeside::default();
+    };
+    let names = Names {
+        within: true,
+        ..names
+    };
+    let rest = walk(&document, names, found);
+    wipe(&mut document);
+    rest
+}
+
+/// The account that Steam's own app keeps.
+fn of_steam(object: &Map<String, Value>) -> Option<ImportEntry> {
+    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+    let secret = text("shared_secret");
+    let is_steam = [
+        "steamid",
+        "steamguard_scheme",
+        "identity_secret",
+        "revocation_code",
+    ]
+    .iter()
+    .any(|name| object.contains_key(*name));
+    if secret.is_empty() || !is_steam {
+        return None;
+    }
+    let name = text("account_name");
+    let entry = steam_mafile::entry(name, (secret, text("revocation_code")));
+    Some(entry.unwrap_or_else(|problem| ImportEntry::refused(name, problem)))
 }
 
 /// Puts recovery codes beside the account of the object that they are in, whose accounts begin

@@ -1,15 +1,16 @@
 //! Tells which program has written a JSON document by the members that it has.
 
+use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::opening::Opening;
 use super::shapes::{Outline, SecretText};
 use super::{
-    ImportEntry, MAX_ENTRIES, aegis, and_otp, bitwarden, dashlane, enpass, ente, free_otp_plus,
-    gather, key_vault, listed, one_password, proton_authenticator, proton_pass, steam_mafile,
-    stratum, two_fas, two_fauth,
+    ImportEntry, MAX_ENTRIES, aegis, and_otp, authy, bitwarden, dashlane, duo, enpass, ente,
+    free_otp_plus, gather, key_vault, listed, one_password, proton_authenticator, proton_pass,
+    steam_mafile, stratum, totp_authenticator, two_fas, two_fauth,
 };
-use crate::problem::{ImportFormat, InputProblem};
+use crate::problem::{ImportFormat, InputProblem, kinds};
 
 type Read = Result<Vec<ImportEntry>, InputProblem>;
 /// What a document is, with what is in it.
@@ -102,6 +103,16 @@ fn read_list(text: &str, outline: &Outline) -> ReadAs {
         let entries = uris.iter().map(|uri| ImportEntry::text(uri.expose()));
         return Ok((ImportFormat::UriList, entries.collect()));
     }
+    if outline.has(&["otpgenerator"]) || outline.has(&["accounttype", "pkey"]) {
+        return as_a(ImportFormat::Duo, &|| duo::read(text));
+    }
+    if outline.has(&["accounttype", "digits"]) || outline.has(&["secretseed"]) {
+        return as_a(ImportFormat::Authy, &|| authy::read(text));
+    }
+    if outline.has(&["key", "base"]) {
+        let format = ImportFormat::TotpAuthenticator;
+        return as_a(format, &|| totp_authenticator::read(text));
+    }
     if outline.has(&["secret", "kind"]) || outline.has(&["secret", "timer"]) {
         let raivo = ImportFormat::Raivo;
         return as_a(raivo, &|| listed::read(text, raivo));
@@ -131,6 +142,10 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
     use ImportFormat as F;
     let has = |names: &[&str]| outline.has(names);
     let inside = |member: &str, names: &[&str]| outline.has_inside(member, names);
+    if has(&["encrypted", "passwords"]) && is_encrypted(text) {
+        let what = kinds::ENCRYPTED_EXPORT.to_owned();
+        return Err(InputProblem::ImportUnsupported { what });
+    }
     let format = if has(&["db", "header"]) {
         F::Aegis
     } else if has(&["servicesencrypted"]) || has(&["services"]) {
@@ -160,7 +175,10 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
         && !inside("items", &["login", "reprompt"])
     {
         F::Enpass
-    } else if has(&["items"]) || has(&["encrypted"]) || has(&["login", "name", "reprompt"]) {
+    } else if has(&["items"])
+        || has(&["encrypted"]) && !has(&["passwords"])
+        || has(&["login", "name", "reprompt"])
+    {
         F::Bitwarden
     } else if has(&["authentifiant"]) {
         F::Dashlane
@@ -192,6 +210,15 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
         _ => gather::read(text),
     }?;
     Ok((format, entries))
+}
+
+/// Whether an export says of itself that it is encrypted.
+fn is_encrypted(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Export {
+        encrypted: bool,
+    }
+    serde_json::from_str::<Export>(text).is_ok_and(|export| export.encrypted)
 }
 
 /// Whether a text is a JSON document, or several in a row.

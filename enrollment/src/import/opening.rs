@@ -8,11 +8,12 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use cbc::cipher::block_padding::Pkcs7;
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 use sha1::Sha1;
-use sha2::Sha256;
+use sha2::{Sha256, Sha512};
+use unicode_normalization::UnicodeNormalization as _;
 use zeroize::Zeroizing;
 
 use super::budget::MAX_SALT;
-use super::{Budget, Cost};
+use super::{Budget, Cost, Exceeded};
 use crate::problem::{ImportFormat, InputProblem};
 
 /// A key of 256 bits.
@@ -64,6 +65,22 @@ impl<'a> Opening<'a> {
         Ok(key)
     }
 
+    /// PBKDF2 with HMAC-SHA-512.
+    pub(super) fn pbkdf2_sha512(
+        &self,
+        password: &[u8],
+        salt: &[u8],
+        rounds: u32,
+        format: ImportFormat,
+    ) -> Result<Key, InputProblem> {
+        // Its blocks are twice as long.
+        self.bounded(salt, Cost::pbkdf2(u64::from(rounds), 2), rounds, format)?;
+        let mut key = Key::default();
+        pbkdf2::pbkdf2::<hmac::Hmac<Sha512>>(password, salt, rounds, &mut *key)
+            .map_err(|_| malformed(format))?;
+        Ok(key)
+    }
+
     /// Argon2id, version 1.3.
     pub(super) fn argon2id(
         &self,
@@ -72,14 +89,21 @@ impl<'a> Opening<'a> {
         (kib, passes, lanes): (u64, u32, u32),
         format: ImportFormat,
     ) -> Result<Key, InputProblem> {
-        self.bounded(salt, Cost::argon2(kib, passes), passes, format)?;
+        let cost = Cost::argon2(kib, passes);
+        self.bounded(salt, cost, passes, format)?;
+        let _place = self.budget.place(cost)?;
         let kib = u32::try_from(kib).map_err(|_| malformed(format))?;
         let params = Params::new(kib, passes, lanes, Some(32)).map_err(|_| malformed(format))?;
         let mut key = Key::default();
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(password, salt, &mut *key)
-            .map_err(|_| malformed(format))?;
-        Ok(key)
+        let derived = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(password, salt, &mut *key);
+        match derived {
+            Ok(()) => Ok(key),
+            Err(argon2::Error::OutOfMemory) => Err(InputProblem::ImportTooCostly {
+                exceeded: Exceeded::Memory,
+            }),
+            Err(_) => Err(malformed(format)),
+        }
     }
 
     fn bounded(
@@ -94,6 +118,18 @@ impl<'a> Opening<'a> {
         }
         self.budget.spend(cost)
     }
+}
+
+/// The other canonical forms in which Unicode writes the characters of a password.
+pub(super) fn other_forms(password: &str) -> Vec<Zeroizing<String>> {
+    if password.is_ascii() {
+        return Vec::new();
+    }
+    let composed: String = password.nfc().collect();
+    let decomposed: String = password.nfd().collect();
+    let forms = [composed, decomposed].map(Zeroizing::new);
+    let is_other = |form: &Zeroizing<String>| **form != *password;
+    forms.into_iter().filter(is_other).collect()
 }
 
 /// That a file is damaged.

@@ -9,6 +9,10 @@ use crate::otpauth;
 use crate::problem::InputProblem;
 
 const PICTURE: &str = "data:image/";
+/// The column of URIs in the page of Stratum, beside which it shows each as an image.
+const URI_COLUMN: &str = "<th>otp auth uri</th>";
+/// How much of a row is looked at before and behind an image, in bytes.
+const ROW: usize = 4 * 1024;
 
 /// Whether a text is a web page.
 pub(super) fn is_document(text: &str) -> bool {
@@ -57,10 +61,29 @@ pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>),
     Ok((entries, pictures))
 }
 
+/// Whether an image at a place stands in a row with its own URI.
+fn is_said_twice(text: &str, lower: &str, (at, end): (usize, usize)) -> bool {
+    let mut first = at.saturating_sub(ROW);
+    while !text.is_char_boundary(first) {
+        first += 1;
+    }
+    let mut last = (end + ROW).min(text.len());
+    while !text.is_char_boundary(last) {
+        last -= 1;
+    }
+    let Some(begin) = lower[first..at].rfind("<tr").map(|begin| first + begin) else {
+        return false;
+    };
+    let row_end = lower[end..last].find("</tr").map_or(last, |to| end + to);
+    flow::uris(&text[begin..at]).len() + flow::uris(&text[end..row_end]).len() == 1
+}
+
 /// The images inside of a page.
 fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem> {
     const MARK: &str = ";base64,";
+    let has_uris = lower.contains(URI_COLUMN);
     let mut pictures = Vec::new();
+    let mut said_twice = 0;
     let mut from = 0;
     while let Some(at) = lower[from..].find(PICTURE).map(|at| from + at) {
         let ends = |c: char| "\"'<>)".contains(c);
@@ -71,6 +94,13 @@ fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem>
             continue;
         };
         from = end;
+        if has_uris && is_said_twice(text, lower, (at, end)) {
+            said_twice += 1;
+            if said_twice > MAX_ENTRIES {
+                return Err(super::too_many());
+            }
+            continue;
+        }
         // One that is damaged is refused under its name, and takes no other with it.
         let bytes = base64(data).unwrap_or_else(|| Zeroizing::new(data.as_bytes().to_vec()));
         pictures.push(ImportPicture {

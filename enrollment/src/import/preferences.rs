@@ -1,6 +1,6 @@
-//! The preferences of an Android app, as they are on a phone: XML with one text for each account,
-//! which is JSON. FreeOTP keeps its tokens so (`tokens.xml`), and Authy those that a tool has
-//! decrypted.
+//! The preferences of an Android app, as they are on a phone: XML with texts that are JSON. FreeOTP
+//! keeps its tokens so, one in each text (`tokens.xml`); Authy and TOTP Authenticator all of theirs
+//! in one.
 
 use quick_xml::Reader;
 use quick_xml::events::Event;
@@ -36,7 +36,10 @@ pub(super) fn read(
             found.push(token);
         } else if json::is_document(value) {
             match json::read(value, opening) {
-                Ok((_, entries)) => found.extend(entries),
+                Ok((of, entries)) => {
+                    format = of;
+                    found.extend(entries);
+                }
                 Err(InputProblem::ImportUnknown | InputProblem::ImportEmpty) => {}
                 Err(problem) if problem.ends_import() => return Err(problem),
                 Err(problem) => found.push(ImportEntry::new(&name, Err(problem))),

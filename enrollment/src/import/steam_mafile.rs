@@ -1,4 +1,5 @@
-//! Steam Desktop Authenticator's maFile, not encrypted. The secret is in base64.
+//! Steam's own account of an authenticator, as a maFile of Steam Desktop Authenticator has it, not
+//! encrypted. The secret is in base64.
 
 use data_encoding::BASE32_NOPAD;
 use serde::Deserialize;
@@ -24,9 +25,18 @@ struct MaFile {
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let file: MaFile = parse(text, FORMAT)?;
-    let bytes = base64(file.shared_secret.expose()).ok_or(malformed(FORMAT))?;
-    let secret = Zeroizing::new(BASE32_NOPAD.encode(&bytes));
     let account_name = file.account_name.as_deref().unwrap_or_default();
+    let secrets = (file.shared_secret.expose(), file.revocation_code.expose());
+    entry(account_name, secrets).map(|entry| vec![entry])
+}
+
+/// An account whose secret is in base64, with its recovery code.
+pub(super) fn entry(
+    account_name: &str,
+    (shared_secret, revocation_code): (&str, &str),
+) -> Result<ImportEntry, InputProblem> {
+    let bytes = base64(shared_secret).ok_or(malformed(FORMAT))?;
+    let secret = Zeroizing::new(BASE32_NOPAD.encode(&bytes));
     let fields = Fields {
         kind: "steam",
         issuer: "Steam",
@@ -35,6 +45,6 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
         ..Fields::default()
     };
     let mut entry = ImportEntry::fields(&joined_name("Steam", account_name), &fields);
-    entry.beside.codes_in(file.revocation_code.expose());
-    Ok(vec![entry])
+    entry.beside.codes_in(revocation_code);
+    Ok(entry)
 }

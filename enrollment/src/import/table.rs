@@ -6,14 +6,14 @@ use csv::{ReaderBuilder, StringRecord, Trim};
 use super::beside::{attach, is_named};
 use super::item::Item;
 use super::shapes::number_in;
-use super::{CodesBeside, ImportEntry, MAX_ENTRIES, damaged, joined_name};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, damaged, enpass, joined_name, keeper};
 use crate::account::CodeParameters;
 use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem, Parameter};
 
 /// Names of columns, letters and digits only, those that say most first.
-const CODES: [&str; 30] = [
+const CODES: [&str; 31] = [
     "otpauth",
     "otpurl",
     "otpuri",
@@ -41,11 +41,12 @@ const CODES: [&str; 30] = [
     "authenticatorkey",
     "authenticator",
     "onetimepassword",
+    "onetimepasswort",
     "onetimecode",
     "secret",
     "seed",
 ];
-const TITLES: [&str; 10] = [
+const TITLES: [&str; 13] = [
     "title",
     "name",
     "service",
@@ -56,8 +57,11 @@ const TITLES: [&str; 10] = [
     "website",
     "app",
     "accountname",
+    "passwordname",
+    "secretname",
+    "beschreibung",
 ];
-const USERS: [&str; 9] = [
+const USERS: [&str; 11] = [
     "username",
     "loginusername",
     "user",
@@ -67,6 +71,8 @@ const USERS: [&str; 9] = [
     "account",
     "label",
     "username2",
+    "loginname",
+    "benutzername",
 ];
 const ALGORITHMS: [&str; 6] = [
     "algorithm",
@@ -133,6 +139,8 @@ struct Columns {
     only_uris: bool,
     /// Those with recovery codes.
     recovery: Vec<usize>,
+    /// Zoho Vault's, whose lines are names and values.
+    lines: Option<usize>,
     /// Those with notes, or with fields that a person added, one a line.
     notes: Vec<usize>,
 }
@@ -195,10 +203,27 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
     let names: Vec<String> = head.iter().take(MAX_COLUMNS).map(folded).collect();
     let mut columns = Columns::of(&names);
     let body: Vec<Result<StringRecord, csv::Error>> = rows.take(MAX_ENTRIES + 1).collect();
+    let all = || std::iter::once(&head).chain(body.iter().flatten());
+    // Rows of these two say themselves what their cells are.
+    let itself: Option<(ImportFormat, fn(&StringRecord) -> Vec<ImportEntry>)> =
+        if keeper::is_table(all()) {
+            Some((ImportFormat::Table, keeper::row))
+        } else if enpass::is_table(all()) {
+            Some((ImportFormat::Enpass, enpass::row))
+        } else {
+            None
+        };
+    if let Some((format, read)) = itself {
+        if body.len() > MAX_ENTRIES {
+            return Some(Err(super::too_many()));
+        }
+        let rows = std::iter::once(Ok(&head)).chain(body.iter().map(Result::as_ref));
+        let entries = rows.flat_map(|row| row.map_or_else(|_| vec![damaged(format)], read));
+        return Some(Ok((format, entries.collect())));
+    }
     let has_head = !head.iter().any(otpauth::is_meant);
     if columns.codes.is_empty() && columns.generic.is_empty() && columns.fields.is_none() {
         // A table without names: the column that holds URIs.
-        let all = || std::iter::once(&head).chain(body.iter().flatten());
         let width = all().map(StringRecord::len).max()?.min(MAX_COLUMNS);
         let holds = |at: &usize| {
             let mut cells = all().filter_map(|row| row.get(*at));
@@ -280,6 +305,7 @@ impl Columns {
             fields: find(&["rffieldsv2", "rffields"]),
             only_uris: false,
             recovery: all(&|name| is_named(name)),
+            lines: find(&["secretdata"]),
             notes: all(&|name| NOTES.contains(&name)),
         }
     }
@@ -357,7 +383,11 @@ impl Columns {
 
     fn entry(&self, row: &StringRecord, code: &str) -> ImportEntry {
         let cell = |at: Option<usize>| at.and_then(|at| row.get(at)).unwrap_or_default();
-        let (title, user) = (cell(self.title), cell(self.user));
+        let user = match cell(self.user) {
+            "" => said_in(cell(self.lines), &USERS),
+            user => user,
+        };
+        let title = cell(self.title);
         let name = joined_name(title, user);
         if self.only_uris && !otpauth::is_meant(code) {
             // A word there would be read as a secret.
@@ -472,6 +502,13 @@ fn agrees(said: &Fields<'_>, uri: CodeParameters) -> Result<(), InputProblem> {
         Some((_, parameter)) => Err(InputProblem::ParamsConflict { parameter }),
         None => Ok(()),
     }
+}
+
+/// What a line says under one of some names; empty if none does.
+fn said_in<'a>(lines: &'a str, names: &[&str]) -> &'a str {
+    let mut pairs = lines.lines().filter_map(|line| line.split_once(':'));
+    let found = pairs.find(|(name, _)| names.contains(&folded(name).as_str()));
+    found.map_or("", |(_, value)| value.trim())
 }
 
 /// What a field of RoboForm holds if codes are made of it: `TOTP KEY$,,,type,value`.

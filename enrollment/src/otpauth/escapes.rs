@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 pub(super) fn undo(text: &str) -> Option<Zeroizing<String>> {
     let undone = percent(text)
         .or_else(|| quoted_printable(text))
+        .or_else(|| torn_entities(text))
         .or_else(|| markup(text))
         .or_else(|| backslashes(text));
     undone.filter(|undone| undone != text).map(Zeroizing::new)
@@ -70,6 +71,15 @@ fn quoted_printable(text: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes.to_vec()).ok()
+}
+
+/// An entity whose semicolon was percent-escaped, which happens where the address of a page is
+/// taken from its source.
+fn torn_entities(text: &str) -> Option<String> {
+    let (_, query) = text.split_once('?')?;
+    let torn = ["&amp%3B", "&amp%3b"];
+    let is_torn = torn.iter().any(|torn| query.contains(torn));
+    is_torn.then(|| text.replace(torn[0], "&").replace(torn[1], "&"))
 }
 
 /// How many equals signs two hexadecimal digits follow.

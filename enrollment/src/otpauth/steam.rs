@@ -4,6 +4,7 @@ use super::{Parsed, account, conflict, label, query, secret};
 use crate::account::{Algorithm, CodeParameters};
 use crate::foreign::ForeignKind;
 use crate::problem::{InputProblem, Parameter};
+use crate::text;
 
 /// What issuers are called whose codes are Steam's, letters and digits only.
 const NAMES: [&str; 10] = [
@@ -50,16 +51,31 @@ pub(super) fn parameters(
     Ok(steam)
 }
 
-/// What follows `steam://`, which Bitwarden writes before a bare secret.
+/// The shortest secret behind another number of slashes than two.
+const SHORTEST: usize = 16;
+
+/// What follows `steam://`, which Bitwarden writes before a bare secret. With other slashes, only
+/// a secret is one: Steam's own program opens such addresses.
 pub(super) fn after_scheme(text: &str) -> Option<&str> {
-    let (scheme, rest) = text.split_once("://")?;
-    scheme.eq_ignore_ascii_case("steam").then_some(rest)
+    let (scheme, rest) = text.split_once(':')?;
+    if !scheme.eq_ignore_ascii_case("steam") {
+        return None;
+    }
+    if let Some(rest) = rest
+        .strip_prefix("//")
+        .filter(|rest| !rest.starts_with('/'))
+    {
+        return Some(rest);
+    }
+    let rest = rest.trim_start_matches('/');
+    let is_secret = !rest.starts_with(char::is_whitespace) && text::may_be_secret(rest, SHORTEST);
+    is_secret.then_some(rest)
 }
 
 /// The account of a bare secret of Steam's.
-pub(super) fn read(text: &str) -> Result<Parsed, InputProblem> {
-    let text = text.trim_end_matches('/');
-    if text.contains(['/', '?']) {
+pub(super) fn read(given: &str) -> Result<Parsed, InputProblem> {
+    let given = given.trim_end_matches('/');
+    if given.contains(['/', '?']) {
         // The scheme also opens pages of Steam's own program.
         return Err(InputProblem::NotOtpauth {
             kind: ForeignKind::Login,
@@ -67,7 +83,7 @@ pub(super) fn read(text: &str) -> Result<Parsed, InputProblem> {
     }
     let query = query::Query {
         issuer: Some("Steam".to_owned()),
-        secret: Some(secret::read(text)?.ok_or(InputProblem::SecretMissing)?),
+        secret: Some(secret::read(given)?.ok_or(InputProblem::SecretMissing)?),
         steam: true,
         ..query::Query::default()
     };

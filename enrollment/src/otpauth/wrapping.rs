@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 
+use data_encoding::{BASE64, BASE64_NOPAD};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
@@ -21,6 +22,8 @@ const MAX_LAYERS: usize = 6;
 const MAX_KEY: usize = 64;
 /// How the texts begin that are looked for.
 const SCHEMES: [&str; 4] = ["otpauth://", "otpauth-migration:", "otpauth:", "otpauth%"];
+/// How a URI begins in base64.
+const BASE64_BEGINNING: &str = "b3RwYXV0a";
 /// What opens and closes a wrapping.
 const PAIRS: [(char, &str); 20] = [
     ('"', "\""),
@@ -112,6 +115,9 @@ fn without_wrapping(given: &str) -> Result<Option<Zeroizing<String>>, InputProbl
     if lower.starts_with("http://") || lower.starts_with("https://") {
         return in_web_address(given).map(Some);
     }
+    if let Some(inner) = in_base64(given, &lower) {
+        return Ok(Some(inner));
+    }
     if let Some(rest) = lower.strip_prefix("apple-otpauth:") {
         // Apple's own scheme, which opens its Passwords app; some write it before the whole.
         let rest = &given[given.len() - rest.len()..];
@@ -180,6 +186,23 @@ fn without_wrapping(given: &str) -> Result<Option<Zeroizing<String>>, InputProbl
     alone(inner, left_over, has_name)
 }
 
+/// The URI that a text is in base64, as a data URI or alone.
+fn in_base64(given: &str, lower: &str) -> Option<Zeroizing<String>> {
+    let data = if lower.starts_with("data:") {
+        let at = lower.find(";base64,")?;
+        &given[at + ";base64,".len()..]
+    } else {
+        given.starts_with(BASE64_BEGINNING).then_some(given)?
+    };
+    let mut compact = Zeroizing::new(String::with_capacity(data.len()));
+    compact.extend(data.chars().filter(|c| !c.is_whitespace()));
+    let decoded = BASE64.decode(compact.as_bytes());
+    let decoded = decoded.or_else(|_| BASE64_NOPAD.decode(compact.as_bytes()));
+    let decoded = Zeroizing::new(decoded.ok()?);
+    let inner = std::str::from_utf8(&decoded).ok()?;
+    super::is_meant(inner).then(|| Zeroizing::new(inner.to_owned()))
+}
+
 /// What was wrapped, if nothing but marks is left over, or a name where there can be one.
 fn alone(
     inner: &str,
@@ -230,7 +253,7 @@ fn start_of_steam(lower: &str) -> Option<usize> {
 fn is_plain_key(key: &str) -> bool {
     let plain = |c: char| {
         // Marks and images that are no letters, too.
-        c.is_alphanumeric() || !c.is_ascii() || " \t_-.:=*#>|/!&;,+\\".contains(c)
+        c.is_alphanumeric() || !c.is_ascii() || " \t_-.:=*#>|/!&;,+$\\".contains(c)
     };
     let opens = |c: char| ")]}".contains(c) || PAIRS.iter().any(|(opener, _)| *opener == c);
     let name_only = key
@@ -259,7 +282,10 @@ fn in_web_address(address: &str) -> Result<Zeroizing<String>, InputProblem> {
     };
     let carries = |text: &String| {
         let lower = text.trim_start().to_ascii_lowercase();
+        // An address that leads to another one can carry it in that.
+        let is_address = lower.starts_with("http://") || lower.starts_with("https://");
         SCHEMES.iter().any(|scheme| lower.starts_with(scheme))
+            || is_address && super::is_meant(&lower)
     };
     let mut found: Option<(usize, String)> = None;
     let pairs: Vec<&str> = query.split(['&', '#']).collect();

@@ -91,8 +91,14 @@ const FREE_OTP_2_ADVICE: &str = "Restore it in FreeOTP+, Aegis or another app th
 const TAR: (&str, Option<&str>) = ("a TAR archive", None);
 const DER: (&str, Option<&str>) = ("a certificate or key (DER or PKCS #12)", Some(CERTIFICATE));
 pub(crate) const OFFICE_DOCUMENT: &str = "an office document";
+pub(crate) const ENCRYPTED_EXPORT: &str = "an encrypted export of a password manager";
+const UNENCRYPTED: &str =
+    "Export the accounts again without encryption, and delete that file afterwards.";
 pub(crate) const AUTHY_TOKEN: &str = "a token of Authy whose secret is encrypted";
-const OTHERS: [(&str, Option<&str>); 5] = [
+const OTHERS: [(&str, Option<&str>); 8] = [
+    (ENCRYPTED_EXPORT, Some(UNENCRYPTED)),
+    (WIN_AUTH, Some(WIN_AUTH_ADVICE)),
+    (BATTLE_NET, Some(ANDROID_BACKUP)),
     ("PDF", Some(PDF)),
     TAR,
     DER,
@@ -104,6 +110,23 @@ const OTHERS: [(&str, Option<&str>); 5] = [
         ),
     ),
 ];
+
+const WIN_AUTH: &str = "a file of WinAuth itself";
+const WIN_AUTH_ADVICE: &str = "Export the accounts in WinAuth, as a text file or a ZIP archive.";
+const BATTLE_NET: &str = "a settings file of Battle.net's app";
+
+/// What a document in XML is that is not read; nothing if it is of no known kind.
+pub(crate) fn document(text: &str) -> Option<&'static str> {
+    let head = text.get(..text.len().min(1_024)).unwrap_or(text);
+    if !head.starts_with('<') {
+        return None;
+    }
+    if head.contains("<WinAuth") {
+        return Some(WIN_AUTH);
+    }
+    let is_battle_net = head.contains("<map>") && head.contains("com.blizzard.messenger");
+    is_battle_net.then_some(BATTLE_NET)
+}
 
 /// What bytes are; nothing if they are of no known kind.
 pub(crate) fn name(bytes: &[u8]) -> Option<&'static str> {

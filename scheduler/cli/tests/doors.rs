@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use durabletask_proto::{GetWorkItemsRequest, work_item};
+use durabletask_proto::completion_stream_service_client::CompletionStreamServiceClient;
+use durabletask_proto::{CompletionFrame, GetWorkItemsRequest, work_item};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use support::*;
 use tonic::Code;
@@ -225,6 +226,26 @@ async fn files_that_change_are_in_use_before_long_and_a_stream_ends_with_its_tok
         }
     };
     assert_eq!(turn.instance_id, "a");
+}
+
+#[tokio::test]
+async fn results_on_a_stream_need_a_token_for_as_long_as_it_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = token_file(folder.path());
+    let process = Process::start(folder.path(), &["--token-file", tokens.to_str().unwrap()]);
+    let channel = Channel::from_shared(process.grpc.clone())
+        .unwrap()
+        .connect_lazy();
+    let mut client = CompletionStreamServiceClient::new(channel);
+    let nothing = || tokio_stream::pending::<CompletionFrame>();
+    let refused = client.complete(nothing()).await.err().unwrap();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    let open = client.complete(with_token(nothing(), TOKEN)).await;
+    let mut answers = open.unwrap().into_inner();
+
+    std::fs::write(&tokens, TOKEN.replace('8', "9")).unwrap();
+    let end = tokio::time::timeout(PATIENCE, answers.message()).await;
+    assert_eq!(end.unwrap().unwrap_err().code(), Code::Unauthenticated);
 }
 
 #[test]

@@ -126,7 +126,8 @@ fn text(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-fn not_stored(mut response: Response) -> Response {
+/// The response, which browsers and proxies must not store.
+pub(crate) fn not_stored(mut response: Response) -> Response {
     let no_store = HeaderValue::from_static("no-store");
     response
         .headers_mut()

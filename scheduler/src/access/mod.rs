@@ -17,7 +17,7 @@ use data_encoding::BASE64;
 use jwt::JwtCheck;
 pub use jwt::JwtRules;
 pub(crate) use layers::{AuthInterceptor, ask};
-pub(crate) use login::{Asking, routes as login_routes};
+pub(crate) use login::{Asking, not_stored, routes as login_routes};
 use refusals::Refusals;
 use tickets::Logins;
 pub use tickets::{TICKET_LIFE, TicketError, login_path};

@@ -24,7 +24,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
-use crate::access::{Asking, ask, login_routes};
+use crate::access::{Asking, ask, login_routes, not_stored};
 use crate::guard;
 use crate::service::Service;
 
@@ -82,7 +82,10 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/v1/taskhubs/ping", get(links::ping))
         .fallback(problem::no_such_page)
         .layer(axum::extract::DefaultBodyLimit::max(body))
-        .layer(middleware::map_response(not_stored))
+        // Answers are out of date at once, and may be confidential.
+        .layer(middleware::map_response(|response: Response| async {
+            not_stored(response)
+        }))
         .with_state(Dashboard {
             service,
             live: Arc::new(Semaphore::new(LIVE_PAGES)),
@@ -101,15 +104,6 @@ async fn in_turn(State(turns): State<Arc<Semaphore>>, request: Request, next: Ne
     // Nobody closes it.
     let _turn = turns.acquire().await;
     next.run(request).await
-}
-
-/// The API's answers are out of date at once, and may be confidential.
-async fn not_stored(mut response: Response) -> Response {
-    let no_store = HeaderValue::from_static("no-store");
-    response
-        .headers_mut()
-        .insert(header::CACHE_CONTROL, no_store);
-    response
 }
 
 async fn headers(mut response: Response) -> Response {

@@ -18,6 +18,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use super::bounds::{bound_batch, failed_operation};
+use super::completions::Checked;
 use super::sizes::{Lengths, Takes};
 use super::status::already;
 use super::{Service, invalid, status};
@@ -246,37 +247,41 @@ impl Service {
         request: Request<EntityBatchResult>,
     ) -> Result<CompleteTaskResponse, Status> {
         let hub = self.hub(&request).await?;
-        let token = match request.get_ref().completion_token.as_str() {
-            "" => request
-                .metadata()
-                .get(TOKEN_HEADER)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-                .to_owned(),
-            token => token.to_owned(),
-        };
-        if token.is_empty() {
-            return Err(invalid(
-                "completing an entity's batch requires the work item's completion token",
-            ));
-        }
+        let header = request.metadata().get(TOKEN_HEADER);
+        let token = header
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let mut result = request.into_inner();
+        if result.completion_token.is_empty() {
+            result.completion_token = token.unwrap_or_default();
+        }
+        let checked = self.check_batch(hub, result);
+        self.write(checked).await
+    }
+
+    pub(super) fn check_batch(&self, hub: i64, mut result: EntityBatchResult) -> Checked {
+        let token = std::mem::take(&mut result.completion_token);
+        if token.is_empty() {
+            return Checked::Answered(Err(invalid(
+                "completing an entity's batch requires the work item's completion token",
+            )));
+        }
         let claimed = match self.dispatch.claim_entity(hub, &token) {
             Claim::Claimed(claimed) => claimed,
-            other => return already(other),
+            other => return Checked::Answered(already(other)),
         };
         let nothing_done = result.results.is_empty() && result.failure_details.is_none();
         if result.requires_state || nothing_done {
             self.dispatch.settle(claimed.lease, Settled::NotApplied);
             self.dispatch.abandon(hub, &token, Why::AsksAgain);
-            return Ok(CompleteTaskResponse {});
+            return Checked::Answered(Ok(CompleteTaskResponse {}));
         }
         bound_batch(&mut result, &claimed.batch, self.config.max_payload_bytes);
         let batch = Arc::clone(&claimed.batch);
-        self.commit(claimed.lease, move |tx| {
-            tx.complete_batch(claimed.key, &batch, &result)
-        })
-        .await
+        Checked::Write {
+            lease: claimed.lease,
+            work: Box::new(move |tx| tx.complete_batch(claimed.key, &batch, &result)),
+        }
     }
 
     /// Fails the first operation of a batch that is too large for every worker together with the state.

@@ -48,7 +48,7 @@ impl Service {
         self.hub_called(name, self.config.dynamic_task_hubs).await
     }
 
-    async fn hub_called(&self, name: String, may_make: bool) -> Result<i64, Status> {
+    pub(super) async fn hub_called(&self, name: String, may_make: bool) -> Result<i64, Status> {
         let known = self
             .hubs
             .read()

@@ -1,6 +1,8 @@
 //! The gRPC service: RPC → checked request → store → answer.
 
 mod bounds;
+mod completion_stream;
+mod completions;
 mod entities;
 mod history;
 mod hubs;

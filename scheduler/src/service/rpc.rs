@@ -5,6 +5,7 @@ use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarService;
 use durabletask_proto::*;
 use tonic::{Request, Response, Status};
 
+use super::completion_stream::offering;
 use super::instances::{has_ended, has_started};
 use super::sizes::Lengths;
 use super::{Answers, Service};
@@ -16,7 +17,7 @@ impl TaskHubSidecarService for Service {
 
     async fn hello(&self, request: Request<()>) -> Result<Response<()>, Status> {
         let _ = request;
-        Ok(Response::new(()))
+        Ok(offering(Response::new(())))
     }
 
     async fn start_instance(

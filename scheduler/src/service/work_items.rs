@@ -1,4 +1,4 @@
-//! The worker's RPCs: the stream of work items, completions, abandons.
+//! The stream of work items, and giving one back.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
-    ActivityResponse, CompleteTaskResponse, GetWorkItemsRequest, HealthPing, HistoryEvent,
-    OrchestratorEntityParameters, OrchestratorRequest, OrchestratorResponse,
-    OrchestratorStartedEvent, WorkItem, WorkerCapability, work_item,
+    CompleteTaskResponse, GetWorkItemsRequest, HealthPing, OrchestratorEntityParameters,
+    OrchestratorRequest, OrchestratorStartedEvent, WorkItem, WorkerCapability, work_item,
 };
 use durabletask_scheduler_core::event;
 use futures_util::{StreamExt, stream};
@@ -16,18 +15,16 @@ use prost::Message as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
-use super::bounds::{bound_turn, failing};
+use super::bounds::failing;
+use super::completions::news;
 use super::entities::EntityForm;
-use super::sizes::{Takes, item_too_large, too_large};
-use super::status::already;
-use super::{Answers, Service, invalid, status};
+use super::sizes::{Takes, item_too_large};
+use super::{Answers, Service, status};
 use crate::access::{Access, Pass};
 use crate::dispatch::{
-    Added, Assignment, Batch, Chunks, Claim, ClaimedTurn, Incomplete, Settled, TURN_BYTES,
-    TURN_EVENTS, Why, WorkerIdentity,
+    Assignment, Batch, Claim, Settled, TURN_BYTES, TURN_EVENTS, Why, WorkerIdentity,
 };
-use crate::limits::MAX_MESSAGE;
-use crate::store::{self, ActivityAnswer, FinishedTurn, StoreError, Tx};
+use crate::store::{self, ActivityAnswer, StoreError};
 
 /// Our extension: the completion token of the turn that this one continues from.
 const CONTINUES_FROM: &str = "durabletask.continuesFrom";
@@ -39,7 +36,7 @@ const ENVELOPE: usize = 1024;
 const PREPARED: usize = 16;
 
 /// Returns once the caller that opened a stream would no longer be admitted.
-async fn no_longer_good(access: &Access, pass: Option<Pass>) {
+pub(super) async fn no_longer_good(access: &Access, pass: Option<Pass>) {
     match pass {
         Some(pass) => access.revoked(pass).await,
         None => std::future::pending().await,
@@ -348,147 +345,6 @@ impl Service {
         Ok(Filled::Request(Box::new(request)))
     }
 
-    #[allow(deprecated)]
-    pub(super) async fn complete_turn(
-        &self,
-        request: Request<OrchestratorResponse>,
-    ) -> Result<CompleteTaskResponse, Status> {
-        let hub = self.hub(&request).await?;
-        let response = request.into_inner();
-        if response.is_partial {
-            return chunk_answer(self.dispatch.add_chunk(hub, response));
-        }
-        let claimed =
-            match self
-                .dispatch
-                .claim_turn(hub, &response.completion_token, &response.instance_id)
-            {
-                Claim::Claimed(claimed) => claimed,
-                other => return already(other),
-            };
-        let lease = claimed.lease;
-        if response.requires_history {
-            self.dispatch.settle(lease, Settled::NotApplied);
-            let token = self.dispatch.token(lease);
-            self.dispatch.abandon(hub, &token, Why::AsksAgain);
-            return Ok(CompleteTaskResponse {});
-        }
-        let mut response = match Chunks::complete(claimed.chunks.as_deref(), response) {
-            Ok(response) => response,
-            Err(Incomplete::OutOfOrder) => {
-                self.dispatch.settle(lease, Settled::NotApplied);
-                return chunk_answer(Added::OutOfOrder);
-            }
-            Err(Incomplete::TooLarge(size)) => {
-                failing(too_large("completion of the turn", size, MAX_MESSAGE))
-            }
-        };
-        let consumed = consumed(&claimed.events, response.num_events_processed);
-        bound_turn(&mut response, self.config.max_payload_bytes);
-        let turn = self.finished(claimed, consumed, response);
-        self.commit(lease, move |tx| tx.complete_turn(turn.clone()))
-            .await
-    }
-
-    /// A turn that consumed this many inbox entries.
-    fn finished(
-        &self,
-        claimed: ClaimedTurn,
-        consumed: usize,
-        response: OrchestratorResponse,
-    ) -> FinishedTurn {
-        let mut delivered = vec![event(
-            -1,
-            claimed.started,
-            EventType::OrchestratorStarted(OrchestratorStartedEvent {}),
-        )];
-        delivered.extend(
-            news(claimed.events.get(..consumed).unwrap_or_default()).map(|(_, e)| e.clone()),
-        );
-        let through = match consumed
-            .checked_sub(1)
-            .and_then(|last| claimed.events.get(last))
-        {
-            Some((seq, _)) => *seq,
-            None => claimed.events.first().map_or(0, |(seq, _)| seq - 1),
-        };
-        FinishedTurn {
-            key: claimed.header.key,
-            execution_id: claimed.header.execution_id.clone(),
-            delivered,
-            through,
-            response,
-            next_execution_id: uuid::Uuid::new_v4().simple().to_string(),
-            max_history: self.config.max_history_bytes,
-        }
-    }
-
-    pub(super) async fn complete_activity(
-        &self,
-        request: Request<ActivityResponse>,
-    ) -> Result<CompleteTaskResponse, Status> {
-        let hub = self.hub(&request).await?;
-        let response = request.into_inner();
-        let claim = self.dispatch.claim_activity(
-            hub,
-            &response.completion_token,
-            &response.instance_id,
-            response.task_id,
-        );
-        let claimed = match claim {
-            Claim::Claimed(claimed) => claimed,
-            other => return already(other),
-        };
-        let limit = self.config.max_payload_bytes;
-        let answer = match (response.failure_details, response.result) {
-            (Some(details), _) if details.encoded_len() > limit => {
-                let size = details.encoded_len();
-                ActivityAnswer::Failed(too_large("activity's failure", size, limit))
-            }
-            (Some(details), _) => ActivityAnswer::Failed(details),
-            (None, Some(result)) if result.len() > limit => {
-                let size = result.len();
-                ActivityAnswer::Failed(too_large("activity's result", size, limit))
-            }
-            (None, result) => ActivityAnswer::Completed(result),
-        };
-        self.commit(claimed.lease, move |tx| {
-            tx.complete_activity(claimed.id, claimed.instance, &claimed.request, &answer)
-        })
-        .await
-    }
-
-    /// Writes a claimed completion and settles the claim. In a task of its own, which
-    /// ends with the write: a caller that disconnects must not leave the claim open.
-    pub(super) async fn commit<F>(
-        &self,
-        lease: u64,
-        work: F,
-    ) -> Result<CompleteTaskResponse, Status>
-    where
-        F: FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
-    {
-        let service = self.clone();
-        let writing = tokio::spawn(async move {
-            let outcome = service.store.writer.write(work).await;
-            let how = match &outcome {
-                Ok(()) => Settled::Applied,
-                Err(StoreError::WorkItemGone) => Settled::Gone,
-                Err(_) => Settled::NotApplied,
-            };
-            service.dispatch.settle(lease, how);
-            outcome
-        });
-        let outcome = writing
-            .await
-            .map_err(|_| Status::internal("the completion's task ended early; retry"))?;
-        match outcome {
-            // Taken back while this was in transit.
-            Ok(()) | Err(StoreError::WorkItemGone) => Ok(CompleteTaskResponse {}),
-            Err(error) => Err(status(error)),
-        }
-    }
-
     pub(super) async fn abandon<T>(&self, request: &Request<T>, token: &str) -> Result<(), Status> {
         let hub = self.hub(request).await?;
         if self.dispatch.abandon(hub, token, Why::Abandoned) {
@@ -497,42 +353,4 @@ impl Service {
             Err(status(StoreError::WorkItemGone))
         }
     }
-}
-
-fn chunk_answer(added: Added) -> Result<CompleteTaskResponse, Status> {
-    match added {
-        Added::Kept | Added::Finished => Ok(CompleteTaskResponse {}),
-        Added::Unknown => Err(status(StoreError::WorkItemGone)),
-        Added::OutOfOrder => Err(invalid(
-            "a chunk of this completion is missing; send all of them again, from number 0",
-        )),
-        Added::Full => Err(Status::unavailable(
-            "too many completions are waiting for their last chunks; retry this chunk",
-        )),
-    }
-}
-
-/// The inbox's events for the orchestration. A stored `OrchestratorStarted` only wakes
-/// it: the turn that this causes begins with one anyway.
-fn news(events: &[(i64, HistoryEvent)]) -> impl Iterator<Item = &(i64, HistoryEvent)> {
-    events.iter().filter(|(_, event)| is_news(event))
-}
-
-fn is_news(event: &HistoryEvent) -> bool {
-    !matches!(event.event_type, Some(EventType::OrchestratorStarted(_)))
-}
-
-/// How many of a turn's inbox entries the worker has consumed, given the number of
-/// orchestration events that it reports; all if it reports none.
-fn consumed(events: &[(i64, HistoryEvent)], processed: Option<i32>) -> usize {
-    let Some(mut left) = processed.and_then(|count| usize::try_from(count).ok()) else {
-        return events.len();
-    };
-    let taken = events.iter().take_while(|(_, event)| {
-        let news = usize::from(is_news(event));
-        let fits = news <= left;
-        left = left.saturating_sub(news);
-        fits
-    });
-    taken.count()
 }

@@ -185,20 +185,8 @@ where
     F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error> {
-        match (self.work)(tx) {
-            Err(StoreError::Sql(error)) => Err(error),
-            // Discovered halfway, so what was written before must be rolled back.
-            Err(StoreError::Corrupt(error)) => Err(rusqlite::Error::FromSqlConversionFailure(
-                0,
-                rusqlite::types::Type::Blob,
-                Box::new(error),
-            )),
-            // A refusal is decided before anything is written.
-            other => {
-                self.value = Some(other);
-                Ok(())
-            }
-        }
+        self.value = Some(kept((self.work)(tx))?);
+        Ok(())
     }
 
     fn finish(self: Box<Self>, outcome: Result<(), StoreError>) {
@@ -208,6 +196,55 @@ where
         };
         // A caller that has disconnected does not undo what is committed.
         let _ = self.reply.send(result);
+    }
+}
+
+/// A command whose outcome is passed to a function.
+struct ToldJob<F, D: FnOnce(Result<(), StoreError>)> {
+    work: F,
+    value: Result<(), StoreError>,
+    done: Option<D>,
+}
+
+impl<F, D> Job for ToldJob<F, D>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send,
+    D: FnOnce(Result<(), StoreError>) + Send,
+{
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error> {
+        self.value = kept((self.work)(tx))?;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>, outcome: Result<(), StoreError>) {
+        let value = std::mem::replace(&mut self.value, Ok(()));
+        if let Some(done) = self.done.take() {
+            done(outcome.and(value));
+        }
+    }
+}
+
+/// One that is never run has an outcome too.
+impl<F, D: FnOnce(Result<(), StoreError>)> Drop for ToldJob<F, D> {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(Err(StoreError::Closed));
+        }
+    }
+}
+
+/// The outcome of a command, unless it undoes the transaction.
+fn kept<T>(outcome: Result<T, StoreError>) -> Result<Result<T, StoreError>, rusqlite::Error> {
+    match outcome {
+        Err(StoreError::Sql(error)) => Err(error),
+        // Discovered halfway, so what was written before must be rolled back.
+        Err(StoreError::Corrupt(error)) => Err(rusqlite::Error::FromSqlConversionFailure(
+            0,
+            rusqlite::types::Type::Blob,
+            Box::new(error),
+        )),
+        // A refusal is decided before anything is written.
+        other => Ok(other),
     }
 }
 
@@ -275,6 +312,23 @@ impl Writer {
         F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
         self.ask(When::Now, work).await
+    }
+
+    /// Like [`Writer::write`], but returns once the work is in the queue, which may have to wait for
+    /// room. `done` gets the outcome in any case, also where the future is dropped before; on the
+    /// writer's thread, so it must be quick.
+    pub(crate) async fn submit<F, D>(&self, work: F, done: D)
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send + 'static,
+        D: FnOnce(Result<(), StoreError>) + Send + 'static,
+    {
+        let job = ToldJob {
+            work,
+            value: Ok(()),
+            done: Some(done),
+        };
+        // One that cannot be sent is dropped, with its outcome.
+        let _ = self.jobs.send(When::Now(Box::new(job))).await;
     }
 
     /// Like [`Writer::write`], for a part of a long piece of work: it lets all others go first, so

@@ -115,7 +115,7 @@ pub(crate) fn unrecorded(action: &OrchestratorAction) -> FailureDetails {
 /// The code ended where the history continues.
 pub(crate) fn ended_early(id: i32) -> FailureDetails {
     failure(format!(
-        "the history goes on, but on replay the code ends the orchestration as step #{id}"
+        "the history continues, but on replay the code ends the orchestration as step #{id}"
     ))
 }
 

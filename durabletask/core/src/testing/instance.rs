@@ -244,6 +244,7 @@ impl Instance {
         }))
     }
 
+    /// Does what an action asks for. Returns how the orchestration ended, if it did.
     fn act(
         &mut self,
         action: OrchestratorAction,
@@ -254,26 +255,7 @@ impl Instance {
         match action.kind {
             ActionKind::ScheduleTask {
                 name, input, tags, ..
-            } => {
-                let input: Value = input
-                    .and_then(|text| serde_json::from_str(&text).ok())
-                    .unwrap_or(Value::Null);
-                let limit = ActivityContext::new(name.as_str(), self.instance_id.as_str(), id)
-                    .with_tags(tags)
-                    .start_to_close();
-                match world.call(&name, input, limit) {
-                    Some((result, took)) => self.answer(id, result, took),
-                    None => self.ready.push(self.first_heartbeat(id)),
-                }
-                self.record(
-                    id,
-                    HistoryPayload::TaskScheduled {
-                        name,
-                        version: None,
-                        input: None,
-                    },
-                );
-            }
+            } => self.call_activity(id, name, input, tags, world),
             ActionKind::CreateSubOrchestration {
                 instance_id,
                 name,
@@ -314,27 +296,7 @@ impl Instance {
                 instance_id,
                 name,
                 data,
-            } => {
-                if name == UPDATE_ANSWER
-                    && let Ok(answer) = codec::decode(data.as_deref())
-                {
-                    self.answers.insert(instance_id.clone(), answer);
-                }
-                if instance_id == self.instance_id {
-                    self.ready.push(HistoryPayload::EventRaised {
-                        name: name.clone(),
-                        input: data,
-                    });
-                }
-                self.record(
-                    id,
-                    HistoryPayload::EventSent {
-                        name,
-                        instance_id,
-                        input: None,
-                    },
-                );
-            }
+            } => self.send_event(id, instance_id, name, data),
             ActionKind::CallEntity {
                 entity_id,
                 request_id,
@@ -342,28 +304,13 @@ impl Instance {
                 input,
                 ..
             } => {
-                let recorded = HistoryPayload::EntityOperationCalled {
-                    operation: operation.clone(),
-                    entity_id: entity_id.to_string(),
-                };
                 let call = Sent {
                     entity_id,
                     operation,
-                    request_id: request_id.clone(),
+                    request_id,
                     input,
                 };
-                self.ready
-                    .push(match world.entities.call(call, self.clock) {
-                        Ok(output) => HistoryPayload::EntityOperationCompleted {
-                            request_id,
-                            output: Some(output),
-                        },
-                        Err(failure) => HistoryPayload::EntityOperationFailed {
-                            request_id,
-                            failure,
-                        },
-                    });
-                self.record(id, recorded);
+                self.call_entity(id, call, world);
             }
             ActionKind::SignalEntity {
                 entity_id,
@@ -410,25 +357,15 @@ impl Instance {
                 new_version,
                 carryover,
             } => {
-                let status = match status {
-                    CompletionStatus::ContinuedAsNew => {
-                        self.started.input = result;
-                        self.started.version = new_version.or(self.started.version.take());
-                        let carryover = carryover
-                            .into_iter()
-                            .map(|(name, input, _)| HistoryPayload::EventRaised { name, input })
-                            .collect();
-                        self.begin(carryover);
-                        return None;
-                    }
-                    CompletionStatus::Completed => TestStatus::Completed,
-                    CompletionStatus::Failed => TestStatus::Failed,
-                    CompletionStatus::Terminated => TestStatus::Terminated,
-                };
-                let wire = match status {
-                    TestStatus::Completed => durabletask_proto::OrchestrationStatus::Completed,
-                    TestStatus::Failed => durabletask_proto::OrchestrationStatus::Failed,
-                    _ => durabletask_proto::OrchestrationStatus::Terminated,
+                let Some((status, wire)) = final_status(status) else {
+                    self.started.input = result;
+                    self.started.version = new_version.or(self.started.version.take());
+                    let carryover = carryover
+                        .into_iter()
+                        .map(|(name, input, _)| HistoryPayload::EventRaised { name, input })
+                        .collect();
+                    self.begin(carryover);
+                    return None;
                 };
                 let recorded = HistoryPayload::ExecutionCompleted {
                     status: wire as i32,
@@ -440,6 +377,76 @@ impl Instance {
             }
         }
         None
+    }
+
+    fn call_activity(
+        &mut self,
+        id: i32,
+        name: String,
+        input: Option<String>,
+        tags: BTreeMap<String, String>,
+        world: &mut World<'_>,
+    ) {
+        let input: Value = input
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or(Value::Null);
+        let limit = ActivityContext::new(name.as_str(), self.instance_id.as_str(), id)
+            .with_tags(tags)
+            .start_to_close();
+        match world.call(&name, input, limit) {
+            Some((result, took)) => self.answer(id, result, took),
+            None => self.ready.push(self.first_heartbeat(id)),
+        }
+        self.record(
+            id,
+            HistoryPayload::TaskScheduled {
+                name,
+                version: None,
+                input: None,
+            },
+        );
+    }
+
+    fn send_event(&mut self, id: i32, instance_id: String, name: String, data: Option<String>) {
+        if name == UPDATE_ANSWER
+            && let Ok(answer) = codec::decode(data.as_deref())
+        {
+            self.answers.insert(instance_id.clone(), answer);
+        }
+        if instance_id == self.instance_id {
+            self.ready.push(HistoryPayload::EventRaised {
+                name: name.clone(),
+                input: data,
+            });
+        }
+        self.record(
+            id,
+            HistoryPayload::EventSent {
+                name,
+                instance_id,
+                input: None,
+            },
+        );
+    }
+
+    fn call_entity(&mut self, id: i32, call: Sent, world: &mut World<'_>) {
+        let recorded = HistoryPayload::EntityOperationCalled {
+            operation: call.operation.clone(),
+            entity_id: call.entity_id.to_string(),
+        };
+        let request_id = call.request_id.clone();
+        self.ready
+            .push(match world.entities.call(call, self.clock) {
+                Ok(output) => HistoryPayload::EntityOperationCompleted {
+                    request_id,
+                    output: Some(output),
+                },
+                Err(failure) => HistoryPayload::EntityOperationFailed {
+                    request_id,
+                    failure,
+                },
+            });
+        self.record(id, recorded);
     }
 
     /// The activity call `id` ends after it `took` so long.
@@ -538,5 +545,18 @@ impl Instance {
             executions: self.executions,
             clock: self.clock,
         }
+    }
+}
+
+/// The status that an orchestration ends with; none if it continues as new.
+const fn final_status(
+    status: CompletionStatus,
+) -> Option<(TestStatus, durabletask_proto::OrchestrationStatus)> {
+    use durabletask_proto::OrchestrationStatus as Wire;
+    match status {
+        CompletionStatus::ContinuedAsNew => None,
+        CompletionStatus::Completed => Some((TestStatus::Completed, Wire::Completed)),
+        CompletionStatus::Failed => Some((TestStatus::Failed, Wire::Failed)),
+        CompletionStatus::Terminated => Some((TestStatus::Terminated, Wire::Terminated)),
     }
 }

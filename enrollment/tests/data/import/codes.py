@@ -49,6 +49,8 @@ THREE = [ALICE, ME, GORDON]
 XC = [account("GitHub & co:alice", S, "sha256", 8, 60), GORDON]
 MAIL = account("Mail:bob")
 
+TOTP_AUTHENTICATOR = [ALICE, account("Mail:me"), account(":plain", digits=8, period=60)]
+
 AEGIS = [OCTO, ME, GORDON]
 TWO_FAS = [OCTO, account("Plain:Plain", HELLO), GORDON]
 BITWARDEN = [OCTO, account("Mail:me"), GORDON]
@@ -68,12 +70,19 @@ FILES = {
     "andotp-encrypted.json.aes": [*THREE, MAIL],
     "andotp.json": [*THREE, MAIL],
     "apple-passwords.csv": [account("github.com (alice):alice"), ME],
+    "authy.xml": [
+        ALICE,
+        account("Mail:bob", digits=8),
+        account("Twilio:Twilio", digits=7, period=10),
+    ],
     "bitwarden-protected-argon2.json": BITWARDEN,
     "bitwarden-protected.json": BITWARDEN,
     "bitwarden.csv": [ALICE, account("Bank, the:me", LONG, "sha256", 8, 60), GORDON],
     "bitwarden.json": BITWARDEN,
     "dashlane-earlier.csv": [ALICE],
     "dashlane.csv": [ALICE, ME],
+    "duo.json": [account(":alice")],
+    "enpass.csv": [ALICE, ME],
     "enpass.json": [ALICE, ME],
     "ente-encrypted.json": THREE,
     "ente.txt": THREE,
@@ -104,6 +113,9 @@ FILES = {
     "otpclient-aegis.json": THREE,
     "otpclient-andotp.json": THREE,
     "otpclient-andotp.json.aes": THREE,
+    "otpclient-database-1.enc": THREE,
+    "otpclient-database-2.enc": THREE,
+    "otpclient-database.enc": THREE,
     "otpclient-freeotpplus.txt": THREE,
     "otpclient.json": THREE,
     "page.html": [ALICE, ME],
@@ -114,12 +126,17 @@ FILES = {
     "proton-pass.json": [ALICE],
     "raivo-encrypted.zip": [ALICE, ME],
     "raivo.json": [ALICE, ME],
+    "safe-in-cloud.xml": [ALICE, ME],
+    "steam-app.json": [GORDON],
     "steam.maFile": [GORDON],
     "roboform.csv": [ALICE, ME],
     "stratum-earlier.authpro": THREE,
     "stratum-encrypted.stratum": THREE,
     "stratum.json": THREE,
     "table.csv": [ALICE, ME],
+    "totp-authenticator-usual.encrypt": TOTP_AUTHENTICATOR,
+    "totp-authenticator.encrypt": TOTP_AUTHENTICATOR,
+    "totp-authenticator.xml": TOTP_AUTHENTICATOR,
 }
 
 

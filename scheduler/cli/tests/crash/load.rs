@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+use durabletask_proto::completion::Result as Handed;
 use durabletask_proto::history_event::EventType as Event;
 use durabletask_proto::operation_result::ResultType;
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
 use super::loops::{self, LoopProgress};
+use super::results::Results;
 use super::support::*;
 
 pub(crate) const ACTIVITIES: i32 = 3;
@@ -48,11 +50,14 @@ pub(crate) struct Load {
 impl Load {
     /// A client of the process that runs now.
     pub(crate) fn client(&self) -> Client {
-        let channel = tonic::transport::Channel::from_shared(self.address.borrow().clone())
+        Client::new(self.channel()).max_decoding_message_size(64 << 20)
+    }
+
+    fn channel(&self) -> tonic::transport::Channel {
+        tonic::transport::Channel::from_shared(self.address.borrow().clone())
             .unwrap()
             .connect_timeout(Duration::from_secs(5))
-            .connect_lazy();
-        Client::new(channel).max_decoding_message_size(64 << 20)
+            .connect_lazy()
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -135,8 +140,9 @@ impl Load {
         }
     }
 
-    /// Executes work items until it is asked to stop.
-    pub(crate) async fn worker(self, finished: CancellationToken) {
+    /// Executes work items until it is asked to stop. Hands the results in on the stream for
+    /// them, or by calls.
+    pub(crate) async fn worker(self, finished: CancellationToken, streams: bool) {
         while !finished.is_cancelled() {
             let client = self.client();
             let ask = GetWorkItemsRequest {
@@ -150,6 +156,13 @@ impl Load {
                 continue;
             };
             let mut stream = stream.into_inner();
+            let results = match streams {
+                true => match Results::on_stream(self.channel()).await {
+                    Ok(results) => results,
+                    Err(_) => continue,
+                },
+                false => Results::Calls(client),
+            };
             let mut working = JoinSet::new();
             loop {
                 let item = tokio::select! {
@@ -157,7 +170,7 @@ impl Load {
                     () = finished.cancelled() => break,
                 };
                 let Ok(Some(item)) = item else { break };
-                working.spawn(self.clone().execute(client.clone(), item));
+                working.spawn(self.clone().execute(results.clone(), item));
                 while let Some(done) = working.try_join_next() {
                     done.unwrap();
                 }
@@ -169,7 +182,7 @@ impl Load {
     }
 
     /// Unacknowledged work is redelivered.
-    async fn execute(self, mut client: Client, item: WorkItem) {
+    async fn execute(self, results: Results, item: WorkItem) {
         match item.request {
             Some(work_item::Request::OrchestratorRequest(turn)) => {
                 let response = OrchestratorResponse {
@@ -178,9 +191,7 @@ impl Load {
                     actions: decide(&turn),
                     ..Default::default()
                 };
-                let _ = client
-                    .complete_orchestrator_task(to_hub("default", response))
-                    .await;
+                results.hand_in(Handed::Orchestrator(response)).await;
             }
             Some(work_item::Request::ActivityRequest(activity)) => {
                 let result = self.number().to_string();
@@ -192,10 +203,7 @@ impl Load {
                     completion_token: item.completion_token,
                     ..Default::default()
                 };
-                let answer = client
-                    .complete_activity_task(to_hub("default", response))
-                    .await;
-                if answer.is_ok() {
+                if results.hand_in(Handed::Activity(response)).await {
                     let mut acknowledged = self.acknowledged.lock().unwrap();
                     let key = (id, activity.task_id);
                     acknowledged.results.entry(key).or_default().push(result);
@@ -203,7 +211,7 @@ impl Load {
             }
             Some(work_item::Request::EntityRequestV2(batch)) => {
                 let result = append(item.completion_token, batch);
-                let _ = client.complete_entity_task(to_hub("default", result)).await;
+                results.hand_in(Handed::Entity(result)).await;
             }
             _ => {}
         }

@@ -17,6 +17,7 @@
 mod check;
 mod load;
 mod loops;
+mod results;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -31,7 +32,8 @@ use load::Load;
 use support::Process;
 
 const CLIENTS: usize = 4;
-const WORKERS: usize = 2;
+/// Whether they hand results in on the stream for them.
+const WORKERS: [bool; 2] = [true, false];
 
 /// Numbers that look random and are the same for the same seed (splitmix64).
 struct Random(u64);
@@ -70,7 +72,9 @@ async fn survive(kills: u64) {
     let mut clients = JoinSet::new();
     let mut workers = JoinSet::new();
     (0..CLIENTS).for_each(|_| drop(clients.spawn(load.clone().clients())));
-    (0..WORKERS).for_each(|_| drop(workers.spawn(load.clone().worker(finished.clone()))));
+    for streams in WORKERS {
+        workers.spawn(load.clone().worker(finished.clone(), streams));
+    }
 
     let mut in_a_start = 0;
     for kill in 0..kills {

@@ -1,9 +1,10 @@
-//! Errors of Azure's crates, told in one line.
+//! Errors with their causes, as text.
 
-use std::error::Error as StdError;
+use std::error::Error;
 
-/// An error and its causes, without repetitions and line breaks.
-pub(crate) fn in_one_line(error: &(dyn StdError + 'static)) -> String {
+/// An error and its causes in one line. A cause that the text before it names already is left out.
+#[must_use]
+pub fn in_one_line(error: &(dyn Error + 'static)) -> String {
     let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,0 +1,8 @@
+//! Aegis.
+
+#![no_main]
+
+countersign_fuzz::json_reader!(
+    "aegis-plain.json",
+    "aegis-encrypted.json",
+);

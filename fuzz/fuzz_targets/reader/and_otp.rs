@@ -1,0 +1,7 @@
+//! andOTP, plain.
+
+#![no_main]
+
+countersign_fuzz::json_reader!(
+    "andotp.json",
+);

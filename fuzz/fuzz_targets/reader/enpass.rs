@@ -1,0 +1,7 @@
+//! Enpass.
+
+#![no_main]
+
+countersign_fuzz::json_reader!(
+    "enpass.json",
+);

@@ -1,0 +1,7 @@
+//! Ente Auth.
+
+#![no_main]
+
+countersign_fuzz::json_reader!(
+    "ente-encrypted.json",
+);

@@ -1,0 +1,7 @@
+//! FreeOTP+.
+
+#![no_main]
+
+countersign_fuzz::json_reader!(
+    "freeotp-plus.json",
+);

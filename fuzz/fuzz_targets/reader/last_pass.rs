@@ -1,0 +1,7 @@
+//! LastPass Authenticator.
+
+#![no_main]
+
+countersign_fuzz::json_reader!(
+    "lastpass-authenticator.json",
+);

@@ -1,0 +1,7 @@
+//! Raivo OTP.
+
+#![no_main]
+
+countersign_fuzz::json_reader!(
+    "raivo.json",
+);
