@@ -216,7 +216,7 @@ def several_at_once(page, server, ids):
     page.click("[data-key=grant-these]")
     page.one("dialog input[name=to]").send_keys("nobody-there", Keys.ENTER)
     # What went wrong is said, and those it went wrong with are still selected.
-    page.says("dialog .complaint", "0 done, 4 not")
+    page.says("dialog .complaint", "0 done, 4 failed")
     filled(page, "dialog input[name=to]", "night-shift")
     page.button("Grant", "dialog")
     page.says("#toast", "Granted 4 accounts.")
