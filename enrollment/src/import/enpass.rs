@@ -113,7 +113,7 @@ pub(super) fn row(row: &StringRecord) -> Vec<ImportEntry> {
             .map(|(_, value)| value)
     };
     let mut beside = CodesBeside::default();
-    if row.len() % 2 == 0 {
+    if row.len().is_multiple_of(2) {
         beside.note(row.iter().next_back().unwrap_or_default());
     }
     for (name, value) in pairs(row) {

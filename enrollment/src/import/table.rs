@@ -12,6 +12,9 @@ use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem, Parameter};
 
+/// Reads a row of a table that names its own cells.
+type RowReader = fn(&StringRecord) -> Vec<ImportEntry>;
+
 /// Names of columns, letters and digits only, those that say most first.
 const CODES: [&str; 31] = [
     "otpauth",
@@ -205,14 +208,13 @@ pub(super) fn read(text: &str) -> Option<Result<(ImportFormat, Vec<ImportEntry>)
     let body: Vec<Result<StringRecord, csv::Error>> = rows.take(MAX_ENTRIES + 1).collect();
     let all = || std::iter::once(&head).chain(body.iter().flatten());
     // Rows of these two say themselves what their cells are.
-    let itself: Option<(ImportFormat, fn(&StringRecord) -> Vec<ImportEntry>)> =
-        if keeper::is_table(all()) {
-            Some((ImportFormat::Table, keeper::row))
-        } else if enpass::is_table(all()) {
-            Some((ImportFormat::Enpass, enpass::row))
-        } else {
-            None
-        };
+    let itself: Option<(ImportFormat, RowReader)> = if keeper::is_table(all()) {
+        Some((ImportFormat::Table, keeper::row))
+    } else if enpass::is_table(all()) {
+        Some((ImportFormat::Enpass, enpass::row))
+    } else {
+        None
+    };
     if let Some((format, read)) = itself {
         if body.len() > MAX_ENTRIES {
             return Some(Err(super::too_many()));
