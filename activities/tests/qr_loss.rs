@@ -399,7 +399,7 @@ fn bars_boards_grids_and_grain_are_not_reported() {
     });
     add("an icon".to_owned(), &|x, y| {
         let away = (x as f32 - 90.0).hypot(y as f32 - 90.0);
-        ink((away / 14.0) as u32 % 3 == 0)
+        ink(((away / 14.0) as u32).is_multiple_of(3))
     });
     let mut phantoms = Vec::new();
     for (name, page) in pages {
