@@ -37,8 +37,30 @@ pub(super) async fn run(args: ReceiveArgs) -> Outcome {
     if args.no_wait && !stages::has_ended(&started) {
         return status::started(&started, args.server.json);
     }
+    // A package that was received before is answered with what came of it then.
+    let repeated = stages::has_ended(&started);
     let ended = status::wait(&api, &package.id, started, false).await?;
-    status::report(&ended, args.server.json)
+    let reported = status::report(&ended, args.server.json);
+    if repeated && text(&ended, "stage") == "Enrolled" {
+        note_repetition(&api, &text(&ended, "id")).await?;
+    }
+    reported
+}
+
+async fn note_repetition(api: &Api, account: &str) -> Result<(), Fault> {
+    output::note("This package was received before, so nothing was added.");
+    match api.get(&format!("/api/accounts/{account}")).await {
+        Ok(_) => Ok(()),
+        Err(fault) if fault.exit == Exit::NotFound => {
+            output::note(&format!(
+                "The account was removed in the meantime; to bring it back: countersign restore {account}"
+            ));
+            Ok(())
+        }
+        // Not everyone who may receive an account may see it.
+        Err(fault) if fault.exit == Exit::NotAllowed => Ok(()),
+        Err(fault) => Err(fault),
+    }
 }
 
 pub(super) async fn seal_key(args: ServerArgs) -> Outcome {

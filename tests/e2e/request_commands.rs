@@ -322,6 +322,15 @@ async fn an_account_moves_from_one_installation_to_another() {
     }
     let code = there.command(&["token", &here.account]);
     assert_eq!(code.status.code(), Some(0), "{code:?}");
+    assert!(there.command(&["remove", &here.account]).status.success());
+    let again = there.command(&["receive", &package]);
+    let told = String::from_utf8_lossy(&again.stderr);
+    assert!(
+        told.contains("was received before, so nothing was added"),
+        "{told}"
+    );
+    let advice = format!("countersign restore {}", here.account);
+    assert!(told.contains(&advice), "{told}");
     let nonsense = here.file("nonsense.json");
     fs::write(&nonsense, SEED_URI).unwrap();
     let refused = there.command(&["receive", &nonsense]);
