@@ -10,6 +10,8 @@ mod bits;
 mod cascade;
 mod fallback;
 mod frames;
+mod grid;
+mod guard;
 mod headers;
 mod refine;
 pub mod single;

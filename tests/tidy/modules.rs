@@ -13,11 +13,6 @@ type Module = Vec<String>;
 const CIRCLES: &[(&str, &str, &[&str])] = &[
     (
         "activities/src",
-        "qr",
-        &["bits", "cascade", "fallback", "refine", "symbols"],
-    ),
-    (
-        "activities/src",
         "vault",
         &["content", "embedded", "recovery"],
     ),

@@ -11,13 +11,9 @@ use rxing::Point;
 use rxing::common::BitMatrix;
 use rxing::common::cpp_essentials::{ConcentricPattern, FindConcentricPatternCorners};
 
-use super::fallback::guarded;
-use super::refine::{self, Located};
+use super::grid::{self, Finder, Located};
+use super::guard::guarded;
 use crate::picture::Plane;
-
-/// The middles of a finder pattern's corner modules, in fractions of the image; clockwise from
-/// the one that its code has at the top left.
-pub(super) type Finder = [[f32; 2]; 4];
 
 /// Modules between the middle of a finder pattern and the edge of its code.
 const TO_EDGE: f32 = 3.5;
@@ -105,7 +101,7 @@ pub(super) fn greys(plane: &Plane, located: &Located, end: Instant) -> Vec<(usiz
         grid.grow();
         grid.settle();
         let greys = grid.greys();
-        let timed = refine::timed(&greys, side);
+        let timed = grid::timed(&greys, side);
         if timed >= TIMED {
             grown.push((timed, side, greys));
         }
@@ -180,7 +176,7 @@ impl View {
 
     /// The brightness at a place; dark modules are always the lower ones.
     fn dark(&self, plane: &Plane, [x, y]: [f32; 2]) -> f32 {
-        let value = refine::sample(plane, x - 0.5, y - 0.5);
+        let value = grid::sample(plane, x - 0.5, y - 0.5);
         if self.is_light { 255.0 - value } else { value }
     }
 }
@@ -352,7 +348,7 @@ impl<'a> Grid<'a> {
         let level = Some((low + high) / 2.0);
         let (mut most, half) = (0.0, (high - low) / 2.0);
         for (x, y, _) in self.modules(index) {
-            let weight = refine::known(self.side, x, y).map_or(1.0, |_| 2.0);
+            let weight = grid::known(self.side, x, y).map_or(1.0, |_| 2.0);
             most += weight * half;
         }
         self.clearness(index, knot, knot.place, level) / most
@@ -506,7 +502,7 @@ impl<'a> Grid<'a> {
         let mut sum = 0.0;
         for (column, row, [x, y]) in self.modules(index) {
             let mean = self.view.dark(&self.view.soft, knot.beside(x, y)) - level;
-            sum += match refine::known(self.side, column, row) {
+            sum += match grid::known(self.side, column, row) {
                 Some(true) => -2.0 * mean,
                 Some(false) => 2.0 * mean,
                 None => mean.abs(),

@@ -11,7 +11,7 @@ pub(super) fn local(plane: &Plane) -> Option<BitMatrix> {
     if plane.width().min(plane.height()) < ReadLimits::MIN_SIDE {
         return None;
     }
-    super::fallback::guarded(|| {
+    super::guard::guarded(|| {
         let source = Luma8Source::new_with_slice(plane.pixels(), plane.width(), plane.height());
         let binarizer = HybridBinarizer::new(source.ok()?);
         binarizer.get_black_matrix().ok().cloned()

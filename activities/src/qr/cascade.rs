@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use countersign_enrollment::code_parts::{self, CodePart};
 use countersign_enrollment::region::{self, Region};
-use zeroize::Zeroizing;
 
 use super::symbols::{self, Symbol, SymbolContent, Symbols};
 use super::{Payload, ScanResult, bits, fallback, refine, soft};
@@ -419,6 +418,3 @@ impl Scan<'_> {
         bits.map_or_else(Symbols::default, |bits| symbols::read(bits, self.deadline))
     }
 }
-
-/// A text that will be wiped.
-pub(super) type Text = Zeroizing<String>;

@@ -1,6 +1,5 @@
 //! Other decoders, for what the main one misses, and the guard around all of them.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use ::quircs::Quirc;
@@ -12,14 +11,9 @@ use rxing::qrcode::detector::Detector;
 use zeroize::Zeroize;
 
 use super::bits;
+use super::guard::guarded;
 use super::symbols::{self, Symbol, SymbolContent, Symbols};
 use crate::picture::Plane;
-
-/// Runs a third-party decoder and takes a panic in it for "nothing found": images made to break
-/// a decoder must not take down the caller.
-pub(super) fn guarded<T>(attempt: impl FnOnce() -> Option<T>) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_default()
-}
 
 /// Above this many finder patterns the older decoders, which try all combinations, are left out.
 const MAX_UNBOUNDED_PATTERNS: usize = 40;

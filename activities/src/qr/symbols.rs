@@ -11,10 +11,12 @@ use rxing::qrcode::cpp_port::decoder::Decode;
 use rxing::qrcode::cpp_port::detector::{FindFinderPatterns, GenerateFinderPatternSets, SampleQR};
 use zeroize::Zeroizing;
 
-use super::cascade::Text;
-use super::fallback::guarded;
-use super::refine::Located;
+use super::grid::Located;
+use super::guard::guarded;
 use super::{bend, headers, unread};
+
+/// A text that will be wiped.
+pub(super) type Text = Zeroizing<String>;
 
 /// The largest patterns are kept: enough for a sheet of 400 codes.
 const MAX_PATTERNS: usize = 1_200;
