@@ -6,6 +6,7 @@ import argparse
 import base64
 import json
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
@@ -266,7 +267,7 @@ def accounts_by_keyboard(page, server, ids):
     page.keys(Keys.ENTER)
     page.says("#toast", "Code of apple")
     # Told once, ten seconds before the end, to whoever has the focus there.
-    page.until(lambda _: "The code of apple expires in 10 seconds" in page.one_text("#said"), "the countdown is told")
+    page.until(lambda _: re.search("The code of apple .*expires in 10 seconds", page.one_text("#said")), "the countdown is told")
     page.keys(Keys.F2)
     page.one("dialog input[name=accountName]")
     page.keys(Keys.TAB, Keys.END, "-renamed", Keys.ENTER)
@@ -503,7 +504,7 @@ def encrypted_export(page, server):
     page.until(lambda _: page.focused("type") == "checkbox", "the focus is at the first account")
     page.tab_to("document.activeElement.textContent.startsWith('Add ')", "adding")
     page.keys(Keys.ENTER)
-    added(page, "added.")
+    added(page, "Added ")
     assert PASSWORD not in page.script("return document.documentElement.outerHTML")
 
 
