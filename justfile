@@ -23,7 +23,7 @@ test NAME TARGET="":
 golden:
     UPDATE_GOLDEN=1 cargo test --workspace --locked --test openapi --test problems
 
-# Check licences, sources and versions of dependencies.
+# Check licenses, sources and versions of dependencies.
 dependencies: (gate "dependencies")
 
 # Kill all three processes at random under load, as often as you say.

@@ -1,9 +1,9 @@
-//! What many others cost: work that nobody takes, timers that come due together, and neighbours.
+//! What many others cost: work that nobody takes, timers that come due together, and neighbors.
 //!
 //! - *backlog*: N instances with an input of 1 kB wait without a worker: the memory that takes,
 //!   also after a restart, and how fast a worker then runs them.
 //! - *due*: N scheduled starts come due in the same second, without a worker: the same.
-//! - *neighbours*: start to end of an orchestration of three activities, alone, beside eight
+//! - *neighbors*: start to end of an orchestration of three activities, alone, beside eight
 //!   dashboards that load their pages again and again, and beside a purge of N ended instances;
 //!   what the dashboard's pages take with N instances; and the size of the file before and after.
 //! - *steps*: from the end of an activity to the beginning of the next one of its instance, at
@@ -13,7 +13,7 @@
 //! gRPC, so each figure of memory is that of all three.
 //!
 //! ```text
-//! cargo bench --bench pressure -- [backlog] [due] [neighbours] [steps] [--count N]
+//! cargo bench --bench pressure -- [backlog] [due] [neighbors] [steps] [--count N]
 //! ```
 //!
 //! Without a name all run, with N = 100,000 (50,000 timers). `--count 1000000` is the long form. It
@@ -169,8 +169,8 @@ async fn run(options: Options) {
     if options.runs("due") {
         due(options.count.unwrap_or(TIMERS)).await;
     }
-    if options.runs("neighbours") {
-        neighbours(options.count.unwrap_or(COUNT)).await;
+    if options.runs("neighbors") {
+        neighbors(options.count.unwrap_or(COUNT)).await;
     }
     if options.runs("steps") {
         steps().await;
@@ -348,8 +348,8 @@ const PAGES: [&str; 7] = [
     "/api/hubs/default/instances?sort=-created&tag=customer",
 ];
 
-async fn neighbours(count: usize) {
-    println!("neighbours, {count} ended instances");
+async fn neighbors(count: usize) {
+    println!("neighbors, {count} ended instances");
     let folder = folder();
     let hub = Hub::on_file(folder.path()).await;
     let worker = hub.worker(registry(&Arc::default()));

@@ -1,5 +1,6 @@
 //! The composition root: from checked settings to parts that run and stop together.
 
+mod backends;
 mod certificate;
 mod door;
 mod error;
@@ -7,9 +8,8 @@ mod journal;
 mod launch;
 mod listen;
 mod parts;
+mod preflight;
 mod published;
-mod trial;
-mod truth;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,9 +31,9 @@ use crate::keys;
 pub use certificate::TlsFault;
 pub use error::AppError;
 use parts::Part;
+pub(crate) use preflight::{SettingsCheck, check_settings};
 use published::Published;
 pub(crate) use published::digest;
-pub(crate) use trial::{Trial, try_settings};
 
 /// The database with API keys, in the data folder.
 pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";

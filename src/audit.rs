@@ -16,15 +16,15 @@ mod error;
 mod export;
 mod head;
 mod journal;
+mod journal_entry;
+mod log;
 mod mark;
 mod postgres;
-mod record;
 mod redact;
 mod repeats;
 mod ship;
 mod store;
 pub(crate) mod transfer;
-mod worked;
 mod writer;
 
 pub use archive::Archived;
@@ -35,13 +35,13 @@ pub use error::{AuditError, ChainCheck, Loss};
 pub use export::{cef, json_line};
 pub use head::{AUDIT_HEAD, Head};
 pub use journal::{Ingester, Journal, JournalError};
+pub use journal_entry::{JournalEntry, JournalOutcome};
 pub(crate) use mark::sent;
 pub use postgres::PostgresAudit;
 pub use redact::without_secrets;
 pub(crate) use repeats::{SessionMark, Together};
 pub(crate) use ship::Shipper;
 pub use store::{AuditQuery, AuditStore};
-pub use worked::{JournalEntry, JournalOutcome};
 pub(crate) use writer::Audit;
 
 /// The database's name in the data folder.

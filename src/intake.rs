@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use countersign_activities::picture::{self, PictureProblem, ReadLimits};
+use countersign_activities::images::{self, ImageProblem, ReadLimits};
 use countersign_activities::shrink;
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::import::job::Origin;
@@ -64,8 +64,8 @@ impl Upload {
             return self;
         };
         let unsupported = matches!(
-            picture::inspect(&bytes),
-            Err(PictureProblem::Unsupported { .. })
+            images::inspect(&bytes),
+            Err(ImageProblem::Unsupported { .. })
         );
         if !unsupported {
             return Self::Image(bytes);
@@ -159,7 +159,7 @@ fn check_pick(material: &[ImportMaterial], pick: &[u32]) -> Result<(), IntakeErr
         let entries = lists.into_iter().flat_map(|list| &list.entries);
         import::expand(entries).0.len()
     };
-    match lists.and_then(|lists| import::not_there(pick, count(lists))) {
+    match lists.and_then(|lists| import::invalid_positions(pick, count(lists))) {
         Some(problem) => Err(IntakeError::Problem(problem)),
         None => Ok(()),
     }
@@ -200,7 +200,7 @@ pub(crate) enum IntakeError {
 
 /// Checks uploads, a bounded number of images at a time.
 pub(crate) struct Intake {
-    pictures: Arc<Semaphore>,
+    images: Arc<Semaphore>,
     callers: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
@@ -213,7 +213,7 @@ struct WorkPlace {
 impl Intake {
     pub(crate) fn new() -> Self {
         Self {
-            pictures: Arc::new(Semaphore::new(PICTURES_AT_ONCE)),
+            images: Arc::new(Semaphore::new(PICTURES_AT_ONCE)),
             callers: Mutex::default(),
         }
     }
@@ -278,7 +278,7 @@ impl Intake {
     /// sends a lot keeps others waiting.
     async fn turn(&self, caller: &str) -> Result<WorkPlace, IntakeError> {
         let of_caller = self.of_caller(caller).acquire_owned();
-        let of_all = Arc::clone(&self.pictures).acquire_owned();
+        let of_all = Arc::clone(&self.images).acquire_owned();
         let both = async { Ok::<_, AcquireError>((of_caller.await?, of_all.await?)) };
         match tokio::time::timeout(TURN, both).await {
             Ok(Ok((of_caller, of_all))) => Ok(WorkPlace {
@@ -304,7 +304,7 @@ impl Intake {
         caller: &str,
         original: Zeroizing<Vec<u8>>,
     ) -> Result<AcceptedUpload, IntakeError> {
-        picture::inspect(&original).map_err(|problem| refuse(&problem))?;
+        images::inspect(&original).map_err(|problem| refuse(&problem))?;
         let cap = sealed::max_plaintext_for_cap();
         if original.len() <= cap {
             return Ok(AcceptedUpload::Image {
@@ -360,11 +360,11 @@ fn sort(
         original: bytes,
         origin: origin(name),
     };
-    let problem = match picture::inspect(&original) {
+    let problem = match images::inspect(&original) {
         Ok(_) => return Ok(vec![image(original, String::new())]),
         Err(problem) => problem,
     };
-    if !matches!(problem, PictureProblem::Unsupported { .. }) {
+    if !matches!(problem, ImageProblem::Unsupported { .. }) {
         return Err(refuse(&problem));
     }
     let file = match ImportFile::read_within(&original, password, budget) {
@@ -379,7 +379,7 @@ fn sort(
         Err(problem) => return Err(IntakeError::Problem(problem)),
     };
     let mut material: Vec<ImportMaterial> = file
-        .pictures
+        .images
         .into_iter()
         .map(|picture| image(picture.bytes, picture.name))
         .collect();
@@ -463,17 +463,17 @@ fn fit(
 ) -> Result<Vec<ImportMaterial>, IntakeError> {
     let too_many = || IntakeError::Problem(import::too_many());
     let mut left = sealed::max_plaintext_for_cap();
-    let mut pictures = 0;
+    let mut images = 0;
     for file in &files {
         match file {
-            ImportMaterial::Image { .. } => pictures += 1,
+            ImportMaterial::Image { .. } => images += 1,
             ImportMaterial::List { list, .. } => {
                 let size = list.to_plaintext().len();
                 left = left.checked_sub(size).ok_or_else(too_many)?;
             }
         }
     }
-    let share = left / pictures.max(1);
+    let share = left / images.max(1);
     let fitted = files.into_iter().map(|file| match file {
         ImportMaterial::Image {
             original, origin, ..
@@ -490,22 +490,22 @@ fn fit(
     fitted.collect()
 }
 
-fn refuse(problem: &PictureProblem) -> IntakeError {
+fn refuse(problem: &ImageProblem) -> IntakeError {
     match *problem {
-        PictureProblem::Empty => IntakeError::Problem(InputProblem::ImageEmpty),
-        PictureProblem::Unsupported { format } => {
+        ImageProblem::Empty => IntakeError::Problem(InputProblem::ImageEmpty),
+        ImageProblem::Unsupported { format } => {
             IntakeError::UnsupportedPicture(InputProblem::ImageUnsupported {
                 format: format.to_owned(),
             })
         }
-        PictureProblem::Unreadable => IntakeError::Problem(InputProblem::ImageUnreadable),
-        PictureProblem::TooSmall { width, height } => {
+        ImageProblem::Unreadable => IntakeError::Problem(InputProblem::ImageUnreadable),
+        ImageProblem::TooSmall { width, height } => {
             IntakeError::Problem(InputProblem::ImageTooSmall { width, height })
         }
-        PictureProblem::TooLarge { width, height } => {
+        ImageProblem::TooLarge { width, height } => {
             IntakeError::PictureTooLarge(InputProblem::ImageTooLarge { width, height })
         }
-        PictureProblem::TooManyBytes { limit, .. } => {
+        ImageProblem::TooManyBytes { limit, .. } => {
             IntakeError::PictureTooLarge(InputProblem::ImageTooManyBytes {
                 limit: limit as u64,
             })

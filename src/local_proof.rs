@@ -30,7 +30,7 @@ impl Nonce {
         Ok(Self(*secret::random_bytes::<32>()?))
     }
 
-    /// None if the text is no nonce.
+    /// None if the text is not a nonce.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(Self(*secret::key_from_hex(text)?))
     }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chrono::{DateTime, SubsecRound as _, Utc};
 use countersign_activities::CheckingKeySource as _;
 use countersign_authority::{
-    Case, CheckingKeys, Decide, Decision, DeedName, Holdings, KeyProblem, Mandate, MandatedAct,
-    Matter, Permit, Refusal, Release, RunId, SigningKeys, Terms, VERSION, Withdraw, judge,
+    ActName, Case, CheckingKeys, Decide, Decision, KeyProblem, Mandate, MandatedAct, Matter,
+    MatterState, Permit, Refusal, Release, RunId, SigningKeys, Terms, VERSION, Withdraw, judge,
 };
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::decision::ApprovalDecision;
@@ -96,7 +96,7 @@ pub(crate) struct NewDecision {
 }
 
 /// What the ledger says of an enrollment or request.
-pub(crate) struct Standing {
+pub(crate) struct CurrentMandate {
     pub(crate) mandate: Mandate,
     /// How often it was used.
     pub(crate) releases: usize,
@@ -105,7 +105,7 @@ pub(crate) struct Standing {
     decisions: Vec<Decision>,
 }
 
-impl Standing {
+impl CurrentMandate {
     /// Keeps of the approvals that the task hub shows those that someone has signed.
     pub(crate) fn correct(
         &self,
@@ -124,8 +124,8 @@ impl Standing {
     /// again.
     pub(crate) fn persons(&self) -> Vec<String> {
         let agreed = self.decisions.iter().filter(|decision| decision.approved);
-        let persons = agreed.map(|decision| decision.hand.clone());
-        persons.chain([self.mandate.hand.clone()]).collect()
+        let persons = agreed.map(|decision| decision.person.clone());
+        persons.chain([self.mandate.person.clone()]).collect()
     }
 }
 
@@ -182,7 +182,7 @@ impl Mandates {
             act: new.act,
             terms: new.terms,
             requested_by: new.requested_by,
-            hand: new.person,
+            person: new.person,
             reason: new.reason,
             policy: new.policy,
             issued_at: new.at,
@@ -205,8 +205,8 @@ impl Mandates {
         signed: &SignedMandate,
         about: &str,
     ) -> Result<(), MandateError> {
-        let (holdings, keys) = self.holdings(signed, about).await?;
-        let case = self.case(signed, about, &[], &holdings, &keys);
+        let (state, keys) = self.state(signed, about).await?;
+        let case = self.case(signed, about, &[], &state, &keys);
         let permit = judge(case, Withdraw)?;
         Ok(self.ledger.withdraw(permit.matter()).await?)
     }
@@ -247,8 +247,8 @@ impl Mandates {
         verdict: &NewDecision,
     ) -> Result<SignedDecision, MandateError> {
         for _ in 0..MAX_TRIES {
-            let (holdings, keys) = self.holdings(signed, about).await?;
-            let recorded = holdings.decisions.iter().find(|recorded| {
+            let (state, keys) = self.state(signed, about).await?;
+            let recorded = state.decisions.iter().find(|recorded| {
                 keys.read_decision(recorded).is_ok_and(|earlier| {
                     earlier.by == verdict.by
                         && earlier.approved == verdict.approved
@@ -268,13 +268,13 @@ impl Mandates {
                 shown: verdict.shown.clone(),
                 approved: verdict.approved,
                 by: verdict.by.clone(),
-                hand: verdict.person.clone(),
+                person: verdict.person.clone(),
                 groups: verdict.groups.clone(),
                 comment: verdict.comment.clone(),
                 decided_at: self.clock.now().trunc_subsecs(3),
                 nonce: random_run()?,
             };
-            let case = self.case(signed, about, &[], &holdings, &keys);
+            let case = self.case(signed, about, &[], &state, &keys);
             let permit: Permit<Decide> = judge(case, Decide { decision })?;
             let decision = self.keys.signing().sign_decision(&permit)?;
             match self.ledger.record(&permit, &decision).await {
@@ -292,16 +292,16 @@ impl Mandates {
         signed: &SignedMandate,
         about: &str,
     ) -> Result<bool, MandateError> {
-        let (holdings, keys) = self.holdings(signed, about).await?;
+        let (state, keys) = self.state(signed, about).await?;
         let mandate = keys.read_mandate(signed)?;
         let mut persons: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
-        for decision in holdings.decisions {
+        for decision in state.decisions {
             let decision = keys.read_decision(&decision)?;
             if decision.approved {
                 persons
                     .entry(decision.shown)
                     .or_default()
-                    .insert(decision.hand);
+                    .insert(decision.person);
             }
         }
         let needed = usize::from(mandate.terms.needed);
@@ -321,18 +321,15 @@ impl Mandates {
         let mandate = self.keys.checking().read_mandate(signed)?;
         let _one_at_a_time = self.releasing.lock().await;
         for _ in 0..MAX_TRIES {
-            let (holdings, keys) = self.holdings(signed, &mandate.id).await?;
-            let deed = Release {
+            let (state, keys) = self.state(signed, &mandate.id).await?;
+            let act = Release {
                 caller: caller.clone(),
                 kind,
                 fingerprint: fingerprint.clone(),
             };
             // Decisions are in the ledger; the task hub need not provide them.
-            let evidence = &holdings.decisions;
-            let permit = judge(
-                self.case(signed, &mandate.id, evidence, &holdings, &keys),
-                deed,
-            )?;
+            let evidence = &state.decisions;
+            let permit = judge(self.case(signed, &mandate.id, evidence, &state, &keys), act)?;
             if permit.repeats() {
                 return Err(Refusal::UsedUp.into());
             }
@@ -406,40 +403,43 @@ impl Mandates {
 
     /// What the ledger says of an enrollment or request, whatever the task hub shows;
     /// none if there is no valid mandate for it.
-    pub(crate) async fn standing(&self, about: &str) -> Result<Option<Standing>, MandateError> {
+    pub(crate) async fn current(
+        &self,
+        about: &str,
+    ) -> Result<Option<CurrentMandate>, MandateError> {
         let (signed, mandate) = match self.latest(about).await {
             Ok(Some(found)) => found,
             Ok(None) | Err(MandateError::Refused(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let (holdings, keys) = self.holdings(&signed, about).await?;
-        let decisions = holdings.decisions.iter();
-        Ok(Some(Standing {
+        let (state, keys) = self.state(&signed, about).await?;
+        let decisions = state.decisions.iter();
+        Ok(Some(CurrentMandate {
             decisions: decisions
                 .filter_map(|signed| keys.read_decision(signed).ok())
                 .collect(),
-            releases: holdings.count(DeedName::Release),
+            releases: state.count(ActName::Release),
             // Given out only once the account is disabled here.
-            package: holdings
-                .done(DeedName::Disable)
-                .and_then(|_| holdings.done(DeedName::Seal))
+            package: state
+                .done(ActName::Disable)
+                .and_then(|_| state.done(ActName::Seal))
                 .and_then(|sealed| sealed.result.clone()),
             mandate,
         }))
     }
 
-    async fn holdings(
+    async fn state(
         &self,
         signed: &SignedMandate,
         about: &str,
-    ) -> Result<(Holdings, Arc<CheckingKeys>), MandateError> {
+    ) -> Result<(MatterState, Arc<CheckingKeys>), MandateError> {
         let keys = self.keys.checking();
         let mandate = keys.read_mandate(signed)?;
         let matter = Matter {
             run: mandate.run,
             about: about.to_owned(),
         };
-        Ok((self.ledger.holdings(&matter).await?, keys))
+        Ok((self.ledger.state(&matter).await?, keys))
     }
 
     fn case<'a>(
@@ -447,14 +447,14 @@ impl Mandates {
         mandate: &'a SignedMandate,
         about: &'a str,
         evidence: &'a [SignedDecision],
-        holdings: &'a Holdings,
+        state: &'a MatterState,
         keys: &'a CheckingKeys,
     ) -> Case<'a> {
         Case {
             mandate,
             about,
             evidence,
-            holdings,
+            state,
             keys,
             now: self.clock.now(),
         }

@@ -256,7 +256,7 @@ fn every(value: &Value, told: &mut impl FnMut(&serde_json::Map<String, Value>)) 
     }
 }
 
-/// Generators drop what is put together of things that are no plain objects.
+/// Generators drop what is put together of things that are no plain rejects.
 #[test]
 fn every_schema_is_whole() {
     let document = described();

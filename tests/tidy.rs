@@ -339,7 +339,7 @@ fn nothing_depends_on_the_front_door() {
 }
 
 #[test]
-fn the_sdk_brings_nothing_of_azure_unless_it_is_asked_to() {
+fn the_sdk_has_no_azure_dependencies_by_default() {
     // The metadata unifies features over the workspace; the tree is that of one package.
     let tree = |features: &[&str]| {
         let output = Command::new(env!("CARGO"))

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use countersign_activities::picture::{self, ReadLimits};
+use countersign_activities::images::{self, ReadLimits};
 use countersign_activities::qr::single::Single;
 use countersign_activities::qr::{self, Payload};
 use serde::Deserialize;
@@ -161,7 +161,7 @@ fn compare(
     limits: &ReadLimits,
     singles: &mut BTreeMap<Single, Tally>,
 ) {
-    let Ok(picture) = picture::open(bytes, limits) else {
+    let Ok(picture) = images::open(bytes, limits) else {
         return;
     };
     let mut by_rxing = None;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use countersign_authority::{
-    Case, CheckingKeys, Counted, Decision, Deed, DeedName, Holdings, Mandate, MandatedAct, Matter,
+    Act, ActName, Case, CheckingKeys, Counted, Decision, Mandate, MandatedAct, Matter, MatterState,
     Permit, Plan, Refusal, Status, Store, examine, judge,
 };
 use countersign_enrollment::ids::EnrollmentId;
@@ -17,7 +17,7 @@ use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use countersign_ledger::{Begun, Finished, Gives, Ledger, LedgerError, NewEntry, Outcome};
 use durabletask_core::Failure;
 
-/// How often a deed is judged again because something was written in the meantime.
+/// How often an act is judged again because something was written in the meantime.
 const MAX_TRIES: usize = 8;
 /// How many refusals are noted and logged one by one in a [`WINDOW`]; more are counted.
 const MAX_NOTED: u32 = 30;
@@ -37,7 +37,7 @@ impl CheckingKeySource for CheckingKeys {
     }
 }
 
-/// The ledger and the keys by which activities are permitted things. Clones are the same.
+/// The ledger and the keys by which activities are permitted things. Clones share one instance.
 #[derive(Clone)]
 pub struct Authority {
     ledger: Arc<dyn Ledger>,
@@ -69,13 +69,13 @@ impl Noted {
 }
 
 /// A mandate that is authentic, with what the ledger holds of a matter under it.
-pub(crate) struct Standing<'a> {
+pub(crate) struct CheckedMandate<'a> {
     authority: &'a Authority,
     signed: &'a SignedMandate,
     about: &'a str,
     keys: Arc<CheckingKeys>,
     mandate: Mandate,
-    holdings: Holdings,
+    state: MatterState,
 }
 
 impl Authority {
@@ -117,7 +117,7 @@ impl Authority {
         action: &'static str,
         signed: &'a SignedMandate,
         about: &'a str,
-    ) -> Result<Standing<'a>, Failure> {
+    ) -> Result<CheckedMandate<'a>, Failure> {
         let claimed = CheckingKeys::claimed_key(signed);
         let keys = self.keys.keys(claimed.as_deref());
         let mandate = match keys.read_mandate(signed) {
@@ -128,18 +128,14 @@ impl Authority {
             run: mandate.run.clone(),
             about: about.to_owned(),
         };
-        let holdings = self
-            .ledger
-            .holdings(&matter)
-            .await
-            .map_err(ledger_failure)?;
-        Ok(Standing {
+        let state = self.ledger.state(&matter).await.map_err(ledger_failure)?;
+        Ok(CheckedMandate {
             authority: self,
             signed,
             about,
             keys,
             mandate,
-            holdings,
+            state,
         })
     }
 
@@ -227,14 +223,14 @@ impl Authority {
     }
 }
 
-impl Standing<'_> {
+impl CheckedMandate<'_> {
     pub(crate) const fn mandate(&self) -> &Mandate {
         &self.mandate
     }
 
     /// The decisions that the ledger holds, in that order.
     pub(crate) fn recorded(&self) -> Vec<SignedDecision> {
-        self.holdings.decisions.clone()
+        self.state.decisions.clone()
     }
 
     /// Ends the matter, since there is nothing to do.
@@ -250,9 +246,9 @@ impl Standing<'_> {
         end(&*self.authority.ledger, &matter).await
     }
 
-    /// Whether a deed that is done once is done: what it was done with is not opened again.
-    pub(crate) fn has_done(&self, deed: DeedName) -> bool {
-        self.holdings.done(deed).is_some()
+    /// Whether an act that is done once is done: what it was done with is not opened again.
+    pub(crate) fn has_done(&self, act: ActName) -> bool {
+        self.state.done(act).is_some()
     }
 
     /// The digest of the signed mandate.
@@ -265,24 +261,24 @@ impl Standing<'_> {
             mandate: self.signed,
             about: self.about,
             evidence,
-            holdings: &self.holdings,
+            state: &self.state,
             keys: &self.keys,
             now: Utc::now(),
         }
     }
 
-    /// The permit for a deed.
+    /// The permit for an act.
     ///
     /// # Errors
     ///
     /// Permanent when it is refused; retriable when it is refused for now.
-    pub(crate) async fn permit<D: Deed>(
+    pub(crate) async fn permit<D: Act>(
         &self,
         action: &'static str,
         evidence: &[SignedDecision],
-        deed: D,
+        act: D,
     ) -> Result<Permit<D>, Failure> {
-        match judge(self.case(evidence), deed) {
+        match judge(self.case(evidence), act) {
             Ok(permit) => Ok(permit),
             Err(refusal) => {
                 let account = account_of(&self.mandate);
@@ -303,19 +299,19 @@ impl Standing<'_> {
         examine(self.case(&[]), signed, shown)
     }
 
-    /// The permit for a deed that the ledger counts, with the deed begun there.
+    /// The permit for an act that the ledger counts, with the act begun there.
     ///
     /// # Errors
     ///
-    /// As [`Standing::permit`]; retriable while the ledger does not answer.
-    pub(crate) async fn begin<D: Deed + Clone>(
+    /// As [`CheckedMandate::permit`]; retriable while the ledger does not answer.
+    pub(crate) async fn begin<D: Act + Clone>(
         mut self,
         action: &'static str,
         evidence: &[SignedDecision],
-        deed: D,
+        act: D,
     ) -> Result<(Permit<D>, Started), Failure> {
         for _ in 0..MAX_TRIES {
-            let permit = self.permit(action, evidence, deed.clone()).await?;
+            let permit = self.permit(action, evidence, act.clone()).await?;
             let Some(counted) = permit.counted() else {
                 return Err(Failure::new("Ledger", "this act is not counted").permanent());
             };
@@ -332,8 +328,8 @@ impl Standing<'_> {
                     return Ok((permit, started));
                 }
                 Err(LedgerError::Stale) => {
-                    self.holdings = ledger
-                        .holdings(counted.matter())
+                    self.state = ledger
+                        .state(counted.matter())
                         .await
                         .map_err(ledger_failure)?;
                 }
@@ -345,7 +341,7 @@ impl Standing<'_> {
     }
 }
 
-/// A deed that is written down as begun.
+/// An act that is written down as begun.
 pub(crate) struct Started {
     ledger: Arc<dyn Ledger>,
     counted: Counted,

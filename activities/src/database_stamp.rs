@@ -14,8 +14,8 @@ pub const NOTICED_WITHIN: Duration = Duration::from_millis(1);
 ///
 /// What was read belongs to the stamp that was taken *before* reading, and may be used for
 /// as long as [`DatabaseStamp::now`] is the same. A change by anyone, another process
-/// included, gives another stamp at most [`NOTICED_WITHIN`] after it was committed. Who
-/// writes and has to be understood at once says [`DatabaseStamp::touch`] after it.
+/// included, gives another stamp at most [`NOTICED_WITHIN`] after it was committed. Call
+/// [`DatabaseStamp::touch`] after a write that must take effect immediately.
 pub struct DatabaseStamp {
     /// Its own: SQLite counts for each connection what *others* have committed.
     watching: Mutex<Watching>,

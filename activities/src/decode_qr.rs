@@ -10,7 +10,7 @@ use countersign_enrollment::sealed::{ImageBytes, OtpauthText};
 use durabletask_core::Failure;
 
 use crate::Activities;
-use crate::picture::{PictureProblem, ReadLimits};
+use crate::images::{ImageProblem, ReadLimits};
 use crate::qr::{self, Payload, ScanResult};
 
 impl Activities {
@@ -110,7 +110,7 @@ impl Activities {
             qr::examine(image.expose(), &ReadLimits::default())
         })
         .await?;
-        Ok(read.map_err(of_picture))
+        Ok(read.map_err(of_image))
     }
 }
 
@@ -197,16 +197,16 @@ fn without_account(reading: ScanResult) -> InputProblem {
     }
 }
 
-fn of_picture(problem: PictureProblem) -> InputProblem {
+fn of_image(problem: ImageProblem) -> InputProblem {
     match problem {
-        PictureProblem::Empty => InputProblem::ImageEmpty,
-        PictureProblem::Unsupported { format } => InputProblem::ImageUnsupported {
+        ImageProblem::Empty => InputProblem::ImageEmpty,
+        ImageProblem::Unsupported { format } => InputProblem::ImageUnsupported {
             format: format.to_owned(),
         },
-        PictureProblem::Unreadable => InputProblem::ImageUnreadable,
-        PictureProblem::TooLarge { width, height } => InputProblem::ImageTooLarge { width, height },
-        PictureProblem::TooSmall { width, height } => InputProblem::ImageTooSmall { width, height },
-        PictureProblem::TooManyBytes { limit, .. } => InputProblem::ImageTooManyBytes {
+        ImageProblem::Unreadable => InputProblem::ImageUnreadable,
+        ImageProblem::TooLarge { width, height } => InputProblem::ImageTooLarge { width, height },
+        ImageProblem::TooSmall { width, height } => InputProblem::ImageTooSmall { width, height },
+        ImageProblem::TooManyBytes { limit, .. } => InputProblem::ImageTooManyBytes {
             limit: u64::try_from(limit).unwrap_or(u64::MAX),
         },
     }

@@ -1,13 +1,13 @@
 //! The side effects of an enrollment: reading images, checking URIs, storing secrets.
 
-mod account_request;
 mod authority;
 pub mod database_stamp;
 mod decode_qr;
+pub mod images;
 mod permitted;
-pub mod picture;
 mod plan_import;
 pub mod qr;
+mod request_activities;
 mod send_notice;
 pub mod shrink;
 mod store_secret;
@@ -137,8 +137,8 @@ impl Activities {
         about: &str,
         source: Option<Digest>,
     ) -> Result<Permit<Open>, Failure> {
-        let standing = self.authority.look("open", mandate, about).await?;
-        standing.permit("open", &[], Open { source }).await
+        let checked = self.authority.look("open", mandate, about).await?;
+        checked.permit("open", &[], Open { source }).await
     }
 
     /// The activities of requests.

@@ -7,13 +7,13 @@ use countersign_authority::{
     Describe, Disable, MandatedAct, Open, Permit, Plan, Purge, Restore, Seal, SetRecovery, Store,
 };
 use countersign_enrollment::account::TotpAccount;
-use countersign_enrollment::account_request::Act;
+use countersign_enrollment::account_request::RequestKind;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::Digest;
 use countersign_enrollment::package::{Package, PackedAccount};
 use countersign_enrollment::recovery::{MovedCodes, RecoveryCodes};
 use countersign_enrollment::sealed::{
-    Kept, OpenError, OpenKeyring, OtpauthText, Scope, SealError, SealKey, Sealable, Sealed,
+    EnvelopeError, Kept, OpenKeyring, OtpauthText, Scope, SealError, SealKey, Sealable, Sealed,
 };
 use durabletask_core::Failure;
 
@@ -40,7 +40,7 @@ impl PermittedVault {
             MandatedAct::Enroll { prove: true, .. } => Some(&mandate.requested_by),
             _ => None,
         };
-        let id = &permit.deed().account;
+        let id = &permit.act().account;
         let unless_there = matches!(
             mandate.act,
             MandatedAct::Enroll {
@@ -118,7 +118,7 @@ impl PermittedVault {
     ) -> Result<(), VaultError> {
         let none = RecoveryCodes::default();
         self.0
-            .set_recovery(&permit.deed().account, &none, codes)
+            .set_recovery(&permit.act().account, &none, codes)
             .await
     }
 
@@ -133,7 +133,7 @@ impl PermittedVault {
         let replaces = matches!(
             permit.mandate().act,
             MandatedAct::Request {
-                act: Act::RecoveryCodes { replaces: true, .. },
+                act: RequestKind::RecoveryCodes { replaces: true, .. },
                 ..
             }
         );
@@ -162,7 +162,7 @@ impl PermittedVault {
     }
 }
 
-/// The account that a mandate names. A deed on an account is permitted by no other mandate.
+/// The account that a mandate names. An act on an account is permitted by no other mandate.
 fn account<D>(permit: &Permit<D>) -> Result<&EnrollmentId, VaultError> {
     match &permit.mandate().act {
         MandatedAct::Request { account, .. } => Ok(account),
@@ -207,9 +207,9 @@ impl PermittedKeys {
         permit: &Permit<Open>,
         scope: &impl Scope,
         sealed: &Sealed<T>,
-    ) -> Result<T, OpenError> {
-        if permit.deed().source.as_ref() != Some(&sealed.digest()) {
-            return Err(OpenError::DoesNotOpen);
+    ) -> Result<T, EnvelopeError> {
+        if permit.act().source.as_ref() != Some(&sealed.digest()) {
+            return Err(EnvelopeError::DoesNotOpen);
         }
         self.0.now().open(scope, sealed)
     }
@@ -221,7 +221,7 @@ impl PermittedKeys {
         mandate: &Digest,
         scope: &impl Scope,
         kept: &Kept<T>,
-    ) -> Result<T, OpenError> {
+    ) -> Result<T, EnvelopeError> {
         self.0.now().open_kept(scope, mandate, kept)
     }
 
@@ -244,7 +244,7 @@ pub(crate) fn seal_for(
 ) -> Result<Package, Failure> {
     let MandatedAct::Request {
         account: id,
-        act: Act::Transfer { to },
+        act: RequestKind::Transfer { to },
         ..
     } = &permit.mandate().act
     else {

@@ -13,7 +13,7 @@ use countersign_enrollment::mandate::Digest;
 use countersign_enrollment::otpauth::{Parsed, Warning};
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::recovery::{RecoveryCodes, WithRecovery};
-use countersign_enrollment::sealed::{ImportKey, OpenError, OtpauthText};
+use countersign_enrollment::sealed::{EnvelopeError, ImportKey, OtpauthText};
 use durabletask_core::Failure;
 
 use crate::Activities;
@@ -37,9 +37,9 @@ impl Activities {
     pub(crate) async fn plan_import(&self, input: &PlanImport) -> Result<ImportPlan, Failure> {
         let closed = |error| Failure::from(error).permanent();
         let about = input.import.as_str();
-        let standing = self.authority.look(ACTION, &input.mandate, about).await?;
-        let permit = standing.permit(ACTION, &[], Plan).await?;
-        let open = async |source| standing.permit(ACTION, &[], Open { source }).await;
+        let checked = self.authority.look(ACTION, &input.mandate, about).await?;
+        let permit = checked.permit(ACTION, &[], Plan).await?;
+        let open = async |source| checked.permit(ACTION, &[], Open { source }).await;
         let sent = open(Some(input.key.digest())).await?;
         let key = self
             .keys
@@ -50,12 +50,12 @@ impl Activities {
         // put elsewhere would let another account be taken for the one that was picked.
         let sources = sources_of(permit.mandate());
         if sources.len() != input.lists.len() {
-            return Err(closed(OpenError::DoesNotOpen));
+            return Err(closed(EnvelopeError::DoesNotOpen));
         }
         for (list, source) in input.lists.iter().zip(sources) {
             lists.push(match list {
                 ListSource::Sent(list) if list.digest() != *source => {
-                    return Err(closed(OpenError::DoesNotOpen));
+                    return Err(closed(EnvelopeError::DoesNotOpen));
                 }
                 ListSource::Sent(list) => {
                     let sent = open(Some(list.digest())).await?;
@@ -66,7 +66,7 @@ impl Activities {
                     self.keys
                         .open_kept(
                             &kept,
-                            &place_of(&standing.digest(), source),
+                            &place_of(&checked.digest(), source),
                             &input.import,
                             list,
                         )
@@ -90,7 +90,7 @@ impl Activities {
         }
         let planning = Planning {
             wanted: Wanted::of(permit.mandate()),
-            mandate: standing.digest(),
+            mandate: checked.digest(),
             skip_same: matches!(
                 permit.mandate().act,
                 MandatedAct::Import {

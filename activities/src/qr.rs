@@ -27,7 +27,7 @@ use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::region::Region;
 use zeroize::Zeroizing;
 
-use crate::picture::{self, Picture, PictureProblem, ReadLimits};
+use crate::images::{self, DecodedImage, ImageProblem, ReadLimits};
 
 pub use cascade::Step;
 
@@ -124,10 +124,10 @@ pub struct ScanResult {
 ///
 /// # Errors
 ///
-/// Every [`PictureProblem`]: the bytes are no image within the limits.
-pub fn examine(bytes: &[u8], limits: &ReadLimits) -> Result<ScanResult, PictureProblem> {
+/// Every [`ImageProblem`]: the bytes are not an image within the limits.
+pub fn examine(bytes: &[u8], limits: &ReadLimits) -> Result<ScanResult, ImageProblem> {
     let deadline = Instant::now() + limits.deadline;
-    let picture = picture::open(bytes, limits)?;
+    let picture = images::open(bytes, limits)?;
     let found = cascade::read(&picture, deadline);
     Ok(frames::add_further(bytes, picture, limits, found, deadline))
 }
@@ -137,13 +137,13 @@ pub fn examine(bytes: &[u8], limits: &ReadLimits) -> Result<ScanResult, PictureP
 /// # Errors
 ///
 /// As [`examine`].
-pub fn read_codes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<Payload>, PictureProblem> {
+pub fn read_codes(bytes: &[u8], limits: &ReadLimits) -> Result<Vec<Payload>, ImageProblem> {
     examine(bytes, limits).map(|reading| reading.payloads)
 }
 
 /// Reads every QR code of a decoded image, as [`examine`] does, until the deadline.
 #[must_use]
-pub fn read_picture(picture: &Picture, deadline: Instant) -> ScanResult {
+pub fn read_image(picture: &DecodedImage, deadline: Instant) -> ScanResult {
     cascade::read(picture, deadline)
 }
 

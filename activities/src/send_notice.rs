@@ -10,7 +10,7 @@ use countersign_enrollment::notice::{Notice, NoticeEvent, NoticeSent};
 use durabletask_core::Failure;
 
 use crate::Activities;
-use crate::authority::Standing;
+use crate::authority::CheckedMandate;
 use crate::verify_decision::as_told;
 
 const ACTION: &str = "notify";
@@ -29,28 +29,28 @@ impl Activities {
             return Ok(NoticeSent::Nobody);
         };
         let name = name(input)?;
-        let standing = self
+        let checked = self
             .authority
             .look(ACTION, &input.mandate, &input.about)
             .await?;
         let (shown, account) = self
-            .what_was_shown(ACTION, &standing, &input.about, input.account.as_ref())
+            .what_was_shown(ACTION, &checked, &input.about, input.account.as_ref())
             .await?;
-        let preview = match (&standing.mandate().act, &account) {
+        let preview = match (&checked.mandate().act, &account) {
             (MandatedAct::Request { preview, .. }, _) => preview.clone(),
             (_, Some(account)) => account.preview(),
             (_, None) => return Ok(NoticeSent::Nobody),
         };
         // What was decided is in the ledger, whatever a task hub hands over or leaves out.
-        let recorded = standing.recorded();
-        let decisions = authentic(&standing, &recorded, &shown);
-        let deed = Notify {
+        let recorded = checked.recorded();
+        let decisions = authentic(&checked, &recorded, &shown);
+        let act = Notify {
             event: input.event,
             name,
             number: input.number,
             shown,
         };
-        let (permit, started) = standing.begin(ACTION, &recorded, deed).await?;
+        let (permit, started) = checked.begin(ACTION, &recorded, act).await?;
         if started.done_before().is_some() {
             return Ok(NoticeSent::Delivered);
         }
@@ -78,13 +78,13 @@ fn name(input: &SendNotice) -> Result<String, Failure> {
 
 /// The recorded decisions that count, in their order.
 fn authentic(
-    standing: &Standing<'_>,
+    checked: &CheckedMandate<'_>,
     recorded: &[SignedDecision],
     shown: &Digest,
 ) -> Vec<Decision> {
     recorded
         .iter()
-        .filter_map(|signed| standing.examine(signed, shown).ok())
+        .filter_map(|signed| checked.examine(signed, shown).ok())
         .collect()
 }
 
@@ -96,8 +96,8 @@ fn notice(
 ) -> Notice {
     let by_decision = matches!(input.event, NoticeEvent::Decided | NoticeEvent::Stopped);
     // A rejection stands, whatever approvals precede or follow it.
-    let objection = decisions.iter().find(|decision| !decision.approved);
-    let decision = objection
+    let rejection = decisions.iter().find(|decision| !decision.approved);
+    let decision = rejection
         .or(decisions.last())
         .filter(|_| by_decision)
         .cloned();

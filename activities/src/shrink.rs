@@ -6,7 +6,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{ExtendedColorType, ImageEncoder};
 
-use crate::picture::{self, Picture, PictureFormat, PictureProblem, Plane, ReadLimits};
+use crate::images::{self, DecodedImage, ImageProblem, Plane, ReadLimits, UploadFormat};
 use crate::qr::{self, Payload, ScanResult, Step};
 use countersign_enrollment::code_parts::CodePart;
 
@@ -21,7 +21,7 @@ const QUALITIES: [u8; 3] = [90, 80, 70];
 /// Bytes that fit are returned as they are, whatever they are. Others are decoded under the default
 /// [`ReadLimits`] and encoded again in grey, as PNG where that fits and as JPEG of falling quality
 /// otherwise, at the largest size at which the result fits and every code that can be read in the
-/// original can be read in it too, and every one that cannot still be seen. A code that was read in a colour channel, or on a black page, is
+/// original can be read in it too, and every one that cannot still be seen. A code that was read in a color channel, or on a black page, is
 /// kept by encoding what it was read from. Where the original shows no readable code, the largest
 /// result that fits is returned.
 ///
@@ -31,9 +31,9 @@ const QUALITIES: [u8; 3] = [90, 80, 70];
 ///
 /// # Errors
 ///
-/// The problems of [`picture::open`], and [`PictureProblem::TooManyBytes`] where nothing that fits
+/// The problems of [`images::open`], and [`ImageProblem::TooManyBytes`] where nothing that fits
 /// keeps the codes.
-pub fn shrink_to_fit(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, PictureProblem> {
+pub fn shrink_to_fit(bytes: &[u8], max_bytes: usize) -> Result<Vec<u8>, ImageProblem> {
     shrink_within(bytes, max_bytes, &ReadLimits::default())
 }
 
@@ -46,18 +46,18 @@ pub fn shrink_within(
     bytes: &[u8],
     max_bytes: usize,
     limits: &ReadLimits,
-) -> Result<Vec<u8>, PictureProblem> {
+) -> Result<Vec<u8>, ImageProblem> {
     if bytes.len() <= max_bytes {
         return Ok(bytes.to_vec());
     }
     let start = Instant::now();
-    let picture = picture::open(bytes, limits)?;
+    let picture = images::open(bytes, limits)?;
     // With what other frames and pages say, which no result has.
     let wanted = qr::examine(bytes, limits)?;
     let fit = Fit {
         max_bytes,
         wanted: &wanted,
-        lossless: picture.info.format != PictureFormat::Jpeg,
+        lossless: picture.info.format != UploadFormat::Jpeg,
         limits: ReadLimits {
             // What takes longer to read is too hard to rely on.
             deadline: limits.deadline / 4,
@@ -68,7 +68,7 @@ pub fn shrink_within(
     telling_planes(&picture, &wanted.payloads)
         .into_iter()
         .find_map(|plane| fit.at_any_size(plane))
-        .ok_or(PictureProblem::TooManyBytes {
+        .ok_or(ImageProblem::TooManyBytes {
             bytes: bytes.len(),
             limit: max_bytes,
         })
@@ -156,15 +156,15 @@ impl Fit<'_> {
 }
 
 /// The planes in which the codes may have been read, to be tried in this order.
-fn telling_planes<'a>(picture: &'a Picture, wanted: &[Payload]) -> Vec<&'a Plane> {
+fn telling_planes<'a>(picture: &'a DecodedImage, wanted: &[Payload]) -> Vec<&'a Plane> {
     let step = wanted
         .iter()
         .find(|payload| payload.is_otpauth())
         .or_else(|| wanted.first())
         .map(Payload::step);
-    match (step, &picture.on_black, &picture.colour) {
+    match (step, &picture.on_black, &picture.color) {
         (Some(Step::OnBlack), Some(on_black), _) => vec![on_black],
-        (Some(Step::Channels), _, Some(colour)) => vec![&colour.spread, &colour.red],
+        (Some(Step::Channels), _, Some(color)) => vec![&color.spread, &color.red],
         _ => vec![&picture.on_white],
     }
 }

@@ -2,16 +2,16 @@
 
 use std::error::Error as _;
 
-use countersign_authority::{DeedName, MandatedAct, Open, Permit, Status, Store, shown};
+use countersign_authority::{ActName, MandatedAct, Open, Permit, Status, Store, shown};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::contract::{SecretStored, StoreSecret};
 use countersign_enrollment::recovery::{RecoveryCodes, WithRecovery};
 use countersign_enrollment::request::RecoverySource;
-use countersign_enrollment::sealed::OpenError;
+use countersign_enrollment::sealed::EnvelopeError;
 use durabletask_core::Failure;
 
 use crate::Activities;
-use crate::authority::Standing;
+use crate::authority::CheckedMandate;
 use crate::validate_otpauth::MAX_TOLD;
 use crate::vault::{StoredUnlessThere, VaultError};
 
@@ -28,8 +28,8 @@ impl Activities {
     /// answer; permanent otherwise.
     pub(crate) async fn store_secret(&self, input: &StoreSecret) -> Result<SecretStored, Failure> {
         let about = input.enrollment.as_str();
-        let standing = self.authority.look(ACTION, &input.mandate, about).await?;
-        let permit = standing.permit(ACTION, &[], Open { source: None }).await?;
+        let checked = self.authority.look(ACTION, &input.mandate, about).await?;
+        let permit = checked.permit(ACTION, &[], Open { source: None }).await?;
         let WithRecovery {
             value: account,
             recovery: found,
@@ -37,18 +37,18 @@ impl Activities {
             .keys
             .open_kept(
                 &permit,
-                &standing.digest(),
+                &checked.digest(),
                 &input.enrollment,
                 &input.account,
             )
             .map_err(|error| Failure::from(error).permanent())?;
-        let recovery = self.recovery_with(&standing, input, found).await?;
+        let recovery = self.recovery_with(&checked, input, found).await?;
         let fingerprint = self.fingerprints.fingerprint(&account)?;
-        let deed = Store {
+        let act = Store {
             account: input.enrollment.clone(),
             shown: shown(&account.preview(), &fingerprint),
         };
-        let (permit, started) = standing.begin(ACTION, &input.decisions, deed).await?;
+        let (permit, started) = checked.begin(ACTION, &input.decisions, act).await?;
         if started.done_before().is_some() {
             return Ok(self.is_stored(&permit, input, &account).await);
         }
@@ -123,14 +123,14 @@ impl Activities {
     /// fewer, if a task hub leaves them out, and no others.
     async fn recovery_with(
         &self,
-        standing: &Standing<'_>,
+        checked: &CheckedMandate<'_>,
         input: &StoreSecret,
         found: RecoveryCodes,
     ) -> Result<Option<Recovery>, Failure> {
-        let closed = |error: OpenError| Failure::from(error).permanent();
-        let named = match &standing.mandate().act {
+        let closed = |error: EnvelopeError| Failure::from(error).permanent();
+        let named = match &checked.mandate().act {
             MandatedAct::Enroll { .. } if !found.is_empty() => {
-                return Err(closed(OpenError::DoesNotOpen));
+                return Err(closed(EnvelopeError::DoesNotOpen));
             }
             MandatedAct::Import { .. } if input.recovery.is_none() => {
                 let given = RecoveryCodes::default();
@@ -146,10 +146,10 @@ impl Activities {
         match (&input.recovery, named) {
             (None, None) => Ok(None),
             // Only the answer was lost.
-            (Some(_), Some(_)) if standing.has_done(DeedName::Store) => Ok(None),
+            (Some(_), Some(_)) if checked.has_done(ActName::Store) => Ok(None),
             (Some(sealed), Some(digest)) => {
                 let source = Some(digest);
-                let permit = standing.permit(ACTION, &[], Open { source }).await?;
+                let permit = checked.permit(ACTION, &[], Open { source }).await?;
                 let scope = &input.enrollment;
                 let opened = match sealed {
                     RecoverySource::Sent(codes) => {
@@ -167,7 +167,7 @@ impl Activities {
                 };
                 opened.map(Some).map_err(closed)
             }
-            (Some(_), None) | (None, Some(_)) => Err(closed(OpenError::DoesNotOpen)),
+            (Some(_), None) | (None, Some(_)) => Err(closed(EnvelopeError::DoesNotOpen)),
         }
     }
 }

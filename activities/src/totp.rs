@@ -44,7 +44,7 @@ pub struct CodeError;
 ///
 /// # Errors
 ///
-/// [`CodeError`] where the end of the code's time is no number any more.
+/// [`CodeError`] where the end of the code's time is out of range.
 pub fn code_at(account: &TotpAccount, unix_seconds: u64) -> Result<Code, CodeError> {
     let parameters = account.parameters();
     let period = parameters.period();

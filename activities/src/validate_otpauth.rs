@@ -10,7 +10,7 @@ use countersign_enrollment::otpauth::{self, Warning};
 use countersign_enrollment::package::PackedAccount;
 use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::recovery::WithRecovery;
-use countersign_enrollment::sealed::OpenError;
+use countersign_enrollment::sealed::EnvelopeError;
 use durabletask_core::Failure;
 
 use crate::{Activities, totp};
@@ -68,7 +68,7 @@ impl Activities {
             recovery,
         } = match opened {
             Ok(opened) => opened,
-            Err(OpenError::DoesNotOpen) if received => {
+            Err(EnvelopeError::DoesNotOpen) if received => {
                 let problem = InputProblem::PackageUnreadable;
                 return Ok(ValidatedUri::Invalid { problem });
             }
@@ -143,7 +143,7 @@ impl Activities {
         let permit = self.permit_open(&input.mandate, about, source).await?;
         match self.keys.open(&permit, &input.enrollment, moved) {
             Ok(_) => Ok(true),
-            Err(OpenError::DoesNotOpen) => Ok(false),
+            Err(EnvelopeError::DoesNotOpen) => Ok(false),
             Err(error) => Err(Failure::from(error).permanent()),
         }
     }

@@ -10,7 +10,7 @@ use countersign_enrollment::sealed::Kept;
 use durabletask_core::Failure;
 
 use crate::Activities;
-use crate::authority::Standing;
+use crate::authority::CheckedMandate;
 
 const ACTION: &str = "verify-decision";
 
@@ -28,14 +28,14 @@ impl Activities {
         &self,
         input: &VerifyDecision,
     ) -> Result<VerifiedDecision, Failure> {
-        let standing = self
+        let checked = self
             .authority
             .look(ACTION, &input.mandate, &input.about)
             .await?;
         let (shown, _) = self
-            .what_was_shown(ACTION, &standing, &input.about, input.account.as_ref())
+            .what_was_shown(ACTION, &checked, &input.about, input.account.as_ref())
             .await?;
-        match standing.examine(&input.decision, &shown) {
+        match checked.examine(&input.decision, &shown) {
             Ok(decision) => Ok(VerifiedDecision::Authentic {
                 decision: Some(as_told(decision)),
             }),
@@ -51,7 +51,7 @@ impl Activities {
     pub(crate) async fn what_was_shown(
         &self,
         action: &'static str,
-        standing: &Standing<'_>,
+        checked: &CheckedMandate<'_>,
         about: &str,
         kept: Option<&Kept<WithRecovery<TotpAccount>>>,
     ) -> Result<(Digest, Option<TotpAccount>), Failure> {
@@ -59,7 +59,7 @@ impl Activities {
             preview,
             fingerprint,
             ..
-        } = &standing.mandate().act
+        } = &checked.mandate().act
         {
             return Ok((shown(preview, fingerprint), None));
         }
@@ -68,10 +68,10 @@ impl Activities {
         let enrollment: countersign_enrollment::ids::EnrollmentId = about
             .parse()
             .map_err(|error| Failure::from(error).permanent())?;
-        let permit = standing.permit(action, &[], Open { source: None }).await?;
+        let permit = checked.permit(action, &[], Open { source: None }).await?;
         let account = self
             .keys
-            .open_kept(&permit, &standing.digest(), &enrollment, kept)
+            .open_kept(&permit, &checked.digest(), &enrollment, kept)
             .map_err(|error| Failure::from(error).permanent())?
             .value;
         let fingerprint = self.fingerprints.fingerprint(&account)?;

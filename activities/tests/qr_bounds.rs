@@ -5,7 +5,7 @@
 use std::io::Cursor;
 use std::time::{Duration, Instant};
 
-use countersign_activities::picture::{self, PictureFormat, PictureProblem, ReadLimits};
+use countersign_activities::images::{self, ImageProblem, ReadLimits, UploadFormat};
 use countersign_activities::qr;
 use countersign_activities::shrink::{shrink_to_fit, shrink_within};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgb, RgbImage};
@@ -29,7 +29,7 @@ fn code(text: &str, scale: u32) -> GrayImage {
         .build()
 }
 
-/// A noisy colour image of the given size with a code pasted into it.
+/// A noisy color image of the given size with a code pasted into it.
 fn photograph(width: u32, height: u32, code: &GrayImage) -> DynamicImage {
     let mut state = 0x2545_f491_u32;
     let mut image = RgbImage::from_fn(width, height, |x, y| {
@@ -45,7 +45,7 @@ fn photograph(width: u32, height: u32, code: &GrayImage) -> DynamicImage {
     DynamicImage::ImageRgb8(image)
 }
 
-/// Unoptimised builds are slow, and these tests are not about time.
+/// Unoptimized builds are slow, and these tests are not about time.
 fn patient() -> ReadLimits {
     ReadLimits {
         deadline: Duration::from_secs(30),
@@ -64,11 +64,11 @@ fn an_image_of_a_hundred_megapixels_is_refused_before_it_is_decoded() {
     assert!(bomb.len() < 1_000_000);
     // Whoever decoded it would find that most of it is missing.
     let bomb = &bomb[..200];
-    let refusal = PictureProblem::TooLarge {
+    let refusal = ImageProblem::TooLarge {
         width: 10_000,
         height: 10_000,
     };
-    assert_eq!(picture::inspect(bomb), Err(refusal));
+    assert_eq!(images::inspect(bomb), Err(refusal));
     assert_eq!(
         qr::read_codes(bomb, &ReadLimits::default()).err(),
         Some(refusal)
@@ -78,28 +78,25 @@ fn an_image_of_a_hundred_megapixels_is_refused_before_it_is_decoded() {
 #[test]
 fn strips_truncated_and_other_files_are_refused_by_kind() {
     let strip = encoded(&DynamicImage::new_luma8(1, 5000), ImageFormat::Png);
-    let check = |bytes: &[u8], expected: PictureProblem| {
+    let check = |bytes: &[u8], expected: ImageProblem| {
         let result = qr::read_codes(bytes, &ReadLimits::default());
         assert_eq!(result.err(), Some(expected));
     };
     check(
         &strip,
-        PictureProblem::TooSmall {
+        ImageProblem::TooSmall {
             width: 1,
             height: 5000,
         },
     );
     let whole = encoded(&DynamicImage::ImageLuma8(code(URI, 4)), ImageFormat::Png);
     assert_eq!(texts(&whole), [URI]);
-    check(&whole[..whole.len() / 2], PictureProblem::Unreadable);
-    check(b"", PictureProblem::Empty);
-    check(
-        URI.as_bytes(),
-        PictureProblem::Unsupported { format: "text" },
-    );
+    check(&whole[..whole.len() / 2], ImageProblem::Unreadable);
+    check(b"", ImageProblem::Empty);
+    check(URI.as_bytes(), ImageProblem::Unsupported { format: "text" });
     check(
         &vec![0x89; 11 * 1024 * 1024],
-        PictureProblem::Unsupported {
+        ImageProblem::Unsupported {
             format: "this kind of file",
         },
     );
@@ -107,7 +104,7 @@ fn strips_truncated_and_other_files_are_refused_by_kind() {
     padded.resize(11 * 1024 * 1024, 0);
     check(
         &padded,
-        PictureProblem::TooManyBytes {
+        ImageProblem::TooManyBytes {
             bytes: 11 * 1024 * 1024,
             limit: 10 * 1024 * 1024,
         },
@@ -134,7 +131,7 @@ fn two_accounts_and_a_web_address_are_all_read_once() {
 fn bytes_that_fit_are_returned_unchanged() {
     assert_eq!(shrink_to_fit(b"anything", 8).unwrap(), b"anything");
     let refusal = shrink_to_fit(b"anything", 7);
-    assert_eq!(refusal, Err(PictureProblem::Unsupported { format: "text" }));
+    assert_eq!(refusal, Err(ImageProblem::Unsupported { format: "text" }));
 }
 
 #[test]
@@ -151,7 +148,7 @@ fn a_large_photograph_shrinks_and_keeps_its_code() {
 }
 
 #[test]
-fn a_code_that_only_colour_shows_survives_shrinking() {
+fn a_code_that_only_color_shows_survives_shrinking() {
     let mut image = RgbImage::from_pixel(500, 500, Rgb([0, 140, 0]));
     for (x, y, pixel) in code(URI, 5).enumerate_pixels() {
         // This red and this green are equally bright.
@@ -174,7 +171,7 @@ fn what_cannot_shrink_without_losing_its_code_is_refused() {
     let result = shrink_within(&original, 2_000, &patient());
     assert_eq!(
         result,
-        Err(PictureProblem::TooManyBytes {
+        Err(ImageProblem::TooManyBytes {
             bytes: original.len(),
             limit: 2_000
         })
@@ -185,14 +182,14 @@ fn what_cannot_shrink_without_losing_its_code_is_refused() {
 fn formats_are_recognized_by_content() {
     let image = DynamicImage::ImageLuma8(code(URI, 2));
     for (format, expected) in [
-        (ImageFormat::Png, PictureFormat::Png),
-        (ImageFormat::Gif, PictureFormat::Gif),
-        (ImageFormat::Bmp, PictureFormat::Bmp),
-        (ImageFormat::Tiff, PictureFormat::Tiff),
-        (ImageFormat::Pnm, PictureFormat::Pnm),
+        (ImageFormat::Png, UploadFormat::Png),
+        (ImageFormat::Gif, UploadFormat::Gif),
+        (ImageFormat::Bmp, UploadFormat::Bmp),
+        (ImageFormat::Tiff, UploadFormat::Tiff),
+        (ImageFormat::Pnm, UploadFormat::Pnm),
     ] {
         let bytes = encoded(&DynamicImage::ImageRgb8(image.to_rgb8()), format);
-        assert_eq!(picture::inspect(&bytes).unwrap().format, expected);
+        assert_eq!(images::inspect(&bytes).unwrap().format, expected);
         assert_eq!(texts(&bytes), [URI], "{format:?}");
     }
 }

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use countersign_activities::picture::{PictureProblem, ReadLimits};
+use countersign_activities::images::{ImageProblem, ReadLimits};
 use countersign_activities::qr;
 use serde::Deserialize;
 
@@ -54,7 +54,7 @@ fn entries(kinds: &[&str]) -> Vec<Entry> {
     entries
 }
 
-/// Unoptimised builds and busy machines take longer; what is measured is that nothing hangs.
+/// Unoptimized builds and busy machines take longer; what is measured is that nothing hangs.
 fn allowed(limits: &ReadLimits) -> Duration {
     let grace = if cfg!(debug_assertions) { 8 } else { 1 };
     limits.deadline + Duration::from_secs(grace)
@@ -92,7 +92,7 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn photographs_and_generated_images_are_read() {
-    // The slowest image decides the time of an unoptimised build, so there is no hurry here.
+    // The slowest image decides the time of an unoptimized build, so there is no hurry here.
     let limits = ReadLimits {
         deadline: Duration::from_secs(20),
         ..ReadLimits::default()
@@ -139,6 +139,6 @@ fn problems_name_the_format_and_repeat_no_content() {
     }
     let text = b"otpauth://totp/x?secret=JBSWY3DP";
     let problem = qr::read_codes(text, &ReadLimits::default()).unwrap_err();
-    assert!(matches!(problem, PictureProblem::Unsupported { .. }));
+    assert!(matches!(problem, ImageProblem::Unsupported { .. }));
     assert!(!format!("{problem} {problem:?}").contains("JBSWY3DP"));
 }

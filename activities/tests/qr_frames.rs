@@ -6,7 +6,7 @@ mod drawn;
 
 use std::time::Duration;
 
-use countersign_activities::picture::{PictureProblem, ReadLimits};
+use countersign_activities::images::{ImageProblem, ReadLimits};
 use countersign_activities::qr::{self, Payload, ScanResult};
 use countersign_activities::shrink::shrink_within;
 use drawn::{blurred, code, covered, encoded, png, split};
@@ -164,7 +164,7 @@ fn every_frame_and_every_page_is_read() {
 }
 
 #[test]
-fn what_is_too_much_or_damaged_is_told() {
+fn too_many_frames_and_damaged_files_are_reported() {
     let many: Vec<GrayImage> = (0..20).map(|number| page(&code(&uri(number)))).collect();
     for bytes in [gif(&many), tiff(&many)] {
         let found = examine(&bytes);
@@ -183,7 +183,7 @@ fn what_is_too_much_or_damaged_is_told() {
     let count = usize::from(u16::from_le_bytes([circle[at], circle[at + 1]]));
     circle[at + 2 + 12 * count..at + 6 + 12 * count].copy_from_slice(&directory.to_le_bytes());
     let refused = qr::examine(&circle, &ReadLimits::default());
-    assert_eq!(refused.err(), Some(PictureProblem::Unreadable));
+    assert_eq!(refused.err(), Some(ImageProblem::Unreadable));
     // A result that fits has one frame only.
     let limits = ReadLimits {
         deadline: Duration::from_secs(60),
@@ -191,13 +191,13 @@ fn what_is_too_much_or_damaged_is_told() {
     };
     let bytes = tiff(&many[..2]);
     let refused = shrink_within(&bytes, bytes.len() - 1, &limits);
-    assert!(matches!(refused, Err(PictureProblem::TooManyBytes { .. })));
+    assert!(matches!(refused, Err(ImageProblem::TooManyBytes { .. })));
     let single = png(&many[0]);
     assert!(shrink_within(&single, single.len(), &limits).is_ok());
 }
 
 #[test]
-fn a_text_that_is_there_twice_is_one() {
+fn a_text_that_is_there_whole_and_in_parts_is_returned_once() {
     let mut page = GrayImage::from_pixel(600, 500, Luma([255]));
     imageops::replace(&mut page, &code(URI), 10, 10);
     for (number, part) in (0..).zip(split(URI.as_bytes(), 2)) {

@@ -13,7 +13,7 @@ mod drawn;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use countersign_activities::picture::ReadLimits;
+use countersign_activities::images::ReadLimits;
 use countersign_activities::qr;
 use drawn::hard::{Hard, OF_EACH, hard};
 

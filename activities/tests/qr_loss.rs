@@ -7,7 +7,7 @@ mod drawn;
 
 use std::time::Duration;
 
-use countersign_activities::picture::ReadLimits;
+use countersign_activities::images::ReadLimits;
 use countersign_activities::qr::{self, ScanResult};
 use countersign_enrollment::problem::InputProblem;
 use drawn::photo::Dice;

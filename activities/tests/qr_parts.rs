@@ -8,7 +8,7 @@ mod drawn;
 use std::path::Path;
 use std::time::Duration;
 
-use countersign_activities::picture::ReadLimits;
+use countersign_activities::images::ReadLimits;
 use countersign_activities::qr::{self, ScanResult};
 use countersign_enrollment::code_parts::{CodePart, gather};
 use countersign_enrollment::import::{ImportEntry, ImportList, expand_lists};

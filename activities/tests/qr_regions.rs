@@ -6,7 +6,7 @@
 use std::io::Cursor;
 use std::time::Duration;
 
-use countersign_activities::picture::{self, ReadLimits};
+use countersign_activities::images::{self, ReadLimits};
 use countersign_activities::qr::{self, ScanResult, Step};
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
 use qrcode::QrCode;
@@ -114,7 +114,7 @@ fn places_are_those_of_the_image_as_it_is_seen() {
         (8, [0, 1], [400, 600]),
     ] {
         let bytes = jpeg_with_orientation(stored(), orientation);
-        let opened = picture::open(&bytes, &patient()).unwrap();
+        let opened = images::open(&bytes, &patient()).unwrap();
         assert_eq!(
             [opened.info.width, opened.info.height],
             size,

@@ -6,7 +6,7 @@ mod drawn;
 
 use std::time::Duration;
 
-use countersign_activities::picture::ReadLimits;
+use countersign_activities::images::ReadLimits;
 use countersign_activities::qr::{self, ScanResult};
 use drawn::{blurred, code, code_of, covered, png, sheet};
 use image::{GrayImage, Luma, imageops};

@@ -156,7 +156,7 @@ async fn an_entry_is_served_until_it_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_holds_no_more_than_it_may() {
+async fn the_cache_stays_within_its_size() {
     let (slow, cache) = cached(3, 0);
     let ids: Vec<EnrollmentId> = (0..4).map(|_| EnrollmentId::random()).collect();
     for id in &ids {
@@ -272,7 +272,7 @@ async fn a_read_from_before_a_change_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_absent_vault_is_stood_in_for_where_that_is_wanted() {
+async fn stale_entries_are_served_while_the_vault_is_down_if_configured() {
     let (slow, cache) = cached(10, 300);
     let id = EnrollmentId::random();
     cache.read(&id).await.unwrap();
@@ -311,7 +311,7 @@ async fn a_vault_that_says_nothing_is_not_waited_for_where_it_can_be_stood_in_fo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_account_is_not_stood_in_for() {
+async fn a_deleted_account_is_not_served_from_the_cache() {
     let (slow, cache) = cached(10, 300);
     let id = EnrollmentId::random();
     cache.read(&id).await.unwrap();

@@ -176,7 +176,7 @@ async fn a_dump_holds_no_secret_and_opens_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_with_a_further_key_stores_with_the_key_that_all_have() {
+async fn a_machine_with_an_extra_key_encrypts_with_the_shared_one() {
     let Some(place) = Place::new() else { return };
     let vault = place.open().await;
     let further = Place::new().unwrap();
@@ -222,7 +222,7 @@ async fn a_row_that_was_changed_or_moved_does_not_open() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_come_from_memory_only_while_changes_are_heard() {
+async fn codes_come_from_memory_only_while_changes_are_received() {
     let Some(mut server) = tokio::task::block_in_place(|| Postgres::start(Setup::default())) else {
         return;
     };
@@ -236,7 +236,7 @@ async fn codes_come_from_memory_only_while_changes_are_heard() {
     let heard = database.stamp("vault");
     let far = Arc::new(PostgresVault::open(database, &key_file).await.unwrap());
     let cached = CachedVault::new(far, CacheSettings::default());
-    heard.live().await;
+    heard.until_live().await;
     let id = EnrollmentId::random();
     let account = promises::account("ACME", "one", "JBSWY3DPEHPK3PXP");
     near.store(&id, &account).await.unwrap();

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use countersign_activities::picture::ReadLimits;
+use countersign_activities::images::ReadLimits;
 use countersign_activities::vault::{EmbeddedVault, SecretVault as _, Stored};
 use countersign_activities::{qr, totp};
 use countersign_enrollment::account::{Algorithm, CodeParameters, Labels, TotpAccount, TotpSecret};

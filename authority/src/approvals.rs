@@ -27,7 +27,7 @@ pub(crate) fn approvals(
     shown: &Digest,
 ) -> Approvals {
     let mandate = &checked.mandate;
-    let mut hands = BTreeSet::from([mandate.hand.clone()]);
+    let mut persons = BTreeSet::from([mandate.person.clone()]);
     let mut deciders = BTreeSet::from([mandate.requested_by.clone()]);
     let mut nonces = BTreeSet::new();
     let mut counted = Vec::new();
@@ -38,11 +38,13 @@ pub(crate) fn approvals(
             Ok(decision) if decision.by == mandate.requested_by => {
                 reason.get_or_insert(Discounted::OwnRequest);
             }
-            Ok(decision) if hands.contains(&decision.hand) || deciders.contains(&decision.by) => {
+            Ok(decision)
+                if persons.contains(&decision.person) || deciders.contains(&decision.by) =>
+            {
                 reason.get_or_insert(Discounted::SamePerson);
             }
             Ok(decision) => {
-                hands.insert(decision.hand.clone());
+                persons.insert(decision.person.clone());
                 deciders.insert(decision.by.clone());
                 counted.push(decision);
             }
@@ -68,7 +70,7 @@ pub(crate) fn approval(
     if !decision.approved || !checked.is_about_this(&decision) || decision.shown != *shown {
         return Err(Discounted::Elsewhere);
     }
-    if !case.holdings.decisions.contains(signed) {
+    if !case.state.decisions.contains(signed) {
         return Err(Discounted::NotRecorded);
     }
     let terms = &checked.mandate.terms;
@@ -77,7 +79,7 @@ pub(crate) fn approval(
         return Err(Discounted::OutOfTime);
     }
     if !is_approver(&terms.from, &decision) {
-        return Err(Discounted::NotAsked);
+        return Err(Discounted::NotAnApprover);
     }
     Ok(decision)
 }

@@ -1,15 +1,15 @@
-//! A case to judge, and the checks that precede every judgement.
+//! A case to judge, and the checks that precede every judgment.
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 
 use crate::decision::Decision;
-use crate::holdings::{Holdings, Matter, Status};
 use crate::keys::CheckingKeys;
 use crate::mandate::{Mandate, MandatedAct};
+use crate::matter::{Matter, MatterState, Status};
 use crate::refusal::Refusal;
 
-/// Everything that a judgement depends on.
+/// Everything that a judgment depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
     /// The signed mandate, as it was passed in.
@@ -19,7 +19,7 @@ pub struct Case<'a> {
     /// The signed decisions, as they were passed in.
     pub evidence: &'a [SignedDecision],
     /// What the ledger holds of the run that the mandate names, and of `about`.
-    pub holdings: &'a Holdings,
+    pub state: &'a MatterState,
     /// The keys that check signatures.
     pub keys: &'a CheckingKeys,
     /// The moment.
@@ -35,14 +35,14 @@ pub struct Checked<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// Checks the conditions of every deed.
+    /// Checks the conditions of every act.
     pub(crate) fn check(self) -> Result<Checked<'a>, Refusal> {
         let mandate = self.keys.read_mandate(self.mandate)?;
-        if mandate.ledger != self.holdings.ledger {
+        if mandate.ledger != self.state.ledger {
             return Err(Refusal::OtherLedger);
         }
         let digest = self.mandate.digest();
-        if self.holdings.mandate.as_ref() != Some(&digest) {
+        if self.state.mandate.as_ref() != Some(&digest) {
             return Err(Refusal::Unregistered);
         }
         let within = matches!(mandate.act, MandatedAct::Import { .. });
@@ -50,7 +50,7 @@ impl<'a> Case<'a> {
             return Err(Refusal::OtherMatter);
         }
         // An import has as many matters as the worker has planned; others have one.
-        let status = self.holdings.status.ok_or(Refusal::OtherMatter)?;
+        let status = self.state.status.ok_or(Refusal::OtherMatter)?;
         Ok(Checked {
             case: self,
             mandate,
@@ -71,22 +71,22 @@ impl Checked<'_> {
     /// It is in progress: it has not ended in any way.
     pub(crate) fn open(&self) -> Result<(), Refusal> {
         match self.status {
-            Status::Open if self.objection().is_some() => Err(Refusal::Objected),
+            Status::Open if self.rejection().is_some() => Err(Refusal::Rejected),
             Status::Open => Ok(()),
-            Status::Refused => Err(Refusal::Objected),
+            Status::Rejected => Err(Refusal::Rejected),
             ended => Err(Refusal::Ended(ended)),
         }
     }
 
     /// The first rejection in the ledger. It stands, whatever approvals follow.
-    pub(crate) fn objection(&self) -> Option<Decision> {
+    pub(crate) fn rejection(&self) -> Option<Decision> {
         self.recorded().find(|decision| !decision.approved)
     }
 
     /// The recorded decisions on this matter that a front door has signed.
     fn recorded(&self) -> impl Iterator<Item = Decision> {
         self.case
-            .holdings
+            .state
             .decisions
             .iter()
             .filter_map(|signed| self.case.keys.read_decision(signed).ok())

@@ -29,8 +29,9 @@ pub struct Decision {
     /// The decider.
     pub by: CallerId,
     /// The person behind the decider's credential; see
-    /// [`Mandate::hand`](crate::Mandate::hand).
-    pub hand: String,
+    /// [`Mandate::person`](crate::Mandate::person).
+    #[serde(rename = "hand")]
+    pub person: String,
     /// The approver groups that the decider represents, if there are any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,

@@ -1,23 +1,23 @@
-//! The judgement: the one function that both worker and front door call.
+//! The judgment: the one function that both worker and front door call.
 
 use std::fmt;
 
 use countersign_enrollment::mandate::{Digest, SignedDecision};
 
+use crate::act::Act;
 use crate::approvals::approval;
 use crate::case::Case;
 use crate::decision::Decision;
-use crate::deed::Deed;
-use crate::holdings::{DeedName, Matter};
 use crate::mandate::Mandate;
+use crate::matter::{ActName, Matter};
 use crate::refusal::Refusal;
 
-/// The permission to do one deed. Only [`judge`] creates one.
+/// The permission to do one act. Only [`judge`] creates one.
 ///
-/// A counted deed must be begun in the ledger with it, against the version that
+/// A counted act must be begun in the ledger with it, against the version that
 /// was judged, before it is done.
 pub struct Permit<D> {
-    deed: D,
+    act: D,
     mandate: Mandate,
     matter: Matter,
     version: u64,
@@ -25,9 +25,9 @@ pub struct Permit<D> {
 }
 
 impl<D> Permit<D> {
-    /// The permitted deed.
-    pub const fn deed(&self) -> &D {
-        &self.deed
+    /// The permitted act.
+    pub const fn act(&self) -> &D {
+        &self.act
     }
 
     /// The mandate.
@@ -45,33 +45,33 @@ impl<D> Permit<D> {
         self.version
     }
 
-    /// Whether the ledger holds the deed as begun or done already: a repetition after a
+    /// Whether the ledger holds the act as begun or done already: a repetition after a
     /// crash or a lost answer, which takes nothing more.
     pub const fn repeats(&self) -> bool {
         self.repeats
     }
 }
 
-impl<D: Deed> Permit<D> {
-    /// The ledger's name for the deed; none if the ledger does not count it.
+impl<D: Act> Permit<D> {
+    /// The ledger's name for the act; none if the ledger does not count it.
     pub fn counted(&self) -> Option<Counted> {
-        let (deed, name) = self.deed.counted_as()?;
+        let (act, name) = self.act.counted_as()?;
         Some(Counted {
             matter: self.matter.clone(),
             version: self.version,
-            deed,
+            act,
             name,
-            limit: self.deed.limit(&self.mandate),
+            limit: self.act.limit(&self.mandate),
         })
     }
 }
 
-/// A deed that was permitted, as the ledger counts it. It comes from a [`Permit`] only.
+/// An act that was permitted, as the ledger counts it. It comes from a [`Permit`] only.
 #[derive(Clone, Debug)]
 pub struct Counted {
     matter: Matter,
     version: u64,
-    deed: DeedName,
+    act: ActName,
     name: String,
     limit: usize,
 }
@@ -89,10 +89,10 @@ impl Counted {
         self.version
     }
 
-    /// The deed.
+    /// The act.
     #[must_use]
-    pub const fn deed(&self) -> DeedName {
-        self.deed
+    pub const fn act(&self) -> ActName {
+        self.act
     }
 
     /// Its name among those of its kind; empty if there is only one.
@@ -111,34 +111,34 @@ impl Counted {
 impl<D: fmt::Debug> fmt::Debug for Permit<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
-            .field("deed", &self.deed)
+            .field("act", &self.act)
             .field("about", &self.matter.about)
             .field("repeats", &self.repeats)
             .finish_non_exhaustive()
     }
 }
 
-/// Whether a deed may be done.
+/// Whether an act may be done.
 ///
 /// It is total and reads nothing but its arguments: the same case has the same answer.
 ///
 /// # Errors
 ///
 /// [`Refusal`]: why not.
-pub fn judge<D: Deed>(case: Case<'_>, deed: D) -> Result<Permit<D>, Refusal> {
+pub fn judge<D: Act>(case: Case<'_>, act: D) -> Result<Permit<D>, Refusal> {
     let checked = case.check()?;
-    deed.judge(&checked)?;
-    let repeats = match deed.counted_as() {
+    act.judge(&checked)?;
+    let repeats = match act.counted_as() {
         Some((kind, name)) => {
-            let mut uses = case.holdings.uses.iter();
-            deed.limit(&checked.mandate) == 1 && uses.any(|it| it.deed == kind && it.name == name)
+            let mut uses = case.state.uses.iter();
+            act.limit(&checked.mandate) == 1 && uses.any(|it| it.act == kind && it.name == name)
         }
         None => false,
     };
     Ok(Permit {
-        deed,
+        act,
         matter: checked.matter(),
-        version: case.holdings.version,
+        version: case.state.version,
         mandate: checked.mandate,
         repeats,
     })
@@ -167,7 +167,7 @@ pub fn examine(
     if !checked.is_about_this(&decision) {
         return Err(Refusal::OtherMatter);
     }
-    if !case.holdings.decisions.contains(signed) {
+    if !case.state.decisions.contains(signed) {
         return Err(Refusal::Unregistered);
     }
     Ok(decision)

@@ -131,7 +131,7 @@ impl SigningKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyProblem`], with the line that is no key.
+    /// [`KeyProblem`], with the line that is not a key.
     pub fn from_text(text: &str) -> Result<Self, KeyProblem> {
         let mut keys = Vec::new();
         for (line, content) in lines(text) {
@@ -210,7 +210,7 @@ pub struct CheckingKeys {
 }
 
 /// The mandates whose signatures these very keys have been found to hold: checking one again
-/// has the same result, and costs more than all the rest of a judgement. Bounded; other keys
+/// has the same result, and costs more than all the rest of a judgment. Bounded; other keys
 /// have none of it.
 #[derive(Clone, Default)]
 pub(crate) struct Seen(Arc<Mutex<HashMap<Digest, Mandate>>>);
@@ -235,7 +235,7 @@ impl Seen {
 
 impl PartialEq for Seen {
     fn eq(&self, _: &Self) -> bool {
-        // What was seen is no part of what the keys are.
+        // What was seen is not part of the keys' value.
         true
     }
 }
@@ -268,7 +268,7 @@ impl CheckingKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyProblem`], with the line that is no key.
+    /// [`KeyProblem`], with the line that is not a key.
     pub fn from_text(text: &str) -> Result<Self, KeyProblem> {
         let mut keys: Vec<CheckingKey> = Vec::new();
         for (line, content) in lines(text) {

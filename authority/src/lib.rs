@@ -19,25 +19,25 @@
 //!  Decision ─ sign ──▶ ledger ◀──────────── what is there ──────────┘
 //! ```
 
+mod act;
 mod approvals;
 mod case;
 mod decision;
-mod deed;
-mod holdings;
 mod judge;
 mod keys;
 mod mandate;
+mod matter;
 mod refusal;
 mod token;
 
+pub use act::{
+    Act, Decide, Describe, Disable, Notify, Open, Plan, Purge, Release, Restore, Seal, SetRecovery,
+    Store, Withdraw,
+};
 pub use case::Case;
 pub use decision::{Decision, shown};
-pub use deed::{
-    Decide, Deed, Describe, Disable, Notify, Open, Plan, Purge, Release, Restore, Seal,
-    SetRecovery, Store, Withdraw,
-};
-pub use holdings::{DeedName, Holdings, Matter, Status, Use};
 pub use judge::{Counted, Permit, examine, judge};
 pub use keys::{CheckingKeys, KeyProblem, SigningKey, SigningKeys};
 pub use mandate::{LedgerId, Mandate, MandatedAct, RunId, Terms, VERSION};
+pub use matter::{ActName, Matter, MatterState, Status, Use};
 pub use refusal::{Discounted, Refusal};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::AccountPreview;
-use countersign_enrollment::account_request::Act;
+use countersign_enrollment::account_request::RequestKind;
 use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::mandate::Digest;
 use data_encoding::HEXLOWER_PERMISSIVE;
@@ -108,7 +108,8 @@ pub struct Mandate {
     pub requested_by: CallerId,
     /// The person behind the requester's credential: equal for credentials that one
     /// person may hold, and otherwise meaningless.
-    pub hand: String,
+    #[serde(rename = "hand")]
+    pub person: String,
     /// The requester's reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -165,7 +166,7 @@ pub enum MandatedAct {
         /// The account.
         account: EnrollmentId,
         /// The act.
-        act: Act,
+        act: RequestKind,
         /// The account's labels and parameters, as in the vault.
         preview: AccountPreview,
         /// The fingerprint of its secret, as in the vault.

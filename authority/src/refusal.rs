@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::holdings::Status;
+use crate::matter::Status;
 
 /// Why something is not permitted, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -75,10 +75,10 @@ pub enum Refusal {
     },
     /// Someone rejected it.
     #[error("it was rejected")]
-    Objected,
+    Rejected,
     /// Nobody rejected it, so there is nothing to restore.
     #[error("the request was not rejected")]
-    NotObjected,
+    NotRejected,
     /// It was decided already.
     #[error("it was decided already")]
     AlreadyDecided,
@@ -99,7 +99,7 @@ pub enum Refusal {
     SamePerson,
     /// The decider is in none of the required groups.
     #[error("the decider is in none of the approver groups")]
-    NotAsked,
+    NotAnApprover,
     /// Another caller requested it.
     #[error("another caller requested it")]
     OtherCaller,
@@ -109,7 +109,7 @@ pub enum Refusal {
     /// Everything that was granted has been used.
     #[error("everything that was granted has been used")]
     UsedUp,
-    /// The time for using it is over.
+    /// The time for using it has passed.
     #[error("the time to use it has passed")]
     Lapsed,
 }
@@ -132,15 +132,15 @@ impl Refusal {
             Self::NotCovered => "not-covered",
             Self::Ended(_) => "ended",
             Self::NotApproved { .. } => "not-approved",
-            Self::Objected => "objected",
-            Self::NotObjected => "not-objected",
+            Self::Rejected => "objected",
+            Self::NotRejected => "not-objected",
             Self::AlreadyDecided => "already-decided",
             Self::NotAwaiting => "not-awaiting",
             Self::TooLate => "too-late",
             Self::TooEarly => "too-early",
             Self::OwnRequest => "own-request",
             Self::SamePerson => "one-hand",
-            Self::NotAsked => "not-asked",
+            Self::NotAnApprover => "not-asked",
             Self::OtherCaller => "other-caller",
             Self::OtherSecret => "other-secret",
             Self::UsedUp => "used-up",
@@ -166,7 +166,7 @@ pub enum Discounted {
     /// It comes from the same person as the request or an earlier decision.
     SamePerson,
     /// The decider is in none of the required groups.
-    NotAsked,
+    NotAnApprover,
 }
 
 impl Discounted {
@@ -178,7 +178,7 @@ impl Discounted {
             Self::OutOfTime => "one was made too early or too late",
             Self::OwnRequest => "one was made by the requester",
             Self::SamePerson => "one belongs to a person whose approval is already counted",
-            Self::NotAsked => "one comes from someone who is not an approver",
+            Self::NotAnApprover => "one comes from someone who is not an approver",
         }
     }
 }

@@ -5,8 +5,8 @@ use jsonwebtoken::{Algorithm, Header, Validation, decode, decode_header, encode}
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::act::Decide;
 use crate::decision::Decision;
-use crate::deed::Decide;
 use crate::judge::Permit;
 use crate::keys::{CheckingKeys, KeyProblem, Known, SigningKeys};
 use crate::mandate::{Mandate, VERSION};
@@ -39,7 +39,7 @@ impl SigningKeys {
     ///
     /// [`KeyProblem::Unusable`].
     pub fn sign_decision(&self, permit: &Permit<Decide>) -> Result<SignedDecision, KeyProblem> {
-        self.sign(DECISION, &permit.deed().decision)
+        self.sign(DECISION, &permit.act().decision)
             .map(SignedDecision::from_text)
     }
 
@@ -105,7 +105,7 @@ impl CheckingKeys {
             }
         };
         let mut validation = Validation::new(Algorithm::EdDSA);
-        // Times are compared with the moment that the caller names, by the judgement.
+        // Times are compared with the moment that the caller names, by the judgment.
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
         validation.validate_aud = false;

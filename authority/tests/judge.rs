@@ -4,12 +4,12 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_authority::{
-    Case, CheckingKeys, Decide, Decision, DeedName, Describe, Disable, Holdings, LedgerId, Mandate,
-    MandatedAct, Notify, Open, Plan, Purge, Refusal, Release, Restore, RunId, Seal, SigningKey,
-    SigningKeys, Status, Store, Terms, Use, VERSION, Withdraw, judge, shown,
+    ActName, Case, CheckingKeys, Decide, Decision, Describe, Disable, LedgerId, Mandate,
+    MandatedAct, MatterState, Notify, Open, Plan, Purge, Refusal, Release, Restore, RunId, Seal,
+    SigningKey, SigningKeys, Status, Store, Terms, Use, VERSION, Withdraw, judge, shown,
 };
 use countersign_enrollment::account::AccountPreview;
-use countersign_enrollment::account_request::Act;
+use countersign_enrollment::account_request::RequestKind;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use countersign_enrollment::notice::NoticeEvent;
 use proptest::prelude::*;
@@ -84,7 +84,7 @@ impl World {
                     reminders: 2,
                 },
                 requested_by: "alice".parse().unwrap(),
-                hand: "hand-of-alice".to_owned(),
+                person: "hand-of-alice".to_owned(),
                 reason: None,
                 policy: "as usual".to_owned(),
                 issued_at: start(),
@@ -113,7 +113,7 @@ impl World {
         Self::new(ENROLLMENT, act, needed)
     }
 
-    fn request(act: Act, needed: u8) -> Self {
+    fn request(act: RequestKind, needed: u8) -> Self {
         let act = MandatedAct::Request {
             account: ENROLLMENT.parse().unwrap(),
             act,
@@ -137,7 +137,7 @@ impl World {
             shown: shown(&preview(), FINGERPRINT),
             approved,
             by: by.parse().unwrap(),
-            hand: format!("hand-of-{by}"),
+            person: format!("hand-of-{by}"),
             groups: Vec::new(),
             comment: None,
             decided_at: start() + TimeDelta::minutes(5),
@@ -159,9 +159,9 @@ impl World {
         self
     }
 
-    fn used(mut self, deed: DeedName, done: bool) -> Self {
+    fn used(mut self, act: ActName, done: bool) -> Self {
         self.uses.push(Use {
-            deed,
+            act,
             name: String::new(),
             begun_at: start() + TimeDelta::minutes(6),
             done_at: done.then(|| start() + TimeDelta::minutes(6)),
@@ -170,7 +170,7 @@ impl World {
         self
     }
 
-    fn judged<T>(&self, judgement: impl FnOnce(Case<'_>) -> T) -> T {
+    fn judged<T>(&self, judgment: impl FnOnce(Case<'_>) -> T) -> T {
         let mandate = self.signed();
         let signed: Vec<SignedDecision> = self
             .decisions
@@ -185,7 +185,7 @@ impl World {
                 .collect()
         };
         let (evidence, decisions) = (some(&self.handed), some(&self.recorded));
-        let holdings = Holdings {
+        let state = MatterState {
             ledger: self.ledger.clone(),
             mandate: self.registered.then(|| mandate.digest()),
             status: self.status,
@@ -193,31 +193,31 @@ impl World {
             decisions,
             uses: self.uses.clone(),
         };
-        judgement(Case {
+        judgment(Case {
             mandate: &mandate,
             about: &self.about,
             evidence: &evidence,
-            holdings: &holdings,
+            state: &state,
             keys: &self.checking,
             now: self.now,
         })
     }
 
     fn store(&self) -> Result<(), Refusal> {
-        let deed = Store {
+        let act = Store {
             account: self.about.parse().unwrap(),
             shown: shown(&preview(), FINGERPRINT),
         };
-        self.judged(|case| judge(case, deed).map(drop))
+        self.judged(|case| judge(case, act).map(drop))
     }
 
     fn release(&self) -> Result<(), Refusal> {
-        let deed = Release {
+        let act = Release {
             caller: "alice".parse().unwrap(),
             kind: "export",
             fingerprint: FINGERPRINT.to_owned(),
         };
-        self.judged(|case| judge(case, deed).map(drop))
+        self.judged(|case| judge(case, act).map(drop))
     }
 }
 
@@ -243,16 +243,16 @@ fn sign(keys: &SigningKeys, decision: &Decision) -> SignedDecision {
     SignedDecision::from_text(encode(&header, decision, &key).unwrap())
 }
 
-fn export() -> Act {
-    Act::Export { seconds: 3_600 }
+fn export() -> RequestKind {
+    RequestKind::Export { seconds: 3_600 }
 }
 
-fn delete() -> Act {
-    Act::Delete { seconds: 60 }
+fn delete() -> RequestKind {
+    RequestKind::Delete { seconds: 60 }
 }
 
-fn transfer() -> Act {
-    Act::Transfer {
+fn transfer() -> RequestKind {
+    RequestKind::Transfer {
         to: "countersign-seal-key-1 x".to_owned(),
     }
 }
@@ -277,39 +277,39 @@ fn what_enough_distinct_people_agreed_to_is_permitted() {
 }
 
 #[test]
-fn one_hand_counts_once() {
+fn one_person_is_counted_once() {
     let by_requester = World::enrollment(1)
         .decided(true, "bob")
-        .with_last(|decision| decision.hand = "hand-of-alice".to_owned());
+        .with_last(|decision| decision.person = "hand-of-alice".to_owned());
     assert!(not_approved(by_requester.store()));
     let twice = World::enrollment(2)
         .decided(true, "bob")
         .decided(true, "carol")
-        .with_last(|decision| decision.hand = "hand-of-bob".to_owned());
+        .with_last(|decision| decision.person = "hand-of-bob".to_owned());
     assert!(not_approved(twice.store()));
     let own = World::enrollment(1).decided(true, "alice");
     assert!(not_approved(own.store()));
 }
 
 #[test]
-fn an_objection_stands() {
+fn a_rejection_is_final() {
     let world = World::enrollment(1)
         .decided(true, "bob")
         .decided(false, "carol");
-    assert_eq!(world.store(), Err(Refusal::Objected));
+    assert_eq!(world.store(), Err(Refusal::Rejected));
     let mut refused = World::enrollment(1).decided(true, "bob");
-    refused.status = Some(Status::Refused);
-    assert_eq!(refused.store(), Err(Refusal::Objected));
+    refused.status = Some(Status::Rejected);
+    assert_eq!(refused.store(), Err(Refusal::Rejected));
 }
 
 #[test]
-fn what_is_over_is_not_done_again() {
+fn what_has_finished_is_not_done_again() {
     for status in [Status::Done, Status::Withdrawn] {
         let mut world = World::request(export(), 0);
         world.status = Some(status);
         assert_eq!(world.release(), Err(Refusal::Ended(status)));
     }
-    let used = World::request(export(), 0).used(DeedName::Release, false);
+    let used = World::request(export(), 0).used(ActName::Release, false);
     assert_eq!(used.release(), Err(Refusal::UsedUp));
     let mut late = World::request(export(), 1).decided(true, "bob");
     late.now = start() + TimeDelta::minutes(5) + TimeDelta::seconds(3_600);
@@ -317,34 +317,34 @@ fn what_is_over_is_not_done_again() {
 }
 
 #[test]
-fn an_account_is_destroyed_only_after_its_time_and_without_an_objection() {
+fn an_account_is_destroyed_only_after_its_time_and_without_a_rejection() {
     let purge = |world: &World| world.judged(|case| judge(case, Purge).map(drop));
     let world = World::request(delete(), 1).decided(true, "bob");
     assert_eq!(purge(&world), Err(Refusal::TooEarly));
-    let disabled = world.clone().used(DeedName::Disable, true);
+    let disabled = world.clone().used(ActName::Disable, true);
     assert_eq!(purge(&disabled), Ok(()));
     let mut early = disabled.clone();
     early.now = start() + TimeDelta::minutes(6) + TimeDelta::seconds(59);
     assert_eq!(purge(&early), Err(Refusal::TooEarly));
     let mut refused = disabled.clone().decided(false, "carol");
-    refused.status = Some(Status::Refused);
-    assert_eq!(purge(&refused), Err(Refusal::Objected));
+    refused.status = Some(Status::Rejected);
+    assert_eq!(purge(&refused), Err(Refusal::Rejected));
     let restore = |world: &World| world.judged(|case| judge(case, Restore).map(drop));
     assert_eq!(restore(&refused), Ok(()));
-    assert_eq!(restore(&disabled), Err(Refusal::NotObjected));
+    assert_eq!(restore(&disabled), Err(Refusal::NotRejected));
     let mut late = refused.clone();
     late.now = start() + TimeDelta::minutes(6) + TimeDelta::days(1);
     assert_eq!(restore(&late), Err(Refusal::Lapsed));
-    let destroyed = refused.used(DeedName::Purge, true);
+    let destroyed = refused.used(ActName::Purge, true);
     assert_eq!(restore(&destroyed), Err(Refusal::NotCovered));
 }
 
 #[test]
-fn a_transfer_is_sealed_before_it_is_taken_out_of_use() {
+fn a_transferred_account_is_sealed_before_it_is_disabled() {
     let world = World::request(transfer(), 1).decided(true, "bob");
     let disable = |world: &World| world.judged(|case| judge(case, Disable).map(drop));
     assert_eq!(disable(&world), Err(Refusal::TooEarly));
-    assert_eq!(disable(&world.clone().used(DeedName::Seal, true)), Ok(()));
+    assert_eq!(disable(&world.clone().used(ActName::Seal, true)), Ok(()));
     let seal = |world: &World| world.judged(|case| judge(case, Seal).map(drop));
     assert_eq!(seal(&world), Ok(()));
     assert_eq!(seal(&World::request(delete(), 0)), Err(Refusal::NotCovered));
@@ -438,12 +438,12 @@ fn decisions_are_signed_in_time_once_and_by_the_approvers() {
     let full = once.decided(true, "carol");
     assert_eq!(decide(&full, true, "dave"), Err(Refusal::AlreadyDecided));
     assert_eq!(decide(&full, false, "dave"), Ok(()));
-    let stored = full.used(DeedName::Store, false);
+    let stored = full.used(ActName::Store, false);
     assert_eq!(decide(&stored, false, "dave"), Err(Refusal::AlreadyDecided));
 
     let mut groups = World::enrollment(1);
     groups.mandate.terms.from = vec!["ops".to_owned()];
-    assert_eq!(decide(&groups, true, "bob"), Err(Refusal::NotAsked));
+    assert_eq!(decide(&groups, true, "bob"), Err(Refusal::NotAnApprover));
     let mut late = World::enrollment(1);
     late.mandate.terms.deadline = start() + TimeDelta::minutes(4);
     assert_eq!(decide(&late, true, "bob"), Err(Refusal::TooLate));
@@ -459,20 +459,20 @@ fn decisions_are_signed_in_time_once_and_by_the_approvers() {
 #[test]
 fn notices_are_about_what_has_happened() {
     let notify = |world: &World, event| {
-        let deed = Notify {
+        let act = Notify {
             event,
             name: "n".to_owned(),
             number: 0,
             shown: shown(&preview(), FINGERPRINT),
         };
-        world.judged(|case| judge(case, deed).map(drop))
+        world.judged(|case| judge(case, act).map(drop))
     };
     let open = World::request(export(), 1);
     assert_eq!(notify(&open, NoticeEvent::Requested), Ok(()));
     assert!(not_approved(notify(&open, NoticeEvent::Decided)));
     assert_eq!(
         notify(&open, NoticeEvent::Stopped),
-        Err(Refusal::NotObjected)
+        Err(Refusal::NotRejected)
     );
     let agreed = open.clone().decided(true, "bob");
     assert_eq!(notify(&agreed, NoticeEvent::Decided), Ok(()));
@@ -502,7 +502,7 @@ fn notices_are_about_what_has_happened() {
 }
 
 #[test]
-fn a_deed_on_an_account_takes_a_mandate_for_one() {
+fn an_act_on_an_account_needs_a_mandate_for_that_account() {
     let enrollment = World::enrollment(0);
     assert_eq!(
         enrollment.judged(|case| judge(case, Describe).map(drop)),
@@ -536,7 +536,7 @@ fn tampered(kind: usize, text: &str, number: i64) -> World {
         9 => decision(&mut world, &|it| {
             it.decided_at = start() + TimeDelta::hours(1) + TimeDelta::seconds(1 + number);
         }),
-        10 => decision(&mut world, &|it| it.hand = "hand-of-carol".to_owned()),
+        10 => decision(&mut world, &|it| it.person = "hand-of-carol".to_owned()),
         11 => decision(&mut world, &|it| it.by = "alice".parse().unwrap()),
         12 => world.mandate.run = run(9),
         13 => world.mandate.terms.needed = 3,
@@ -576,7 +576,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_whatever_is_a_mandate(text in "\\PC{0,300}") {
+    fn arbitrary_text_is_never_a_mandate(text in "\\PC{0,300}") {
         let keys = keys(1).checking();
         prop_assert!(keys.read_mandate(&SignedMandate::from_text(text.clone())).is_err());
         prop_assert!(keys.read_decision(&SignedDecision::from_text(text)).is_err());

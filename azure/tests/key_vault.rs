@@ -20,7 +20,7 @@ async fn it_keeps_the_promises_of_every_vault() {
 }
 
 #[tokio::test]
-async fn it_keeps_them_although_key_vault_takes_its_time() {
+async fn key_vault_keeps_the_promises_despite_its_delays() {
     let fake = FakeKeyVault::start().await;
     fake.vault(|vault| {
         vault.delays = Delays {

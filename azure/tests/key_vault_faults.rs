@@ -114,7 +114,7 @@ async fn a_long_throttle_is_reported_immediately() {
 }
 
 #[tokio::test]
-async fn problems_of_the_service_pass() {
+async fn transient_faults_are_retried() {
     for fault in [
         Fault::Answer(500, "InternalServerError", "", None),
         Fault::Answer(502, "", "", None),
@@ -162,7 +162,7 @@ async fn a_vault_that_says_nothing_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_vault_that_is_not_there_is_named_so() {
+async fn an_unreachable_vault_is_reported_as_unreachable() {
     let fake = FakeKeyVault::start().await;
     let settings = settings(
         &fake,
@@ -228,7 +228,7 @@ async fn refusals_are_distinguished_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn what_is_not_key_vault_is_not_believed() {
+async fn responses_that_are_not_from_key_vault_are_refused() {
     let fake = FakeKeyVault::start().await;
     let vault = vault_with(
         &fake,

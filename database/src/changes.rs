@@ -1,12 +1,12 @@
-//! What is changed in the database, as it happens, and the proof that nothing was missed.
+//! Notifications of changes in the database, and the proof that none was missed.
 //!
-//! Code that changes what other processes remember calls [`tell`] in the same transaction.
+//! Code that changes what other processes remember calls [`announce`] in the same transaction.
 //! One connection of each process listens. Silence on it means that nothing was changed only
 //! as long as the connection works, and one whose packets are dropped is silent too. So the
-//! process sends itself a beat through the database over that connection, five a second. The
-//! database delivers in the order of commits: when a beat comes back, everything that was
-//! committed before it was sent has been heard. [`Changes::is_live`] says whether a beat that
-//! was sent less than a second ago has come back. What is remembered may be trusted only then.
+//! process sends itself a heartbeat through the database over that connection, five a second. The
+//! database delivers in the order of commits: when a heartbeat comes back, everything that was
+//! committed before it was sent has been received. [`Changes::is_live`] says whether a heartbeat
+//! that was sent less than a second ago has come back. Only then may what is cached be trusted.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -25,13 +25,13 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::DatabaseError;
 use crate::connection::{AnyWire, Connector, Wire, prepare};
 
-/// Where changes are told.
+/// The channel on which changes are announced.
 const CHANNEL: &str = "countersign_change";
-/// How long a beat that came back proves that the connection works.
+/// How long a heartbeat that came back proves that the connection works.
 const PROVES: Duration = Duration::from_secs(1);
-/// How often a beat is sent.
-const BEAT: Duration = Duration::from_millis(200);
-/// How long a beat may take until the connection is given up.
+/// How often a heartbeat is sent.
+const HEARTBEAT: Duration = Duration::from_millis(200);
+/// How long a heartbeat may take until the connection is given up.
 const LATE: Duration = Duration::from_secs(2);
 /// The shortest and the longest pause before another connection is tried.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -47,13 +47,13 @@ pub struct Change {
     pub detail: String,
 }
 
-/// Tells all processes that something is changed, once `transaction` is committed. A detail
+/// Announces to all processes that something is changed, once `transaction` is committed. A detail
 /// that is too long is left out: all of that kind may have changed then.
 ///
 /// # Errors
 ///
 /// [`DatabaseError`].
-pub async fn tell(
+pub async fn announce(
     transaction: &Transaction<'_>,
     topic: &str,
     detail: &str,
@@ -67,7 +67,7 @@ pub async fn tell(
     Ok(())
 }
 
-/// Someone who remembers what others may change. It is called in the order of the changes,
+/// A cache of what others may change. It is called in the order of the changes,
 /// and must not block; when it has returned, nothing of what was remembered before may be
 /// used.
 pub trait Subscription: Send + Sync {
@@ -90,10 +90,10 @@ impl Changes {
         let stopped = stop.clone();
         let follower = Follower {
             connector,
-            heard: Arc::new(Heard {
+            received: Arc::new(Received {
                 subscription,
                 proven,
-                beats: Mutex::default(),
+                heartbeats: Mutex::default(),
             }),
         };
         tokio::spawn(async move { stopped.run_until_cancelled(follower.follow()).await });
@@ -103,7 +103,7 @@ impl Changes {
         }
     }
 
-    /// Whether it is proven that everything that was committed until a second ago was heard.
+    /// Whether it is proven that everything that was committed until a second ago was received.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.proof
@@ -112,7 +112,7 @@ impl Changes {
     }
 
     /// Waits until that is proven.
-    pub async fn live(&self) {
+    pub async fn until_live(&self) {
         let mut proof = self.proof.clone();
         // The sender lives as long as the task, which ends with this.
         let _ = proof
@@ -123,15 +123,15 @@ impl Changes {
 
 struct Follower {
     connector: Connector,
-    heard: Arc<Heard>,
+    received: Arc<Received>,
 }
 
 /// What comes over the connection.
-struct Heard {
+struct Received {
     subscription: Arc<dyn Subscription>,
     proven: watch::Sender<Option<Instant>>,
     /// Those under way, by when they were sent.
-    beats: Mutex<VecDeque<(String, Instant)>>,
+    heartbeats: Mutex<VecDeque<(String, Instant)>>,
 }
 
 impl Follower {
@@ -140,7 +140,7 @@ impl Follower {
         loop {
             let begun = Instant::now();
             let Err(error) = self.listen().await;
-            self.heard.nothing_more();
+            self.received.nothing_more();
             tracing::warn!(%error, "notifications from the database are interrupted");
             if begun.elapsed() > PAUSES.1 {
                 pause = PAUSES.0;
@@ -153,19 +153,19 @@ impl Follower {
     /// Listens until the connection is lost.
     async fn listen(&self) -> Result<std::convert::Infallible, DatabaseError> {
         let (client, wire) = self.connector.connect().await?;
-        let heard = Arc::clone(&self.heard);
-        let wire = AbortOnDropHandle::new(tokio::spawn(hear(wire, heard)));
+        let received = Arc::clone(&self.received);
+        let wire = AbortOnDropHandle::new(tokio::spawn(receive(wire, received)));
         prepare(&client).await?;
-        // Of its own: beats are no business of other processes.
-        let beats = format!("countersign_beat_{:016x}", rand::rng().random::<u64>());
-        // A beat changes nothing that has to be on a disk.
-        let listen = format!("SET synchronous_commit = off; LISTEN {CHANNEL}; LISTEN {beats}");
+        // A channel of its own: other processes do not need these heartbeats.
+        let heartbeats = format!("countersign_beat_{:016x}", rand::rng().random::<u64>());
+        // A heartbeat changes nothing that has to be on a disk.
+        let listen = format!("SET synchronous_commit = off; LISTEN {CHANNEL}; LISTEN {heartbeats}");
         within(client.batch_execute(&listen)).await?;
         let notify = within(client.prepare("SELECT pg_notify($1, $2)")).await?;
-        // What was changed before was not heard.
-        self.heard.subscription.lost();
+        // What was changed before was not received.
+        self.received.subscription.lost();
         let mut number = 0_u64;
-        let mut ticks = tokio::time::interval(BEAT);
+        let mut ticks = tokio::time::interval(HEARTBEAT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -173,11 +173,11 @@ impl Follower {
                 return Err(DatabaseError::Lost);
             }
             number += 1;
-            let beat = format!("{number}");
-            self.heard
-                .beats()
-                .push_back((format!("{beats} {beat}"), Instant::now()));
-            within(client.execute(&notify, &[&beats, &beat])).await?;
+            let heartbeat = format!("{number}");
+            self.received
+                .heartbeats()
+                .push_back((format!("{heartbeats} {heartbeat}"), Instant::now()));
+            within(client.execute(&notify, &[&heartbeats, &heartbeat])).await?;
         }
     }
 }
@@ -190,13 +190,13 @@ async fn within<T>(
 }
 
 /// Takes what comes over a connection, until it ends.
-async fn hear(mut wire: AnyWire, heard: Arc<Heard>) {
+async fn receive(mut wire: AnyWire, received: Arc<Received>) {
     while let Some(Ok(message)) = poll_fn(|context| poll(&mut wire, context)).await {
         if let AsyncMessage::Notification(notification) = message {
-            heard.take(&notification);
+            received.take(&notification);
         }
     }
-    heard.nothing_more();
+    received.nothing_more();
 }
 
 fn poll(
@@ -209,7 +209,7 @@ fn poll(
     }
 }
 
-impl Heard {
+impl Received {
     fn take(&self, notification: &Notification) {
         if notification.channel() == CHANNEL {
             let said = notification.payload();
@@ -221,24 +221,29 @@ impl Heard {
             return;
         }
         let name = format!("{} {}", notification.channel(), notification.payload());
-        let mut beats = self.beats();
+        let mut heartbeats = self.heartbeats();
         // They come back in their order.
-        if let Some(at) = beats.iter().position(|(beat, _)| *beat == name) {
-            let sent = beats.drain(..=at).next_back().map(|(_, sent)| sent);
-            drop(beats);
+        if let Some(at) = heartbeats
+            .iter()
+            .position(|(heartbeat, _)| *heartbeat == name)
+        {
+            let sent = heartbeats.drain(..=at).next_back().map(|(_, sent)| sent);
+            drop(heartbeats);
             self.proven.send_replace(sent);
         }
     }
 
     /// Nothing comes over the connection any more.
     fn nothing_more(&self) {
-        self.beats().clear();
+        self.heartbeats().clear();
         self.proven.send_replace(None);
         self.subscription.lost();
     }
 
-    fn beats(&self) -> MutexGuard<'_, VecDeque<(String, Instant)>> {
+    fn heartbeats(&self) -> MutexGuard<'_, VecDeque<(String, Instant)>> {
         // Nothing that a panic could leave half done.
-        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heartbeats
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use tokio_postgres::tls::{NoTlsStream, TlsStream};
 use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::url::Place;
+use crate::url::DatabaseAddress;
 use crate::{DatabaseError, DatabaseUrl, PasswordSource, tls};
 
 /// How long making a connection may take.
@@ -56,8 +56,8 @@ impl Connector {
     ) -> Result<Self, DatabaseError> {
         let mut config = Config::new();
         match &url.place {
-            Place::Host(host) => config.host(host),
-            Place::Folder(folder) => config.host_path(folder),
+            DatabaseAddress::Host(host) => config.host(host),
+            DatabaseAddress::Folder(folder) => config.host_path(folder),
         };
         config
             .port(url.port)

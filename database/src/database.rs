@@ -37,7 +37,7 @@ impl Failure for DatabaseError {
     }
 }
 
-/// A database that several front doors and workers share. Clones are the same.
+/// A database that several front doors and workers share. Clones share one instance.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool<Connector>,

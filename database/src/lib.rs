@@ -25,7 +25,7 @@ mod turn;
 mod url;
 mod users;
 
-pub use changes::{Change, Changes, Subscription, tell};
+pub use changes::{Change, Changes, Subscription, announce};
 pub use database::{Database, Failure, Step};
 pub use deadpool_postgres::Transaction;
 pub use error::DatabaseError;

@@ -1,4 +1,4 @@
-//! Numbers that tell whether something of a kind may have been changed, by anyone.
+//! Stamps: numbers that increase when something of a topic may have been changed, by anyone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::changes::{Change, Changes, Subscription};
 
-/// A number that is another and greater one once something of a topic may have been changed,
-/// as announced with [`tell`](crate::tell). Clones are the same.
+/// A number that increases whenever something of a topic may have been changed, as announced with
+/// [`announce`](crate::announce). What was read under a stamp may be cached while it stays the same.
+/// Clones share one instance.
 #[derive(Clone)]
 pub struct Stamp {
     counter: Arc<AtomicU64>,
@@ -21,7 +22,7 @@ impl Stamp {
     }
 
     /// The number of this moment; none when it is not proven that everything committed until
-    /// a second ago was heard. What was read after it was taken may be remembered for as long
+    /// a second ago was received. What was read after it was taken may be remembered for as long
     /// as it stays the same.
     #[must_use]
     pub fn now(&self) -> Option<u64> {
@@ -35,13 +36,13 @@ impl Stamp {
         self.counter.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// Waits until changes are heard, which takes a moment after the start.
-    pub async fn live(&self) {
-        self.followed.changes.live().await;
+    /// Waits until changes are received, which takes a moment after the start.
+    pub async fn until_live(&self) {
+        self.followed.changes.until_live().await;
     }
 }
 
-/// The changes as one connection of a process hears them, for everyone in it.
+/// The changes as one connection of a process receives them, for everyone in it.
 pub(crate) struct Followed {
     pub(crate) stamps: Arc<Stamps>,
     pub(crate) changes: Changes,

@@ -55,7 +55,7 @@ pub enum InvalidDatabaseUrl {
 
 /// A host or a folder with a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum DatabaseAddress {
     Host(String),
     Folder(PathBuf),
 }
@@ -68,7 +68,7 @@ pub(crate) enum Place {
 /// shows the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
-    pub(crate) place: Place,
+    pub(crate) place: DatabaseAddress,
     pub(crate) port: u16,
     pub(crate) user: String,
     pub(crate) password: Option<Zeroizing<String>>,
@@ -82,8 +82,8 @@ impl DatabaseUrl {
     #[must_use]
     pub fn is_azure(&self) -> bool {
         match &self.place {
-            Place::Host(host) => host.trim_end_matches('.').ends_with(AZURE),
-            Place::Folder(_) => false,
+            DatabaseAddress::Host(host) => host.trim_end_matches('.').ends_with(AZURE),
+            DatabaseAddress::Folder(_) => false,
         }
     }
 
@@ -112,7 +112,7 @@ impl DatabaseUrl {
     }
 }
 
-impl Place {
+impl DatabaseAddress {
     /// Whether it is on this machine.
     fn is_here(&self) -> bool {
         match self {
@@ -141,9 +141,9 @@ impl FromStr for DatabaseUrl {
         let host = decoded(url.host_str().unwrap_or_default())?;
         let place = match host.as_str() {
             "" => return Err(InvalidDatabaseUrl::Host),
-            folder if folder.starts_with('/') => Place::Folder(PathBuf::from(folder)),
+            folder if folder.starts_with('/') => DatabaseAddress::Folder(PathBuf::from(folder)),
             // Brackets belong to the URL, not to the address.
-            host => Place::Host(
+            host => DatabaseAddress::Host(
                 host.trim_start_matches('[')
                     .trim_end_matches(']')
                     .to_ascii_lowercase(),
@@ -180,7 +180,7 @@ impl FromStr for DatabaseUrl {
         if root.is_some() && !tls {
             return Err(InvalidDatabaseUrl::NeedlessRoot);
         }
-        if tls && matches!(place, Place::Folder(_)) {
+        if tls && matches!(place, DatabaseAddress::Folder(_)) {
             return Err(InvalidDatabaseUrl::SslMode);
         }
         Ok(Self {
@@ -214,11 +214,13 @@ impl fmt::Display for DatabaseUrl {
             ..
         } = self;
         match place {
-            Place::Host(host) if host.contains(':') => {
+            DatabaseAddress::Host(host) if host.contains(':') => {
                 write!(f, "postgresql://{user}@[{host}]:{port}/{database}")
             }
-            Place::Host(host) => write!(f, "postgresql://{user}@{host}:{port}/{database}"),
-            Place::Folder(folder) => {
+            DatabaseAddress::Host(host) => {
+                write!(f, "postgresql://{user}@{host}:{port}/{database}")
+            }
+            DatabaseAddress::Folder(folder) => {
                 write!(
                     f,
                     "postgresql://{user}@{}:{port}/{database}",
@@ -258,7 +260,10 @@ mod tests {
         );
         assert!(!format!("{url:?} {url}").contains("p@ss"));
         let socket = read("postgres://ann@%2Frun%2Fpostgresql/front");
-        assert_eq!(socket.place, Place::Folder("/run/postgresql".into()));
+        assert_eq!(
+            socket.place,
+            DatabaseAddress::Folder("/run/postgresql".into())
+        );
         assert_eq!((socket.port, socket.tls), (5432, false));
         assert_eq!(
             read("postgres://a@[::1]/b").to_string(),

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use countersign_database::testing::{Postgres, Setup};
 use countersign_database::{
     Change, Database, DatabaseError, DatabaseUrl, PasswordFailure, PasswordSource, Subscription,
-    Transaction, execute, one, tell,
+    Transaction, announce, execute, one,
 };
 use futures_util::FutureExt as _;
 use pooler::Pooler;
@@ -459,7 +459,7 @@ async fn a_pooler_that_gives_each_transaction_another_session_is_refused_and_oth
             Ok(database) => {
                 assert!(serves, "{mode}");
                 let changes = database.follow(Arc::new(Heard::default()));
-                changes.live().await;
+                changes.until_live().await;
             }
             Err(error) => {
                 assert!(!serves, "{mode}: {error:?}");
@@ -499,7 +499,7 @@ async fn change(database: &Database, detail: &str) {
     database
         .write(move |transaction| {
             let detail = detail.clone();
-            async move { tell(transaction, "keys", &detail).await }.boxed()
+            async move { announce(transaction, "keys", &detail).await }.boxed()
         })
         .await
         .unwrap();
@@ -518,7 +518,7 @@ async fn a_change_arrives_within_a_second_and_silence_differs_from_a_dead_connec
     let heard = Arc::new(Heard::default());
     let changes = reader.follow(heard.clone());
     assert!(!changes.is_live(), "nothing is proven yet");
-    changes.live().await;
+    changes.until_live().await;
     assert_eq!(heard.all(), [None], "what was before may be anything");
     heard.clear();
 
@@ -557,7 +557,7 @@ async fn a_change_arrives_within_a_second_and_silence_differs_from_a_dead_connec
     // Whatever becomes of the connection, it is live again only after that was heard, or
     // anything may have been changed.
     proxy.unblock();
-    changes.live().await;
+    changes.until_live().await;
     let missed = Change {
         topic: "keys".to_owned(),
         detail: "while it was blocked".to_owned(),
@@ -577,7 +577,7 @@ async fn a_server_that_is_restarted_is_followed_again() {
     let database = Database::open(server.database(), None, 2).await.unwrap();
     let heard = Arc::new(Heard::default());
     let changes = database.follow(heard.clone());
-    changes.live().await;
+    changes.until_live().await;
     tokio::task::block_in_place(|| server.stop().unwrap());
     let stopped = Instant::now();
     while changes.is_live() {
@@ -594,7 +594,7 @@ async fn a_server_that_is_restarted_is_followed_again() {
     );
     heard.clear();
     tokio::task::block_in_place(|| server.start_again().unwrap());
-    changes.live().await;
+    changes.until_live().await;
     assert!(
         heard.all().contains(&None),
         "anything may have been changed"

@@ -1,4 +1,4 @@
-# What is in the program: licences and SBOM.
+# What is in the program: licenses and SBOM.
 # shellcheck shell=bash
 
 step_supply() {
@@ -20,5 +20,5 @@ for one in document["dependencies"]:
 print(f"SBOM of {sys.argv[2]}: {len(refs)} components")
 PYTHON
     done
-    echo "licences of $(grep -c '^=====' licenses/THIRD-PARTY.txt) kinds of text are in the program"
+    echo "licenses of $(grep -c '^=====' licenses/THIRD-PARTY.txt) kinds of text are in the program"
 }

@@ -232,7 +232,7 @@ impl TokenCredential for Nobody {
 }
 
 #[tokio::test]
-async fn a_token_travels_over_tls_only_and_its_absence_may_pass() {
+async fn a_token_is_sent_over_tls_only_and_a_missing_one_is_transient() {
     let open = |address| BlobPayloadStore::with_credential(address, std::sync::Arc::new(Nobody));
     assert_eq!(
         open("http://account.blob.core.windows.net").unwrap_err(),

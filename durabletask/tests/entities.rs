@@ -417,7 +417,7 @@ async fn a_query_walks_all_pages() {
 }
 
 #[tokio::test]
-async fn cleaning_continues_to_the_last_page() {
+async fn clean_entity_storage_reads_all_pages() {
     let mut fake = Fake::start().await;
     let client = Client::new(&fake.connection()).unwrap();
     let page = |removed, released, token: &str| {

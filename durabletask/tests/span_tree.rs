@@ -62,7 +62,7 @@ async fn run(
 
 // One test, because the tracer provider is that of the process.
 #[tokio::test]
-async fn what_is_called_is_below_the_call_and_that_below_its_caller() {
+async fn spans_nest_callee_under_call_under_caller() {
     let exporter = InMemorySpanExporter::default();
     let provider = SdkTracerProvider::builder()
         .with_simple_exporter(exporter.clone())

@@ -237,7 +237,7 @@ impl Labels {
 
 /// An account that codes can be made for.
 ///
-/// Its secret is wiped when it is dropped; it is not serialisable, and `Debug` shows
+/// Its secret is wiped when it is dropped; it is not serializable, and `Debug` shows
 /// its public part only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TotpAccount {

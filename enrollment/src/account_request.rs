@@ -26,7 +26,7 @@ pub const MAX_READS: u32 = 50;
     rename_all_fields = "camelCase"
 )]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub enum Act {
+pub enum RequestKind {
     /// Let the requester read its codes, a number of times and for a time.
     Read {
         /// How many codes, 1 to 50.
@@ -61,7 +61,7 @@ pub enum Act {
     },
 }
 
-impl Act {
+impl RequestKind {
     /// The kind, as in JSON.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -101,7 +101,7 @@ pub struct AccountRequest {
     /// The account.
     pub account: EnrollmentId,
     /// What is to be done with it.
-    pub act: Act,
+    pub act: RequestKind,
     /// Why, as the requester says; at most [`MAX_REASON_CHARS`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -125,7 +125,7 @@ pub struct RequestedAct {
     /// The account.
     pub account: EnrollmentId,
     /// What is to be done with it.
-    pub act: Act,
+    pub act: RequestKind,
     /// What may be shown of it.
     pub preview: AccountPreview,
     /// What tells its secret from any other, see
@@ -260,21 +260,21 @@ mod tests {
     #[test]
     fn no_two_acts_have_the_same_terms() {
         let acts = [
-            Act::Read {
+            RequestKind::Read {
                 reads: 1,
                 seconds: 60,
             },
-            Act::Read {
+            RequestKind::Read {
                 reads: 16,
                 seconds: 0,
             },
-            Act::Export { seconds: 60 },
-            Act::Delete { seconds: 60 },
-            Act::Transfer {
+            RequestKind::Export { seconds: 60 },
+            RequestKind::Delete { seconds: 60 },
+            RequestKind::Transfer {
                 to: "60".to_owned(),
             },
         ];
-        let terms: std::collections::BTreeSet<_> = acts.iter().map(Act::terms).collect();
+        let terms: std::collections::BTreeSet<_> = acts.iter().map(RequestKind::terms).collect();
         assert_eq!(terms.len(), acts.len());
         let json = serde_json::to_value(&acts[0]).unwrap();
         assert_eq!(

@@ -2,7 +2,7 @@
 //!
 //! Anyone who can reach the task hub can raise an event. So the front door, which has
 //! authenticated the approver, signs the decision, and what acts on it checks the signed
-//! text; what stands beside it is for people who look at the history.
+//! text; what is next to it is for people who look at the history.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, Serialize};

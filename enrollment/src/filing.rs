@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_kept_is_clean_and_comes_back() {
+    fn groups_and_tags_are_cleaned_and_read_back() {
         let filing = Filing::new(Some(" Pay\u{202e}ments "), [" prod ", "", "Änder", "PROD"]);
         let filing = filing.unwrap();
         assert_eq!(filing.group(), Some("Payments"));

@@ -1,4 +1,4 @@
-//! Texts that are no otpauth URI, told apart by how they begin: what people photograph
+//! Texts that are not otpauth URIs, recognized by how they begin: what people photograph
 //! or paste instead, and what to do about it.
 
 use serde::{Deserialize, Serialize};

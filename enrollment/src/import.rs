@@ -8,7 +8,6 @@ mod aegis;
 mod and_otp;
 mod archive;
 mod authy;
-mod beside;
 mod bitwarden;
 mod budget;
 mod dashlane;
@@ -16,8 +15,8 @@ mod derived_id;
 mod duo;
 mod enpass;
 mod ente;
+mod expand;
 mod flow;
-mod found;
 mod free_otp_plus;
 mod gather;
 mod item;
@@ -25,9 +24,9 @@ pub mod job;
 mod json;
 mod keepass;
 mod keeper;
-mod kept;
 mod key_vault;
 mod lines;
+mod list_format;
 mod listed;
 mod one_password;
 mod one_pif;
@@ -37,6 +36,7 @@ mod page;
 mod preferences;
 mod proton_authenticator;
 mod proton_pass;
+mod recovery_codes;
 mod safe_in_cloud;
 mod shapes;
 mod steam_mafile;
@@ -59,9 +59,9 @@ use archive::Nesting;
 use opening::Opening;
 
 pub use crate::bounds::Exceeded;
-pub use beside::CodesBeside;
 pub use budget::{Budget, Canceller, Cost};
-pub use found::{Found, expand, expand_lists, not_there};
+pub use expand::{Found, expand, expand_lists, invalid_positions};
+pub use recovery_codes::CodesBeside;
 
 /// The most accounts that are imported at once.
 pub const MAX_ACCOUNTS: usize = 500;
@@ -69,7 +69,7 @@ pub const MAX_ACCOUNTS: usize = 500;
 /// The most entries that are read out of one file, to be imported in several parts.
 pub const MAX_ENTRIES: usize = 5_000;
 /// The most images that a file may hold.
-pub const MAX_PICTURES: usize = 64;
+pub const MAX_IMAGES: usize = 64;
 
 /// What is to be imported, in order. Holds secrets: wiped when dropped, silent in `Debug`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,7 +89,7 @@ pub struct ImportEntry {
     /// The text of an otpauth URI or of Google Authenticator's export, unchecked; or why
     /// the entry cannot be enrolled.
     pub content: Result<Zeroizing<String>, InputProblem>,
-    /// The recovery codes that stand beside it.
+    /// The recovery codes that came with it.
     pub beside: CodesBeside,
 }
 
@@ -134,16 +134,16 @@ impl fmt::Debug for ImportEntry {
 
 /// An image in a file: of an archive, or of a web page.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ImportPicture {
+pub struct ImportImage {
     /// What it is called there; may be empty.
     pub name: String,
     /// The image, not looked at.
     pub bytes: Zeroizing<Vec<u8>>,
 }
 
-impl fmt::Debug for ImportPicture {
+impl fmt::Debug for ImportImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ImportPicture")
+        f.debug_struct("ImportImage")
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -158,7 +158,7 @@ pub struct ImportFile {
     pub list: ImportList,
     /// Images in it, whose codes have yet to be read. Without any, the list has at least
     /// one entry.
-    pub pictures: Vec<ImportPicture>,
+    pub images: Vec<ImportImage>,
 }
 
 impl ImportFile {
@@ -248,7 +248,7 @@ impl ImportFile {
             return archive::read_gzip(bytes, opening, nesting);
         }
         let file = Self::read_single(bytes, opening)?;
-        if file.list.entries.is_empty() && file.pictures.is_empty() {
+        if file.list.entries.is_empty() && file.images.is_empty() {
             return Err(InputProblem::ImportEmpty);
         }
         if file.list.entries.len() > MAX_ENTRIES {
@@ -264,7 +264,7 @@ impl ImportFile {
                 entries,
                 ..ImportList::default()
             },
-            pictures: Vec::new(),
+            images: Vec::new(),
         };
         if stratum::is_encrypted(bytes) {
             return Ok(of((ImportFormat::Stratum, stratum::open(bytes, opening)?)));
@@ -284,14 +284,14 @@ impl ImportFile {
             });
         }
         if is_picture(bytes) {
-            let picture = ImportPicture {
+            let picture = ImportImage {
                 name: String::new(),
                 bytes: Zeroizing::new(bytes.to_vec()),
             };
             return Ok(Self {
                 format: ImportFormat::Pictures,
                 list: ImportList::default(),
-                pictures: vec![picture],
+                images: vec![picture],
             });
         }
         let text = match crate::text::decode(bytes) {
@@ -319,9 +319,9 @@ impl ImportFile {
             return Ok(of((ImportFormat::SafeInCloud, safe_in_cloud::read(text)?)));
         }
         if page::is_document(text) {
-            let (entries, pictures) = page::read(text)?;
+            let (entries, images) = page::read(text)?;
             return Ok(Self {
-                pictures,
+                images,
                 ..of((ImportFormat::Page, entries))
             });
         }
@@ -336,7 +336,7 @@ impl ImportFile {
         Ok(of((ImportFormat::UriList, lines::read(text)?)))
     }
 
-    /// What is no text.
+    /// Not text.
     fn binary(
         bytes: &[u8],
         opening: &Opening<'_>,
@@ -379,10 +379,10 @@ pub fn too_many() -> InputProblem {
     }
 }
 
-/// That there are more images than [`MAX_PICTURES`].
+/// That there are more images than [`MAX_IMAGES`].
 fn too_many_pictures() -> InputProblem {
     InputProblem::ImportTooManyPictures {
-        limit: u32::try_from(MAX_PICTURES).unwrap_or(u32::MAX),
+        limit: u32::try_from(MAX_IMAGES).unwrap_or(u32::MAX),
     }
 }
 

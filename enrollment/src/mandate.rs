@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_do_not_run_together() {
+    fn digests_separate_their_parts() {
         let digest = |parts: &[&[u8]]| Digest::of_parts(parts.iter().copied());
         assert_ne!(digest(&[b"ab", b"c"]), digest(&[b"a", b"bc"]));
         assert_ne!(digest(&[b"a"]), digest(&[b"a", b""]));

@@ -1,7 +1,7 @@
 //! What can be wrong with what someone uploaded: expected results, not failures.
 
 pub(crate) mod kinds;
-mod told;
+mod texts;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::ids::EnrollmentId;
 use crate::region::Region;
 use crate::text::UnknownEncoding;
 
-pub(crate) use told::there;
+pub(crate) use texts::there;
 
 /// Why an upload cannot be enrolled, with what to tell the person who sent it.
 ///
@@ -132,7 +132,7 @@ pub enum InputProblem {
         files: u32,
         /// The most bytes that come out.
         bytes: u64,
-        /// How deep archives may stand in one another.
+        /// How deeply archives may be nested.
         depth: u32,
     },
     /// There is no account in it.
@@ -208,7 +208,7 @@ pub enum InputProblem {
         #[serde(default)]
         kind: ForeignKind,
     },
-    /// The text begins so and is no otpauth URI.
+    /// The text begins so and is not an otpauth URI.
     OtpauthMalformed,
     /// The text is longer than any otpauth URI.
     OtpauthTooLong {
@@ -217,7 +217,7 @@ pub enum InputProblem {
     },
     /// There is other text around the URI, or another one.
     OtpauthNotAlone,
-    /// The bytes are no text in an encoding that is read.
+    /// The bytes are not text in an encoding that is read.
     TextUndecodable {
         /// What they look like instead.
         encoding: String,
@@ -259,7 +259,7 @@ pub enum InputProblem {
         /// Which one.
         parameter: Parameter,
     },
-    /// A parameter is recognisably meant and not understood.
+    /// A parameter is recognizably meant and not understood.
     ParamDamaged {
         /// Which one.
         parameter: Parameter,

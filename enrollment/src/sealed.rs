@@ -6,7 +6,7 @@
 //! enrollment or import and one purpose. A value that is cut out of one history does not open
 //! in another.
 
-mod beside;
+mod attachment;
 mod envelope;
 mod keys;
 mod plaintext;
@@ -15,9 +15,10 @@ use zeroize::Zeroizing;
 
 use crate::ids::{EnrollmentId, ImportId};
 
-pub(crate) use beside::{join, split};
+pub(crate) use attachment::{join, split};
 pub use envelope::{
-    Kept, MAX_SEALED_BYTES, MalformedEnvelope, OpenError, SealError, Sealed, max_plaintext_for_cap,
+    EnvelopeError, Kept, MAX_SEALED_BYTES, MalformedEnvelope, SealError, Sealed,
+    max_plaintext_for_cap,
 };
 pub use keys::{KeyError, OpenKey, OpenKeyring, SealKey, SealKeyring};
 pub use plaintext::{ImageBytes, ImportKey, OtpauthText};

@@ -581,7 +581,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_put_in_anywhere_never_gives_other_codes(
+    fn an_insertion_never_yields_other_codes(
         account in accounts(),
         writer in 0_usize..7,
         at in any::<prop::sample::Index>(),

@@ -133,7 +133,7 @@ fn a_public_example_in_every_spelling() {
 }
 
 #[test]
-fn a_plus_sign_stays_one() {
+fn plus_signs_in_base64_are_not_read_as_spaces() {
     // Bytes whose base64 is full of `+` and `/`.
     let special = Entry {
         secret: &[0, 0, 0xfb, 0xef, 0xbe, 0xff, 0xff, 0xff, 0xfb, 0xef],

@@ -39,7 +39,7 @@ fn check(name: &str, format: ImportFormat, expected: &[(&str, String)]) {
         .map(|(name, content)| ((*name).to_owned(), content.clone()))
         .collect();
     assert_eq!(told(&file.list.entries), expected, "{name}");
-    assert!(file.pictures.is_empty(), "{name}");
+    assert!(file.images.is_empty(), "{name}");
     let shown = format!("{file:?}");
     for secret in [&SECRET[..8], "hunter2", PASSWORD] {
         assert!(!shown.contains(secret), "{name}: {shown}");
@@ -326,8 +326,8 @@ fn pages_and_key_vaults() {
         &[("", github("GitHub:alice")), ("", bank())],
     );
     let page = ImportFile::read(&data("page-pictures.html"), None).unwrap();
-    assert_eq!((page.list.entries.len(), page.pictures.len()), (0, 1));
-    assert!(page.pictures[0].bytes.starts_with(b"\x89PNG"));
+    assert_eq!((page.list.entries.len(), page.images.len()), (0, 1));
+    assert!(page.images[0].bytes.starts_with(b"\x89PNG"));
     check(
         "key-vault-row.json",
         F::KeyVault,

@@ -4,7 +4,7 @@
 
 use std::io::Write as _;
 
-use countersign_enrollment::import::{ImportEntry, ImportFile, MAX_ACCOUNTS, MAX_PICTURES};
+use countersign_enrollment::import::{ImportEntry, ImportFile, MAX_ACCOUNTS, MAX_IMAGES};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::{ImportFormat, InputProblem};
 use zip::write::SimpleFileOptions;
@@ -62,7 +62,7 @@ fn an_archive_is_all_that_is_in_it() {
     ]);
     let file = ImportFile::read(&archive, Some(PASSWORD)).unwrap();
     assert_eq!(file.format, ImportFormat::Archive);
-    let names: Vec<&str> = file.pictures.iter().map(|it| it.name.as_str()).collect();
+    let names: Vec<&str> = file.images.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(names, ["photo.png"]);
     let entries = told(&file.list.entries);
     assert_eq!(entries.len(), 4 + 3 + 3 + 3, "{entries:?}");
@@ -156,29 +156,29 @@ fn what_an_app_says_twice_counts_once() {
         .collect();
     let list = serde_json::to_vec(&list).unwrap();
     let html = page(100, "<th>Seed</th>", false);
-    for (name, pictures) in [("raivo-otp-export.html", 0), ("another.html", 1)] {
+    for (name, images) in [("raivo-otp-export.html", 0), ("another.html", 1)] {
         let files: [(&str, &[u8]); 2] = [(name, html.as_bytes()), ("raivo-otp-export.json", &list)];
         let read = ImportFile::read(&zip(&files), None);
-        if pictures == 0 {
+        if images == 0 {
             let file = read.unwrap();
-            assert_eq!((file.list.entries.len(), file.pictures.len()), (100, 0));
+            assert_eq!((file.list.entries.len(), file.images.len()), (100, 0));
             assert_eq!(file.format, ImportFormat::Raivo);
         } else {
-            let limit = u32::try_from(MAX_PICTURES).unwrap();
+            let limit = u32::try_from(MAX_IMAGES).unwrap();
             assert_eq!(read, Err(InputProblem::ImportTooManyPictures { limit }));
         }
     }
     let alone = zip(&[("raivo-otp-export.html", page(3, "", false).as_bytes())]);
-    assert_eq!(ImportFile::read(&alone, None).unwrap().pictures.len(), 3);
+    assert_eq!(ImportFile::read(&alone, None).unwrap().images.len(), 3);
 
     // Stratum's page has each URI beside an image of it.
     let head = "<th>Issuer</th><th>Username</th><th>OTP Auth URI</th><th>QR Code</th>";
     let file = ImportFile::read(page(100, head, true).as_bytes(), None).unwrap();
-    assert_eq!((file.list.entries.len(), file.pictures.len()), (100, 0));
+    assert_eq!((file.list.entries.len(), file.images.len()), (100, 0));
     // A row without a URI, and any other page, is not like that.
     let mixed = page(3, head, true).replacen("otpauth:", "other:", 1);
     let file = ImportFile::read(mixed.as_bytes(), None).unwrap();
-    assert_eq!((file.list.entries.len(), file.pictures.len()), (2, 1));
+    assert_eq!((file.list.entries.len(), file.images.len()), (2, 1));
     let file = ImportFile::read(page(3, "<th>Code</th>", true).as_bytes(), None).unwrap();
-    assert_eq!((file.list.entries.len(), file.pictures.len()), (3, 3));
+    assert_eq!((file.list.entries.len(), file.images.len()), (3, 3));
 }

@@ -116,7 +116,7 @@ fn documents_of_unknown_programs_are_searched_for_accounts() {
             format!("otpauth://totp/GitHub:alice?secret={SECRET}&issuer=GitHub")
         );
     }
-    // Another program's secrets are no accounts, and nothing is taken for a usual value.
+    // Another program's secrets are not accounts, and nothing is taken for a usual value.
     for document in [
         json!({"client_id": "x", "secret": SECRET}),
         json!({"client_id": "x", "client_secret": SECRET, "issuer": "https://login.example"}),
@@ -208,7 +208,7 @@ fn hostile_shapes_take_no_longer_than_others() {
         );
         if let Ok(file) = read {
             let (found, _) = expand(&file.list.entries);
-            assert!(!found.is_empty() || !file.pictures.is_empty());
+            assert!(!found.is_empty() || !file.images.is_empty());
         }
     }
     assert!(begun.elapsed() < Duration::from_secs(60));

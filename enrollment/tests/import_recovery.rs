@@ -207,7 +207,7 @@ fn entes_notes_and_our_own_export_are_read() {
 }
 
 #[test]
-fn in_other_documents_they_stay_with_the_account_of_their_own_item() {
+fn recovery_codes_stay_with_the_account_of_their_item() {
     // Keeper's records.
     check(
         r#"{"records": [
@@ -298,7 +298,7 @@ fn only_names_that_plainly_say_so_count() {
 }
 
 #[test]
-fn codes_are_told_from_what_is_around_them() {
+fn recovery_codes_are_distinguished_from_surrounding_text() {
     let many: Vec<String> = (0..MAX_CODES + 2).map(|n| format!("c-{n}")).collect();
     let long = "x".repeat(MAX_CODE_BYTES + 1);
     for (value, codes, unread) in [

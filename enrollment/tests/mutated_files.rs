@@ -11,7 +11,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use countersign_enrollment::import::{Budget, ImportFile, MAX_ENTRIES, MAX_PICTURES};
+use countersign_enrollment::import::{Budget, ImportFile, MAX_ENTRIES, MAX_IMAGES};
 use countersign_enrollment::otpauth;
 
 /// How long all of it lasts, unless `MUTATED_SECONDS` says more.
@@ -126,7 +126,7 @@ fn every_reader_answers_whatever_is_damaged() {
             Ok(file) => {
                 read += 1;
                 assert!(file.list.entries.len() <= MAX_ENTRIES, "{name}");
-                assert!(file.pictures.len() <= MAX_PICTURES, "{name}");
+                assert!(file.images.len() <= MAX_IMAGES, "{name}");
                 for entry in &file.list.entries {
                     if let Ok(text) = &entry.content {
                         let _ = otpauth::parse(text);

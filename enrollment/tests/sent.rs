@@ -130,8 +130,8 @@ fn read(bytes: &[u8]) -> Vec<String> {
     });
     let mut read = vec![format!("{:?}", file.format)];
     read.extend(entries);
-    if !file.pictures.is_empty() {
-        read.push(format!("{} images", file.pictures.len()));
+    if !file.images.is_empty() {
+        read.push(format!("{} images", file.images.len()));
     }
     read
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use countersign_enrollment::import::{Budget, ImportFile, MAX_ENTRIES, MAX_PICTURES, expand};
+use countersign_enrollment::import::{Budget, ImportFile, MAX_ENTRIES, MAX_IMAGES, expand};
 use countersign_enrollment::otpauth;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ pub fn check(file: &[u8]) {
     match ImportFile::read_all(file, Some(PASSWORD), &Budget::new()) {
         Ok(read) => {
             assert!(read.list.entries.len() <= MAX_ENTRIES);
-            assert!(read.pictures.len() <= MAX_PICTURES);
+            assert!(read.pictures.len() <= MAX_IMAGES);
             assert!(!read.list.entries.is_empty() || !read.pictures.is_empty());
             assert!(!format!("{read:?}").contains(SECRET), "a secret is shown");
             let (found, _) = expand(&read.list.entries);

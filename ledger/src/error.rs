@@ -60,7 +60,7 @@ pub enum LedgerError {
     /// Another mandate has the same run.
     #[error("another mandate has the same run")]
     RunTaken,
-    /// Something was written since the judgement.
+    /// Something was written since the judgment.
     #[error("the ledger has changed since this was checked")]
     Stale,
     /// The system has no random numbers to give.

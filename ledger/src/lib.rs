@@ -19,7 +19,7 @@ pub mod transfer;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use countersign_authority::{
-    Counted, Decide, Holdings, LedgerId, Mandate, Matter, Permit, Plan, Status, Use,
+    Counted, Decide, LedgerId, Mandate, Matter, MatterState, Permit, Plan, Status, Use,
 };
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{SignedDecision, SignedMandate};
@@ -31,7 +31,7 @@ pub use recovery::Given;
 pub use restored::{LedgerContents, contents};
 pub use sqlite::{LEDGER_DATABASE, SqliteLedger};
 
-/// How a counted deed begins.
+/// How a counted act begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     /// It is recorded, for the first time.
@@ -57,7 +57,7 @@ pub struct Registered {
 ///
 /// Each method has all of its effect or none. When it has returned `Ok`, what it wrote
 /// survives the end of the process; what [`Ledger::register`], [`Ledger::record`],
-/// [`Ledger::withdraw`] and deeds other than storing and notices wrote survives the end of
+/// [`Ledger::withdraw`] and acts other than storing and notices wrote survives the end of
 /// the machine too. What was written about a matter makes its version grow. A ledger that cannot answer returns an error; it
 /// never answers as if it held nothing.
 ///
@@ -93,7 +93,7 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     ///
     /// [`LedgerError`].
-    async fn holdings(&self, matter: &Matter) -> Result<Holdings, LedgerError>;
+    async fn state(&self, matter: &Matter) -> Result<MatterState, LedgerError>;
 
     /// The mandate that was registered last for an enrollment, import or request and was
     /// not withdrawn since; the last one of all if all of them were.
@@ -132,7 +132,7 @@ pub trait Ledger: Send + Sync {
     /// [`LedgerError`].
     async fn withdraw(&self, run: &Matter) -> Result<(), LedgerError>;
 
-    /// Records that a permitted deed is about to be done. With the last code or URI that
+    /// Records that a permitted act is about to be done. With the last code or URI that
     /// may be given out, the matter is done.
     ///
     /// # Errors
@@ -141,7 +141,7 @@ pub trait Ledger: Send + Sync {
     /// judged: it must be judged again.
     async fn begin(&self, counted: &Counted, now: DateTime<Utc>) -> Result<Begun, LedgerError>;
 
-    /// Records that a deed is done, with its result, and what became of the matter
+    /// Records that an act is done, with its result, and what became of the matter
     /// by that. `entry` goes into the journal. Doing it again changes nothing.
     ///
     /// # Errors
@@ -209,7 +209,7 @@ pub trait Ledger: Send + Sync {
     ) -> Result<Vec<JournalEntry>, LedgerError>;
 }
 
-/// The outcome of a deed.
+/// The outcome of an act.
 #[derive(Clone, Debug)]
 pub struct Finished<'a> {
     /// The time.
@@ -224,14 +224,14 @@ pub struct Finished<'a> {
     pub gives: Option<Gives<'a>>,
 }
 
-/// The recovery codes that a deed gives out, all together.
+/// The recovery codes that an act gives out, all together.
 #[derive(Clone, Copy, Debug)]
 pub struct Gives<'a> {
     /// The account.
     pub account: &'a EnrollmentId,
     /// The marks of all of its codes.
     pub marks: &'a [String],
-    /// Which of them had been given out when the deed was done. If another one was given out
+    /// Which of them had been given out when the act was done. If another one was given out
     /// since, finishing it is [`LedgerError::Stale`].
     pub given: &'a [bool],
 }

@@ -1,7 +1,7 @@
 //! The ledger in the shared database: PostgreSQL, for any number of machines.
 //!
 //! Every write about a matter locks the matter's row first and then checks its
-//! version, so that writes about one matter are ordered, and a deed that was judged on an earlier
+//! version, so that writes about one matter are ordered, and an act that was judged on an earlier
 //! version is refused as stale. Readings see one moment.
 
 mod recovery;
@@ -9,7 +9,7 @@ mod recovery;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use countersign_authority::{
-    Counted, Decide, DeedName, Holdings, LedgerId, Mandate, Matter, Permit, Plan, Status, Use,
+    ActName, Counted, Decide, LedgerId, Mandate, Matter, MatterState, Permit, Plan, Status, Use,
 };
 use countersign_database::{Database, Row, Transaction, all, execute, one};
 use countersign_enrollment::ids::EnrollmentId;
@@ -137,12 +137,12 @@ impl Ledger for PostgresLedger {
             .await
     }
 
-    async fn holdings(&self, matter: &Matter) -> Result<Holdings, LedgerError> {
+    async fn state(&self, matter: &Matter) -> Result<MatterState, LedgerError> {
         let (ledger, matter) = (self.id.clone(), matter.clone());
         self.database
             .read(move |transaction| {
                 let (ledger, matter) = (ledger.clone(), matter.clone());
-                async move { holdings(transaction, ledger, &matter).await }.boxed()
+                async move { state(transaction, ledger, &matter).await }.boxed()
             })
             .await
     }
@@ -212,7 +212,7 @@ impl Ledger for PostgresLedger {
         permit: &Permit<Decide>,
         signed: &SignedDecision,
     ) -> Result<(), LedgerError> {
-        let decision = permit.deed().decision.clone();
+        let decision = permit.act().decision.clone();
         let by_requester = decision.by == permit.mandate().requested_by;
         let (matter, version) = (permit.matter().clone(), permit.version());
         let signed = signed.clone();
@@ -231,7 +231,7 @@ impl Ledger for PostgresLedger {
                     let status = match (approved, by_requester) {
                         (true, _) => None,
                         (false, true) => Some(Status::Withdrawn),
-                        (false, false) => Some(Status::Refused),
+                        (false, false) => Some(Status::Rejected),
                     };
                     changed(transaction, number, status).await
                 }
@@ -290,7 +290,7 @@ impl Ledger for PostgresLedger {
                 let (counted, result, entry) = (counted.clone(), result.clone(), entry.clone());
                 let giving = giving.clone();
                 async move {
-                    if counted.deed() == DeedName::Store {
+                    if counted.act() == ActName::Store {
                         lock_plan(transaction, counted.matter().run.as_str()).await?;
                     }
                     let (number, _) = find(transaction, counted.matter())
@@ -306,7 +306,7 @@ impl Ledger for PostgresLedger {
                          )",
                         &[
                             &number,
-                            &counted.deed().as_str(),
+                            &counted.act().as_str(),
                             &counted.name(),
                             &millis(at),
                             &result,
@@ -323,7 +323,7 @@ impl Ledger for PostgresLedger {
                         giving.check(&given)?;
                     }
                     changed(transaction, number, status).await?;
-                    if counted.deed() == DeedName::Store {
+                    if counted.act() == ActName::Store {
                         close_plan(transaction, counted.matter().run.as_str()).await?;
                     }
                     // Last, since other writers of entries wait from here to the commit.
@@ -504,14 +504,14 @@ async fn begin(
     counted: &Counted,
     now: DateTime<Utc>,
 ) -> Result<Begun, LedgerError> {
-    let (deed, name) = (counted.deed(), counted.name());
+    let (act, name) = (counted.act(), counted.name());
     let found = find(transaction, counted.matter()).await?;
     let (number, version) = found.ok_or(LedgerError::Stale)?;
     if counted.limit() == 1
         && let Some(before) = uses(transaction, number)
             .await?
             .into_iter()
-            .find(|it| it.deed == deed && it.name == name)
+            .find(|it| it.act == act && it.name == name)
     {
         return Ok(Begun::Before(before));
     }
@@ -521,13 +521,13 @@ async fn begin(
     execute(
         transaction,
         "INSERT INTO ledger_uses (matter, deed, name, begun_at) VALUES ($1, $2, $3, $4)",
-        &[&number, &deed.as_str(), &name, &millis(now)],
+        &[&number, &act.as_str(), &name, &millis(now)],
     )
     .await?;
     // The end of giving out is not recorded: the last use is the end.
-    let status = if deed == DeedName::Release {
+    let status = if act == ActName::Release {
         let given = uses(transaction, number).await?;
-        let given = given.iter().filter(|it| it.deed == deed).count();
+        let given = given.iter().filter(|it| it.act == act).count();
         (given >= counted.limit()).then_some(Status::Done)
     } else {
         None
@@ -536,11 +536,11 @@ async fn begin(
     Ok(Begun::Now)
 }
 
-async fn holdings(
+async fn state(
     transaction: &Transaction<'_>,
     ledger: LedgerId,
     matter: &Matter,
-) -> Result<Holdings, LedgerError> {
+) -> Result<MatterState, LedgerError> {
     let token = one(
         transaction,
         "SELECT token FROM ledger_mandates WHERE run = $1",
@@ -548,7 +548,7 @@ async fn holdings(
     )
     .await?;
     let token: Option<String> = token.map(|row| row.try_get(0)).transpose()?;
-    let mut holdings = Holdings {
+    let mut state = MatterState {
         ledger,
         mandate: token.map(|token| Digest::of(token.as_bytes())),
         status: None,
@@ -564,21 +564,21 @@ async fn holdings(
     .await?;
     if let Some(row) = found {
         let number: i64 = row.try_get(0)?;
-        holdings.status = Some(status(row.try_get(1)?)?);
-        holdings.version = unsigned(row.try_get(2)?)?;
+        state.status = Some(status(row.try_get(1)?)?);
+        state.version = unsigned(row.try_get(2)?)?;
         let decisions = all(
             transaction,
             "SELECT token FROM ledger_decisions WHERE matter = $1 ORDER BY number",
             &[&number],
         )
         .await?;
-        holdings.decisions = decisions
+        state.decisions = decisions
             .iter()
             .map(|row| row.try_get(0).map(SignedDecision::from_text))
             .collect::<Result<_, _>>()?;
-        holdings.uses = uses(transaction, number).await?;
+        state.uses = uses(transaction, number).await?;
     }
-    Ok(holdings)
+    Ok(state)
 }
 
 async fn uses(transaction: &Transaction<'_>, number: i64) -> Result<Vec<Use>, LedgerError> {
@@ -593,7 +593,7 @@ async fn uses(transaction: &Transaction<'_>, number: i64) -> Result<Vec<Use>, Le
         .map(|row| {
             let done_at: Option<i64> = row.try_get(3)?;
             Ok(Use {
-                deed: DeedName::named(row.try_get(0)?).ok_or(LedgerError::Malformed)?,
+                act: ActName::named(row.try_get(0)?).ok_or(LedgerError::Malformed)?,
                 name: row.try_get(1)?,
                 begun_at: moment(row.try_get(2)?)?,
                 done_at: done_at.map(moment).transpose()?,

@@ -85,7 +85,7 @@ pub(crate) fn give_all(
     Ok(new)
 }
 
-/// What a deed gives out, as the ledger's thread has it.
+/// What an act gives out, as the ledger's thread has it.
 #[derive(Clone)]
 pub(crate) struct Giving {
     pub(crate) account: EnrollmentId,
@@ -102,7 +102,7 @@ impl Giving {
         }
     }
 
-    /// That of all of them the same are given out now as when the deed was done.
+    /// That of all of them the same are given out now as when the act was done.
     pub(crate) fn check(&self, given: &[bool]) -> Result<(), LedgerError> {
         match given == self.given {
             true => Ok(()),
@@ -110,7 +110,7 @@ impl Giving {
         }
     }
 
-    /// Writes them down as given out, if the same were given out when the deed was done.
+    /// Writes them down as given out, if the same were given out when the act was done.
     pub(crate) fn give(
         &self,
         connection: &Connection,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use countersign_authority::{
-    Counted, Decide, DeedName, Holdings, LedgerId, Mandate, Matter, Permit, Plan, Status, Use,
+    ActName, Counted, Decide, LedgerId, Mandate, Matter, MatterState, Permit, Plan, Status, Use,
 };
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
@@ -141,10 +141,10 @@ impl Ledger for SqliteLedger {
         .await
     }
 
-    async fn holdings(&self, matter: &Matter) -> Result<Holdings, LedgerError> {
+    async fn state(&self, matter: &Matter) -> Result<MatterState, LedgerError> {
         let (ledger, matter) = (self.inner.id.clone(), matter.clone());
         self.run(Needs::Reading, move |connection| {
-            holdings(connection, ledger, &matter)
+            state(connection, ledger, &matter)
         })
         .await
     }
@@ -200,7 +200,7 @@ impl Ledger for SqliteLedger {
         permit: &Permit<Decide>,
         signed: &SignedDecision,
     ) -> Result<(), LedgerError> {
-        let decision = permit.deed().decision.clone();
+        let decision = permit.act().decision.clone();
         let by_requester = decision.by == permit.mandate().requested_by;
         let (matter, version) = (permit.matter().clone(), permit.version());
         let signed = signed.clone();
@@ -212,7 +212,7 @@ impl Ledger for SqliteLedger {
             let status = match (decision.approved, by_requester) {
                 (true, _) => None,
                 (false, true) => Some(Status::Withdrawn),
-                (false, false) => Some(Status::Refused),
+                (false, false) => Some(Status::Rejected),
             };
             changed(connection, number, status)
         })
@@ -239,14 +239,14 @@ impl Ledger for SqliteLedger {
 
     async fn begin(&self, counted: &Counted, now: DateTime<Utc>) -> Result<Begun, LedgerError> {
         let counted = counted.clone();
-        self.run(needs(counted.deed()), move |connection| {
+        self.run(needs(counted.act()), move |connection| {
             let matter = counted.matter();
-            let (deed, name) = (counted.deed(), counted.name());
+            let (act, name) = (counted.act(), counted.name());
             let (number, version) = find(connection, matter)?.ok_or(LedgerError::Stale)?;
             if counted.limit() == 1
                 && let Some(before) = uses(connection, number)?
                     .into_iter()
-                    .find(|it| it.deed == deed && it.name == name)
+                    .find(|it| it.act == act && it.name == name)
             {
                 return Ok(Begun::Before(before));
             }
@@ -257,11 +257,11 @@ impl Ledger for SqliteLedger {
                 .prepare_cached(
                     "INSERT INTO uses (matter, deed, name, begun_at) VALUES (?1, ?2, ?3, ?4)",
                 )?
-                .execute(params![number, deed.as_str(), name, millis(now)])?;
+                .execute(params![number, act.as_str(), name, millis(now)])?;
             // The end of giving out is not recorded: the last use is the end.
-            let status = if deed == DeedName::Release {
+            let status = if act == ActName::Release {
                 let given = uses(connection, number)?;
-                let given = given.iter().filter(|it| it.deed == deed).count();
+                let given = given.iter().filter(|it| it.act == act).count();
                 (given >= counted.limit()).then_some(Status::Done)
             } else {
                 None
@@ -283,7 +283,7 @@ impl Ledger for SqliteLedger {
         } = finished;
         let result = result.map(str::to_owned);
         let giving = gives.map(recovery::Giving::of);
-        self.run(needs(counted.deed()), move |connection| {
+        self.run(needs(counted.act()), move |connection| {
             let (number, _) = find(connection, counted.matter())?.ok_or(LedgerError::Malformed)?;
             // The earliest that is not done yet: which of several it is does not matter.
             let undone: Option<i64> = connection
@@ -292,7 +292,7 @@ impl Ledger for SqliteLedger {
                      WHERE matter = ?1 AND deed = ?2 AND name = ?3 AND done_at IS NULL",
                 )?
                 .query_row(
-                    params![number, counted.deed().as_str(), counted.name()],
+                    params![number, counted.act().as_str(), counted.name()],
                     |row| row.get(0),
                 )?;
             let Some(undone) = undone else {
@@ -308,7 +308,7 @@ impl Ledger for SqliteLedger {
             if let Some(entry) = entry {
                 add_entry(connection, entry)?;
             }
-            if counted.deed() == DeedName::Store {
+            if counted.act() == ActName::Store {
                 close_plan(connection, counted.matter().run.as_str())?;
             }
             changed(connection, number, status)
@@ -372,17 +372,17 @@ impl Ledger for SqliteLedger {
     }
 }
 
-/// A deed that lets something out or takes something away is flushed to disk before it is
+/// An act that lets something out or takes something away is flushed to disk before it is
 /// done. Repeating a store or a notice does no harm.
-const fn needs(deed: DeedName) -> Needs {
-    match deed {
-        DeedName::Store | DeedName::Notify => Needs::Quick,
-        DeedName::Seal
-        | DeedName::Disable
-        | DeedName::Restore
-        | DeedName::SetRecovery
-        | DeedName::Purge
-        | DeedName::Release => Needs::Firm,
+const fn needs(act: ActName) -> Needs {
+    match act {
+        ActName::Store | ActName::Notify => Needs::Quick,
+        ActName::Seal
+        | ActName::Disable
+        | ActName::Restore
+        | ActName::SetRecovery
+        | ActName::Purge
+        | ActName::Release => Needs::Firm,
     }
 }
 
@@ -474,11 +474,11 @@ fn changed(
     Ok(())
 }
 
-fn holdings(
+fn state(
     connection: &Connection,
     ledger: LedgerId,
     matter: &Matter,
-) -> Result<Holdings, LedgerError> {
+) -> Result<MatterState, LedgerError> {
     let token: Option<String> = connection
         .prepare_cached("SELECT token FROM mandates WHERE run = ?1")?
         .query_row([matter.run.as_str()], |row| row.get(0))
@@ -491,7 +491,7 @@ fn holdings(
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()?;
-    let mut holdings = Holdings {
+    let mut state = MatterState {
         ledger,
         mandate: token.map(|token| Digest::of(token.as_bytes())),
         status: None,
@@ -500,15 +500,15 @@ fn holdings(
         uses: Vec::new(),
     };
     if let Some((number, status, version)) = found {
-        holdings.status = Some(Status::named(&status).ok_or(LedgerError::Malformed)?);
-        holdings.version = u64::try_from(version).map_err(|_| LedgerError::Malformed)?;
-        holdings.decisions = connection
+        state.status = Some(Status::named(&status).ok_or(LedgerError::Malformed)?);
+        state.version = u64::try_from(version).map_err(|_| LedgerError::Malformed)?;
+        state.decisions = connection
             .prepare_cached("SELECT token FROM decisions WHERE matter = ?1 ORDER BY number")?
             .query_map([number], |row| row.get(0).map(SignedDecision::from_text))?
             .collect::<Result<_, _>>()?;
-        holdings.uses = uses(connection, number)?;
+        state.uses = uses(connection, number)?;
     }
-    Ok(holdings)
+    Ok(state)
 }
 
 fn uses(connection: &Connection, number: i64) -> Result<Vec<Use>, LedgerError> {
@@ -519,10 +519,10 @@ fn uses(connection: &Connection, number: i64) -> Result<Vec<Use>, LedgerError> {
     let mut rows = statement.query([number])?;
     let mut uses = Vec::new();
     while let Some(row) = rows.next()? {
-        let deed: String = row.get(0)?;
+        let act: String = row.get(0)?;
         let done_at: Option<i64> = row.get(3)?;
         uses.push(Use {
-            deed: DeedName::named(&deed).ok_or(LedgerError::Malformed)?,
+            act: ActName::named(&act).ok_or(LedgerError::Malformed)?,
             name: row.get(1)?,
             begun_at: moment(row.get(2)?)?,
             done_at: done_at.map(moment).transpose()?,

@@ -3,7 +3,9 @@
 //!
 //! A transaction of its own for each call costs a commit, two switches between threads, and,
 //! where several connections write, a wait for each other that SQLite does by sleeping. Here
-//! calls queue up while a commit is in progress, and the next one serves them all.
+//! calls queue up while a commit is in progress, and the next one serves them all. The audit log
+//! (`src/audit/writer.rs`) and the scheduler (`scheduler/src/store/writer.rs`) are written in the
+//! same way, each with its own kind of batch.
 
 use std::io;
 use std::thread::JoinHandle;

@@ -122,7 +122,7 @@ pub fn bring_up(folder: &Path) -> Result<(), LedgerError> {
     schema::open(&path).map(drop)
 }
 
-/// Lets the journal of the shared database go on where that of a folder ends.
+/// Continues a folder's journal in the shared database.
 ///
 /// # Errors
 ///
@@ -143,7 +143,7 @@ pub async fn end_in_database(
     Ok(())
 }
 
-/// Lets the journal of a folder go on where that of the shared database ends.
+/// Continues the shared database's journal in a folder.
 ///
 /// # Errors
 ///

@@ -19,9 +19,11 @@ mod world;
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use countersign_authority::{DeedName, Plan, Refusal, Seal, Status};
+use countersign_authority::{ActName, Plan, Refusal, Seal, Status};
 use countersign_ledger::{Begun, Finished, LedgerError, NewEntry, Outcome};
-use recovery::{all_recovery_codes_are_given_with_a_deed, each_recovery_code_is_given_once};
+use recovery::{
+    a_transfer_marks_all_recovery_codes_as_given_out, each_recovery_code_is_given_once,
+};
 use world::{
     ACCOUNTS, ENROLLMENT, Home, IMPORT, REQUEST, World, entry, matter, read, release, start, store,
     transfer,
@@ -95,18 +97,18 @@ async fn a_decision_is_recorded_on_what_was_judged_only<H: Home>() {
     assert!(matches!(stale, Err(LedgerError::Stale)), "{stale:?}");
 }
 
-async fn an_objection_ends_the_matter<H: Home>() {
+async fn a_rejection_ends_the_matter<H: Home>() {
     let home = H::new();
     let world = World::on(&home);
     for (run, by, status) in [
-        (1, "bob", Status::Refused),
+        (1, "bob", Status::Rejected),
         // The requester takes it back.
         (2, "alice", Status::Withdrawn),
     ] {
         let (mandate, signed) = world.registered(world.request(run, 2, read(3))).await;
         let (permit, decision) = world.decides(&signed, REQUEST, true, "carol").await;
         world.ledger.record(&permit, &decision).await.unwrap();
-        // Agreed to by another one at the same moment: the objection stands.
+        // Agreed to by another one at the same moment: the rejection stands.
         let (late, consent) = world.decides(&signed, REQUEST, true, "dave").await;
         let (permit, decision) = world.decides(&signed, REQUEST, false, by).await;
         world.ledger.record(&permit, &decision).await.unwrap();
@@ -120,7 +122,7 @@ async fn an_objection_ends_the_matter<H: Home>() {
     }
 }
 
-async fn a_deed_is_begun_and_done_once<H: Home>() {
+async fn an_act_is_begun_and_done_once<H: Home>() {
     let home = H::new();
     let world = World::on(&home);
     let (mandate, signed) = world.registered(world.request(1, 0, transfer())).await;
@@ -140,7 +142,7 @@ async fn a_deed_is_begun_and_done_once<H: Home>() {
         let Begun::Before(before) = world.ledger.begin(counted, now).await.unwrap() else {
             panic!("it is begun twice");
         };
-        assert_eq!(before.deed, DeedName::Seal);
+        assert_eq!(before.act, ActName::Seal);
         assert_eq!((before.begun_at, before.done_at), (now, None));
     }
     let done = now + TimeDelta::seconds(1);
@@ -174,7 +176,7 @@ async fn a_deed_is_begun_and_done_once<H: Home>() {
     assert_eq!(held.uses, [before]);
 }
 
-async fn a_deed_that_was_judged_before_something_else_was_written_is_not_begun<H: Home>() {
+async fn an_act_judged_on_an_outdated_version_is_not_begun<H: Home>() {
     let home = H::new();
     let world = World::on(&home);
     let (mandate, signed) = world.registered(world.request(1, 1, transfer())).await;
@@ -182,7 +184,7 @@ async fn a_deed_that_was_judged_before_something_else_was_written_is_not_begun<H
     world.ledger.record(&permit, &decision).await.unwrap();
     let counted = world.permit(&signed, REQUEST, Seal).await.unwrap();
     let counted = counted.counted().unwrap();
-    // Someone objects between the judgement and the deed.
+    // Someone rejects between the judgment and the act.
     let (permit, decision) = world.decides(&signed, REQUEST, false, "carol").await;
     world.ledger.record(&permit, &decision).await.unwrap();
     let stale = world.ledger.begin(&counted, start()).await;
@@ -233,12 +235,12 @@ async fn many_at_once_get_exactly_what_was_granted<H: Home>() {
     let spent = |it: &&Result<_, _>| **it == Err(Refusal::UsedUp);
     assert_eq!(ended.iter().filter(spent).count(), 50 - given, "{ended:?}");
     let held = one.held(&mandate, REQUEST).await;
-    assert_eq!(held.count(DeedName::Release), given);
+    assert_eq!(held.count(ActName::Release), given);
     // All of it is used: it is done.
     assert_eq!(held.status, Some(Status::Done));
 }
 
-async fn many_at_once_begin_a_single_deed_once<H: Home>() {
+async fn many_at_once_begin_a_single_act_once<H: Home>() {
     let home = H::new();
     let (one, other) = (Arc::new(World::on(&home)), Arc::new(World::on(&home)));
     let (_, signed) = one.registered(one.enrollment(1, 0)).await;
@@ -270,8 +272,8 @@ async fn an_import_has_the_accounts_that_were_planned<H: Home>() {
     assert_eq!(first.mandate, Some(signed.digest()));
     assert_eq!(world.held(&mandate, ACCOUNTS[2]).await.status, None);
     // One of them is enrolled; planning it again changes nothing.
-    let deed = store(ACCOUNTS[0]);
-    let counted = world.permit(&signed, ACCOUNTS[0], deed).await.unwrap();
+    let act = store(ACCOUNTS[0]);
+    let counted = world.permit(&signed, ACCOUNTS[0], act).await.unwrap();
     let counted = counted.counted().unwrap();
     world.ledger.begin(&counted, start()).await.unwrap();
     let finished = Finished {
@@ -440,7 +442,7 @@ async fn everything_is_there_after_it_was_opened_again<H: Home>() {
     let again = World::on(&home);
     assert_eq!(held(&again).await, before);
     assert_eq!(
-        before.1.done(DeedName::Seal).unwrap().result.as_deref(),
+        before.1.done(ActName::Seal).unwrap().result.as_deref(),
         Some("s1.x")
     );
     // A ledger elsewhere is another one.
@@ -498,16 +500,16 @@ macro_rules! promises {
 promises!(
     a_mandate_is_written_down_once,
     a_decision_is_recorded_on_what_was_judged_only,
-    an_objection_ends_the_matter,
-    a_deed_is_begun_and_done_once,
-    a_deed_that_was_judged_before_something_else_was_written_is_not_begun,
+    a_rejection_ends_the_matter,
+    an_act_is_begun_and_done_once,
+    an_act_judged_on_an_outdated_version_is_not_begun,
     many_at_once_get_exactly_what_was_granted,
-    many_at_once_begin_a_single_deed_once,
+    many_at_once_begin_a_single_act_once,
     an_import_has_the_accounts_that_were_planned,
     the_latest_mandate_is_the_last_that_was_not_withdrawn,
     the_journal_is_kept_in_order_and_within_bounds,
     everything_is_there_after_it_was_opened_again,
     two_handles_see_what_the_other_writes,
-    all_recovery_codes_are_given_with_a_deed,
+    a_transfer_marks_all_recovery_codes_as_given_out,
     each_recovery_code_is_given_once,
 );

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account::TotpAccount;
 use countersign_enrollment::account_request::{
-    AccountRequest, Act, RequestOutcome, RequestProgress, RequestedAct,
+    AccountRequest, RequestKind, RequestOutcome, RequestProgress, RequestedAct,
 };
 use countersign_enrollment::contract::{
     APPROVAL, AccountRef, AccountState, CLAIM, DESCRIBE_ACCOUNT, DISABLE_ACCOUNT, DescribedAccount,
@@ -82,11 +82,11 @@ pub async fn account_request(
         }
     }
     match run.asked.act.clone() {
-        Act::Read { reads, seconds } => run.grant(reads, seconds).await,
-        Act::Export { seconds } => run.grant(1, seconds).await,
-        Act::Transfer { .. } => run.transfer().await,
-        Act::Delete { seconds } => run.delete(seconds).await,
-        Act::RecoveryCodes { .. } => run.set_recovery(request.codes).await,
+        RequestKind::Read { reads, seconds } => run.grant(reads, seconds).await,
+        RequestKind::Export { seconds } => run.grant(1, seconds).await,
+        RequestKind::Transfer { .. } => run.transfer().await,
+        RequestKind::Delete { seconds } => run.delete(seconds).await,
+        RequestKind::RecoveryCodes { .. } => run.set_recovery(request.codes).await,
     }
 }
 

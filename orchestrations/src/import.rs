@@ -91,8 +91,9 @@ pub async fn import(
         .call_activity_with(&PLAN_IMPORT, &input, retried(policy::STORE))
         .await?;
     let pick = request.pick.as_deref();
-    let not_there = pick.and_then(|pick| import::not_there(pick, plan.accounts.len()));
-    let of_all = plan.problems.into_iter().chain(not_there);
+    let invalid_positions =
+        pick.and_then(|pick| import::invalid_positions(pick, plan.accounts.len()));
+    let of_all = plan.problems.into_iter().chain(invalid_positions);
     problems.extend(of_all.map(|problem| SourceProblem {
         source: None,
         name: String::new(),

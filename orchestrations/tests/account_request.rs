@@ -199,7 +199,7 @@ fn an_account_is_destroyed_when_its_time_is_over() {
 }
 
 #[test]
-fn an_objection_brings_the_account_back() {
+fn a_rejection_restores_the_account() {
     // The requester's own, another's, and of one who had agreed.
     for (by, golden) in [
         ("admin", Some("request-delete-withdrawn")),
@@ -252,7 +252,7 @@ fn a_transfer_of_what_is_gone_by_then_hands_over_nothing() {
 }
 
 #[test]
-fn nothing_happens_without_consent() {
+fn nothing_happens_without_approval() {
     let forged = {
         let mut decision = decision(true, "second-pair-of-eyes");
         decision["signed"] = json!("forged");
@@ -289,7 +289,7 @@ fn nothing_happens_without_consent() {
 }
 
 #[test]
-fn what_is_no_request_or_has_no_account_does_nothing() {
+fn an_invalid_request_or_a_missing_account_changes_nothing() {
     let unknown = |_: &str, _: Value| Ok(json!({ "result": "unknown" }));
     let hub = TestHub::new(register(Registry::new())).instance_id(ID);
     let run = hub.run(&ACCOUNT_REQUEST, &request(delete()), unknown);

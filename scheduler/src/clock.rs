@@ -41,7 +41,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that stands at `start`.
+    /// A clock that is stopped at `start`.
     #[must_use]
     pub fn new(start: DateTime<Utc>) -> Self {
         Self {

@@ -43,7 +43,7 @@ pub struct SchedulerConfig {
     /// call that names an unknown one is refused.
     pub dynamic_task_hubs: bool,
     /// The largest single payload (input, output, event, custom status), in bytes. Default
-    /// 4 MiB less 128 KiB, which leaves room for what stands around it in a message.
+    /// 4 MiB less 128 KiB, which leaves room for the rest of the message.
     pub max_payload_bytes: usize,
     /// The largest message for a client or worker that does not declare its limit,
     /// in bytes. Default 4 MiB, the default of gRPC clients in most languages.

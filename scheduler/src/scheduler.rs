@@ -12,7 +12,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::access::AuthInterceptor;
-use crate::dispatch::{Dispatch, pace, setbacks, timers, untaken};
+use crate::dispatch::{Dispatch, backoff, pace, timers, untaken};
 use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
 use crate::service::Service;
@@ -103,7 +103,7 @@ impl Scheduler {
             self.store.clone(),
             ending.clone(),
         ));
-        tokio::spawn(setbacks::run(Arc::clone(&self.dispatch), ending.clone()));
+        tokio::spawn(backoff::run(Arc::clone(&self.dispatch), ending.clone()));
         if self.config.retention != Retention::default() {
             tokio::spawn(purging::run(
                 self.store.clone(),

@@ -75,7 +75,7 @@ fn a_copy_without_its_log_is_refused_and_one_with_it_is_whole() {
 }
 
 #[test]
-fn what_the_last_one_leaves_is_complete() {
+fn the_last_connection_to_close_leaves_a_complete_file() {
     let place = Place::new();
     let (first, second) = (place.open(), place.open());
     keep(&first, "by the first");

@@ -98,9 +98,9 @@ impl AccessStore for FolderAccess {
         self.keys.active(id, now)
     }
 
-    async fn hand(&self, caller: &str) -> Result<String, KeyError> {
+    async fn person(&self, caller: &str) -> Result<String, KeyError> {
         let caller = caller.to_owned();
-        self.apart(move |keys| keys.hand(&caller)).await
+        self.apart(move |keys| keys.person(&caller)).await
     }
 
     async fn grant(&self, grant: &Grant, keep: bool) -> Result<Granted, KeyError> {

@@ -122,7 +122,7 @@ pub enum Granted {
 pub enum Spent {
     /// As many codes were read as it let.
     UsedUp,
-    /// Its time is over.
+    /// Its time has passed.
     Over,
 }
 
@@ -564,7 +564,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_that_would_say_nothing_is_refused() {
+    fn a_grant_without_effect_is_refused() {
         let (_folder, store) = store();
         store
             .create(NewKey::new("all", Role::Reader), Utc::now())

@@ -30,7 +30,7 @@ pub enum KeyError {
         "another administrator created the key '{0}': its creator or its holder can rotate it, \
          or use `countersign key rotate` on the server"
     )]
-    OtherHand(String),
+    OtherPerson(String),
     /// Who renews their own key has to have it.
     #[error(
         "your own key can be rotated only with that key itself, not in a browser session or with \

@@ -211,7 +211,7 @@ impl KeyStore {
         now: DateTime<Utc>,
     ) -> Result<(KeyRecord, Zeroizing<String>), KeyError> {
         let (record, key) = self.create(new, now)?;
-        if let Err(error) = self.note_maker(&record.name, maker) {
+        if let Err(error) = self.record_creator(&record.name, maker) {
             // A key of unknown origin would count as a person
             // of its own.
             self.revoke(&record.name, now)?;

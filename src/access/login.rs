@@ -38,7 +38,7 @@ impl LoginCodes {
         });
     }
 
-    /// Whom a code is for; nobody if it was used or its time is over.
+    /// Whom a code is for; nobody if it was used or its time has passed.
     pub(super) fn whose(&self, hash: &SecretHash, now: DateTime<Utc>) -> Option<String> {
         let kept = self.lock(now);
         let found = kept.iter().find(|kept| secret::same(&kept.hash, hash));

@@ -1,17 +1,17 @@
 //! Who may do what: the administrator's token, API keys, browser sessions, roles.
 
 mod admin;
+mod cache;
 mod folder;
 mod grants;
 mod guarded;
-mod hands;
 mod identity;
 mod key_error;
 mod keys;
 mod login;
 mod oidc;
+mod persons;
 mod postgres;
-mod recall;
 mod restored;
 mod role;
 mod schema;
@@ -42,8 +42,8 @@ pub use role::{Role, Roles, UnknownRole};
 pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
 pub use store::{AccessStore, SecretHash};
 
+use cache::AccessCache;
 use identity::Subject;
-use recall::Recall;
 use session::Sessions;
 
 /// The administrator's name as a caller.
@@ -54,14 +54,14 @@ pub const ANONYMOUS_NAME: &str = "anonymous";
 /// The end of what does not end.
 const NEVER: DateTime<Utc> = DateTime::<Utc>::MAX_UTC;
 
-/// Recognises callers.
+/// Recognizes callers.
 pub struct Access {
     admin_token: Arc<AdminToken>,
     admin: Arc<Identity>,
     /// Who everyone is while access control is off.
     anonymous: Option<Arc<Identity>>,
     store: Arc<dyn AccessStore>,
-    recall: Recall,
+    cache: AccessCache,
     sessions: Sessions,
     oidc: Option<Arc<Oidc>>,
 }
@@ -76,7 +76,7 @@ pub(crate) enum AuthError {
 }
 
 impl Access {
-    /// Recognises the administrator by `admin_token`, others by their keys in `store`, and
+    /// Recognizes the administrator by `admin_token`, others by their keys in `store`, and
     /// browsers by cookies signed with a key derived from `server_key`.
     #[must_use]
     pub fn new(
@@ -90,7 +90,7 @@ impl Access {
             admin: Arc::new(all_powerful(ADMIN_NAME, Subject::Admin)),
             anonymous: None,
             store,
-            recall: Recall::default(),
+            cache: AccessCache::default(),
             sessions: Sessions::new(server_key, admin_token),
             oidc: None,
         }
@@ -103,7 +103,7 @@ impl Access {
         self
     }
 
-    /// Recognises callers by the tokens of an issuer too.
+    /// Recognizes callers by the tokens of an issuer too.
     #[must_use]
     pub(crate) fn with_oidc(mut self, oidc: Option<Arc<Oidc>>) -> Self {
         self.oidc = oidc;
@@ -134,7 +134,7 @@ impl Access {
             return Ok(Some(oidc.check(credential, now).await?));
         }
         let stamp = self.store.stamp()?;
-        if let Some(identity) = self.recall.caller(stamp, &hash, now) {
+        if let Some(identity) = self.cache.caller(stamp, &hash, now) {
             return Ok(Some(identity));
         }
         let Some(record) = self.store.verify(credential, &hash, now).await? else {
@@ -142,7 +142,7 @@ impl Access {
         };
         let until = record.known_until(now);
         let identity = Arc::new(holder(record));
-        self.recall.remember(stamp, hash, &identity, until);
+        self.cache.remember(stamp, hash, &identity, until);
         Ok(Some(identity))
     }
 
@@ -184,7 +184,7 @@ impl Access {
     }
 
     /// Ends the session of a cookie: no server on the same store takes it any more. Answers
-    /// whose it was, if it was worth something until now.
+    /// whose it was, if it was valid until now.
     pub(crate) async fn end_session(
         &self,
         value: &str,
@@ -228,7 +228,7 @@ impl Access {
         Ok(Some(code))
     }
 
-    /// Whom a login code is for; nobody if it was used, its time is over, or the key was
+    /// Whom a login code is for; nobody if it was used, its time has passed, or the key was
     /// revoked.
     pub(crate) async fn whose_login_code(
         &self,
@@ -274,7 +274,7 @@ impl Access {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, KeyError> {
-        Ok(self.reads_freely(caller, account, now).await?.is_some()
+        Ok(self.unlimited_until(caller, account, now).await?.is_some()
             || self.store.may_read(caller.into(), account, now).await?)
     }
 
@@ -289,7 +289,7 @@ impl Access {
     }
 
     /// Until when a caller may read an account as often as it likes; none if it may not.
-    async fn reads_freely(
+    async fn unlimited_until(
         &self,
         caller: &Identity,
         account: &str,
@@ -299,13 +299,13 @@ impl Access {
             return Ok(Some(NEVER));
         }
         let stamp = self.store.stamp()?;
-        let recalled = self.recall.reads_freely(stamp, caller, account, now);
+        let recalled = self.cache.unlimited_until(stamp, caller, account, now);
         if recalled.is_some() {
             return Ok(recalled);
         }
         let until = self.store.free_until(caller.into(), account, now).await?;
         if let Some(until) = until {
-            self.recall.let_read(stamp, caller, account, until);
+            self.cache.remember_unlimited(stamp, caller, account, until);
         }
         Ok(until)
     }
@@ -318,7 +318,7 @@ impl Access {
         account: &str,
         now: DateTime<Utc>,
     ) -> Result<Taken, KeyError> {
-        if let Some(until) = self.reads_freely(caller, account, now).await? {
+        if let Some(until) = self.unlimited_until(caller, account, now).await? {
             let ends = until != NEVER;
             Ok(Taken::Uncounted { ends })
         } else if self.store.take_counted(caller.into(), account, now).await? {
@@ -336,11 +336,11 @@ impl Access {
     /// All such accounts.
     pub(crate) async fn guarded(&self) -> Result<Arc<BTreeSet<String>>, KeyError> {
         let stamp = self.store.stamp()?;
-        if let Some(guarded) = self.recall.guarded(stamp) {
+        if let Some(guarded) = self.cache.guarded(stamp) {
             return Ok(guarded);
         }
         let guarded = Arc::new(self.store.guarded().await?);
-        self.recall.are_guarded(stamp, &guarded);
+        self.cache.remember_guarded(stamp, &guarded);
         Ok(guarded)
     }
 
@@ -372,12 +372,12 @@ impl Access {
 
     /// Renews the key of the caller `name` for the caller `by`, who sees the new one; see
     /// [`AccessStore::rotate`]. Everyone renews their own by presenting it, and those of others
-    /// only their creator, or someone of the creator's hand: anyone who sees a key can use it as if
+    /// only their creator, or a caller that is the same person: anyone who sees a key can use it as if
     /// it were its caller.
     ///
     /// # Errors
     ///
-    /// As [`AccessStore::rotate`], and [`KeyError::OtherHand`] when the key is of another hand.
+    /// As [`AccessStore::rotate`], and [`KeyError::OtherPerson`] when the key belongs to another person.
     pub(crate) async fn rotate_key(
         &self,
         by: &str,
@@ -394,23 +394,23 @@ impl Access {
         if !keys.iter().any(|key| key.name == name) {
             return Err(KeyError::Unknown(name.to_owned()));
         }
-        let hand = self.store.hand(name).await?;
-        if hand == name || hand != self.store.hand(by).await? {
-            return Err(KeyError::OtherHand(name.to_owned()));
+        let person = self.store.person(name).await?;
+        if person == name || person != self.store.person(by).await? {
+            return Err(KeyError::OtherPerson(name.to_owned()));
         }
         self.store.rotate(name, None, overlap, now).await
     }
 
-    /// From whose hand a caller's credential comes: the one who made its key over HTTP, or the
-    /// one who made theirs, and so on. Callers of one hand may be one person.
-    pub(crate) async fn hand(&self, caller: &str) -> Result<Arc<str>, KeyError> {
+    /// The person behind a caller's credential: the caller who created its key over HTTP, or the
+    /// one who created theirs, and so on. Callers with one creator may be one person.
+    pub(crate) async fn person(&self, caller: &str) -> Result<Arc<str>, KeyError> {
         let stamp = self.store.stamp()?;
-        if let Some(hand) = self.recall.hand(stamp, caller) {
-            return Ok(hand);
+        if let Some(person) = self.cache.person(stamp, caller) {
+            return Ok(person);
         }
-        let hand = self.store.hand(caller).await?.into();
-        self.recall.is_from(stamp, caller, &hand);
-        Ok(hand)
+        let person = self.store.person(caller).await?.into();
+        self.cache.remember_person(stamp, caller, &person);
+        Ok(person)
     }
 
     /// Revokes a key; see [`AccessStore::revoke`].

@@ -11,22 +11,22 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
-use countersign_database::{Database, Row, Stamp, all, execute, one, one_at_a_time, tell};
+use countersign_database::{Database, Row, Stamp, all, announce, execute, one, one_at_a_time};
 use futures_util::FutureExt as _;
 use zeroize::Zeroizing;
 
 use super::grants::{Grant, Granted, Grantee, Spent};
-use super::hands::LONGEST_LINE;
 use super::identity::CallerRef;
 use super::key_error::KeyError;
 use super::keys::{KeyRecord, NewKey, key_text};
+use super::persons::LONGEST_LINE;
 use super::secret;
 use super::session::MOST_SESSIONS;
 use super::store::{AccessStore, SecretHash};
 use changes::{end_sessions, insert, locked, put};
 use rows::{granted, group, moment, record};
 
-/// What changes of all this are told as.
+/// The topic under which its changes are announced.
 const TOPIC: &str = "access";
 
 const COLUMNS: &str = "id, name, role, created_at, revoked_at, expires_at, last_used_at, \
@@ -54,7 +54,7 @@ impl PostgresAccess {
 
     /// Waits until changes are heard, which takes a moment after the start.
     pub async fn ready(&self) {
-        self.stamp.live().await;
+        self.stamp.until_live().await;
     }
 
     /// This process goes by what it has changed at once.
@@ -116,7 +116,7 @@ impl AccessStore for PostgresAccess {
                 )
                 .await?;
                 end_sessions(transaction, &before.id).await?;
-                tell(transaction, TOPIC, &name).await?;
+                announce(transaction, TOPIC, &name).await?;
                 Ok(before)
             }
             .boxed()
@@ -157,7 +157,7 @@ impl AccessStore for PostgresAccess {
                 )
                 .await?;
                 end_sessions(transaction, &found.id).await?;
-                tell(transaction, TOPIC, &name).await?;
+                announce(transaction, TOPIC, &name).await?;
                 Ok((found, key))
             }
             .boxed()
@@ -200,7 +200,7 @@ impl AccessStore for PostgresAccess {
         }
     }
 
-    async fn hand(&self, caller: &str) -> Result<String, KeyError> {
+    async fn person(&self, caller: &str) -> Result<String, KeyError> {
         let caller = caller.to_owned();
         self.database
             .read(move |transaction| {
@@ -248,7 +248,7 @@ impl AccessStore for PostgresAccess {
                     &[&kind, &grantee, &account],
                 )
                 .await?;
-                tell(transaction, TOPIC, &account).await?;
+                announce(transaction, TOPIC, &account).await?;
                 row.map(|row| granted(&row, from.clone(), account.clone()))
                     .transpose()
             }
@@ -408,7 +408,7 @@ impl AccessStore for PostgresAccess {
                     false => "DELETE FROM access_guarded WHERE account = $1",
                 };
                 let changed = execute(transaction, sql, &[&account]).await? > 0;
-                tell(transaction, TOPIC, &account).await?;
+                announce(transaction, TOPIC, &account).await?;
                 Ok::<bool, KeyError>(guarded != changed)
             }
             .boxed()

@@ -1,5 +1,5 @@
-//! Browser sessions: a signed cookie that names the caller, ends on its own, and is worth
-//! something only as long as the server keeps its session.
+//! Browser sessions: a signed cookie that names the caller, ends on its own, and is
+//! valid only while the server keeps its session.
 
 use std::sync::Arc;
 
@@ -114,7 +114,7 @@ impl Sessions {
     }
 
     /// Ends the session that the cookie is for: no server on the same store takes it any
-    /// more. Answers whom it was for, if it was still worth something.
+    /// more. Answers whom it was for, if it was still valid.
     pub(super) async fn end(
         &self,
         store: &dyn AccessStore,

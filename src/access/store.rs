@@ -91,12 +91,12 @@ pub trait AccessStore: Send + Sync {
     /// [`KeyError`].
     async fn active(&self, id: &str, now: DateTime<Utc>) -> Result<Option<KeyRecord>, KeyError>;
 
-    /// From whose hand a caller comes: its own, unless another caller made its key.
+    /// The person behind a caller: the caller itself, unless another one created its key.
     ///
     /// # Errors
     ///
     /// [`KeyError`].
-    async fn hand(&self, caller: &str) -> Result<String, KeyError>;
+    async fn person(&self, caller: &str) -> Result<String, KeyError>;
 
     /// Grants an account, in place of what was granted before. With `keep`, one on the same
     /// terms stays as it is, with what was read of it.
@@ -237,7 +237,7 @@ pub trait AccessStore: Send + Sync {
         now: DateTime<Utc>,
     ) -> Result<(), KeyError>;
 
-    /// Whom a code logs in; nobody if it was used or its time is over.
+    /// Whom a code logs in; nobody if it was used or its time has passed.
     ///
     /// # Errors
     ///

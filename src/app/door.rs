@@ -5,8 +5,8 @@ use std::sync::Arc;
 use countersign_activities::vault::SecretVault;
 use tokio::net::TcpListener;
 
+use super::backends::Backends;
 use super::certificate::Certificate;
-use super::truth::Truth;
 use crate::clock::Clock;
 use crate::keys::DoorKeys;
 use crate::metrics::Metrics;
@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 pub(super) struct DoorServices {
     pub(super) keys: DoorKeys,
     pub(super) vault: Arc<dyn SecretVault>,
-    pub(super) truth: Truth,
+    pub(super) backends: Backends,
     pub(super) listener: TcpListener,
     pub(super) tls: Option<Certificate>,
     pub(super) clock: Arc<dyn Clock>,

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use countersign_activities::vault::{OpenError as VaultError, SharedVaultError};
+use countersign_activities::vault::{SharedVaultError, VaultOpenError};
 use countersign_activities::webhook::WebhookError;
 use countersign_database::DatabaseError;
 use durabletask::connection::ConnectionError;
@@ -115,7 +115,7 @@ pub enum AppError {
     Serve(#[from] ServeError),
     /// The vault cannot be opened.
     #[error("the vault cannot be opened: {0}")]
-    Vault(#[from] VaultError),
+    Vault(#[from] VaultOpenError),
     /// The client for Key Vault cannot be set up.
     #[error(transparent)]
     KeyVault(#[from] countersign_azure::SettingsError),

@@ -14,11 +14,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use super::backends::{Backends, Vault};
 use super::certificate::Certificate;
 use super::door::DoorServices;
 use super::listen::Listen;
 use super::parts::{self, Part, bind};
-use super::truth::{Truth, Vault};
 use super::{AppError, Parts, Running, SERVER_KEY};
 use crate::access::{Access, AdminToken, Oidc, secret};
 use crate::audit::{AUDIT_SENT, Ingester, Shipper};
@@ -27,7 +27,7 @@ use crate::config::{AuthMode, Config};
 use crate::data_dir::DataDirError;
 use crate::http::{self, FrontDoor, Guard, OwnNames, ServerInfo, Services};
 use crate::hub::{ApprovalPolicy, Hub};
-use crate::keys::{self, DoorKeys, Installation, Place, WorkerKeys};
+use crate::keys::{self, DoorKeys, Installation, KeyStorage, WorkerKeys};
 use crate::local_hub::{self, Dashboard};
 use crate::local_proof::LocalProof;
 use crate::mandates::{DoorMandateKeys, Mandates};
@@ -81,7 +81,7 @@ impl Running {
     ) -> Result<(), AppError> {
         let identity = Identity::new(&config.azure.identity);
         let connection = self.connection(config)?.with_credential(identity.clone());
-        let place = Place::new(&self.data, &config.azure, &identity)?;
+        let place = KeyStorage::new(&self.data, &config.azure, &identity)?;
         // A front door waits for its worker before it creates anything.
         let waited = match (parts.worker(), &config.database) {
             (false, None) => {
@@ -90,14 +90,18 @@ impl Running {
             }
             _ => None,
         };
-        let truth = Truth::open(&self.data, config.database.as_ref(), &identity).await?;
+        let backends = Backends::open(&self.data, config.database.as_ref(), &identity).await?;
         if parts.front_door() {
-            truth.refuse_other_keys(&place, &keys::DOOR_FILES).await?;
+            backends
+                .refuse_other_keys(&place, &keys::DOOR_FILES)
+                .await?;
         }
         if parts.worker() {
-            truth.refuse_other_keys(&place, &keys::WORKER_FILES).await?;
+            backends
+                .refuse_other_keys(&place, &keys::WORKER_FILES)
+                .await?;
         }
-        let installation = truth.installation();
+        let installation = backends.installation();
         let waited = match (waited, parts.worker()) {
             (None, false) => Some(DoorKeys::open(&place, installation, config.worker_wait).await?),
             (waited, _) => waited,
@@ -106,7 +110,7 @@ impl Running {
             vault,
             counts,
             embedded,
-        } = Vault::open(&truth, &config.azure, identity).await?;
+        } = Vault::open(&backends, &config.azure, identity).await?;
         if let Some(embedded) = embedded.filter(|_| parts.front_door()) {
             keys::check_embedded(&self.data, &embedded).await?;
         }
@@ -123,8 +127,8 @@ impl Running {
         });
         if parts.worker() {
             let keys = WorkerKeys::open(&place).await?;
-            truth.check_keys(&place, keys.own()).await?;
-            let authority = Authority::new(truth.ledger(), Arc::new(keys.checks.clone()));
+            backends.check_keys(&place, keys.own()).await?;
+            let authority = Authority::new(backends.ledger(), Arc::new(keys.checks.clone()));
             self.follow("mandate keys", |stop| keys.checks.until(stop));
             let ring = keys.ring.value();
             self.follow("seal key", |stop| keys.ring.until(stop));
@@ -150,11 +154,11 @@ impl Running {
                 Some(keys) => keys,
                 None => DoorKeys::open(&place, installation, config.worker_wait).await?,
             };
-            truth.check_keys(&place, keys.own()).await?;
+            backends.check_keys(&place, keys.own()).await?;
             let services = DoorServices {
                 keys,
                 vault,
-                truth,
+                backends,
                 listener,
                 tls,
                 clock,
@@ -270,7 +274,7 @@ impl Running {
         let DoorServices {
             keys,
             vault,
-            truth,
+            backends,
             listener,
             tls,
             clock,
@@ -278,14 +282,14 @@ impl Running {
         } = services;
         let address = listener.local_addr()?;
         let (admin_token, admin) = self.admin_token(config)?;
-        let verifier = Verifier::new(truth.checks()?);
+        let verifier = Verifier::new(backends.checks()?);
         let folder_key = self.data.secret_key(SERVER_KEY)?;
         // One chain for all front doors takes a key that all of them have.
-        let chained = match truth.database() {
+        let chained = match backends.database() {
             Some(_) => &keys.server,
             None => &folder_key,
         };
-        let (audit, audit_writer, ingester) = truth.audit(chained, Arc::clone(&clock)).await?;
+        let (audit, audit_writer, ingester) = backends.audit(chained, Arc::clone(&clock)).await?;
         if let Some(endpoint) = &config.otlp.logs {
             let mark = self.data.path().join(AUDIT_SENT);
             // Before the front door, so that it stops after it and sends its last entries.
@@ -299,7 +303,7 @@ impl Running {
         self.follow("mandate key", |stop| keys.mandates.until(stop));
         let checks = keys.checks.clone();
         self.follow("checking keys", |stop| checks.until(stop));
-        let mut access = Access::new(admin, truth.access()?, &keys.server).with_oidc(oidc);
+        let mut access = Access::new(admin, backends.access()?, &keys.server).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
         }
@@ -312,7 +316,7 @@ impl Running {
             seal,
             &keys.server,
             Mandates::new(
-                truth.ledger(),
+                backends.ledger(),
                 DoorMandateKeys {
                     signs,
                     checks: keys.checks.clone(),
@@ -346,7 +350,7 @@ impl Running {
             tls,
             published: Arc::clone(&self.published),
         };
-        let database = truth.database().cloned();
+        let database = backends.database().cloned();
         let failed = self.failed.clone();
         let noted = Arc::clone(&self.door);
         self.parts.push(Part::spawn(

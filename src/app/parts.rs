@@ -90,7 +90,7 @@ impl Part {
             Ok(Err(_)) => Err(AppError::Lost(self.name)),
             Err(_) => {
                 // What was acknowledged is durable and unfinished work is retried, so
-                // aborting it is no failure.
+                // aborting it is not a failure.
                 abort.abort();
                 tracing::warn!(part = self.name, "did not stop in time; aborted");
                 Ok(())

@@ -17,10 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::chain::place;
 use super::error::AuditError;
+use super::journal_entry::{self, JournalEntry};
+use super::log::LogWriter;
 use super::postgres::PostgresAudit;
-use super::record::Record;
 use super::store::AuditStore;
-use super::worked::{self, JournalEntry};
 
 /// How often the journal is checked without a notification, and how long after a failure.
 const LOOK: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ impl AuditStore {
         from: u64,
         entries: &[JournalEntry],
     ) -> Result<(), AuditError> {
-        let (events, last) = worked::events(from, entries)?;
+        let (events, last) = journal_entry::events(from, entries)?;
         self.append_with(&events, |transaction| {
             if mark(transaction, id)? != from {
                 // Nothing is appended, and the next attempt begins after what was copied.
@@ -96,7 +96,7 @@ pub struct Ingester {
 }
 
 struct JournalState {
-    record: Record,
+    log: LogWriter,
     journal: Arc<dyn Journal>,
     id: String,
     /// Whether the last copied entry was seen to still exist.
@@ -116,21 +116,21 @@ impl Ingester {
         journal: Arc<dyn Journal>,
         wake: Arc<Notify>,
     ) -> Result<Self, AuditError> {
-        let record = Record::Folder(AuditStore::open(path, server_key)?);
-        Ok(Self::into_record(record, journal, wake))
+        let log = LogWriter::Folder(AuditStore::open(path, server_key)?);
+        Ok(Self::into_log(log, journal, wake))
     }
 
     /// Will copy `journal` into a record that other front doors copy it into as well. To be
     /// called on the runtime.
     #[must_use]
     pub fn shared(audit: PostgresAudit, journal: Arc<dyn Journal>, wake: Arc<Notify>) -> Self {
-        let record = Record::Shared(audit, Handle::current());
-        Self::into_record(record, journal, wake)
+        let log = LogWriter::Shared(audit, Handle::current());
+        Self::into_log(log, journal, wake)
     }
 
-    fn into_record(record: Record, journal: Arc<dyn Journal>, wake: Arc<Notify>) -> Self {
+    fn into_log(log: LogWriter, journal: Arc<dyn Journal>, wake: Arc<Notify>) -> Self {
         let inside = JournalState {
-            record,
+            log,
             id: journal.id(),
             journal,
             checked: false,
@@ -186,7 +186,7 @@ impl JournalState {
             let entries = journal.after(after, limit);
             entries.map_err(|error| AuditError::Journal(error.to_string()))
         };
-        let mut mark = self.record.mark(&self.id)?;
+        let mut mark = self.log.mark(&self.id)?;
         if !self.checked && mark > 0 {
             let last = read(&*self.journal, mark - 1, 1)?;
             if last.first().is_none_or(|entry| entry.seq != mark) {
@@ -200,9 +200,9 @@ impl JournalState {
         for _ in 0..BATCHES {
             let entries = read(&*self.journal, mark, BATCH)?;
             let Some(last) = entries.last() else { break };
-            if !self.record.copy(&self.id, mark, &entries)? {
-                // Another front door was faster; it goes on from where that one is.
-                mark = self.record.mark(&self.id)?;
+            if !self.log.copy(&self.id, mark, &entries)? {
+                // Another front door was faster; this one continues where that one is.
+                mark = self.log.mark(&self.id)?;
                 continue;
             }
             mark = last.seq;
@@ -210,7 +210,7 @@ impl JournalState {
                 break;
             }
         }
-        self.record.flush()
+        self.log.flush()
     }
 }
 
@@ -283,7 +283,7 @@ mod tests {
 
     fn inside(folder: &Path, journal: &Arc<InMemory>) -> JournalState {
         JournalState {
-            record: Record::Folder(store(folder)),
+            log: LogWriter::Folder(store(folder)),
             journal: Arc::clone(journal) as Arc<dyn Journal>,
             id: journal.id(),
             checked: false,
@@ -302,7 +302,7 @@ mod tests {
         first.copy().unwrap();
         // A task that read the same entries before the other wrote them.
         let entries = journal.after(0, 10).unwrap();
-        assert!(second.record.copy("journal-1", 0, &entries).is_err());
+        assert!(second.log.copy("journal-1", 0, &entries).is_err());
         journal.add("notify", JournalOutcome::Done, None);
         second.copy().unwrap();
         first.copy().unwrap();

@@ -20,8 +20,8 @@ use super::chain::{beginning, key_of, link, place, unsigned};
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, ChainCheck, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
+use super::journal_entry::{self, JournalEntry};
 use super::store::AuditQuery;
-use super::worked::{self, JournalEntry};
 use crate::access::secret;
 
 mod archiving;
@@ -161,14 +161,14 @@ impl PostgresAudit {
     }
 
     /// Appends entries of the journal `id` that come after `from`, once over all front doors:
-    /// nothing, and the answer is false, if another one has copied them by now.
+    /// nothing, and the answer is false, if another one has copied them in the meantime.
     pub(super) async fn copy(
         &self,
         id: &str,
         from: u64,
         entries: &[JournalEntry],
     ) -> Result<bool, AuditError> {
-        let (events, to) = worked::events(from, entries)?;
+        let (events, to) = journal_entry::events(from, entries)?;
         let (id, inside) = (id.to_owned(), Arc::clone(&self.inside));
         let end = self
             .database

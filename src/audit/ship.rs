@@ -50,7 +50,7 @@ pub(crate) struct Shipper {
 
 /// Why a batch was not sent.
 enum Unsent {
-    Record(AuditError),
+    Log(AuditError),
     Collector(String),
     Mark(MarkError),
     /// The process ends and does not wait any longer.
@@ -152,7 +152,7 @@ impl Shipper {
                 limit: BATCH,
                 ..AuditQuery::default()
             };
-            let entries = self.audit.query(query).await.map_err(Unsent::Record)?;
+            let entries = self.audit.query(query).await.map_err(Unsent::Log)?;
             let Some(last) = entries.last() else { break };
             let (last, full) = (last.sequence, entries.len() == BATCH);
             let records: Vec<SdkLogRecord> = entries.iter().map(|e| self.record(e)).collect();
@@ -226,7 +226,7 @@ impl Unsent {
     fn log(&self, wait: Duration) {
         let seconds = wait.as_secs();
         match self {
-            Self::Record(error) => tracing::error!(%error, "sending the audit log failed"),
+            Self::Log(error) => tracing::error!(%error, "sending the audit log failed"),
             Self::Collector(error) => tracing::warn!(
                 error,
                 "the collector did not accept the audit entries; retrying in {seconds} s"

@@ -55,7 +55,7 @@ pub(crate) fn bring_up(folder: &Connection) -> rusqlite::Result<()> {
     folder.execute_batch(archive_table())
 }
 
-/// Lets the chain in the database go on where that in the folder ends; the end.
+/// Continues the folder's chain in the database, and returns its end.
 pub(crate) async fn end_in_database(
     transaction: &Transaction<'_>,
     folder: &Connection,

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::entry::{Entry, Event};
 use super::error::AuditError;
+use super::log::{LogReader, LogWriter};
 use super::postgres::PostgresAudit;
-use super::record::{Reading, Record};
 use super::repeats::{Repeats, Together};
 use super::store::{AuditQuery, AuditStore};
 use crate::clock::Clock;
@@ -61,13 +61,13 @@ pub(crate) struct Audit {
 /// The audit log for readers. Holding it keeps nothing open.
 #[derive(Clone)]
 pub(crate) struct AuditReader {
-    record: Reading,
+    log: LogReader,
     appended: Arc<Notify>,
 }
 
 impl Audit {
     /// Opens the record in a folder and starts the task that writes it, which tells by `clock`
-    /// whether a code's time is over. Blocks for the opening.
+    /// whether a code's time has passed. Blocks for the opening.
     pub(crate) fn open(
         path: PathBuf,
         server_key: &[u8; 32],
@@ -75,24 +75,24 @@ impl Audit {
     ) -> Result<(Self, JoinHandle<()>), AuditError> {
         let store = AuditStore::open(&path, server_key)?;
         let reader = AuditStore::open(&path, server_key)?;
-        let reading = Reading::Folder(Arc::new(Mutex::new(reader)));
-        Ok(Self::start(Record::Folder(store), reading, clock))
+        let reading = LogReader::Folder(Arc::new(Mutex::new(reader)));
+        Ok(Self::start(LogWriter::Folder(store), reading, clock))
     }
 
     /// Starts the task that writes to a record which other front doors write to as well.
     pub(crate) fn shared(audit: PostgresAudit, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
-        let record = Record::Shared(audit.clone(), Handle::current());
-        Self::start(record, Reading::Shared(Box::new(audit)), clock)
+        let log = LogWriter::Shared(audit.clone(), Handle::current());
+        Self::start(log, LogReader::Shared(Box::new(audit)), clock)
     }
 
-    fn start(record: Record, reading: Reading, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
+    fn start(log: LogWriter, reading: LogReader, clock: Arc<dyn Clock>) -> (Self, JoinHandle<()>) {
         let (queue, waiting) = mpsc::channel(WAITING);
         let appended = Arc::new(Notify::new());
         let repeats = Arc::new(Repeats::default());
         let incomplete = Arc::new(AtomicBool::new(false));
         let behind = Arc::new(AtomicBool::new(false));
         let writer = Writer {
-            record,
+            log,
             repeats: Arc::clone(&repeats),
             clock,
             appended: Arc::clone(&appended),
@@ -107,7 +107,7 @@ impl Audit {
             queue,
             repeats,
             reader: AuditReader {
-                record: reading,
+                log: reading,
                 appended,
             },
             incomplete,
@@ -168,7 +168,7 @@ impl Audit {
         if !self.incomplete.load(Ordering::Relaxed) {
             return false;
         }
-        let still = self.reader.record.check().await.is_err();
+        let still = self.reader.log.check().await.is_err();
         self.incomplete.store(still, Ordering::Relaxed);
         still
     }
@@ -187,14 +187,14 @@ impl Audit {
 impl AuditReader {
     /// The entries that match a query.
     pub(crate) async fn query(&self, query: AuditQuery) -> Result<Vec<Entry>, AuditError> {
-        self.record.query(query).await
+        self.log.query(query).await
     }
 
     /// The log in the shared database, if it is there.
     pub(super) fn shared(&self) -> Option<&PostgresAudit> {
-        match &self.record {
-            Reading::Folder(_) => None,
-            Reading::Shared(audit) => Some(audit),
+        match &self.log {
+            LogReader::Folder(_) => None,
+            LogReader::Shared(audit) => Some(audit),
         }
     }
 
@@ -206,7 +206,7 @@ impl AuditReader {
 
 /// The state of the writing task.
 struct Writer {
-    record: Record,
+    log: LogWriter,
     repeats: Arc<Repeats>,
     clock: Arc<dyn Clock>,
     appended: Arc<Notify>,
@@ -275,7 +275,7 @@ impl Writer {
             Some(task) => self.note_flush(runtime.block_on(task)),
             None => {}
         }
-        if let Some(syncing) = self.record.unflushed() {
+        if let Some(syncing) = self.log.unflushed() {
             self.flushed = Instant::now();
             self.flushing = Some(runtime.spawn_blocking(move || syncing.run()));
         }
@@ -285,14 +285,14 @@ impl Writer {
         if let Some(task) = self.flushing.take() {
             self.note_flush(runtime.block_on(task));
         }
-        if let Err(error) = self.record.flush() {
+        if let Err(error) = self.log.flush() {
             tracing::error!(%error, "the audit log's last entries may not be on disk");
         }
     }
 
     fn note_flush(&mut self, ended: Result<std::io::Result<u64>, tokio::task::JoinError>) {
         match ended {
-            Ok(Ok(sequence)) => self.record.flushed(sequence),
+            Ok(Ok(sequence)) => self.log.flushed(sequence),
             Ok(Err(error)) => tracing::error!(%error, "the audit log cannot be flushed"),
             // The runtime ends; the last flush covers everything.
             Err(_) => {}
@@ -311,7 +311,7 @@ impl Writer {
             return runtime.block_on(async { timeout(AGAIN, waiting.recv()).await });
         }
         let idle =
-            self.repeats.is_empty() && self.flushing.is_none() && self.record.unflushed().is_none();
+            self.repeats.is_empty() && self.flushing.is_none() && self.log.unflushed().is_none();
         if idle {
             return Ok(waiting.blocking_recv());
         }
@@ -324,7 +324,7 @@ impl Writer {
         }
         let events = batch.iter().map(|waiting| &waiting.event);
         let written = self
-            .record
+            .log
             .append(events.chain(repeated.iter()))
             .map_err(Arc::new);
         let lacks = |error: &Arc<AuditError>| matches!(**error, AuditError::Incomplete(_));

@@ -23,7 +23,7 @@ pub(super) fn tell(error: &clap::Error) -> ExitCode {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     );
     if told {
-        // Without colours where standard output is no terminal.
+        // Without colors where standard output is not a terminal.
         return match error.print() {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

@@ -296,7 +296,7 @@ impl Api {
         let request = match &self.token {
             // Each time: the server may have stopped, and another program may have its port.
             Some(token) => {
-                self.recognise().await?;
+                self.recognize().await?;
                 request.bearer_auth(token.as_str())
             }
             None => request,
@@ -329,7 +329,7 @@ impl Api {
     }
 
     /// Makes sure that the program at the address is the data folder's server, where required.
-    pub(super) async fn recognise(&self) -> Result<(), Fault> {
+    pub(super) async fn recognize(&self) -> Result<(), Fault> {
         let (folder, proof) = match &self.proof {
             Proof::Nothing => return Ok(()),
             Proof::OfFolder(folder, proof) => (folder, Some(proof)),

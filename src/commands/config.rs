@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::output;
 use super::{Exit, Fault, Outcome};
-use crate::app::{Trial, try_settings};
+use crate::app::{SettingsCheck, check_settings};
 use crate::causes::in_one_line;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -25,21 +25,21 @@ const WIDTH: usize = 27;
 
 pub(super) async fn check(config: Config, json: bool) -> Outcome {
     let identity = Identity::new(&config.azure.identity);
-    let (trials, hub, vault, keys_vault) = tokio::join!(
-        try_settings(&config, &identity),
+    let (settings_checks, hub, vault, keys_vault) = tokio::join!(
+        check_settings(&config, &identity),
         try_hub(&config, &identity),
         try_vault(&config, &identity),
         try_keys_vault(&config, &identity)
     );
-    let of_a_setting = trials
+    let of_a_setting = settings_checks
         .iter()
-        .any(|trial| matches!(&trial.outcome, Err(error) if error.is_of_a_setting()));
-    let blocking: Vec<&str> = trials
+        .any(|check| matches!(&check.outcome, Err(error) if error.is_of_a_setting()));
+    let blocking: Vec<&str> = settings_checks
         .iter()
-        .filter(|trial| is_needed_to_start(trial))
-        .map(|trial| trial.name)
+        .filter(|check| is_needed_to_start(check))
+        .map(|check| check.name)
         .collect();
-    let mut tried: Vec<(&str, Tried)> = trials.into_iter().map(told_of).collect();
+    let mut tried: Vec<(&str, Tried)> = settings_checks.into_iter().map(told_of).collect();
     if let (Some((_, front_door @ Ok(_))), false) = (
         tried.iter_mut().find(|(name, _)| *name == FRONT_DOOR),
         blocking.is_empty(),
@@ -63,17 +63,17 @@ pub(super) async fn check(config: Config, json: bool) -> Outcome {
 
 /// Whether a failed trial keeps a front door from starting. What is only not reachable now does
 /// not: it starts, and is ready once that answers.
-fn is_needed_to_start(trial: &Trial) -> bool {
-    match &trial.outcome {
+fn is_needed_to_start(check: &SettingsCheck) -> bool {
+    match &check.outcome {
         Ok(_) => false,
-        Err(error) => trial.name != "issuer" || error.is_of_a_setting(),
+        Err(error) => check.name != "issuer" || error.is_of_a_setting(),
     }
 }
 
-fn told_of(trial: Trial) -> (&'static str, Tried) {
+fn told_of(check: SettingsCheck) -> (&'static str, Tried) {
     (
-        trial.name,
-        trial.outcome.map_err(|error| in_one_line(&error)),
+        check.name,
+        check.outcome.map_err(|error| in_one_line(&error)),
     )
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::client::{Api, encode};
 use super::output::{account_label, text};
 use super::{Exit, Fault, stages};
-use crate::called::{self, begins_id, fitting, sought};
+use crate::name_match::{self, best_matches, may_begin_id, search_term};
 
 /// Rows on one page: the most that the server gives.
 const PAGE: usize = 200;
@@ -41,7 +41,7 @@ impl Api {
         if text.parse::<EnrollmentId>().is_ok() {
             return Ok(text.to_owned());
         }
-        let search = sought(text);
+        let search = search_term(text);
         let removed = match among {
             Among::InUse => "",
             Among::Removed => "&removed=true",
@@ -51,7 +51,7 @@ impl Api {
             encode(search)
         );
         let mut rows = self.every(&path, "accounts").await?;
-        if rows.is_empty() && !search.is_empty() && begins_id(text) {
+        if rows.is_empty() && !search.is_empty() && may_begin_id(text) {
             let path = format!("/api/accounts?limit={PAGE}{removed}");
             rows = self.every(&path, "accounts").await?;
         }
@@ -62,7 +62,7 @@ impl Api {
         let found = only(
             kind,
             listed,
-            &fitting(text, rows.iter().map(|row| (row, row))),
+            &best_matches(text, rows.iter().map(|row| (row, row))),
         );
         match found {
             Err(fault) if fault.exit == Exit::NotFound => {
@@ -70,7 +70,9 @@ impl Api {
                     Among::InUse => self.no_longer_granted(text).await,
                     Among::Removed => None,
                 };
-                spent.ok_or_else(|| suggesting(fault, &called::beginning(text, &rows)))
+                spent.ok_or_else(|| {
+                    suggesting(fault, &name_match::names_that_begin_with(text, &rows))
+                })
             }
             found => found,
         }
@@ -80,8 +82,8 @@ impl Api {
     /// says so of its id. None where nothing was granted to the caller.
     async fn no_longer_granted(&self, text: &str) -> Option<String> {
         let own = self.get("/api/grants/mine").await.ok()?;
-        let spent = called::spent(&own);
-        let found = fitting(text, spent.iter().map(|row| (row, row)));
+        let spent = name_match::used_up(&own);
+        let found = best_matches(text, spent.iter().map(|row| (row, row)));
         let (row, _) = found.first()?;
         Some(row["id"].as_str()?.to_owned())
     }
@@ -124,7 +126,7 @@ impl Api {
         };
         let requests = requests.iter().map(|row| (row, &row["account"]));
         let enrollments = enrollments.iter().map(|row| (row, &row["preview"]));
-        let found = fitting(text, requests.chain(enrollments));
+        let found = best_matches(text, requests.chain(enrollments));
         let mut best: Vec<_> = found
             .iter()
             .copied()
@@ -207,7 +209,7 @@ fn one<'a>(
     kind: &str,
     rows: impl Iterator<Item = (&'a Value, &'a Value)>,
 ) -> Result<String, Fault> {
-    only(kind, "`countersign list`", &fitting(wanted, rows))
+    only(kind, "`countersign list`", &best_matches(wanted, rows))
 }
 
 /// The id of the only one of those that fit; `listed` names the commands that list all.

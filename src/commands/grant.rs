@@ -27,7 +27,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
                 .map(|text| from_now("for", &text, Utc::now()))
                 .transpose()?;
             let to = grantee(name, group)?;
-            let at = Place::of(&server)?;
+            let at = KeyStorage::of(&server)?;
             let account = at.account_in_use(&account).await?;
             let grant = Grant {
                 to,
@@ -47,7 +47,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             Ok(())
         }
         GrantCommand::List { server } => {
-            let grants = Place::of(&server)?.grants().await?;
+            let grants = KeyStorage::of(&server)?.grants().await?;
             if server.json {
                 return output::document(&json!({ "grants": grants }));
             }
@@ -62,7 +62,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             server,
         } => {
             let from = grantee(name, group)?;
-            let at = Place::of(&server)?;
+            let at = KeyStorage::of(&server)?;
             let account = at.account(&account).await?;
             at.withdraw(&from, &account).await?;
             if server.json {
@@ -77,14 +77,14 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
 }
 
 /// Where the grants are.
-enum Place {
+enum KeyStorage {
     /// In a data folder, or in the database that its servers share.
     Folder(KeyPlace),
     /// At a server.
     Server(Box<Api>),
 }
 
-impl Place {
+impl KeyStorage {
     fn of(args: &ServerArgs) -> Result<Self, Fault> {
         Ok(match Api::instead_of_folder(args)? {
             Some(api) => Self::Server(Box::new(api)),

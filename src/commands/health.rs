@@ -25,7 +25,7 @@ pub(super) async fn run(args: ServerArgs) -> Outcome {
             ),
         ));
     }
-    api.recognise().await?;
+    api.recognize().await?;
     if args.json {
         output::document(&answer)?;
     } else if refused {

@@ -37,7 +37,7 @@ impl ImportParts {
         let mut entries = Vec::new();
         for content in contents {
             let file = ImportFile::read_all(content, password, &budget).ok()?;
-            if !file.pictures.is_empty() {
+            if !file.images.is_empty() {
                 return None;
             }
             entries.extend(file.list.entries);

@@ -10,7 +10,7 @@ use super::{Exit, Fault, Outcome, load};
 use crate::audit::Action;
 use crate::cli::{MandateKeyCommand, ServeArgs};
 use crate::data_dir::DataDir;
-use crate::keys::{KeyMaterialError, MandateKeyFile, Place, State, add_mandate_key};
+use crate::keys::{KeyMaterialError, KeyStorage, MandateKeyFile, State, add_mandate_key};
 
 pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
     match command {
@@ -91,7 +91,7 @@ async fn open(args: &ServeArgs) -> Result<(MandateKeyFile, DataDir), Fault> {
         false => DataDir::at(&config.data_dir),
     };
     let identity = Identity::new(&config.azure.identity);
-    let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
+    let place = KeyStorage::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
     let keys = MandateKeyFile::open(place).await.map_err(fault)?;
     Ok((keys, data))
 }

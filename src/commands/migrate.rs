@@ -15,7 +15,7 @@ use crate::causes::in_one_line;
 use crate::cli::{MigrateCommand, SchemaArgs, ServeArgs};
 use crate::config::{Config, DatabaseConfig};
 use crate::data_dir::DataDir;
-use crate::keys::Place;
+use crate::keys::KeyStorage;
 use crate::migrate::{MigrateError, Moved, to_database, to_folder};
 
 /// How many connections it holds, besides the one that copies.
@@ -94,7 +94,7 @@ fn passwords(found: &DatabaseConfig, identity: &Identity) -> Option<Arc<dyn Pass
 }
 
 /// The folder, the database and the place of the keys that the settings name.
-async fn open(args: &ServeArgs) -> Result<(DataDir, Database, Place), Fault> {
+async fn open(args: &ServeArgs) -> Result<(DataDir, Database, KeyStorage), Fault> {
     let config = load(&args.settings)?;
     let found = database(&config)?;
     if !config.data_dir.is_dir() {
@@ -108,7 +108,7 @@ async fn open(args: &ServeArgs) -> Result<(DataDir, Database, Place), Fault> {
     let tokens = passwords(found, &identity);
     let database = Database::open(found.url.clone(), tokens, CONNECTIONS).await;
     let database = database.map_err(Fault::failed)?;
-    let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
+    let place = KeyStorage::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
     Ok((data, database, place))
 }
 

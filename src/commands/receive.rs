@@ -26,7 +26,7 @@ pub(super) async fn run(args: ReceiveArgs) -> Outcome {
     let api = Api::find(&args.server)?;
     let package = read(&args.source)?;
     let request = api.request(Method::POST, "/api/transfers")?.json(&package);
-    // What is wrong with a package is no mistake of the command line.
+    // What is wrong with a package is not a mistake of the command line.
     let started = api.send(request).await.map_err(|fault| match fault.exit {
         Exit::Usage => Fault {
             exit: Exit::Failed,

@@ -18,7 +18,7 @@ use crate::audit::{Action, FieldChange};
 use crate::cli::{KeyPlace, RotateCommand, ServeArgs};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
-use crate::keys::{self, Place, WEBHOOK_SECRET};
+use crate::keys::{self, KeyStorage, WEBHOOK_SECRET};
 use crate::private_file;
 
 /// The lock of the rotating process.
@@ -113,7 +113,7 @@ async fn seal_key(args: &ServeArgs) -> Outcome {
         false => None,
     };
     let identity = Identity::new(&config.azure.identity);
-    let place = Place::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
+    let place = KeyStorage::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
     let recorder = Recorder::beside(&data).await?;
     output::note("waiting until all workers open with the new key");
     let (key, resumed) = keys::rotate_seal_key(&place)

@@ -152,7 +152,7 @@ async fn announce_front_door(config: &Config, running: &Running) {
         output::line("  Access      everyone on this machine may do everything (--auth none)");
         return;
     }
-    // A log or a journal is no place for what opens the door, not even once.
+    // A log or a journal is not a place for what opens the door, not even once.
     let link = match std::io::stdout().is_terminal() {
         true => running.login_link().await,
         false => None,

@@ -10,7 +10,7 @@ use super::{Exit, Fault, load};
 use crate::audit::{AuditError, Event, Loss, PostgresAudit};
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::keys::Place;
+use crate::keys::KeyStorage;
 use crate::ledger;
 
 /// How many connections a command holds.
@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 2;
 pub(super) struct Shared {
     pub(super) database: Database,
     data: DataDir,
-    place: Place,
+    place: KeyStorage,
 }
 
 impl Shared {
@@ -51,7 +51,7 @@ impl Shared {
         Ok(Some(Self {
             database,
             data: data.clone(),
-            place: Place::new(data, &config.azure, &identity).map_err(Fault::failed)?,
+            place: KeyStorage::new(data, &config.azure, &identity).map_err(Fault::failed)?,
         }))
     }
 

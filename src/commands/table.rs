@@ -24,18 +24,18 @@ pub(super) fn plain(text: impl Into<String>) -> Cell {
 
 /// Prints a table on standard output.
 pub(super) fn print(heads: &[&str], rows: &[Vec<Cell>]) {
-    for line in lines(heads, rows, coloured()) {
+    for line in lines(heads, rows, colored()) {
         output::line(&line);
     }
 }
 
 /// Whether standard output is a terminal on which colors are wanted.
-fn coloured() -> bool {
+fn colored() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stdout().is_terminal() && !refused
 }
 
-fn lines(heads: &[&str], rows: &[Vec<Cell>], coloured: bool) -> Vec<String> {
+fn lines(heads: &[&str], rows: &[Vec<Cell>], colored: bool) -> Vec<String> {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         let widths = cells.map(|(text, _)| text.chars().count());
@@ -51,7 +51,7 @@ fn lines(heads: &[&str], rows: &[Vec<Cell>], coloured: bool) -> Vec<String> {
                 .get(column)
                 .map_or(0, |width| width - text.chars().count()),
         };
-        let text = match code.filter(|_| coloured && !text.is_empty()) {
+        let text = match code.filter(|_| colored && !text.is_empty()) {
             Some(code) => format!("\x1b[{code}m{text}\x1b[0m"),
             None => text.to_owned(),
         };
@@ -104,9 +104,9 @@ mod tests {
                 "b\u{e4}\u{e4}  Failed",
             ]
         );
-        let coloured = lines(&heads, &rows, true);
-        assert_eq!(coloured[1], "a    \x1b[32mEnrolled\x1b[0m  x");
-        assert_eq!(coloured[2], "b\u{e4}\u{e4}  \x1b[31mFailed\x1b[0m");
-        assert!(coloured[0].starts_with("\x1b[1mID\x1b[0m "));
+        let colored = lines(&heads, &rows, true);
+        assert_eq!(colored[1], "a    \x1b[32mEnrolled\x1b[0m  x");
+        assert_eq!(colored[2], "b\u{e4}\u{e4}  \x1b[31mFailed\x1b[0m");
+        assert!(colored[0].starts_with("\x1b[1mID\x1b[0m "));
     }
 }

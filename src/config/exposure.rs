@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_limit_or_origin_is_reported() {
+    fn invalid_limits_and_origins_are_reported() {
         let settings = Settings {
             max_connections: Some("0".to_owned()),
             rate_per_caller: Some("0".to_owned()),

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_do_not_travel_in_clear() {
+    fn an_issuer_and_its_keys_must_be_https_or_on_this_machine() {
         for (text, good) in [
             ("https://login.example", true),
             ("http://127.0.0.1:1/x", true),

@@ -90,9 +90,9 @@ mod tests {
     fn every_icon_is_on_the_shelf_of_its_name_and_is_a_drawing() {
         let mut seen = 0_u64;
         for number in 0..=u8::MAX {
-            for (name, (colour, drawing)) in on(number) {
+            for (name, (color, drawing)) in on(number) {
                 assert_eq!(place(&name), number, "{name}");
-                assert!(colour.len() == 6 && colour.bytes().all(|b| b.is_ascii_hexdigit()));
+                assert!(color.len() == 6 && color.bytes().all(|b| b.is_ascii_hexdigit()));
                 let shape = |b: u8| b.is_ascii_alphanumeric() || b" .,-+".contains(&b);
                 assert!(drawing.bytes().all(shape), "{name}: {drawing}");
                 seen += 1;

@@ -33,14 +33,14 @@ use crate::hub::Hub;
 use crate::intake::Intake;
 use crate::metrics::Metrics;
 use crate::verify::Verifier;
-use api::{Given, Inbox, LastAnswers, Turns};
+use api::{AccountLocks, CountedCodes, Inbox, LastAnswers};
 use edge::arrival::{self, Admitted};
 use edge::cookie::ByTls;
 use edge::error::ApiError;
 use edge::facts::Facts;
 use edge::operations::Operations;
 use edge::refusals::Refusals;
-use edge::{audited, drain, dress, limits, observe};
+use edge::{audited, drain, limits, observe, security_headers};
 
 pub(crate) use api::{LocalEnd, ServerInfo, login_link};
 pub(crate) use edge::audited::reason_header;
@@ -74,8 +74,8 @@ pub struct FrontDoor {
     requests: Arc<Semaphore>,
     refusals: Refusals,
     last_answers: LastAnswers,
-    turns: Turns,
-    given: Given,
+    account_locks: AccountLocks,
+    counted_codes: CountedCodes,
     operations: &'static Operations,
     stop: CancellationToken,
 }
@@ -125,12 +125,12 @@ impl FrontDoor {
             clock,
             metrics,
             server,
-            turns: Turns::new(database.clone()),
+            account_locks: AccountLocks::new(database.clone()),
             database,
             requests: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             refusals: Refusals::default(),
             last_answers: LastAnswers::default(),
-            given: Given::default(),
+            counted_codes: CountedCodes::default(),
             operations: openapi::operations()?,
             stop,
         })
@@ -139,7 +139,7 @@ impl FrontDoor {
 
 /// Gives another listener's answer the front door's headers.
 pub(crate) async fn dressed(mut response: Response) -> Response {
-    dress::dress(&mut response, ByTls(false));
+    security_headers::add_security_headers(&mut response, ByTls(false));
     response
 }
 
@@ -314,7 +314,7 @@ async fn let_in(
                 .await
                 .unwrap_or_else(|_| ApiError::UnreadableBody.into_response()),
         };
-        let response = admitted.still(response).await;
+        let response = admitted.if_still_permitted(response).await;
         admitted.answered(&response);
         response
     })

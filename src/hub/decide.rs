@@ -83,7 +83,7 @@ impl Hub {
         }
         let asked = |group: &String| decider.groups.iter().any(|own| own.as_str() == group);
         if !ballot.from.is_empty() && !ballot.from.iter().any(asked) {
-            return Err(HubError::NotAsked);
+            return Err(HubError::NotAnApprover);
         }
         Ok(())
     }
@@ -146,12 +146,14 @@ impl Hub {
         decider: Decider<'_>,
         comment: Option<String>,
     ) -> Result<Snapshot, HubError> {
-        let objection = self.object(id.as_str(), decider, comment, None).await;
+        let rejection = self
+            .record_rejection(id.as_str(), decider, comment, None)
+            .await;
         let snapshot = self.get(id, None).await?;
         if snapshot.stage.has_ended() {
             return Err(not_awaiting(&snapshot));
         }
-        self.tell(id.as_str(), objection?).await?;
+        self.tell(id.as_str(), rejection?).await?;
         let since = snapshot.stage;
         let mut latest = self
             .until(snapshot, DECISION_SEEN, |latest: &Snapshot| {
@@ -165,7 +167,7 @@ impl Hub {
     /// Records a rejection, whatever stage the task hub shows: a hub that lies cannot keep
     /// it out. Only the ledger is consulted, unless it has several mandates, of which one is used.
     /// With `only`, it applies to this requester alone.
-    pub(super) async fn object(
+    pub(super) async fn record_rejection(
         &self,
         about: &str,
         decider: Decider<'_>,

@@ -30,7 +30,7 @@ pub(crate) enum HubError {
     #[error("already ended")]
     AlreadyEnded,
     #[error("the caller is in none of the approver groups")]
-    NotAsked,
+    NotAnApprover,
     #[error("no such request")]
     RequestUnknown,
     #[error("the request grants nothing, or no longer does")]
@@ -77,10 +77,10 @@ impl From<Refusal> for HubError {
         match refusal {
             Refusal::OwnRequest => Self::SelfApproval,
             Refusal::SamePerson => Self::SamePerson,
-            Refusal::NotAsked => Self::NotAsked,
+            Refusal::NotAnApprover => Self::NotAnApprover,
             Refusal::NotAwaiting => Self::NotAwaiting,
             Refusal::TooLate => Self::ApprovalExpired,
-            Refusal::AlreadyDecided | Refusal::Objected | Refusal::Ended(_) => Self::AlreadyDecided,
+            Refusal::AlreadyDecided | Refusal::Rejected | Refusal::Ended(_) => Self::AlreadyDecided,
             Refusal::NotApproved { .. }
             | Refusal::UsedUp
             | Refusal::Lapsed

@@ -14,7 +14,7 @@ const SLOWEST_LOOK: Duration = Duration::from_millis(500);
 
 impl Hub {
     /// Waits until the enrollment's stage differs from `since`, it has finished, or
-    /// `time` is over; returns its state then.
+    /// `time` has elapsed; returns its state then.
     pub(crate) async fn follow(
         &self,
         snapshot: Snapshot,
@@ -28,7 +28,7 @@ impl Hub {
         Ok(latest)
     }
 
-    /// Waits until the enrollment has finished or waits for a decision, or `time` is over.
+    /// Waits until the enrollment has finished or waits for a decision, or `time` has elapsed.
     pub(crate) async fn settle(
         &self,
         snapshot: Snapshot,
@@ -43,7 +43,7 @@ impl Hub {
         Ok(latest)
     }
 
-    /// Waits until something is as wanted, has finished, or `time` is over; returns its
+    /// Waits until something is as wanted, has finished, or `time` has elapsed; returns its
     /// state then.
     pub(super) async fn until<S: FromState>(
         &self,
@@ -80,7 +80,7 @@ impl Hub {
             tokio::select! {
                 end = &mut ended, if is_watched => {
                     is_watched = false;
-                    // A failed wait is no answer: the looks at their own pace meet the same
+                    // A failed wait is not an answer: the looks at their own pace meet the same
                     // failure.
                     if let Ok(state) = end {
                         latest = S::read(&state).ok_or(HubError::Unknown)?;

@@ -213,7 +213,7 @@ impl Hub {
         Ok(snapshot)
     }
 
-    /// Waits until the import has finished, or `time` is over.
+    /// Waits until the import has finished, or `time` has elapsed.
     pub(crate) async fn follow_import(
         &self,
         snapshot: ImportSnapshot,

@@ -8,11 +8,11 @@ mod error;
 mod follow;
 mod imports;
 mod list;
+mod options;
 mod recovery;
 mod request_snapshot;
 mod requests;
 mod snapshot;
-mod wishes;
 
 use std::fmt::{self, Display};
 use std::ops::Deref;
@@ -47,11 +47,11 @@ pub(crate) use decide::Ballot;
 pub(crate) use error::HubError;
 pub(crate) use imports::{ImportSnapshot, NewImport};
 pub(crate) use list::{Cursor, ListQuery};
+pub(crate) use options::EnrollmentOptions;
 pub(crate) use recovery::NewRecoveryCodes;
 pub(crate) use request_snapshot::{RequestSnapshot, RequestStage};
 pub(crate) use requests::{Mandated, NewRequest, RequestQuery};
 pub(crate) use snapshot::{Snapshot, Stage};
-pub(crate) use wishes::Wishes;
 
 /// How long a decision waits to see that it has arrived.
 const DECISION_SEEN: Duration = Duration::from_secs(2);
@@ -66,7 +66,7 @@ pub(crate) struct NewEnrollment<'a> {
     pub(crate) caller: Requester<'a>,
     pub(crate) approval_asked: bool,
     pub(crate) proof_asked: bool,
-    pub(crate) wishes: Wishes,
+    pub(crate) options: EnrollmentOptions,
     /// The account's recovery codes, if there are any.
     pub(crate) recovery: RecoveryCodes,
 }
@@ -158,7 +158,7 @@ struct Draft {
     approval: Approval,
     prove: bool,
     received: bool,
-    wishes: Wishes,
+    options: EnrollmentOptions,
     recovery: Option<RecoverySource>,
     /// The keyed hash of what was requested.
     fingerprint: String,
@@ -238,7 +238,7 @@ impl Hub {
             (false, true) => "proof",
             (true, true) => "approval, proof",
         };
-        let asked = format!("{asked}{}", new.wishes.asked());
+        let asked = format!("{asked}{}", new.options.fingerprint_text());
         let recovery = match new.recovery.is_empty() {
             true => None,
             false => {
@@ -276,7 +276,7 @@ impl Hub {
             approval,
             prove: new.proof_asked || self.prove_all,
             received: false,
-            wishes: new.wishes,
+            options: new.options,
             recovery,
             fingerprint,
         };
@@ -299,7 +299,7 @@ impl Hub {
             approval: self.approval(false),
             prove: self.prove_all,
             received: true,
-            wishes: Wishes::default(),
+            options: EnrollmentOptions::default(),
             recovery: package.recovery.map(RecoverySource::Moved),
         };
         let by: CallerId = caller.id.parse().map_err(internal)?;
@@ -364,8 +364,8 @@ impl Hub {
             source,
             prove: draft.prove,
             received: draft.received,
-            steam: draft.wishes.steam,
-            unless_there: draft.wishes.unless_there,
+            steam: draft.options.steam,
+            unless_there: draft.options.unless_there,
             recovery: draft.recovery.as_ref().map(RecoverySource::digest),
         };
         let mandate = self
@@ -485,13 +485,13 @@ impl Hub {
         if snapshot.stage != Stage::AwaitingApproval && !decided {
             return Ok(());
         }
-        let Some(standing) = self.mandates.standing(snapshot.id.as_str()).await? else {
+        let Some(current) = self.mandates.current(snapshot.id.as_str()).await? else {
             return Ok(());
         };
-        standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
-        snapshot.persons = standing.persons();
+        current.correct(&mut snapshot.approved_by, &mut snapshot.decision);
+        snapshot.persons = current.persons();
         snapshot.in_ledger = true;
-        let mandate = standing.mandate;
+        let mandate = current.mandate;
         snapshot.approvals_needed = mandate.terms.needed;
         snapshot.approvers = mandate.terms.from;
         snapshot.requested_by = mandate.requested_by.to_string();

@@ -2,7 +2,7 @@
 
 use countersign_authority::{Permit, Release};
 use countersign_enrollment::account::TotpAccount;
-use countersign_enrollment::account_request::Act;
+use countersign_enrollment::account_request::RequestKind;
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::recovery::RecoveryCodes;
 
@@ -29,7 +29,7 @@ impl Hub {
         new: NewRecoveryCodes<'_>,
     ) -> Result<RequestSnapshot, HubError> {
         let sealed = self.seal.seal(&new.id, new.codes).map_err(internal)?;
-        let act = Act::RecoveryCodes {
+        let act = RequestKind::RecoveryCodes {
             count: u32::try_from(new.codes.len()).map_err(internal)?,
             replaces: new.replaces,
             source: sealed.digest(),

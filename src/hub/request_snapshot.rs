@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use countersign_enrollment::account_request::{
-    AccountRequest, Act, RequestOutcome, RequestProgress, RequestedAct,
+    AccountRequest, RequestKind, RequestOutcome, RequestProgress, RequestedAct,
 };
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
@@ -94,7 +94,7 @@ impl RequestStage {
 pub(crate) struct RequestSnapshot {
     pub(crate) id: RequestId,
     pub(crate) account: EnrollmentId,
-    pub(crate) act: Act,
+    pub(crate) act: RequestKind,
     pub(crate) reason: Option<String>,
     pub(crate) stage: RequestStage,
     pub(crate) created_at: DateTime<Utc>,
@@ -162,7 +162,7 @@ impl RequestSnapshot {
 
     /// How many codes can still be read, if codes are what was granted.
     pub(crate) fn reads_left(&self) -> Option<u32> {
-        let Act::Read { reads, .. } = self.act else {
+        let RequestKind::Read { reads, .. } = self.act else {
             return None;
         };
         let granted = self.stage == RequestStage::Granted;

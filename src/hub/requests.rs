@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use countersign_authority::{MandatedAct, Permit, Refusal, Release, shown};
 use countersign_enrollment::account::TotpAccount;
-use countersign_enrollment::account_request::{AccountRequest, Act, Claim, RequestedAct};
+use countersign_enrollment::account_request::{AccountRequest, Claim, RequestKind, RequestedAct};
 use countersign_enrollment::contract::{ACCOUNT_REQUEST, CLAIM};
 use countersign_enrollment::ids::{CallerId, EnrollmentId, RequestId};
 use countersign_enrollment::mandate::SignedMandate;
@@ -27,7 +27,7 @@ pub(crate) struct NewRequest<'a> {
     pub(crate) id: EnrollmentId,
     /// The account as in the vault.
     pub(crate) account: &'a TotpAccount,
-    pub(crate) act: Act,
+    pub(crate) act: RequestKind,
     pub(crate) reason: Option<String>,
     pub(crate) caller: Requester<'a>,
     pub(crate) idempotency_key: Option<&'a str>,
@@ -145,17 +145,17 @@ impl Hub {
     async fn check_request(&self, snapshot: &mut RequestSnapshot) -> Result<(), HubError> {
         // The package that the task hub shows may not come from one of our workers.
         snapshot.package = None;
-        let Some(standing) = self.mandates.standing(snapshot.id.as_str()).await? else {
+        let Some(current) = self.mandates.current(snapshot.id.as_str()).await? else {
             snapshot.used = Some(usize::MAX);
             return Ok(());
         };
-        snapshot.used = Some(standing.releases);
-        standing.correct(&mut snapshot.approved_by, &mut snapshot.decision);
-        snapshot.persons = standing.persons();
+        snapshot.used = Some(current.releases);
+        current.correct(&mut snapshot.approved_by, &mut snapshot.decision);
+        snapshot.persons = current.persons();
         snapshot.in_ledger = true;
-        let package = standing.package;
+        let package = current.package;
         snapshot.package = package.and_then(|text| Package::from_text(&text).ok());
-        let mandate = standing.mandate;
+        let mandate = current.mandate;
         let MandatedAct::Request {
             account,
             act,
@@ -184,7 +184,7 @@ impl Hub {
         Ok(())
     }
 
-    /// Waits until the request's stage differs from `since`, it has finished, or `time` is over.
+    /// Waits until the request's stage differs from `since`, it has finished, or `time` has elapsed.
     pub(crate) async fn follow_request(
         &self,
         snapshot: RequestSnapshot,
@@ -252,8 +252,8 @@ impl Hub {
         comment: Option<String>,
     ) -> Result<RequestSnapshot, HubError> {
         if !approved {
-            let objected = self.object_to_request(id, decider, comment, None).await?;
-            return match objected {
+            let rejected = self.reject_request(id, decider, comment, None).await?;
+            return match rejected {
                 Some(latest) => Ok(latest),
                 None => Err(not_awaiting(&self.get_request(id, None).await?)),
             };
@@ -313,14 +313,16 @@ impl Hub {
     /// Rejects a request, or withdraws it; with `only`, as its requester. It is recorded
     /// before the task hub is called, whatever that shows. None if the
     /// request has finished.
-    pub(crate) async fn object_to_request(
+    pub(crate) async fn reject_request(
         &self,
         id: &RequestId,
         decider: Decider<'_>,
         comment: Option<String>,
         only: Option<&str>,
     ) -> Result<Option<RequestSnapshot>, HubError> {
-        let objection = self.object(id.as_str(), decider, comment, only).await;
+        let rejection = self
+            .record_rejection(id.as_str(), decider, comment, only)
+            .await;
         let snapshot = self.get_request(id, only).await?;
         if snapshot.stage.has_ended() {
             // It was terminated in the task hub, and what it did can still be undone manually:
@@ -329,9 +331,9 @@ impl Hub {
                 snapshot.stage,
                 RequestStage::Terminated | RequestStage::Failed
             );
-            return Ok((objection.is_ok() && cut_off).then_some(snapshot));
+            return Ok((rejection.is_ok() && cut_off).then_some(snapshot));
         }
-        let raised = objection.map_err(unknown)?;
+        let raised = rejection.map_err(unknown)?;
         self.tell(id.as_str(), raised).await.map_err(unknown)?;
         let since = snapshot.stage;
         let mut latest = self
@@ -428,7 +430,7 @@ pub(crate) struct Mandated {
     pub(crate) id: RequestId,
     signed: SignedMandate,
     pub(crate) account: EnrollmentId,
-    pub(crate) act: Act,
+    pub(crate) act: RequestKind,
     pub(crate) reason: Option<String>,
     requested_by: CallerId,
     /// How many people had to approve; 0 if none.

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
-use super::{KeyMaterialError, Name, Place};
+use super::{KeyMaterialError, KeyStorage, Name};
 
 /// A key that a newly published one can replace.
 pub(crate) trait Replace {
@@ -11,21 +11,26 @@ pub(crate) trait Replace {
     /// used changes nothing.
     fn replace(
         &self,
-        place: &Place,
+        place: &KeyStorage,
         text: &str,
     ) -> impl Future<Output = Result<String, KeyMaterialError>> + Send;
 }
 
 /// A key and where it came from.
 pub(crate) struct Followed<T> {
-    place: Place,
+    place: KeyStorage,
     name: Name,
     text: Zeroizing<String>,
     value: T,
 }
 
 impl<T: Replace + Clone + Sync> Followed<T> {
-    pub(super) const fn new(place: Place, name: Name, text: Zeroizing<String>, value: T) -> Self {
+    pub(super) const fn new(
+        place: KeyStorage,
+        name: Name,
+        text: Zeroizing<String>,
+        value: T,
+    ) -> Self {
         Self {
             place,
             name,

@@ -12,7 +12,7 @@ use countersign_authority::LedgerId;
 use zeroize::Zeroizing;
 
 use super::place::VaultPlace;
-use super::{KeyMaterialError, Name, Place};
+use super::{KeyMaterialError, KeyStorage, Name};
 use crate::access::secret;
 use crate::data_dir::{DataDir, DataDirError};
 
@@ -41,7 +41,7 @@ pub(crate) async fn check_embedded(
 
 /// The id in the folder, created if there is none.
 async fn folder_id(data: &DataDir) -> Result<Zeroizing<String>, KeyMaterialError> {
-    let place = Place::Folder(data.clone());
+    let place = KeyStorage::Folder(data.clone());
     if let Some(id) = place.read(INSTALLATION).await? {
         let file = data.path().join(INSTALLATION.file);
         let about = std::fs::symlink_metadata(&file);
@@ -73,7 +73,7 @@ const INSTALLATION: Name = Name {
 /// The text that an operator writes in place of the id, so that the next folder becomes the installation's.
 const NEW: &str = "new";
 
-impl Place {
+impl KeyStorage {
     /// Makes the keys here those of `installation`, which was another one's: it was moved.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl VaultPlace {
     /// [`KeyMaterialError::OtherFolder`] when it is not.
     async fn check_folder(&self, data: &DataDir) -> Result<(), KeyMaterialError> {
         let there = self.read(INSTALLATION).await?;
-        let here = Place::Folder(data.clone()).read(INSTALLATION).await?;
+        let here = KeyStorage::Folder(data.clone()).read(INSTALLATION).await?;
         if there.as_ref().is_some_and(|there| there.as_str() != NEW) && here.is_none() {
             return Err(self.other_folder(data));
         }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::follow::Replace;
-use super::{KeyMaterialError, Name, Place};
+use super::{KeyMaterialError, KeyStorage, Name};
 use crate::access::secret::{self, RandomUnavailable};
 
 /// The private half: the front door's alone.
@@ -38,7 +38,9 @@ pub(crate) struct MandateKeys {
 
 impl MandateKeys {
     /// Opens the private half, which is created if it does not exist, and publishes the public one.
-    pub(super) async fn open(place: &Place) -> Result<(Zeroizing<String>, Self), KeyMaterialError> {
+    pub(super) async fn open(
+        place: &KeyStorage,
+    ) -> Result<(Zeroizing<String>, Self), KeyMaterialError> {
         let text = place
             .read_or_make(MANDATE, || {
                 let key = new_key()?;
@@ -58,7 +60,7 @@ impl MandateKeys {
 }
 
 impl Replace for MandateKeys {
-    async fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
+    async fn replace(&self, place: &KeyStorage, text: &str) -> Result<String, KeyMaterialError> {
         // Published before it signs, so that no one sees a key that is not on the list.
         let keys = publish(place, text).await?;
         let id = keys.first().id().to_owned();
@@ -75,7 +77,7 @@ fn new_key() -> Result<SigningKey, RandomUnavailable> {
 
 /// The keys of a private half, once their public halves are on the list. What is retired stays
 /// retired, and may not sign.
-async fn publish(place: &Place, text: &str) -> Result<SigningKeys, KeyMaterialError> {
+async fn publish(place: &KeyStorage, text: &str) -> Result<SigningKeys, KeyMaterialError> {
     let problem = |name| {
         move |problem| KeyMaterialError::Mandate {
             place: place.of(name),
@@ -100,7 +102,7 @@ async fn publish(place: &Place, text: &str) -> Result<SigningKeys, KeyMaterialEr
 }
 
 /// The id of the key that signs, of the text of a private half.
-pub(super) fn signing_id(place: &Place, text: &str) -> Result<String, KeyMaterialError> {
+pub(super) fn signing_id(place: &KeyStorage, text: &str) -> Result<String, KeyMaterialError> {
     let keys = SigningKeys::from_text(text).map_err(|problem| KeyMaterialError::Mandate {
         place: place.of(MANDATE),
         problem,
@@ -119,7 +121,7 @@ pub(crate) struct MandateChecks {
 }
 
 struct Inner {
-    place: Place,
+    place: KeyStorage,
     now: RwLock<Arc<CheckingKeys>>,
     /// When the list was last read for a key that is not on it.
     asked: Mutex<Option<Instant>>,
@@ -128,7 +130,7 @@ struct Inner {
 
 impl MandateChecks {
     /// Opens the list; an empty one if no front door has published any yet.
-    pub(super) async fn open(place: &Place) -> Result<Self, KeyMaterialError> {
+    pub(super) async fn open(place: &KeyStorage) -> Result<Self, KeyMaterialError> {
         let now = match place.read(MANDATE_PUBLIC).await? {
             Some(text) => parse(place, &text)?,
             None => CheckingKeys::default(),
@@ -219,7 +221,7 @@ impl CheckingKeySource for MandateChecks {
         }
         match &self.inner.place {
             // A small file, once a second at most: not worth another thread.
-            Place::Folder(data) => {
+            KeyStorage::Folder(data) => {
                 let read = data.read_secret(MANDATE_PUBLIC.file);
                 let used = match read {
                     Ok(Some(text)) => self.inner.take(&text),
@@ -230,13 +232,13 @@ impl CheckingKeySource for MandateChecks {
                     tracing::warn!(%error, "keeping the previous mandate keys");
                 }
             }
-            Place::KeyVault(_) => self.inner.again.notify_one(),
+            KeyStorage::KeyVault(_) => self.inner.again.notify_one(),
         }
         self.inner.list()
     }
 }
 
-fn parse(place: &Place, text: &str) -> Result<CheckingKeys, KeyMaterialError> {
+fn parse(place: &KeyStorage, text: &str) -> Result<CheckingKeys, KeyMaterialError> {
     CheckingKeys::from_text(text).map_err(|problem| KeyMaterialError::Mandate {
         place: place.of(MANDATE_PUBLIC),
         problem,
@@ -263,7 +265,7 @@ pub(crate) enum State {
 
 /// The mandate keys for operators' commands, beside a front door that may be running.
 pub(crate) struct MandateKeyFile {
-    place: Place,
+    place: KeyStorage,
     signing: SigningKeys,
     list: CheckingKeys,
 }
@@ -274,7 +276,7 @@ impl MandateKeyFile {
     /// # Errors
     ///
     /// [`KeyMaterialError::NoMandateKey`] where no front door has started yet.
-    pub(crate) async fn open(place: Place) -> Result<Self, KeyMaterialError> {
+    pub(crate) async fn open(place: KeyStorage) -> Result<Self, KeyMaterialError> {
         let missing = |name| KeyMaterialError::NoMandateKey(place.of(name));
         let text = place.read(MANDATE).await?.ok_or_else(|| missing(MANDATE))?;
         let signing =
@@ -358,20 +360,20 @@ mod tests {
     use crate::data_dir::DataDir;
 
     /// A folder, and what checks mandates by what is in it.
-    async fn checks() -> (tempfile::TempDir, Place, MandateChecks) {
+    async fn checks() -> (tempfile::TempDir, KeyStorage, MandateChecks) {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::Folder(DataDir::create(folder.path()).unwrap());
+        let place = KeyStorage::Folder(DataDir::create(folder.path()).unwrap());
         let checks = MandateChecks::open(&place).await.unwrap();
         (folder, place, checks)
     }
 
     /// Opens the keys as a front door does, and returns the id of the one that signs.
-    async fn front_door(place: &Place) -> String {
+    async fn front_door(place: &KeyStorage) -> String {
         let (_, keys) = MandateKeys::open(place).await.unwrap();
         keys.signing().first().id().to_owned()
     }
 
-    async fn rotate(place: &Place) -> String {
+    async fn rotate(place: &KeyStorage) -> String {
         let file = MandateKeyFile::open(place.clone()).await.unwrap();
         file.rotate().await.unwrap()
     }
@@ -391,7 +393,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_cannot_be_used_leaves_the_one_before_it() {
+    async fn an_unusable_key_list_leaves_the_previous_one_in_use() {
         let (folder, place, checks) = checks().await;
         let id = front_door(&place).await;
         assert!(checks.keys(Some(&id)).knows(&id));

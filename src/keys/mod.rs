@@ -33,7 +33,7 @@ pub use error::KeyMaterialError;
 pub(crate) use follow::Followed;
 pub(crate) use installation::{Installation, check_embedded};
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
-pub(crate) use place::Place;
+pub(crate) use place::KeyStorage;
 pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
 pub(crate) use shared::{
     DOOR_FILES, Own, WORKER_FILES, add_mandate_key, note_keys, refuse_missing, refuse_other,
@@ -97,7 +97,7 @@ impl DoorKeys {
     ///
     /// [`KeyMaterialError`], which says what to do.
     pub(crate) async fn open(
-        place: &Place,
+        place: &KeyStorage,
         installation: Installation<'_>,
         patience: Duration,
     ) -> Result<Self, KeyMaterialError> {
@@ -108,8 +108,8 @@ impl DoorKeys {
         let seal = SealingKeys::new(place, &public)?;
         let check = async {
             match place {
-                Place::KeyVault(vault) => vault.check(installation).await,
-                Place::Folder(_) => Ok(()),
+                KeyStorage::KeyVault(vault) => vault.check(installation).await,
+                KeyStorage::Folder(_) => Ok(()),
             }
         };
         let ((), (text, mandates), server) =
@@ -161,7 +161,7 @@ impl WorkerKeys {
     /// # Errors
     ///
     /// [`KeyMaterialError`], which says what to do.
-    pub(crate) async fn open(place: &Place) -> Result<Self, KeyMaterialError> {
+    pub(crate) async fn open(place: &KeyStorage) -> Result<Self, KeyMaterialError> {
         let (ring, fingerprint, checks) = tokio::try_join!(
             Self::open_ring(place),
             place.random_key(FINGERPRINT),
@@ -174,7 +174,7 @@ impl WorkerKeys {
         })
     }
 
-    async fn open_ring(place: &Place) -> Result<Followed<WorkerRing>, KeyMaterialError> {
+    async fn open_ring(place: &KeyStorage) -> Result<Followed<WorkerRing>, KeyMaterialError> {
         let text = match place.read(SEAL).await? {
             Some(text) => text,
             None => Self::make_ring(place).await?,
@@ -183,7 +183,7 @@ impl WorkerKeys {
         Ok(Followed::new(place.clone(), SEAL, text, ring))
     }
 
-    async fn make_ring(place: &Place) -> Result<Zeroizing<String>, KeyMaterialError> {
+    async fn make_ring(place: &KeyStorage) -> Result<Zeroizing<String>, KeyMaterialError> {
         // A new key must not hide that the old one is lost. Checked again after that, since
         // a worker that starts at the same time creates both, the private half first.
         if place.read(SEAL_PUBLIC).await?.is_some() && place.read(SEAL).await?.is_none() {
@@ -200,7 +200,7 @@ impl WorkerKeys {
     }
 }
 
-impl Place {
+impl KeyStorage {
     /// A key of 32 random bytes, created if it does not exist.
     async fn random_key(&self, name: Name) -> Result<Zeroizing<[u8; 32]>, KeyMaterialError> {
         let text = self.read_or_make(name, secret::random_hex).await?;

@@ -20,9 +20,9 @@ const LOOK_IN_VAULT: Duration = Duration::from_secs(1);
 const FOLLOW_FOLDER: Duration = Duration::from_secs(1);
 const FOLLOW_VAULT: Duration = Duration::from_secs(60);
 
-/// Where the installation's keys are kept. Clones are the same place.
+/// Where the installation's keys are kept. Clones name the same place.
 #[derive(Clone)]
-pub(crate) enum Place {
+pub(crate) enum KeyStorage {
     Folder(DataDir),
     KeyVault(Arc<VaultPlace>),
 }
@@ -35,7 +35,7 @@ pub(crate) struct VaultPlace {
     accounts: Option<(KeyVault, String)>,
 }
 
-impl Place {
+impl KeyStorage {
     /// The place that the settings name.
     ///
     /// # Errors

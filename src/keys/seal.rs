@@ -10,7 +10,7 @@ use countersign_enrollment::sealed::{
 use zeroize::Zeroizing;
 
 use super::follow::Replace;
-use super::{KeyMaterialError, Place, SEAL, SEAL_PUBLIC};
+use super::{KeyMaterialError, KeyStorage, SEAL, SEAL_PUBLIC};
 
 /// The sealing keys that the worker has published last. Clones follow the same worker.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub(crate) struct SealingKeys {
 }
 
 impl SealingKeys {
-    pub(super) fn new(place: &Place, text: &str) -> Result<Self, KeyMaterialError> {
+    pub(super) fn new(place: &KeyStorage, text: &str) -> Result<Self, KeyMaterialError> {
         let ring = Arc::new(parse(place, text)?);
         Ok(Self {
             now: Arc::new(RwLock::new(ring)),
@@ -56,7 +56,7 @@ impl SealingKeys {
 }
 
 impl Replace for SealingKeys {
-    async fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
+    async fn replace(&self, place: &KeyStorage, text: &str) -> Result<String, KeyMaterialError> {
         let ring = parse(place, text)?;
         let id = ring.first().id().to_owned();
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
@@ -70,7 +70,7 @@ pub(crate) struct WorkerRing(OpeningKeys);
 
 impl WorkerRing {
     /// The keys in `text`, whose public halves are published.
-    pub(super) async fn open(place: &Place, text: &str) -> Result<Self, KeyMaterialError> {
+    pub(super) async fn open(place: &KeyStorage, text: &str) -> Result<Self, KeyMaterialError> {
         let ring = parse_private(place, text)?;
         let (id, public) = (ring.seal_key().id().to_owned(), ring.seal_keys().to_text());
         let keys = Self(OpeningKeys::new(ring));
@@ -85,7 +85,7 @@ impl WorkerRing {
 }
 
 impl Replace for WorkerRing {
-    async fn replace(&self, place: &Place, text: &str) -> Result<String, KeyMaterialError> {
+    async fn replace(&self, place: &KeyStorage, text: &str) -> Result<String, KeyMaterialError> {
         let ring = parse_private(place, text)?;
         let (id, public) = (ring.seal_key().id().to_owned(), ring.seal_keys().to_text());
         // Before anything is sealed for the new one.
@@ -95,7 +95,7 @@ impl Replace for WorkerRing {
     }
 }
 
-async fn publish(place: &Place, id: &str, public: &str) -> Result<(), KeyMaterialError> {
+async fn publish(place: &KeyStorage, id: &str, public: &str) -> Result<(), KeyMaterialError> {
     if place.publish(SEAL_PUBLIC, public).await? {
         tracing::info!(key = id, "public half of the seal key published");
     }
@@ -110,7 +110,9 @@ const LOOKS: u32 = 3;
 /// Makes another key the one that values are sealed with: first all workers learn to open with
 /// it, then it takes precedence over the others, which still open what was sealed for them. Returns its
 /// id and whether this was begun earlier. If interrupted, it continues when it is run again.
-pub(crate) async fn rotate_seal_key(place: &Place) -> Result<(String, bool), KeyMaterialError> {
+pub(crate) async fn rotate_seal_key(
+    place: &KeyStorage,
+) -> Result<(String, bool), KeyMaterialError> {
     let missing = || KeyMaterialError::NoSealKey(place.of(SEAL));
     let text = place.read(SEAL).await?.ok_or_else(missing)?;
     let resumed = text.lines().any(|line| line.trim() == NEXT);
@@ -140,14 +142,14 @@ pub(crate) async fn rotate_seal_key(place: &Place) -> Result<(String, bool), Key
     Ok((ring.seal_key().id().to_owned(), resumed))
 }
 
-fn parse_private(place: &Place, text: &str) -> Result<OpenKeyring, KeyMaterialError> {
+fn parse_private(place: &KeyStorage, text: &str) -> Result<OpenKeyring, KeyMaterialError> {
     OpenKeyring::from_text(text).map_err(|source| KeyMaterialError::Seal {
         place: place.of(SEAL),
         source,
     })
 }
 
-fn parse(place: &Place, text: &str) -> Result<SealKeyring, KeyMaterialError> {
+fn parse(place: &KeyStorage, text: &str) -> Result<SealKeyring, KeyMaterialError> {
     SealKeyring::from_text(text).map_err(|source| KeyMaterialError::Seal {
         place: place.of(SEAL_PUBLIC),
         source,

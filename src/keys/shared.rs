@@ -1,6 +1,6 @@
 //! The same keys for all processes of an installation that share a database.
 //!
-//! Keys never stand in the database. With Key Vault all processes read them there; without, an
+//! Keys are never in the database. With Key Vault all processes read them there; without, an
 //! operator copies their files from one machine to the others. So that nobody works with keys
 //! of their own making, the database holds a mark of those that never change, by which a
 //! process with another one is refused, and a process that lacks a file makes none where
@@ -11,7 +11,7 @@ use countersign_database::{Database, DatabaseError, Transaction, all, execute, o
 use futures_util::FutureExt as _;
 
 use super::mandate::{MANDATE, MANDATE_PUBLIC};
-use super::{FINGERPRINT, KeyMaterialError, Name, Place, SEAL, SEAL_PUBLIC, SERVER};
+use super::{FINGERPRINT, KeyMaterialError, KeyStorage, Name, SEAL, SEAL_PUBLIC, SERVER};
 use crate::access::secret;
 use crate::data_dir::DataDir;
 
@@ -90,7 +90,7 @@ pub(crate) struct Own<'a> {
 /// [`KeyMaterialError::OtherKey`].
 pub(crate) async fn refuse_other(
     database: &Database,
-    place: &Place,
+    place: &KeyStorage,
     own: Own<'_>,
 ) -> Result<(), KeyMaterialError> {
     let mut marks = vec![mark(FINGERPRINT, own.fingerprint)];
@@ -130,7 +130,7 @@ pub(crate) async fn would_agree(
             marks.push(mark(name, &key));
         }
     }
-    let place = Place::Folder(data.clone());
+    let place = KeyStorage::Folder(data.clone());
     let mandate = match place.read(MANDATE).await? {
         Some(text) => Some(super::mandate::signing_id(&place, &text)?),
         None => None,
@@ -223,7 +223,7 @@ async fn differing(
 /// [`KeyMaterialError`].
 pub(crate) async fn note_keys(
     transaction: &Transaction<'_>,
-    place: &Place,
+    place: &KeyStorage,
     server: &[u8; 32],
 ) -> Result<(), KeyMaterialError> {
     let mut marks = vec![mark(SERVER, server)];

@@ -23,7 +23,7 @@ use super::shapes::{
     Accounts, Code, GetCode, ListAccounts, MAX_NOTE, RequestCode, RequestStatus, RequestedCode,
     short_line,
 };
-use crate::called;
+use crate::name_match;
 use crate::unfit;
 
 /// The instructions for agents.
@@ -196,7 +196,7 @@ impl Tools {
             let path = with_query(
                 "/api/accounts",
                 &[
-                    ("search", Some(called::sought(name))),
+                    ("search", Some(name_match::search_term(name))),
                     ("limit", Some("200")),
                     ("cursor", cursor.as_deref()),
                 ],
@@ -210,14 +210,14 @@ impl Tools {
                 break;
             }
         }
-        if called::fitting(name, rows.iter().map(|row| (row, row))).is_empty() {
+        if name_match::best_matches(name, rows.iter().map(|row| (row, row))).is_empty() {
             // The API says of its id that the grant is used up or over.
             let own: Value = self
                 .ask(context, Call::get("/api/grants/mine".to_owned()))
                 .await?;
-            rows = called::spent(&own);
+            rows = name_match::used_up(&own);
         }
-        let found = called::fitting(name, rows.iter().map(|row| (row, row)));
+        let found = name_match::best_matches(name, rows.iter().map(|row| (row, row)));
         match found.as_slice() {
             [] => Err(ToolError(
                 "There is no account with this id or name that you may see. The tool \

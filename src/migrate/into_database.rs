@@ -13,7 +13,7 @@ use super::{MigrateError, Moved, event, intact, mark_of};
 use crate::access::KeyStore;
 use crate::audit::{AuditStore, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
-use crate::keys::{self, Installation, Place};
+use crate::keys::{self, Installation, KeyStorage};
 use crate::ledger::{self, Noted, moved};
 use crate::verify::{FolderChecks, transfer as verify};
 
@@ -26,7 +26,7 @@ use crate::verify::{FolderChecks, transfer as verify};
 pub(crate) async fn to_database(
     data: &DataDir,
     database: &Database,
-    place: &Place,
+    place: &KeyStorage,
     by: &str,
     told: &mut dyn FnMut(&str),
 ) -> Result<Moved, MigrateError> {
@@ -92,7 +92,7 @@ async fn copy(
     data: &DataDir,
     session: &mut Transfer,
     database: &Database,
-    place: &Place,
+    place: &KeyStorage,
     key: &[u8; 32],
     told: &mut dyn FnMut(&str),
 ) -> Result<(), MigrateError> {

@@ -17,7 +17,7 @@ use super::{MigrateError, Moved, event, intact, ledger_in, stores};
 use crate::access::KeyStore;
 use crate::audit::{AUDIT_HEAD, AuditStore, Head, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
-use crate::keys::{Installation, Place};
+use crate::keys::{Installation, KeyStorage};
 use crate::ledger::{self, Noted, moved};
 use crate::verify::FolderChecks;
 
@@ -33,7 +33,7 @@ const BESIDE: &str = "moving";
 pub(crate) async fn to_folder(
     data: &DataDir,
     database: &Database,
-    place: &Place,
+    place: &KeyStorage,
     by: &str,
     told: &mut dyn FnMut(&str),
 ) -> Result<Moved, MigrateError> {

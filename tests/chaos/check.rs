@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use totp_rs::{Algorithm, Builder};
 
-use crate::load::{APPROVER, Answered, ENROLLER, Ended, Load, Wish, account, secret};
+use crate::load::{APPROVER, Answered, ENROLLER, Ended, Load, Submission, account, secret};
 use crate::parts::Installation;
 
 /// How many codes are requested at once.
@@ -30,7 +30,7 @@ fn by_id(ended: &[Ended]) -> BTreeMap<String, usize> {
 /// should.
 pub(crate) async fn each_has_its_outcome(load: &Load, ended: &[Ended]) {
     for Ended { number, id, .. } in ended {
-        let wish = Wish::of(*number);
+        let submission = Submission::of(*number);
         assert_eq!(
             &load.submit(*number).await,
             id,
@@ -38,14 +38,22 @@ pub(crate) async fn each_has_its_outcome(load: &Load, ended: &[Ended]) {
         );
         let Some(id) = id else { continue };
         let state = load.ended(id).await;
-        assert_eq!(state["stage"].as_str(), wish.stage(), "{state}");
+        assert_eq!(state["stage"].as_str(), submission.stage(), "{state}");
         assert_eq!(state["requestedBy"], ENROLLER, "{state}");
-        if wish.stage() == Some("Invalid") {
-            assert_eq!(state["problem"]["code"].as_str(), wish.problem(), "{state}");
+        if submission.stage() == Some("Invalid") {
+            assert_eq!(
+                state["problem"]["code"].as_str(),
+                submission.problem(),
+                "{state}"
+            );
         }
         let decision = &state["approval"]["decision"];
-        assert_eq!(decision["approved"].as_bool(), wish.decision(), "{state}");
-        if wish.decision().is_some() {
+        assert_eq!(
+            decision["approved"].as_bool(),
+            submission.decision(),
+            "{state}"
+        );
+        if submission.decision().is_some() {
             assert_eq!(decision["by"], APPROVER, "{state}");
         }
     }
@@ -83,7 +91,7 @@ pub(crate) async fn each_has_its_secret(
     own: &[String],
 ) {
     let mut enrolled = by_id(ended);
-    enrolled.retain(|_, number| Wish::of(*number).stage() == Some("Enrolled"));
+    enrolled.retain(|_, number| Submission::of(*number).stage() == Some("Enrolled"));
     // Where they are kept too: a list shows what is in use.
     assert_eq!(stored.len(), enrolled.len(), "one secret each");
     assert!(stored.iter().all(|id| enrolled.contains_key(id)));
@@ -181,10 +189,10 @@ pub(crate) async fn the_audit_log_is_complete(
         assert!(done.contains(&enrolled), "{id} ({number}) is recorded");
         // What was done before a kill, and not recorded any more, is recorded as it is
         // answered to a retry.
-        let (caller, action, again) = match Wish::of(*number) {
-            Wish::Approved => (APPROVER, "approve", "already-decided"),
-            Wish::Rejected => (APPROVER, "reject", "already-decided"),
-            Wish::Terminated => (ENROLLER, "terminate", "already-ended"),
+        let (caller, action, again) = match Submission::of(*number) {
+            Submission::Approved => (APPROVER, "approve", "already-decided"),
+            Submission::Rejected => (APPROVER, "reject", "already-decided"),
+            Submission::Terminated => (ENROLLER, "terminate", "already-ended"),
             _ => continue,
         };
         assert!(

@@ -27,7 +27,7 @@ pub(crate) const APPROVER: &str = "second-pair-of-eyes";
 
 /// What is to become of an enrollment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Submission {
     /// A URI, enrolled.
     Uri,
     /// An image, enrolled.
@@ -46,7 +46,7 @@ pub(crate) enum Wish {
     NotEvenTaken,
 }
 
-impl Wish {
+impl Submission {
     /// What the enrollment with this number is for: each kind comes in twenty.
     pub(crate) const fn of(number: usize) -> Self {
         match number % 20 {
@@ -191,7 +191,7 @@ impl Load {
     ) -> Ended {
         kills.wait_for(|kills| *kills >= after).await.unwrap();
         let begun = Instant::now();
-        let wish = Wish::of(number);
+        let submission = Submission::of(number);
         let id = if number.is_multiple_of(SENT_TWICE) {
             let (id, same) = tokio::join!(self.submit(number), self.submit(number));
             assert_eq!(id, same, "one key, one enrollment");
@@ -200,16 +200,20 @@ impl Load {
             self.submit(number).await
         };
         if let Some(id) = &id {
-            if wish.waits() {
+            if submission.waits() {
                 self.until(id, |state| state["stage"] == "AwaitingApproval")
                     .await;
-                match wish.decision() {
+                match submission.decision() {
                     Some(approved) => self.decide(id, approved).await,
                     None => self.terminate(id).await,
                 }
             }
             let state = self.ended(id).await;
-            assert_eq!(state["stage"].as_str(), wish.stage(), "{wish:?}: {state}");
+            assert_eq!(
+                state["stage"].as_str(),
+                submission.stage(),
+                "{submission:?}: {state}"
+            );
         }
         Ended {
             number,
@@ -221,8 +225,8 @@ impl Load {
     /// Sends the request that starts an enrollment, which always has the same key, until
     /// it is answered.
     pub(crate) async fn submit(&self, number: usize) -> Option<String> {
-        let wish = Wish::of(number);
-        let path = if wish.waits() {
+        let submission = Submission::of(number);
+        let path = if submission.waits() {
             "/api/enrollments?approval=required"
         } else {
             "/api/enrollments"
@@ -247,12 +251,12 @@ impl Load {
             })
             .await;
         let (status, body) = (answer.status, answer.body);
-        if wish.stage().is_none() {
+        if submission.stage().is_none() {
             assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
-            assert_eq!(body["code"].as_str(), wish.problem(), "{body}");
+            assert_eq!(body["code"].as_str(), submission.problem(), "{body}");
             return None;
         }
-        assert!(status.is_success(), "{wish:?}: {status} {body}");
+        assert!(status.is_success(), "{submission:?}: {status} {body}");
         Some(body["id"].as_str().expect("an id").to_owned())
     }
 
@@ -414,17 +418,19 @@ enum Body {
 
 /// What the request for an enrollment sends, the same each time.
 fn body(number: usize) -> Body {
-    match Wish::of(number) {
-        Wish::Uri | Wish::Approved | Wish::Rejected | Wish::Terminated => {
+    match Submission::of(number) {
+        Submission::Uri | Submission::Approved | Submission::Rejected | Submission::Terminated => {
             Body::Json(json!({ "uri": uri(number) }))
         }
-        Wish::Picture => Body::Picture(qr_png(&uri(number))),
-        Wish::NoCode => {
+        Submission::Picture => Body::Picture(qr_png(&uri(number))),
+        Submission::NoCode => {
             let side = 40 + u32::try_from(number % 100).unwrap();
             let plain = image::GrayImage::from_pixel(side, side, image::Luma([200]));
             Body::Picture(png(&plain.into()))
         }
-        Wish::OtherCode => Body::Picture(qr_png(&format!("https://example.com/{number}"))),
-        Wish::NotEvenTaken => Body::Json(json!({ "uri": format!("mailto:{number}@example.com") })),
+        Submission::OtherCode => Body::Picture(qr_png(&format!("https://example.com/{number}"))),
+        Submission::NotEvenTaken => {
+            Body::Json(json!({ "uri": format!("mailto:{number}@example.com") }))
+        }
     }
 }

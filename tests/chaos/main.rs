@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use futures_util::{StreamExt as _, stream};
 use tokio::sync::watch;
 
-use load::{APPROVER, ENROLLER, Ended, Load, Wish};
+use load::{APPROVER, ENROLLER, Ended, Load, Submission};
 use parts::{Fate, Installation, Lives, Part};
 
 /// How long anything may take before the test gives up on it. Only a failure waits this
@@ -133,7 +133,7 @@ fn report(
     }
     let mut stages: BTreeMap<&str, usize> = BTreeMap::new();
     for each in ended {
-        if let Some(stage) = Wish::of(each.number).stage() {
+        if let Some(stage) = Submission::of(each.number).stage() {
             *stages.entry(stage).or_default() += 1;
         }
     }

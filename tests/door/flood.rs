@@ -125,7 +125,7 @@ async fn strangers_keep_neither_health_nor_a_caller_waiting() {
             for (path, token) in [
                 ("/healthz", ""),
                 ("/readyz", ""),
-                // By which commands on this machine recognise the server.
+                // By which commands on this machine recognize the server.
                 (&hello, ""),
                 ("/api/accounts", key.as_str()),
                 ("/api/session", key.as_str()),

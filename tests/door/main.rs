@@ -3,13 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod access;
-mod again;
 mod drain;
 mod exposure;
 mod flood;
 mod grants;
 mod limits;
 mod oidc;
+mod reauthentication;
 mod restore;
 mod server;
 mod sessions;

@@ -1,4 +1,4 @@
-//! After an objection an account is brought back on its own for a day, and by hand after that.
+//! After a rejection an account is brought back on its own for a day, and by hand after that.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,7 +34,7 @@ async fn until(server: &Server, id: &str, stage: &str) {
     }
 }
 
-/// Asks for an account's end, agrees to it, and objects, all at a front door whose clock is
+/// Asks for an account's end, agrees to it, and rejects, all at a front door whose clock is
 /// this late; the worker's is right.
 async fn objected(late: TimeDelta) -> (Server, String, String) {
     let clock = ManualClock::new((Utc::now() - late).trunc_subsecs(0));
@@ -58,7 +58,7 @@ async fn objected(late: TimeDelta) -> (Server, String, String) {
 }
 
 #[tokio::test]
-async fn an_objection_brings_an_account_back_within_a_day_and_not_later() {
+async fn a_rejection_restores_an_account_within_a_day_and_not_later() {
     let (server, account, id) = objected(TimeDelta::hours(23)).await;
     until(&server, &id, "Rejected").await;
     let path = format!("/api/accounts/{account}");

@@ -92,7 +92,7 @@ async fn what_is_decided_is_decided_about_what_runs() {
 }
 
 #[tokio::test]
-async fn several_have_to_agree_and_one_refusal_is_enough() {
+async fn several_must_approve_and_one_rejection_is_enough() {
     let app = App::start_with(&["--approvals", "2"]).await;
     let admin = app.admin();
     let first = app.new_caller("first", "approver");

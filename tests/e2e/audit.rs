@@ -404,7 +404,7 @@ async fn of_several_codes_each_is_recorded_as_it_was() {
 }
 
 #[tokio::test]
-async fn no_spelling_of_an_id_keeps_it_out_of_the_record() {
+async fn every_spelling_of_an_id_is_in_the_audit_log() {
     let app = App::start().await;
     let admin = app.admin();
     let id = admin.enroll(SEED_URI, false).await;

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::asking::{ask, decide, until, use_it};
 use crate::leak::assert_nowhere;
+use crate::request_helpers::{ask, decide, until, use_it};
 use crate::support::{App, Caller, SEED_URI, unix_now};
 
 /// An identity and its recipient, as `age-keygen` writes them.

@@ -532,7 +532,7 @@ async fn a_lease_that_gives_no_more_is_named_as_such() {
 }
 
 #[tokio::test]
-async fn of_several_matters_those_that_are_open_are_meant() {
+async fn a_name_means_open_enrollments_before_finished_ones() {
     let app = App::start().await;
     let admin = app.admin();
     let enroll = async |approval: bool| admin.enroll(&uri("Shop", "till"), approval).await;

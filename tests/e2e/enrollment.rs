@@ -41,7 +41,7 @@ async fn assert_token(caller: &Caller, id: &str) {
 }
 
 #[tokio::test]
-async fn a_uri_becomes_a_token() {
+async fn a_uri_becomes_an_account_with_codes() {
     let app = App::start().await;
     let admin = app.admin();
     let answer = admin

@@ -14,7 +14,7 @@ use durabletask::client::{Recursive, RestartAs};
 use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
-use crate::asking::{ask, decided, enrolled, until};
+use crate::request_helpers::{ask, decided, enrolled, until};
 use crate::support::{App, Caller, SEED_URI};
 
 const OTHER_URI: &str = "otpauth://totp/ACME:a?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=ACME";
@@ -68,7 +68,7 @@ fn wrong_mandates(right: &str, others: &[String]) -> Vec<(&'static str, Value)> 
 }
 
 #[tokio::test]
-async fn no_activity_acts_on_what_the_hub_hands_it() {
+async fn no_activity_acts_on_what_the_hub_passes_to_it() {
     let app = App::start().await;
     let elsewhere = App::start().await;
     let admin = app.admin();

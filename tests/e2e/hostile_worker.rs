@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
-use crate::apart::Apart;
+use crate::separate_processes::SeparateProcesses;
 use crate::support::{Answer, Caller, PATIENCE, SEED_URI};
 
 const OTHER_URI: &str = "otpauth://totp/ACME:a?secret=GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ&issuer=ACME";
@@ -43,7 +43,7 @@ async fn puppet(ctx: OrchestrationContext, _input: Value) -> Result<Value, Failu
     }
 }
 
-fn adversary(apart: &Apart) -> Adversary {
+fn adversary(apart: &SeparateProcesses) -> Adversary {
     let names = ["enroll", "import", "account-request"];
     let registry = names.into_iter().fold(Registry::new(), |registry, name| {
         registry.orchestration(&Orchestration::<Value, Value>::new(name), puppet)
@@ -56,8 +56,8 @@ async fn lie(hub: &Client, id: &str, lie: Lie) {
 }
 
 /// An installation whose honest worker has enrolled one account, and is gone.
-async fn house() -> (Apart, Caller, Caller, String) {
-    let mut apart = Apart::start(&[]).await;
+async fn house() -> (SeparateProcesses, Caller, Caller, String) {
+    let mut apart = SeparateProcesses::start(&[]).await;
     let admin = apart.admin();
     let approver = apart.new_caller("second-pair-of-eyes", "approver");
     let account = admin.enroll(SEED_URI, false).await;
@@ -277,7 +277,7 @@ async fn activities_that_lie_to_the_products_own_orchestrations_give_out_nothing
 }
 
 #[tokio::test]
-async fn what_a_worker_says_of_a_request_keeps_no_objection_out() {
+async fn what_a_worker_says_of_a_request_keeps_no_rejection_out() {
     let (mut apart, admin, approver, account) = house().await;
     let adversary = adversary(&apart);
     let data = apart.data_dir();

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-use crate::apart::Apart;
+use crate::separate_processes::SeparateProcesses;
 use crate::support::{App, PATIENCE, SEED_URI};
 
 const PROTOCOL: &str = include_str!("../../durabletask/proto/proto/orchestrator_service.proto");
@@ -446,7 +446,7 @@ async fn the_command_prints_a_link_that_opens_the_dashboard() {
 
 #[tokio::test]
 async fn three_processes_on_one_folder_find_the_token_and_the_dashboard() {
-    let apart = Apart::start_with("127.0.0.1:0", &[]).await;
+    let apart = SeparateProcesses::start_with("127.0.0.1:0", &[]).await;
     let enroll = apart.request(Method::POST, "/api/enrollments");
     let started = enroll
         .json(&json!({ "uri": SEED_URI }))
@@ -502,7 +502,7 @@ async fn three_processes_on_one_folder_find_the_token_and_the_dashboard() {
 
 #[tokio::test]
 async fn without_a_dashboard_there_is_no_link_to_one() {
-    let apart = Apart::start(&[]).await;
+    let apart = SeparateProcesses::start(&[]).await;
     let none = apart
         .request(Method::POST, "/api/dashboard/tickets")
         .send()

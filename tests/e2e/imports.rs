@@ -473,7 +473,7 @@ async fn an_import_continues_after_a_crash_and_enrolls_each_account_once() {
 }
 
 #[tokio::test]
-async fn no_file_and_no_wish_of_a_form_is_passed_over() {
+async fn every_file_and_option_of_a_form_is_used_or_refused() {
     let app = App::start().await;
     let admin = app.admin();
     let uri =

@@ -54,7 +54,7 @@ fn needles(secret: &[u8]) -> Vec<Vec<u8>> {
             let text = encode(&padded);
             let text = text.strip_suffix(b"=").unwrap_or(&text);
             let text = text.strip_suffix(b"=").unwrap_or(text);
-            // The first and last group mix in the neighbours.
+            // The first and last group mix in the neighbors.
             needles.push(text[4..text.len() - 4].to_vec());
         }
     }

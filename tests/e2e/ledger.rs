@@ -12,8 +12,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::adversary::Adversary;
-use crate::apart::Apart;
-use crate::asking::{ask, decide, enrolled, until, use_it};
+use crate::request_helpers::{ask, decide, enrolled, until, use_it};
+use crate::separate_processes::SeparateProcesses;
 use crate::support::{Answer, App, Caller, PATIENCE, Process, SEED_URI, countersign};
 
 const LEDGER: &str = "ledger.sqlite3";
@@ -315,7 +315,7 @@ async fn a_folder_that_never_had_a_ledger_gets_one() {
 
 #[tokio::test]
 async fn a_worker_with_another_ledger_refuses_and_says_why() {
-    let mut apart = Apart::start(&[]).await;
+    let mut apart = SeparateProcesses::start(&[]).await;
     let (admin, approver) = (
         apart.admin(),
         apart.new_caller("second-pair-of-eyes", "approver"),
@@ -456,7 +456,7 @@ async fn a_ledger_that_cannot_be_written_is_reported_and_codes_are_served() {
 }
 
 #[tokio::test]
-async fn a_new_try_takes_the_place_of_the_one_before() {
+async fn a_repeated_transfer_replaces_the_one_before() {
     let app = App::start_with(&["--require-approval"]).await;
     let (admin, approver) = (
         app.admin(),
@@ -478,7 +478,7 @@ async fn a_new_try_takes_the_place_of_the_one_before() {
     };
     send().await;
     let first = adversary.input(id).await;
-    // Ended by someone who has the hub, it is sent again, and someone objects.
+    // Ended by someone who has the hub, it is sent again, and someone rejects.
     let ended = adversary.client.terminate(id, "", Recursive::No).await;
     ended.unwrap();
     assert_eq!(admin.ended(id).await.body["stage"], "Terminated");

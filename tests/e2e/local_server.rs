@@ -192,7 +192,7 @@ async fn keep_busy(address: String, over: CancellationToken) {
 }
 
 #[tokio::test]
-async fn commands_recognise_their_server_while_strangers_keep_it_busy() {
+async fn commands_recognize_their_server_while_strangers_keep_it_busy() {
     let app = App::start().await;
     let over = CancellationToken::new();
     let floods: Vec<_> = (0..17)

@@ -9,8 +9,8 @@ use jsonwebtoken::Algorithm;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::described::DESCRIPTION;
 use crate::support::issuer::{AUDIENCE, Issuer, SigningKey};
+use crate::support::response_schema::DESCRIPTION;
 use crate::support::{App, Caller, PATIENCE, SEED_URI};
 
 /// One operation: its name in the description, the path and body to send, and the status

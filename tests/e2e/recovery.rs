@@ -113,7 +113,7 @@ async fn each_code_is_given_once_to_any_caller_whatever_is_restarted() {
 }
 
 #[tokio::test]
-async fn they_are_added_alone_replaced_by_two_and_removed_with_the_account() {
+async fn recovery_codes_are_added_by_one_person_replaced_by_two_and_removed_with_the_account() {
     let app = App::start().await;
     let admin = app.admin();
     let id = account(&admin, &[]).await;

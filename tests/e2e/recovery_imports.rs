@@ -149,7 +149,7 @@ async fn they_are_kept_with_their_account_and_given_out_once() {
 }
 
 #[tokio::test]
-async fn they_wait_for_the_approval_of_their_account() {
+async fn recovery_codes_wait_for_their_accounts_approval() {
     let app = App::start().await;
     let admin = app.admin();
     let approver = app.new_caller("approver", "approver");

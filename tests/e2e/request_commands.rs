@@ -365,7 +365,7 @@ async fn an_account_is_removed_and_restored_and_destroyed_with_time_to_object() 
 }
 
 #[tokio::test]
-async fn an_enrollment_that_waits_is_cancelled() {
+async fn a_waiting_enrollment_is_terminated() {
     let place = Place::start().await;
     let waiting = ["enroll", SEED_URI, "--approval", "required", "--no-wait"];
     let id = text_of(&place.run(4, &waiting)).trim().to_owned();

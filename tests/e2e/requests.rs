@@ -5,7 +5,7 @@ use countersign_enrollment::decision::RaisedDecision;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::asking::{ask, decide, enrolled, until, use_it};
+use crate::request_helpers::{ask, decide, enrolled, until, use_it};
 use crate::support::{Answer, App, Caller};
 
 /// Asks for something, and has it approved.

@@ -10,8 +10,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::apart::Apart;
 use crate::collector::{Collector, told};
+use crate::separate_processes::SeparateProcesses;
 use crate::support::{App, PATIENCE, SEED_URI};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -117,10 +117,10 @@ async fn an_enrollment_is_one_trace_from_the_request_to_the_vault() {
 }
 
 #[tokio::test]
-async fn it_is_one_trace_too_when_front_door_worker_and_scheduler_are_processes_of_their_own() {
+async fn an_enrollment_is_one_trace_across_three_processes() {
     let collector = Collector::start().await;
     let url = collector.url();
-    let apart = Apart::start(&["--otlp-endpoint", &url]).await;
+    let apart = SeparateProcesses::start(&["--otlp-endpoint", &url]).await;
     let request = apart
         .request(Method::POST, "/api/enrollments")
         .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))
@@ -178,7 +178,7 @@ async fn a_failed_call_of_the_vault_is_reported_without_what_it_was_about() {
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_slows_nothing_and_gets_the_audit_record_later() {
+async fn a_collector_that_never_answers_slows_nothing_and_gets_the_audit_log_later() {
     // Connections are taken by the system and never served.
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", deaf.local_addr().unwrap());

@@ -329,7 +329,7 @@ async fn keys_that_are_still_in_the_accounts_vault_are_not_made_a_second_time() 
 }
 
 #[tokio::test]
-async fn a_vault_for_both_works_and_is_warned_of() {
+async fn one_vault_for_accounts_and_keys_works_with_a_warning() {
     let at = Installation::start().await;
     let vault = FakeKeyVault::start().await;
     let identity = identity(WORKER).await;

@@ -136,7 +136,7 @@ async fn a_key_made_at_one_is_known_at_the_other_until_it_is_revoked<H: Home>(ho
     assert!(other.active(&found.id, start()).await.unwrap().is_none());
 }
 
-async fn a_key_is_renewed_with_an_overlap_by_whoever_has_it<H: Home>(home: H) {
+async fn a_key_is_rotated_with_an_overlap_by_its_holder<H: Home>(home: H) {
     let (one, other) = (home.open().await, home.open().await);
     let first = key(&one, "bot", false).await;
     let overlap = TimeDelta::hours(1);
@@ -178,12 +178,12 @@ async fn all_keys_that_one_caller_created_count_as_that_caller<H: Home>(home: H)
         let new = NewKey::new(name, Role::Enroller);
         one.create(new, Some(maker), start()).await.unwrap();
     }
-    for (caller, hand) in [
+    for (caller, person) in [
         ("second", "admin"),
         ("third", "oidc:x"),
         ("nobody", "nobody"),
     ] {
-        assert_eq!(other.hand(caller).await.unwrap(), hand);
+        assert_eq!(other.person(caller).await.unwrap(), person);
     }
 }
 
@@ -472,7 +472,7 @@ macro_rules! promises {
 
 promises!(
     a_key_made_at_one_is_known_at_the_other_until_it_is_revoked,
-    a_key_is_renewed_with_an_overlap_by_whoever_has_it,
+    a_key_is_rotated_with_an_overlap_by_its_holder,
     all_keys_that_one_caller_created_count_as_that_caller,
     grants_hold_for_callers_and_groups_until_they_end,
     as_many_readings_are_taken_as_were_granted_over_all_front_doors,
@@ -485,7 +485,7 @@ promises!(
 
 /// Where nothing is heard of the database, nothing that is remembered is believed.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_proof_of_hearing_changes_nothing_is_remembered() {
+async fn nothing_is_cached_while_notifications_may_be_missed() {
     let setup = countersign_database::testing::Setup::default();
     let Some(mut server) = tokio::task::block_in_place(|| Postgres::start(setup)) else {
         return;

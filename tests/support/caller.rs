@@ -7,7 +7,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use super::described::assert_described;
+use super::response_schema::assert_described;
 use super::{PATIENCE, Process};
 
 /// Someone who calls the API with a key of their own.

@@ -3,19 +3,19 @@
 
 pub(crate) mod app;
 pub(crate) mod caller;
-pub(crate) mod described;
 pub(crate) mod door;
+pub(crate) mod images;
 pub(crate) mod issuer;
-pub(crate) mod pictures;
 pub(crate) mod process;
 pub(crate) mod relay;
+pub(crate) mod response_schema;
 
 use std::time::Duration;
 
 pub(crate) use app::App;
 pub(crate) use caller::{Answer, Caller};
 pub(crate) use door::Door;
-pub(crate) use pictures::{png, qr_png};
+pub(crate) use images::{png, qr_png};
 pub(crate) use process::{BINARY, Process, countersign, document, output, printed};
 
 /// How long anything may take before a test gives up on it. Only a failure waits this long.

@@ -13,7 +13,7 @@ use rxing::common::cpp_essentials::{ConcentricPattern, FindConcentricPatternCorn
 
 use super::grid::{self, Finder, Located};
 use super::guard::guarded;
-use crate::picture::Plane;
+use crate::images::Plane;
 
 /// Modules between the middle of a finder pattern and the edge of its code.
 const TO_EDGE: f32 = 3.5;

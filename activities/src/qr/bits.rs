@@ -3,9 +3,9 @@
 use rxing::common::{BitMatrix, HybridBinarizer};
 use rxing::{Binarizer, Luma8Source};
 
-use crate::picture::{Plane, ReadLimits};
+use crate::images::{Plane, ReadLimits};
 
-/// Thresholds by neighbourhood (ZXing's hybrid binarizer). It takes an area whose brightness varies
+/// Thresholds by neighborhood (ZXing's hybrid binarizer). It takes an area whose brightness varies
 /// by less than 24 of 255 for white.
 pub(super) fn local(plane: &Plane) -> Option<BitMatrix> {
     if plane.width().min(plane.height()) < ReadLimits::MIN_SIDE {

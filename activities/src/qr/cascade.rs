@@ -8,7 +8,7 @@ use countersign_enrollment::region::{self, Region};
 
 use super::symbols::{self, Symbol, SymbolContent, Symbols};
 use super::{Payload, ScanResult, bits, fallback, refine, soft};
-use crate::picture::{Picture, Plane};
+use crate::images::{DecodedImage, Plane};
 
 /// One attempt of the cascade, named for error reports and measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ pub enum Step {
     Double,
     /// Full size, thresholds by the nearest modules: glare and reflections.
     Narrow,
-    /// Single colour channels: two colours of equal brightness.
+    /// Single color channels: two colors of equal brightness.
     Channels,
     /// Sharpened: soft images.
     Sharpened,
@@ -109,8 +109,8 @@ const REFINING: u32 = 4;
 const LAST_FOR_OTHERS: Step = Step::Half;
 
 /// Runs the steps in order until an authenticator code is read, nothing is left to look for, or the
-/// deadline is over.
-pub(super) fn read(picture: &Picture, deadline: Instant) -> ScanResult {
+/// deadline has passed.
+pub(super) fn read(picture: &DecodedImage, deadline: Instant) -> ScanResult {
     let halved = fitted(&picture.on_white);
     let scan = Scan {
         picture,
@@ -280,7 +280,7 @@ fn fitted(plane: &Plane) -> Option<Plane> {
 
 /// One image on its way through the steps.
 struct Scan<'a> {
-    picture: &'a Picture,
+    picture: &'a DecodedImage,
     plane: &'a Plane,
     deadline: Instant,
 }
@@ -390,15 +390,15 @@ impl Scan<'_> {
     }
 
     fn channels(&self) -> Symbols {
-        let Some(colour) = &self.picture.colour else {
+        let Some(color) = &self.picture.color else {
             return Symbols::default();
         };
-        let mut found = self.symbols(bits::otsu(&colour.spread));
+        let mut found = self.symbols(bits::otsu(&color.spread));
         if found.read.is_empty() {
-            found.absorb(self.local(&colour.red));
+            found.absorb(self.local(&color.red));
         }
         if found.read.is_empty() {
-            found.absorb(self.symbols(bits::otsu(&colour.red)));
+            found.absorb(self.symbols(bits::otsu(&color.red)));
         }
         found
     }

@@ -13,7 +13,7 @@ use zeroize::Zeroize;
 use super::bits;
 use super::guard::guarded;
 use super::symbols::{self, Symbol, SymbolContent, Symbols};
-use crate::picture::Plane;
+use crate::images::Plane;
 
 /// Above this many finder patterns the older decoders, which try all combinations, are left out.
 const MAX_UNBOUNDED_PATTERNS: usize = 40;

@@ -8,7 +8,7 @@ use countersign_enrollment::code_parts::{self, CodePart};
 use countersign_enrollment::region::Region;
 
 use super::{Payload, ScanResult, Step, cascade};
-use crate::picture::{self, Picture, PictureFormat, Plane, ReadLimits};
+use crate::images::{self, DecodedImage, Plane, ReadLimits, UploadFormat};
 
 /// Frames or pages that are searched, at most, with the first.
 const MAX_SEARCHED: usize = 16;
@@ -21,17 +21,17 @@ const SAME: usize = 2_000;
 /// Adds what the frames or pages after the first say to what was found in that.
 pub(super) fn add_further(
     bytes: &[u8],
-    first: Picture,
+    first: DecodedImage,
     limits: &ReadLimits,
     found: ScanResult,
     deadline: Instant,
 ) -> ScanResult {
     let info = first.info;
-    let is_animation = info.format != PictureFormat::Tiff;
+    let is_animation = info.format != UploadFormat::Tiff;
     let mut known = vec![hash_of(&first.on_white)];
     let mut last = first.on_white;
     let mut further: Vec<ScanResult> = Vec::new();
-    let is_all = picture::further(bytes, info, limits, &mut |frame| {
+    let is_all = images::further(bytes, info, limits, &mut |frame| {
         let hash = hash_of(&frame.on_white);
         if known.contains(&hash) || is_animation && shows_the_same(&last, &frame.on_white) {
             return ControlFlow::Continue(());

@@ -2,7 +2,7 @@
 
 use countersign_enrollment::region::Region;
 
-use crate::picture::Plane;
+use crate::images::Plane;
 
 /// The middles of a finder pattern's corner modules, in fractions of the image; clockwise from
 /// the one that its code has at the top left.

@@ -12,7 +12,7 @@ use super::bend;
 use super::grid::{Located, between, known, sample};
 use super::guard::guarded;
 use super::symbols::{self, SymbolContent};
-use crate::picture::Plane;
+use crate::images::Plane;
 
 /// Places on each side of the grid that are moved; a module's place follows from the four around
 /// it.

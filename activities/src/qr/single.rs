@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::symbols::{self, Symbol};
 use super::{bits, fallback};
-use crate::picture::Picture;
+use crate::images::DecodedImage;
 
 /// One decoder, once, at full size on white.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ impl Single {
 
     /// What it reads, until the deadline, for decoders that accept one.
     #[must_use]
-    pub fn read(self, picture: &Picture, deadline: Instant) -> Vec<Zeroizing<String>> {
+    pub fn read(self, picture: &DecodedImage, deadline: Instant) -> Vec<Zeroizing<String>> {
         let plane = &picture.on_white;
         let read = match self {
             Self::Rxing => bits::local(plane)

@@ -7,7 +7,7 @@
 
 use countersign_enrollment::region::{Region, UNITS};
 
-use crate::picture::Plane;
+use crate::images::Plane;
 
 /// Cells on the side of a code that was read.
 const CELLS: f32 = 12.0;
@@ -222,7 +222,7 @@ fn is_soft(plane: &Plane, area: &Area, tone: &Tone) -> bool {
         && (0.6..1.7).contains(&even)
 }
 
-/// Lengths of one colour that are needed to tell what they are multiples of.
+/// Lengths of one color that are needed to tell what they are multiples of.
 const MIN_LENGTHS: usize = 100;
 
 /// Whether dark and light take turns in an area as modules do, across and down it.
@@ -230,7 +230,7 @@ fn is_grainy(plane: &Plane, area: &Area) -> bool {
     turns(plane, area).is_some_and(|[across, down]| is_of_modules(&across) && is_of_modules(&down))
 }
 
-/// Whether an area was moved along its rows or columns while the picture was taken: modules take
+/// Whether an area was moved along its rows or columns while the image was taken: modules take
 /// turns in the other direction only, but nowhere in straight lines, as bars do.
 fn is_shaken(plane: &Plane, area: &Area) -> bool {
     let inner = area.shrunk(area.width().min(area.height()) / 10);
@@ -266,7 +266,7 @@ fn turns(plane: &Plane, area: &Area) -> Option<[Vec<usize>; 2]> {
     Some([across, down])
 }
 
-/// The lengths of one colour along lines, but for those at their ends.
+/// The lengths of one color along lines, but for those at their ends.
 fn lengths(
     lines: impl Iterator<Item = usize>,
     along: std::ops::Range<usize>,

@@ -150,7 +150,7 @@ fn read_polarity(bits: &BitMatrix, deadline: Instant) -> Symbols {
     };
     patterns.sort_by_key(|pattern| Reverse(pattern.size));
     patterns.truncate(MAX_PATTERNS);
-    // Sets are made of near neighbours. On a sheet of codes those that were read stand between
+    // Sets are made of near neighbors. On a sheet of codes those that were read stand between
     // others that belong together, so what is left over is looked at again.
     while search.sets(&mut patterns) {
         patterns.retain(|pattern| !search.used.contains(pattern));

@@ -204,9 +204,9 @@ impl<'a> Grid<'a> {
                     .filter(|(dx, dy)| self.dark(x + dx, y + dy) == Some(module))
                     .count();
                 let upper = above.get(line.len() - 1).copied().flatten();
-                for neighbour in [left, upper].into_iter().flatten() {
+                for neighbor in [left, upper].into_iter().flatten() {
                     pairs += 1;
-                    turns += usize::from(neighbour != module);
+                    turns += usize::from(neighbor != module);
                 }
                 left = Some(module);
             }

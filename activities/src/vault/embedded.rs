@@ -30,7 +30,7 @@ use crate::database_stamp::DatabaseStamp;
 use super::content;
 use super::crypter::{Crypter, CrypterError, Encrypted};
 use super::key_file::{self, KeyFileError};
-use super::order::{self, Place};
+use super::order::{self, ListPosition};
 use super::recovery;
 use super::schema::{self, Opened};
 use super::{
@@ -45,7 +45,7 @@ pub const KEY_FILE: &str = "vault.key";
 
 /// Why the vault's folder cannot be used.
 #[derive(Debug, Error)]
-pub enum OpenError {
+pub enum VaultOpenError {
     /// The operating system refused.
     #[error("cannot create the vault's file {}", path.display())]
     Io {
@@ -109,28 +109,28 @@ impl EmbeddedVault {
     ///
     /// # Errors
     ///
-    /// [`OpenError`], whose text says what to do.
-    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+    /// [`VaultOpenError`], whose text says what to do.
+    pub fn open(folder: &Path) -> Result<Self, VaultOpenError> {
         let path = folder.join(DATABASE);
-        durabletask_sqlite::create_private(&path).map_err(|source| OpenError::Io {
+        durabletask_sqlite::create_private(&path).map_err(|source| VaultOpenError::Io {
             path: path.clone(),
             source,
         })?;
-        let failed = |source| OpenError::Database {
+        let failed = |source| VaultOpenError::Database {
             path: path.clone(),
             source,
         };
         let refused = |error| match error {
             durabletask_sqlite::OpenError::Sqlite(source) => failed(source),
-            other => OpenError::Copied(other),
+            other => VaultOpenError::Copied(other),
         };
         let open = || match schema::open(&path).map_err(refused)? {
             Opened::Ready(connection) => Ok(connection),
-            Opened::Newer(found) => Err(OpenError::Newer {
+            Opened::Newer(found) => Err(VaultOpenError::Newer {
                 path: path.clone(),
                 found,
             }),
-            Opened::Foreign => Err(OpenError::Foreign(path.clone())),
+            Opened::Foreign => Err(VaultOpenError::Foreign(path.clone())),
         };
         let mut writer = open()?;
         let reader = open()?;
@@ -138,7 +138,7 @@ impl EmbeddedVault {
         let mut used: Vec<String> = key_ids(&writer).map_err(failed)?;
 
         let key_path = folder.join(KEY_FILE);
-        let missing = |key_id: &String| OpenError::KeyMissing {
+        let missing = |key_id: &String| VaultOpenError::KeyMissing {
             path: key_path.clone(),
             key_id: key_id.clone(),
         };
@@ -301,7 +301,7 @@ impl SecretVault for EmbeddedVault {
         limit: usize,
     ) -> Result<AccountPage, VaultError> {
         let filter = filter.clone();
-        let after = cursor.map(Place::from_cursor).transpose()?;
+        let after = cursor.map(ListPosition::from_cursor).transpose()?;
         let limit = limit.clamp(1, MAX_PAGE);
         self.look(move |connection| page(connection, &filter, after, limit))
             .await
@@ -577,11 +577,11 @@ fn key_ids(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
 fn page(
     connection: &Connection,
     filter: &Filter,
-    after: Option<Place>,
+    after: Option<ListPosition>,
     limit: usize,
 ) -> Result<AccountPage, VaultError> {
     // Every id is greater than the empty one, so this is before everything.
-    let after = after.unwrap_or(Place {
+    let after = after.unwrap_or(ListPosition {
         issuer_key: String::new(),
         name_key: String::new(),
         id: String::new(),
@@ -620,7 +620,7 @@ fn page(
         next: accounts
             .last()
             .filter(|_| more)
-            .map(|last| Place::of(last).to_cursor()),
+            .map(|last| ListPosition::of(last).to_cursor()),
         accounts,
     })
 }

@@ -29,7 +29,7 @@ use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use check::{BadAccount, CheckError, VaultContents, check};
-pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, OpenError};
+pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, VaultOpenError};
 pub use key_file::KeyFileError;
 pub use postgres::{
     PostgresVault, SharedRotation, SharedRotationError, SharedVaultError, rotate_shared_key,
@@ -55,7 +55,7 @@ pub trait SecretVault: Send + Sync {
     /// with `pending_for`, it is noted that this caller has to prove it first.
     ///
     /// Storing the same secret with the same parameters again changes nothing, whatever
-    /// the account is called and whether it is proved by now, and tells so.
+    /// the account is called and whether it has been proved since, and says so.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ pub trait SecretVault: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`VaultError::InvalidCursor`] when `cursor` was no page's `next`.
+    /// [`VaultError::InvalidCursor`] when `cursor` was not the `next` of a page.
     async fn list_by(
         &self,
         filter: &Filter,

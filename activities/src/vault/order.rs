@@ -7,13 +7,13 @@ use super::{AccountPage, AccountRecord, Filter, MAX_PAGE, VaultError};
 /// A place in the list's order: by issuer, then account name, then id, labels without
 /// regard to case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct ListPosition {
     pub(super) issuer_key: String,
     pub(super) name_key: String,
     pub(super) id: String,
 }
 
-impl Place {
+impl ListPosition {
     /// Where an account is.
     #[must_use]
     pub fn of(record: &AccountRecord) -> Self {
@@ -40,7 +40,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// [`VaultError::InvalidCursor`] when [`Place::to_cursor`] did not write it.
+    /// [`VaultError::InvalidCursor`] when [`ListPosition::to_cursor`] did not write it.
     pub fn from_cursor(cursor: &str) -> Result<Self, VaultError> {
         let bytes = BASE64URL_NOPAD
             .decode(cursor.as_bytes())
@@ -72,14 +72,14 @@ pub fn keys(issuer: Option<&str>, account_name: &str) -> (String, String) {
 ///
 /// # Errors
 ///
-/// [`VaultError::InvalidCursor`] when `cursor` was no page's `next`.
+/// [`VaultError::InvalidCursor`] when `cursor` was not the `next` of a page.
 pub fn page(
     records: &[AccountRecord],
     filter: &Filter,
     cursor: Option<&str>,
     limit: usize,
 ) -> Result<AccountPage, VaultError> {
-    let after = cursor.map(Place::from_cursor).transpose()?;
+    let after = cursor.map(ListPosition::from_cursor).transpose()?;
     let limit = limit.clamp(1, MAX_PAGE);
     let mut found = records
         .iter()
@@ -87,7 +87,7 @@ pub fn page(
         .filter(|record| {
             after
                 .as_ref()
-                .is_none_or(|after| Place::of(record) > *after)
+                .is_none_or(|after| ListPosition::of(record) > *after)
         });
     let accounts: Vec<AccountRecord> = found.by_ref().take(limit).cloned().collect();
     let more = found.next().is_some();
@@ -95,7 +95,7 @@ pub fn page(
         next: accounts
             .last()
             .filter(|_| more)
-            .map(|last| Place::of(last).to_cursor()),
+            .map(|last| ListPosition::of(last).to_cursor()),
         accounts,
     })
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use countersign_database::{
-    Database, DatabaseError, Failure, FromSql, Row, Stamp, Step, Transaction, all, execute, one,
-    one_at_a_time, tell,
+    Database, DatabaseError, Failure, FromSql, Row, Stamp, Step, Transaction, all, announce,
+    execute, one, one_at_a_time,
 };
 use countersign_enrollment::account::{AccountPreview, Algorithm, TotpAccount};
 use countersign_enrollment::filing::Filing;
@@ -24,7 +24,7 @@ use super::content;
 use super::crypter::{Crypter, Encrypted};
 use super::embedded::{AccountRow, from_crypter, place, spoilt_column};
 use super::key_file::{self, KeyFileError};
-use super::order::{self, Place};
+use super::order::{self, ListPosition};
 use super::{
     AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored,
     StoredUnlessThere, VaultError,
@@ -39,7 +39,7 @@ use recovery_codes::{read_recovery, remove_recovery, set_recovery};
 pub use rotation::{SharedRotation, SharedRotationError, rotate_shared_key};
 use storing::Content;
 
-/// What changes of it are told as.
+/// The topic under which its changes are announced.
 const TOPIC: &str = "vault";
 
 const COLUMNS: &str = "id, issuer, account_name, algorithm, digits, period, created_at, \
@@ -97,7 +97,7 @@ impl Failure for VaultError {
     }
 }
 
-/// A vault in a shared database. Clones are the same.
+/// A vault in a shared database. Clones share one instance.
 #[derive(Clone)]
 pub struct PostgresVault {
     database: Database,
@@ -156,7 +156,7 @@ impl PostgresVault {
                 async move {
                     one_at_a_time(transaction, TOPIC, id.as_str()).await?;
                     let done = work(transaction, id.clone(), crypter).await?;
-                    tell(transaction, TOPIC, id.as_str()).await?;
+                    announce(transaction, TOPIC, id.as_str()).await?;
                     Ok(done)
                 }
                 .boxed()
@@ -289,7 +289,7 @@ impl SecretVault for PostgresVault {
         limit: usize,
     ) -> Result<AccountPage, VaultError> {
         let filter = filter.clone();
-        let after = cursor.map(Place::from_cursor).transpose()?;
+        let after = cursor.map(ListPosition::from_cursor).transpose()?;
         let limit = limit.clamp(1, MAX_PAGE);
         self.database
             .read(move |transaction| {
@@ -504,11 +504,11 @@ async fn set_deleted(
 async fn page(
     transaction: &Transaction<'_>,
     filter: &Filter,
-    after: Option<Place>,
+    after: Option<ListPosition>,
     limit: usize,
 ) -> Result<AccountPage, VaultError> {
     // Every id is greater than the empty one, so this is before everything.
-    let mut after = after.unwrap_or(Place {
+    let mut after = after.unwrap_or(ListPosition {
         issuer_key: String::new(),
         name_key: String::new(),
         id: String::new(),
@@ -555,7 +555,7 @@ async fn page(
         for row in &rows {
             let record = read_row(row)?.record;
             // As the database has it, so that each row is read once whatever it says.
-            after = Place {
+            after = ListPosition {
                 issuer_key: get(row, "issuer_key")?,
                 name_key: get(row, "name_key")?,
                 id: get(row, "id")?,
@@ -574,7 +574,7 @@ async fn page(
         next: accounts
             .last()
             .filter(|_| more)
-            .map(|last| Place::of(last).to_cursor()),
+            .map(|last| ListPosition::of(last).to_cursor()),
         accounts,
     })
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A process that meets a key that it does not know looks into the key file, so nobody has to be
-//! told and no reading fails. Cut off after any step, a rotation goes on from there when it is
+//! told and no reading fails. If it is interrupted after any step, a rotation continues from there when it is
 //! run again.
 
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ const STEP: i64 = 100;
 /// How long others may write between two of them.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Why a key was not rotated, or not to its end: running it again goes on.
+/// Why a rotation failed or was interrupted. Running it again continues.
 #[derive(Debug, Error)]
 pub enum RotationError {
     /// There is no vault.
@@ -80,7 +80,7 @@ pub struct Rotated {
 ///
 /// # Errors
 ///
-/// [`RotationError`]: run it again, and it goes on.
+/// [`RotationError`]: run it again, and it continues.
 pub fn rotate_key(
     folder: &Path,
     mut progress: impl FnMut(Progress),

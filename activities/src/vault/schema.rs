@@ -77,7 +77,7 @@ CREATE TABLE recovery_codes (
 ) STRICT, WITHOUT ROWID;
 ";
 
-/// Which key encrypts, once the first one was rotated. It is no part of the version: a release
+/// Which key encrypts, once the first one was rotated. It is not part of the version: a release
 /// that knows nothing of it encrypts with the first key of the file, which is the same.
 const CURRENT_KEY: &str = "CREATE TABLE IF NOT EXISTS current_key (
     only   INTEGER PRIMARY KEY CHECK (only = 1),
@@ -164,7 +164,7 @@ fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
 mod tests {
     use super::*;
 
-    /// The columns that came with a version, as they stand in today's tables.
+    /// The columns that came with a version, as they are in today's tables.
     const SINCE_2: &str = "    label_issuer TEXT,\n";
     const SINCE_3: &str = ",
     group_name   TEXT,

@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::check::{BadAccount, opened};
 use super::crypter::Crypter;
 use super::embedded::{
-    AccountRow, COLUMNS, DATABASE, EmbeddedVault, KEY_FILE, OpenError, from_sqlite, read_row,
+    AccountRow, COLUMNS, DATABASE, EmbeddedVault, KEY_FILE, VaultOpenError, from_sqlite, read_row,
 };
 use super::key_file::{self, KeyFileError};
 use super::{VaultError, postgres, recovery, schema};
@@ -80,7 +80,7 @@ pub const TABLES: &[Table] = &[
 pub enum TransferError {
     /// The vault in the folder cannot be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(#[from] VaultOpenError),
     /// The vault in the folder cannot be read or written.
     #[error("the vault in the data folder: {0}")]
     Folder(#[source] VaultError),
@@ -130,15 +130,15 @@ pub fn bring_up(folder: &Path) -> Result<(), TransferError> {
 /// [`TransferError::Open`].
 pub fn make(folder: &Path) -> Result<(), TransferError> {
     let path = folder.join(DATABASE);
-    durabletask_sqlite::create_private(&path).map_err(|source| OpenError::Io {
+    durabletask_sqlite::create_private(&path).map_err(|source| VaultOpenError::Io {
         path: path.clone(),
         source,
     })?;
     schema::open(&path).map(drop).map_err(|error| match error {
         durabletask_sqlite::OpenError::Sqlite(source) => {
-            OpenError::Database { path, source }.into()
+            VaultOpenError::Database { path, source }.into()
         }
-        other => OpenError::Copied(other).into(),
+        other => VaultOpenError::Copied(other).into(),
     })
 }
 

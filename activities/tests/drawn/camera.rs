@@ -1,4 +1,4 @@
-//! A camera: light and colour from a scene fall through a lens on a sensor and become a file.
+//! A camera: light and color from a scene fall through a lens on a sensor and become a file.
 
 #![allow(clippy::many_single_char_names)]
 
@@ -27,7 +27,7 @@ fn said(light: f32) -> u8 {
     (light.clamp(0.0, 1.0).powf(1.0 / 2.2) * 255.0 + 0.5) as u8
 }
 
-/// Printed in two colours, or shown on a screen so.
+/// Printed in two colors, or shown on a screen so.
 pub(crate) fn inked(code: &GrayImage, dark: [u8; 3], light: [u8; 3]) -> RgbImage {
     RgbImage::from_fn(code.width(), code.height(), |x, y| {
         let share = f32::from(code.get_pixel(x, y)[0]) / 255.0;

@@ -70,20 +70,20 @@ impl BitText {
         let mut canvas = Canvas::new(version, level);
         canvas.draw_all_functional_patterns();
         canvas.draw_data(&data, &correction);
-        let colours = canvas.apply_best_mask().into_colors();
-        drawn(&colours, module)
+        let colors = canvas.apply_best_mask().into_colors();
+        drawn(&colors, module)
     }
 }
 
-fn drawn(colours: &[Color], module: u32) -> GrayImage {
-    let side = colours.len().isqrt() as u32;
+fn drawn(colors: &[Color], module: u32) -> GrayImage {
+    let side = colors.len().isqrt() as u32;
     let whole = (side + 2 * QUIET) * module;
     GrayImage::from_fn(whole, whole, |x, y| {
         let (x, y) = (
             (x / module).wrapping_sub(QUIET),
             (y / module).wrapping_sub(QUIET),
         );
-        let is_dark = x < side && y < side && colours[(y * side + x) as usize] == Color::Dark;
+        let is_dark = x < side && y < side && colors[(y * side + x) as usize] == Color::Dark;
         Luma([if is_dark { 0 } else { 255 }])
     })
 }

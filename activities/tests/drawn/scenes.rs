@@ -47,7 +47,7 @@ pub(super) const KINDS: [(&str, Content, Taken); 20] = [
     ("screen-photo", Content::One, screen_photo),
     ("paper-photo", Content::One, paper_photo),
     ("low-light", Content::One, low_light),
-    ("colours", Content::One, colours),
+    ("colours", Content::One, colors),
     ("jpeg", Content::One, squeezed),
     ("logo", Content::One, logo),
     ("rounded", Content::One, rounded),
@@ -113,7 +113,7 @@ fn table(print: &RgbImage, size: (usize, usize), corners: [[f32; 2]; 4], barrel:
     })
 }
 
-/// The stripes of a screen, its colours and its tilt, seen by the pixels of a phone.
+/// The stripes of a screen, its colors and its tilt, seen by the pixels of a phone.
 fn screen_photo(texts: &[String], bad: f32, dice: &mut Dice) -> Vec<u8> {
     let code = inked(&code_of(&texts[0], 6), BLACK, WHITE);
     let side = code.width() as f32;
@@ -190,8 +190,8 @@ fn low_light(texts: &[String], bad: f32, dice: &mut Dice) -> Vec<u8> {
     scene.blurred(0.7).jpeg(70)
 }
 
-/// Two colours that differ less and less in brightness.
-fn colours(texts: &[String], bad: f32, dice: &mut Dice) -> Vec<u8> {
+/// Two colors that differ less and less in brightness.
+fn colors(texts: &[String], bad: f32, dice: &mut Dice) -> Vec<u8> {
     const PAIRS: [([u8; 3], [u8; 3]); 6] = [
         ([0, 110, 90], [230, 80, 70]),
         ([255, 225, 0], [255, 255, 255]),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use countersign_activities::vault::order::Place;
+use countersign_activities::vault::order::ListPosition;
 use countersign_activities::vault::{AccountRecord, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
 use tokio::sync::Mutex;
@@ -126,7 +126,7 @@ impl Directory {
             let accounts = Arc::make_mut(&mut kept.accounts);
             accounts.retain(|account| account.id != *id);
             accounts.extend(record);
-            accounts.sort_by_cached_key(Place::of);
+            accounts.sort_by_cached_key(ListPosition::of);
         }
     }
 }
@@ -148,6 +148,6 @@ fn in_order(secrets: Vec<(String, Metadata)>) -> Vec<AccountRecord> {
             }
         }
     }
-    accounts.sort_by_cached_key(Place::of);
+    accounts.sort_by_cached_key(ListPosition::of);
     accounts
 }

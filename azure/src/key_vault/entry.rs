@@ -53,7 +53,7 @@ const VALUE_CAPACITY: usize = 24 * 1024;
 
 pub(super) type Tags = HashMap<String, String>;
 
-/// What a name in the vault stands for.
+/// What a name in the vault identifies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An account that was enrolled under this very name.
@@ -362,7 +362,7 @@ impl Metadata {
         Ok(TotpAccount::new(labels, parameters, secret(&read.secret)?))
     }
 
-    /// A value that is a bare secret: everything else stands in tags or is as usual.
+    /// A value that is a bare secret: everything else is in tags or as usual.
     fn bare_account(&self, value: &Zeroizing<String>) -> Result<TotpAccount, VaultError> {
         let issuer = self.tags.get(ISSUER).map(String::as_str);
         let labels = match self.labels()? {

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_key_vaults_is_no_code() {
+    fn no_error_code_is_taken_from_a_foreign_body() {
         for body in [
             "",
             "<html>",
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn the_services_delay_goes_before_ours() {
+    fn retry_after_takes_precedence_over_our_delay() {
         let now = parse_rfc7231("Wed, 21 Oct 2026 07:28:00 GMT").unwrap();
         for (name, value, wait) in [
             ("retry-after", "7", 7_000),

@@ -42,7 +42,7 @@ use directory::Directory;
 use durabletask::azure::Identity;
 use entry::{Kind, Metadata};
 
-/// What stands in place of a purged account: Key Vault has no empty secret.
+/// What replaces a purged account: Key Vault has no empty secret.
 const NOTHING: &str = "purged";
 
 /// A vault in Azure Key Vault. Clones share everything.

@@ -52,7 +52,7 @@ pub struct OpenAiCompatible {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum EndpointError {
-    /// It is no address.
+    /// It is not an address.
     #[error("'{0}' is not an http or https address")]
     Address(String),
     /// The key would be sent in clear.

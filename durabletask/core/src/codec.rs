@@ -13,7 +13,7 @@ use serde_json::error::Category;
 /// # Errors
 ///
 /// A sentence with the type and the kind of fault, if the value's own
-/// serialisation fails; never any part of the value.
+/// serialization fails; never any part of the value.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<String, String> {
     serde_json::to_string(value).map_err(|_| {
         format!(

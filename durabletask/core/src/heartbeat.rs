@@ -86,7 +86,7 @@ impl FailureDetails {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeartbeatError {
-    /// The call is over: its activity has returned, or its orchestration has ended.
+    /// The call has ended: its activity has returned, or its orchestration has ended.
     #[error("this heartbeat is no longer expected: {0}")]
     Ended(String),
     /// The call was silent for too long, so its orchestration has given this attempt up.

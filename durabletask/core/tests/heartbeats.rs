@@ -281,7 +281,7 @@ proptest! {
     /// the worker; `Story` compares them. Beyond that, an attempt fails by silence exactly
     /// when it was silent for the limit.
     #[test]
-    fn silence_is_seen_when_it_is_there_and_only_then(chances in chances()) {
+    fn a_heartbeat_timeout_fires_exactly_when_there_is_silence(chances in chances()) {
         let mut story = Story::begin(4);
         let mut model = Model { attempts: 0, tasks: vec![0], now: 0, heard: None };
         // Timers by when they are due.

@@ -89,7 +89,7 @@ fn wake(
     Ok(())
 }
 
-/// Starts what is due and schedules the next wake-up; yields whether the schedule is over.
+/// Starts what is due and schedules the next wake-up; yields whether the schedule has ended.
 fn plan(schedule: &mut Schedule, ctx: &EntityContext, now: DateTime<Utc>) -> Result<bool, Failure> {
     let token = schedule.token.clone();
     let round = schedule.round(&token, now)?;

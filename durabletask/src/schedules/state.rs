@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use durabletask_core::Failure;
 use serde::{Deserialize, Serialize};
 
-/// The shortest interval. A schedule is no timer: each round is an entity's operation
+/// The shortest interval. A schedule is not a timer: each round is an entity's operation
 /// and an instance.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_after_its_end() {
+    fn a_schedule_ends_after_its_end_time() {
         let ending = ScheduleOptions {
             end_at: Some(at(15)),
             ..every(10)

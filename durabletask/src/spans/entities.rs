@@ -128,7 +128,7 @@ fn start(
 }
 
 fn name(id: &str, operation: &str) -> String {
-    // What is no entity's id stands as it is.
+    // What is not an entity's id stays as it is.
     let entity = id.parse::<EntityId>();
     let entity = entity.as_ref().map_or(id, EntityId::name);
     format!("entity:{entity}:{operation}")

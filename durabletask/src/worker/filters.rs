@@ -96,7 +96,7 @@ impl WorkItemFilters {
     }
 }
 
-/// The name of the entity with this id, in lower case; empty if it is no such id.
+/// The name of the entity with this id, in lower case; empty if it is not such an id.
 pub(super) fn entity_name(instance_id: &str) -> String {
     instance_id
         .parse::<EntityId>()

@@ -13,7 +13,7 @@ mod items;
 mod limits;
 mod link;
 mod orchestration;
-mod past;
+mod prepare;
 mod running;
 mod settings;
 mod spawned;

@@ -18,7 +18,7 @@ use super::cache::{ExecutionCache, Live};
 use super::chunks::{self, OversizedTurns};
 use super::divergence::OnDivergence;
 use super::limits::{MAX_RESPONSE_BYTES, Options};
-use super::past::Prepared;
+use super::prepare::Prepared;
 use super::versioning::Versioning;
 
 /// The id of decisions that come from the worker and not from the code.

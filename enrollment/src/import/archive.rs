@@ -10,15 +10,15 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::opening::Opening;
-use super::{Cost, ImportEntry, ImportFile, ImportList, ImportPicture, MAX_ENTRIES};
-use super::{MAX_PICTURES, display_name, joined_name};
+use super::{Cost, ImportEntry, ImportFile, ImportImage, ImportList, MAX_ENTRIES};
+use super::{MAX_IMAGES, display_name, joined_name};
 use crate::problem::{ImportFormat, InputProblem, kinds};
 
 /// The most bytes that come out of one upload's archives together.
 const MAX_UNPACKED: u64 = 64 * 1024 * 1024;
 /// The most files in them together.
 const MAX_FILES: usize = 4_096;
-/// How deep archives may stand in one another.
+/// How deeply archives may be nested.
 const MAX_DEPTH: usize = 3;
 const BUFFER: usize = 64 * 1024;
 /// What Raivo's archive holds: its accounts, and the same ones as a page with images.
@@ -146,7 +146,7 @@ fn listed(bytes: &[u8]) -> Option<usize> {
 struct Contents {
     formats: Vec<ImportFormat>,
     entries: Vec<ImportEntry>,
-    pictures: Vec<ImportPicture>,
+    images: Vec<ImportImage>,
     /// The first problem of a file as a whole.
     problem: Option<InputProblem>,
 }
@@ -178,8 +178,8 @@ impl Contents {
             Ok(file) => {
                 self.formats.push(file.format);
                 self.entries.extend(file.list.entries);
-                self.pictures
-                    .extend(file.pictures.into_iter().map(|picture| ImportPicture {
+                self.images
+                    .extend(file.images.into_iter().map(|picture| ImportImage {
                         // Its place in a page or in an archive inside of this one counts, too.
                         name: display_name(&joined_name(&name, &picture.name)),
                         ..picture
@@ -187,7 +187,7 @@ impl Contents {
                 if self.entries.len() > MAX_ENTRIES {
                     return Err(super::too_many());
                 }
-                if self.pictures.len() > MAX_PICTURES {
+                if self.images.len() > MAX_IMAGES {
                     return Err(super::too_many_pictures());
                 }
                 Ok(())
@@ -224,7 +224,7 @@ impl Contents {
                 entries: self.entries,
                 ..ImportList::default()
             },
-            pictures: self.pictures,
+            images: self.images,
         })
     }
 }

@@ -1,5 +1,5 @@
 //! Bitwarden's JSON export, plain or protected with a password. Items without a TOTP field
-//! are no accounts.
+//! are not accounts.
 //!
 //! A protected one is AES-256-CBC with HMAC-SHA-256 under two keys, which HKDF makes of what
 //! PBKDF2 or Argon2id make of the password. A value that is encrypted the same way tells a

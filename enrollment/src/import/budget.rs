@@ -116,7 +116,7 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// The time is over. Work that was canceled gets the same error, since nobody waits to
+    /// The time has passed. Work that was canceled gets the same error, since nobody waits to
     /// read it.
     pub fn check(&self) -> Result<(), InputProblem> {
         if self.cancelled.load(Ordering::Relaxed) || Instant::now() >= self.until {
@@ -155,7 +155,7 @@ impl Budget {
     ///
     /// # Errors
     ///
-    /// The time is over when it is free.
+    /// The time has passed when it is free.
     pub(super) fn place(
         &self,
         cost: Cost,

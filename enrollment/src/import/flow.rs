@@ -18,7 +18,7 @@ const APART: [&str; 19] = [
     "table", "tr", "td", "th", "thead", "tbody", "ul", "ol", "li", "dl", "dt", "dd", "h1", "h2",
     "h3", "h4", "hr", "field", "entry",
 ];
-/// Elements whose content is no markup.
+/// Elements whose content is not markup.
 const RAW: [&str; 2] = ["script", "style"];
 /// How an attribute's value begins that is one URI, or an address with one.
 const BEGINNINGS: [&str; 4] = ["otpauth", "apple-otpauth:", "http://", "https://"];
@@ -101,7 +101,7 @@ impl Flow {
         after
     }
 
-    /// Text that stands in the line, as it is shown.
+    /// Text within the line, as it is shown.
     fn show(&mut self, piece: &str) {
         let shown = otpauth::without_markup(piece);
         for (number, line) in shown.split(lines::ends_line).enumerate() {
@@ -114,7 +114,7 @@ impl Flow {
         }
     }
 
-    /// Text that stands in lines of its own.
+    /// Text on separate lines.
     fn apart(&mut self, piece: &str) {
         self.end_line();
         self.show(piece);

@@ -5,8 +5,8 @@
 use serde_json::{Map, Value};
 use zeroize::Zeroize as _;
 
-use super::beside::is_named;
 use super::item::Item;
+use super::recovery_codes::is_named;
 use super::shapes::number_in;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name, steam_mafile};
 use crate::otpauth::{self, Fields};
@@ -348,7 +348,7 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
         "" | "totp" if is_steam => "steam",
         kind => kind,
     };
-    // What is no text would be read as if it were not there.
+    // What is not text would be read as if it were not there.
     let is_text =
         |names: &[&str]| matches!(member(names), None | Some(Value::Null | Value::String(_)));
     let unreadable = match (is_text(&KINDS), is_text(&ALGORITHMS)) {
@@ -381,7 +381,7 @@ fn not_understood(object: &Map<String, Value>, kind: &str) -> Option<InputProble
         let said = match value {
             Value::String(text) => text.trim().to_owned(),
             Value::Number(number) => number.to_string(),
-            // What stands in an object of its own is not read, so that nothing there may count.
+            // What is in a separate object is not read, so that nothing there may count.
             Value::Object(inner) => {
                 let decides = |(name, value): (&String, &Value)| {
                     let name = folded(name);

@@ -1,6 +1,6 @@
 //! Items of password managers, and accounts that are kept as a URI beside a name of their own.
 
-use super::{CodesBeside, ImportEntry, beside, joined_name};
+use super::{CodesBeside, ImportEntry, joined_name, recovery_codes};
 use crate::account::{Labels, TotpAccount};
 use crate::foreign;
 use crate::otpauth::{self, Fields};
@@ -47,7 +47,7 @@ impl<'t> Item<'t> {
     ) -> Vec<ImportEntry> {
         let of = |code| Item { code, ..self }.entry();
         let name = joined_name(self.title, self.account_name);
-        beside::attach(codes.into_iter().filter_map(of).collect(), beside, &name)
+        recovery_codes::attach(codes.into_iter().filter_map(of).collect(), beside, &name)
     }
 
     /// A code that is no URI: a bare secret, or the parameters that KeeOtp writes.

@@ -46,7 +46,7 @@ pub(super) fn read(text: &str, opening: &Opening<'_>) -> ReadAs {
     }
 }
 
-/// The documents of a text that stand in a row. From one that is damaged on, each line counts as
+/// The consecutive documents of a text. From one that is damaged on, each line counts as
 /// one.
 fn in_a_row(text: &str) -> Vec<&str> {
     let mut documents = Vec::new();

@@ -1,5 +1,5 @@
 //! KeePass's XML, as KeePass and KeePassXC write it, not encrypted. The codes of KeePass
-//! itself, of KeePassXC, and of the plugins KeeOtp and TrayTOTP stand in fields of their own.
+//! itself, of KeePassXC, and of the plugins KeeOtp and TrayTOTP have their own fields.
 //! Earlier states of an entry are not looked at.
 
 use std::collections::BTreeMap;
@@ -9,16 +9,16 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 use zeroize::Zeroizing;
 
-use super::beside::attach;
 use super::item::Item;
 use super::opening::{base64, malformed};
+use super::recovery_codes::attach;
 use super::shapes::number_in;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::KeePass;
-/// How deep groups may stand in one another.
+/// How deeply groups may be nested.
 const MAX_DEPTH: usize = 64;
 
 type Entry = BTreeMap<String, Zeroizing<String>>;

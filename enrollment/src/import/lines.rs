@@ -5,14 +5,14 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::beside::Section;
+use super::recovery_codes::Section;
 use super::shapes::SecretText;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES};
 use crate::otpauth;
 use crate::problem::InputProblem;
 
 /// Reads a list; empty lines and those that begin with `#` don't count. A text without any
-/// URI is no such list.
+/// URI is not such a list.
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let mut found: Vec<Line> = Vec::new();
     let mut goes_on = false;
@@ -44,7 +44,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
                 let room = last.text.len() + line.len() + 1;
                 let mut whole = Zeroizing::new(String::with_capacity(room));
                 whole.push_str(&last.text);
-                // What stands behind it in a line of its own can still be told from it.
+                // What follows it on a separate line can still be distinguished from it.
                 whole.push('\n');
                 whole.push_str(line);
                 last.text = whole;

@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 use super::opening::base64;
-use super::{ImportEntry, ImportPicture, MAX_ENTRIES, MAX_PICTURES, flow};
+use super::{ImportEntry, ImportImage, MAX_ENTRIES, MAX_IMAGES, flow};
 use crate::otpauth;
 use crate::problem::InputProblem;
 
@@ -35,7 +35,7 @@ pub(super) fn is_document(text: &str) -> bool {
             .any(|tag| head.contains(tag))
 }
 
-pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>), InputProblem> {
+pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportImage>), InputProblem> {
     let lower = text.to_ascii_lowercase();
     let mut entries = Vec::new();
     for uri in flow::uris(text) {
@@ -48,17 +48,17 @@ pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportPicture>),
     }
     let mut entries: Vec<ImportEntry> = entries.iter().map(|it| ImportEntry::text(it)).collect();
     // A page can have accounts in either form, so that neither is left out.
-    let pictures = match pictures(text, &lower) {
+    let images = match images(text, &lower) {
         Err(problem) if !entries.is_empty() => {
             entries.push(ImportEntry::new("", Err(problem)));
             Vec::new()
         }
-        pictures => pictures?,
+        images => images?,
     };
-    if entries.is_empty() && pictures.is_empty() {
+    if entries.is_empty() && images.is_empty() {
         return Err(InputProblem::ImportUnknown);
     }
-    Ok((entries, pictures))
+    Ok((entries, images))
 }
 
 /// Whether an image at a place stands in a row with its own URI.
@@ -79,10 +79,10 @@ fn is_said_twice(text: &str, lower: &str, (at, end): (usize, usize)) -> bool {
 }
 
 /// The images inside of a page.
-fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem> {
+fn images(text: &str, lower: &str) -> Result<Vec<ImportImage>, InputProblem> {
     const MARK: &str = ";base64,";
     let has_uris = lower.contains(URI_COLUMN);
-    let mut pictures = Vec::new();
+    let mut images = Vec::new();
     let mut said_twice = 0;
     let mut from = 0;
     while let Some(at) = lower[from..].find(PICTURE).map(|at| from + at) {
@@ -103,13 +103,13 @@ fn pictures(text: &str, lower: &str) -> Result<Vec<ImportPicture>, InputProblem>
         }
         // One that is damaged is refused under its name, and takes no other with it.
         let bytes = base64(data).unwrap_or_else(|| Zeroizing::new(data.as_bytes().to_vec()));
-        pictures.push(ImportPicture {
-            name: format!("image {}", pictures.len() + 1),
+        images.push(ImportImage {
+            name: format!("image {}", images.len() + 1),
             bytes,
         });
-        if pictures.len() > MAX_PICTURES {
+        if images.len() > MAX_IMAGES {
             return Err(super::too_many_pictures());
         }
     }
-    Ok(pictures)
+    Ok(images)
 }

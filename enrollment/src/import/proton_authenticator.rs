@@ -49,7 +49,7 @@ fn entry(member: &Member<Entry>) -> ImportEntry {
     let Member::Read(Entry { content, note }) = member else {
         return damaged(FORMAT);
     };
-    // The name is the account's; who it is with stands in the URI alone.
+    // The name is the account's; its issuer is only in the URI.
     let item = Item {
         title: "",
         account_name: content.name.as_deref().unwrap_or_default(),

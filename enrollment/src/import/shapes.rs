@@ -102,7 +102,7 @@ pub(super) enum Member<T> {
 /// What can be seen of a document without reading it: enough to tell who wrote it.
 #[derive(Default)]
 pub(super) struct Outline {
-    /// The names of its members, in lower case; empty for what is no object.
+    /// The names of its members, in lower case; empty for what is not an object.
     pub(super) names: BTreeSet<String>,
     /// Of each member that is a list or an object: the names in its first object.
     pub(super) inside: Vec<(String, BTreeSet<String>)>,

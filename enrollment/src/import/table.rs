@@ -3,8 +3,8 @@
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::beside::{attach, is_named};
 use super::item::Item;
+use super::recovery_codes::{attach, is_named};
 use super::shapes::number_in;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES, damaged, enpass, joined_name, keeper};
 use crate::account::CodeParameters;

@@ -1,4 +1,4 @@
-//! Parameters that are recognisably meant and not understood. They are refused by name: the
+//! Parameters that are recognizably meant and not understood. They are refused by name: the
 //! usual value in their place would give wrong codes.
 
 use percent_encoding::percent_decode_str;
@@ -83,7 +83,7 @@ const DECIDING: [(&str, Parameter); 3] = [
     ("digits", Parameter::Digits),
     ("period", Parameter::Period),
 ];
-/// How many characters may have been put into a name: an element of HTML, or what colours a
+/// How many characters may have been put into a name: an element of HTML, or what colors a
 /// terminal.
 const MAX_PUT_IN: usize = 18;
 
@@ -159,7 +159,7 @@ pub(super) fn meant_by_value(name: &str, value: &str) -> Option<Parameter> {
     names
         .iter()
         .find_map(|name| {
-            // How often something was used is no time of its own.
+            // How often something was used is not a separate time.
             let mut numbered = NUMBERED
                 .iter()
                 .filter(|(word, _)| name.contains(word) && !name.contains("used"));

@@ -133,7 +133,7 @@ fn markdown_link(given: &str) -> Option<(&str, &str)> {
     Some((text, target.strip_suffix('>').unwrap_or(target)))
 }
 
-/// What stands in a fenced block of Markdown.
+/// What is in a fenced block of Markdown.
 fn fenced(given: &str) -> Option<&str> {
     let fence = ["```", "~~~"]
         .into_iter()

@@ -211,7 +211,7 @@ impl Query {
     }
 
     /// A parameter whose name is none of the known ones: left out, unless it decides which
-    /// codes come out, or one that does is recognisably meant.
+    /// codes come out, or one that does is recognizably meant.
     fn unknown(
         &mut self,
         folded: &str,

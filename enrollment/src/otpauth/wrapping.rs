@@ -81,7 +81,7 @@ pub(super) fn unwrap(given: &str) -> Result<Unwrapped, InputProblem> {
         }
     }
     let text = Zeroizing::new(joined(&current)?);
-    // Line ends can stand in the middle of an escape.
+    // Line ends can be in the middle of an escape.
     let text = match escapes::undo(&text) {
         Some(inner) => {
             escaped = true;
@@ -158,7 +158,7 @@ fn without_wrapping(given: &str) -> Result<Option<Zeroizing<String>>, InputProbl
     };
     let is_markup = key.contains('<') && opened != Some('<');
     let end = match opened {
-        // What never stands in a URI for itself.
+        // What a URI never contains unescaped.
         Some('"' | '<' | '{') => rest.find(closer),
         _ if is_markup => rest.find(closer),
         _ => rest.rfind(closer),
@@ -252,7 +252,7 @@ fn start_of_steam(lower: &str) -> Option<usize> {
 /// Whether a text in front of a URI only names or marks it.
 fn is_plain_key(key: &str) -> bool {
     let plain = |c: char| {
-        // Marks and images that are no letters, too.
+        // Marks and images that are not letters, too.
         c.is_alphanumeric() || !c.is_ascii() || " \t_-.:=*#>|/!&;,+$\\".contains(c)
     };
     let opens = |c: char| ")]}".contains(c) || PAIRS.iter().any(|(opener, _)| *opener == c);

@@ -48,7 +48,7 @@ fn export(account: &TotpAccount) -> Zeroizing<String> {
         None if account.account_name().contains(':') => (":".to_owned(), String::new()),
         None => (String::new(), String::new()),
         Some(issuer) => {
-            // A label's own issuer stands before the account name, if there is one.
+            // A label's own issuer precedes the account name, if there is one.
             // Otherwise, readers disagree on an issuer with a colon in that place, so
             // there it is in the parameter only, unless the name alone would be read as
             // beginning with it.

@@ -84,7 +84,7 @@ pub enum SealError {
 /// Why a sealed value does not open. It never distinguishes a changed envelope, another
 /// enrollment's and one for another purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum OpenError {
+pub enum EnvelopeError {
     /// No key with the id that the envelope names is in the ring.
     #[error("the envelope was sealed for an unknown key; add that key to the key file")]
     UnknownKey,
@@ -93,7 +93,7 @@ pub enum OpenError {
     DoesNotOpen,
 }
 
-/// A text is no envelope.
+/// A text is not an envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("not a sealed value that this release understands")]
 pub struct MalformedEnvelope;
@@ -154,18 +154,18 @@ impl OpenKeyring {
     ///
     /// # Errors
     ///
-    /// [`OpenError::UnknownKey`] when the key that it names is not here, otherwise
-    /// [`OpenError::DoesNotOpen`].
+    /// [`EnvelopeError::UnknownKey`] when the key that it names is not here, otherwise
+    /// [`EnvelopeError::DoesNotOpen`].
     pub fn open<T: Sealable>(
         &self,
         scope: &impl Scope,
         sealed: &Sealed<T>,
-    ) -> Result<T, OpenError> {
-        let parts = Parts::of(VERSION, &sealed.text).ok_or(OpenError::DoesNotOpen)?;
-        let key = self.find(parts.key_id).ok_or(OpenError::UnknownKey)?;
+    ) -> Result<T, EnvelopeError> {
+        let parts = Parts::of(VERSION, &sealed.text).ok_or(EnvelopeError::DoesNotOpen)?;
+        let key = self.find(parts.key_id).ok_or(EnvelopeError::UnknownKey)?;
         let (encapsulated, ciphertext) = parts.decode()?;
         let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&encapsulated)
-            .map_err(|_| OpenError::DoesNotOpen)?;
+            .map_err(|_| EnvelopeError::DoesNotOpen)?;
         let plaintext = single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
             &OpModeR::Base,
             key.private(),
@@ -174,8 +174,8 @@ impl OpenKeyring {
             &ciphertext,
             scope.scope().as_bytes(),
         )
-        .map_err(|_| OpenError::DoesNotOpen)?;
-        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(OpenError::DoesNotOpen)
+        .map_err(|_| EnvelopeError::DoesNotOpen)?;
+        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(EnvelopeError::DoesNotOpen)
     }
 
     /// Closes an envelope for the workers of this installation, which only they can close:
@@ -222,19 +222,20 @@ impl OpenKeyring {
         scope: &impl Scope,
         mandate: &Digest,
         kept: &Kept<T>,
-    ) -> Result<T, OpenError> {
-        let parts = Parts::of(KEPT_VERSION, &kept.text).ok_or(OpenError::DoesNotOpen)?;
-        let key = self.find(parts.key_id).ok_or(OpenError::UnknownKey)?;
+    ) -> Result<T, EnvelopeError> {
+        let parts = Parts::of(KEPT_VERSION, &kept.text).ok_or(EnvelopeError::DoesNotOpen)?;
+        let key = self.find(parts.key_id).ok_or(EnvelopeError::UnknownKey)?;
         let (salt, ciphertext) = parts.decode()?;
-        let cipher = kept_cipher::<T>(key, mandate, &salt).map_err(|_| OpenError::DoesNotOpen)?;
+        let cipher =
+            kept_cipher::<T>(key, mandate, &salt).map_err(|_| EnvelopeError::DoesNotOpen)?;
         let payload = Payload {
             msg: &ciphertext,
             aad: scope.scope().as_bytes(),
         };
         let plaintext = cipher
             .decrypt(&Nonce::default(), payload)
-            .map_err(|_| OpenError::DoesNotOpen)?;
-        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(OpenError::DoesNotOpen)
+            .map_err(|_| EnvelopeError::DoesNotOpen)?;
+        T::from_plaintext(Zeroizing::new(plaintext)).ok_or(EnvelopeError::DoesNotOpen)
     }
 }
 
@@ -306,11 +307,11 @@ impl<'a> Parts<'a> {
     }
 
     /// What the envelope's key follows from, and the ciphertext.
-    fn decode(&self) -> Result<(Vec<u8>, Vec<u8>), OpenError> {
+    fn decode(&self) -> Result<(Vec<u8>, Vec<u8>), EnvelopeError> {
         let decode = |text: &str| {
             BASE64URL_NOPAD
                 .decode(text.as_bytes())
-                .map_err(|_| OpenError::DoesNotOpen)
+                .map_err(|_| EnvelopeError::DoesNotOpen)
         };
         Ok((decode(self.encapsulated)?, decode(self.ciphertext)?))
     }
@@ -440,10 +441,13 @@ mod tests {
         let sealed = ring.seal_key().seal(&id, &secret()).unwrap();
         assert_eq!(ring.open(&id, &sealed), Ok(secret()));
 
-        assert_eq!(ring.open(&elsewhere, &sealed), Err(OpenError::DoesNotOpen));
-        assert_eq!(other.open(&id, &sealed), Err(OpenError::UnknownKey));
+        assert_eq!(
+            ring.open(&elsewhere, &sealed),
+            Err(EnvelopeError::DoesNotOpen)
+        );
+        assert_eq!(other.open(&id, &sealed), Err(EnvelopeError::UnknownKey));
         let picture = Sealed::<ImageBytes>::from_text(sealed.text.clone()).unwrap();
-        assert_eq!(ring.open(&id, &picture), Err(OpenError::DoesNotOpen));
+        assert_eq!(ring.open(&id, &picture), Err(EnvelopeError::DoesNotOpen));
         for at in 0..sealed.text.len() {
             let mut changed = sealed.text.clone().into_bytes();
             changed[at] = if changed[at] == b'0' { b'1' } else { b'0' };
@@ -465,7 +469,7 @@ mod tests {
         let elsewhere = EnrollmentId::random();
         for (scope, mandate) in [(&id, &another), (&elsewhere, &mandate)] {
             let opened = ring.open_kept(scope, mandate, &kept);
-            assert_eq!(opened, Err(OpenError::DoesNotOpen));
+            assert_eq!(opened, Err(EnvelopeError::DoesNotOpen));
         }
         // Someone with the public half seals for the same id and says that a worker kept it.
         let sealed = ring.seal_key().seal(&id, &secret()).unwrap();
@@ -476,7 +480,7 @@ mod tests {
                 holds: PhantomData,
             };
             let opened = ring.open_kept(&id, &mandate, &claimed);
-            assert_eq!(opened, Err(OpenError::DoesNotOpen));
+            assert_eq!(opened, Err(EnvelopeError::DoesNotOpen));
         }
     }
 }

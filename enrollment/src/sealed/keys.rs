@@ -188,7 +188,7 @@ impl OpenKeyring {
     ///
     /// # Errors
     ///
-    /// [`KeyError::Malformed`] with the line that is no key, [`KeyError::Empty`] without
+    /// [`KeyError::Malformed`] with the line that is not a key, [`KeyError::Empty`] without
     /// any, [`KeyError::TooMany`] with more than 64.
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
         let mut keys = Vec::new();

@@ -1,4 +1,4 @@
-//! What people upload, in clear: wiped when dropped, silent in `Debug`, not serialisable.
+//! What people upload, in clear: wiped when dropped, silent in `Debug`, not serializable.
 
 use std::fmt;
 

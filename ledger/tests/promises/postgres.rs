@@ -5,7 +5,7 @@
 //! | Anomaly | Would be | Kept away by | Provoked by |
 //! | --- | --- | --- | --- |
 //! | lost update | two decisions on one version both recorded | the matter's row locked, its version compared | `of_two_decisions_on_the_same_version_one_is_recorded` |
-//! | write skew | a deed begun on what an objection ends at that moment | the same row for both | `an_objection_and_a_deed_at_the_same_moment_do_not_both_succeed` |
+//! | write skew | an act begun on what a rejection ends at that moment | the same row for both | `a_rejection_and_an_act_at_the_same_moment_do_not_both_succeed` |
 //! | phantom | more releases begun than were granted | counted behind the lock | `many_at_once_get_exactly_what_was_granted` |
 //! | phantom | a recovery code given twice, before there is a row to lock | a lock of the account | `each_recovery_code_is_given_once` |
 //! | read skew | a version read with the decisions of another | one snapshot for a reading | `what_is_held_is_read_from_one_moment` |
@@ -16,7 +16,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign_authority::{DeedName, Plan, Seal, Status};
+use countersign_authority::{ActName, Plan, Seal, Status};
 use countersign_database::testing::{Postgres, Setup};
 use countersign_database::{Database, DatabaseError, DatabaseUrl};
 use countersign_ledger::{Finished, Ledger, LedgerError, PostgresLedger};
@@ -82,7 +82,7 @@ async fn of_two_decisions_on_the_same_version_one_is_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_objection_and_a_deed_at_the_same_moment_do_not_both_succeed() {
+async fn a_rejection_and_an_act_at_the_same_moment_do_not_both_succeed() {
     let Some((door, worker)) = two() else { return };
     for round in 0..ROUNDS {
         let (mandate, signed) = door.registered(door.request(round, 0, read(1))).await;
@@ -98,7 +98,7 @@ async fn an_objection_and_a_deed_at_the_same_moment_do_not_both_succeed() {
         assert_eq!(held.uses.len(), usize::from(begun.is_ok()));
         let ended = match begun.is_ok() {
             true => Status::Done,
-            false => Status::Refused,
+            false => Status::Rejected,
         };
         assert_eq!(held.status, Some(ended));
     }
@@ -200,7 +200,7 @@ async fn withdrawing_a_run_while_its_accounts_are_stored_ends_both() {
             "round {round}"
         );
         let held = door.held(&mandate, ACCOUNTS[0]).await;
-        assert!(held.done(DeedName::Store).is_some());
+        assert!(held.done(ActName::Store).is_some());
         assert_eq!(held.status, Some(Status::Done));
         let left = door.held(&mandate, ACCOUNTS[1]).await.status;
         assert_eq!(left, Some(Status::Withdrawn));
@@ -218,7 +218,7 @@ async fn an_unreachable_database_is_reported_and_the_same_handle_recovers() {
     let counted = counted.counted().unwrap();
     server.stop().unwrap();
     let begun = Instant::now();
-    let held = world.ledger.holdings(&matter(&mandate, REQUEST)).await;
+    let held = world.ledger.state(&matter(&mandate, REQUEST)).await;
     assert!(
         matches!(
             held,
@@ -248,10 +248,10 @@ async fn what_another_program_wrote_into_it_is_not_read_as_nothing() {
     let (mandate, _) = world.registered(world.request(1, 0, transfer())).await;
     let ruin = |statement: &str| server.psql(&name, statement).unwrap();
     ruin("UPDATE countersign.ledger_matters SET status = 'perhaps'");
-    let held = world.ledger.holdings(&matter(&mandate, REQUEST)).await;
+    let held = world.ledger.state(&matter(&mandate, REQUEST)).await;
     assert!(matches!(held, Err(LedgerError::Malformed)), "{held:?}");
     ruin("UPDATE countersign.ledger_matters SET status = 'open', version = -1");
-    let held = world.ledger.holdings(&matter(&mandate, REQUEST)).await;
+    let held = world.ledger.state(&matter(&mandate, REQUEST)).await;
     assert!(matches!(held, Err(LedgerError::Malformed)), "{held:?}");
     ruin("UPDATE countersign.ledger SET id = 'no id'");
     let database = Database::open(url, None, 2).await.unwrap();

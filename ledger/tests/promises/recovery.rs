@@ -62,7 +62,7 @@ pub(crate) async fn each_recovery_code_is_given_once<H: Home>() {
     assert_eq!(none.unwrap(), None);
 }
 
-pub(crate) async fn all_recovery_codes_are_given_with_a_deed<H: Home>() {
+pub(crate) async fn a_transfer_marks_all_recovery_codes_as_given_out<H: Home>() {
     let home = H::new();
     let world = World::on(&home);
     let account: EnrollmentId = ACCOUNTS[0].parse().unwrap();
@@ -72,7 +72,7 @@ pub(crate) async fn all_recovery_codes_are_given_with_a_deed<H: Home>() {
     let counted = permit.counted().unwrap();
     world.ledger.begin(&counted, start()).await.unwrap();
     let before = world.ledger.recovery_given(&account, &all).await.unwrap();
-    // Someone takes one in between: the deed is not done, and gives none of them.
+    // Someone takes one in between: the act is not done, and gives none of them.
     world
         .ledger
         .give_recovery(&account, &all, start())

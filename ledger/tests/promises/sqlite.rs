@@ -144,7 +144,7 @@ async fn a_damaged_ledger_never_answers_as_if_it_held_nothing() {
         ),
         Ok(ledger) => {
             let matter = crate::world::matter(&mandate, REQUEST);
-            let held = ledger.holdings(&matter).await;
+            let held = ledger.state(&matter).await;
             assert!(held.is_err(), "{held:?}");
             assert!(ledger.latest(REQUEST).await.is_err());
         }

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use countersign_authority::{
-    Case, Decide, Decision, Deed, Holdings, Mandate, MandatedAct, Matter, Permit, Refusal, Release,
-    RunId, SigningKey, SigningKeys, Store, Terms, VERSION, judge, shown,
+    Act, Case, Decide, Decision, Mandate, MandatedAct, Matter, MatterState, Permit, Refusal,
+    Release, RunId, SigningKey, SigningKeys, Store, Terms, VERSION, judge, shown,
 };
 use countersign_enrollment::account::{AccountPreview, Algorithm};
-use countersign_enrollment::account_request::Act;
+use countersign_enrollment::account_request::RequestKind;
 use countersign_enrollment::mandate::{Digest, SignedDecision, SignedMandate};
 use countersign_ledger::{Ledger, NewEntry, Outcome};
 use zeroize::Zeroizing;
@@ -71,7 +71,7 @@ impl World {
                 reminders: 0,
             },
             requested_by: "alice".parse().unwrap(),
-            hand: "hand-of-alice".to_owned(),
+            person: "hand-of-alice".to_owned(),
             reason: None,
             policy: "as usual".to_owned(),
             issued_at: start(),
@@ -103,7 +103,12 @@ impl World {
         self.mandate(IMPORT, run, 0, act)
     }
 
-    pub(crate) fn request(&self, run: u8, needed: u8, act: Act) -> (Mandate, SignedMandate) {
+    pub(crate) fn request(
+        &self,
+        run: u8,
+        needed: u8,
+        act: RequestKind,
+    ) -> (Mandate, SignedMandate) {
         let act = MandatedAct::Request {
             account: ENROLLMENT.parse().unwrap(),
             act,
@@ -123,29 +128,29 @@ impl World {
     }
 
     /// What the ledger holds of `about` under a mandate.
-    pub(crate) async fn held(&self, mandate: &Mandate, about: &str) -> Holdings {
-        self.ledger.holdings(&matter(mandate, about)).await.unwrap()
+    pub(crate) async fn held(&self, mandate: &Mandate, about: &str) -> MatterState {
+        self.ledger.state(&matter(mandate, about)).await.unwrap()
     }
 
-    /// The permit for a deed by what the ledger holds now.
-    pub(crate) async fn permit<D: Deed>(
+    /// The permit for an act by what the ledger holds now.
+    pub(crate) async fn permit<D: Act>(
         &self,
         signed: &SignedMandate,
         about: &str,
-        deed: D,
+        act: D,
     ) -> Result<Permit<D>, Refusal> {
         let keys = self.keys.checking();
         let mandate = keys.read_mandate(signed)?;
-        let holdings = self.held(&mandate, about).await;
+        let state = self.held(&mandate, about).await;
         let case = Case {
             mandate: signed,
             about,
-            evidence: &holdings.decisions,
-            holdings: &holdings,
+            evidence: &state.decisions,
+            state: &state,
             keys: &keys,
             now: start() + TimeDelta::minutes(10),
         };
-        judge(case, deed)
+        judge(case, act)
     }
 
     /// A decision that counts by what the ledger holds now, signed and not yet recorded.
@@ -167,7 +172,7 @@ impl World {
             shown: shown(&preview(), FINGERPRINT),
             approved,
             by: by.parse().unwrap(),
-            hand: format!("hand-of-{by}"),
+            person: format!("hand-of-{by}"),
             groups: Vec::new(),
             comment: None,
             decided_at: start() + TimeDelta::minutes(5),
@@ -191,15 +196,15 @@ pub(crate) fn matter(mandate: &Mandate, about: &str) -> Matter {
     }
 }
 
-pub(crate) fn read(reads: u32) -> Act {
-    Act::Read {
+pub(crate) fn read(reads: u32) -> RequestKind {
+    RequestKind::Read {
         reads,
         seconds: 3_600,
     }
 }
 
-pub(crate) fn transfer() -> Act {
-    Act::Transfer {
+pub(crate) fn transfer() -> RequestKind {
+    RequestKind::Transfer {
         to: "countersign-seal-key-1 x".to_owned(),
     }
 }

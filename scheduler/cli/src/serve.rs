@@ -168,7 +168,7 @@ fn announce(settings: &ServeSettings, listening: &Listening) {
         )
     };
     let mut out = std::io::stdout().lock();
-    // A closed pipe is no reason to stop.
+    // A closed pipe is not a reason to stop.
     let _ = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 

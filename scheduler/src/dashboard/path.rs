@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_what_follows_the_mark() {
+    fn escaped_names_are_decoded_from_paths() {
         for (written, name) in [
             ("a", "a"),
             ("=.", "."),

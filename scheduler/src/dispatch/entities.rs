@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use durabletask_scheduler_core::entity_name;
 
+use super::backoff::Item;
 use super::lanes::{Lane, Taken};
 use super::parked::entity_of;
-use super::setbacks::Item;
 use super::state::{Held, State};
 use super::trace;
 use super::{Assignment, Claim, ClaimedEntity};
@@ -60,14 +60,14 @@ impl State {
     }
 
     pub(super) fn entity_gone(&mut self, hub: i64, key: i64) {
-        self.setbacks.forget(Item::Entity(key));
+        self.backoffs.forget(Item::Entity(key));
         self.entities.remove(&key);
         if let Some(hub) = self.hubs.get_mut(&hub) {
             hub.park.take_entity(key);
         }
     }
 
-    /// An entity's delay is over.
+    /// An entity's delay has ended.
     pub(super) fn entity_rested(&mut self, hub: i64, key: i64, lane: &Lane) {
         let parked = self.hubs.get_mut(&hub);
         if parked.is_some_and(|hub| hub.park.take_entity(key)) {
@@ -89,9 +89,9 @@ impl State {
         }
         let header = Arc::clone(&slot.header);
         let name = entity_name(&header.id);
-        let waits = self.setbacks.waits(Item::Entity(key));
+        let waits = self.backoffs.waits(Item::Entity(key));
         match self.stream_for(header.hub, None, |id, stream| {
-            stream.free_entities > 0 && stream.filters.entity(name) && waits.open_to(id)
+            stream.free_entities > 0 && stream.filters.entity(name) && waits.allows(id)
         }) {
             Some(stream) => self.assign_entity(stream, key, Duration::ZERO),
             None => {
@@ -152,7 +152,7 @@ impl State {
                 waited,
             }) = hub
                 .entities
-                .pop(|lane| stream.filters.entity(&lane.name) && lane.open_to(stream_id))
+                .pop(|lane| stream.filters.entity(&lane.name) && lane.allows(stream_id))
             else {
                 break;
             };

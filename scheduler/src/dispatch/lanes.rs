@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use durabletask_proto::{GetWorkItemsRequest, WorkItemFilters};
 
-use super::setbacks::{KeptBack, Waits};
+use super::backoff::{ExcludedStreams, QueueWait};
 
 /// What filters examine in a work item.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,7 +20,7 @@ pub(super) struct Lane {
     /// most clients give activities none, but list versions for them in filters.
     pub(super) wanted_by: Option<String>,
     /// The streams that it is kept from for a while.
-    pub(super) kept_back: Option<Arc<KeptBack>>,
+    pub(super) excluded: Option<Arc<ExcludedStreams>>,
 }
 
 impl Lane {
@@ -51,15 +51,15 @@ impl Lane {
             name,
             version,
             wanted_by,
-            kept_back: None,
+            excluded: None,
         }
     }
 
     /// Whether a stream may get what is in it now.
-    pub(super) fn open_to(&self, stream: u64) -> bool {
-        self.kept_back
+    pub(super) fn allows(&self, stream: u64) -> bool {
+        self.excluded
             .as_ref()
-            .is_none_or(|kept| kept.open_to(stream))
+            .is_none_or(|kept| kept.allows(stream))
     }
 }
 
@@ -126,11 +126,11 @@ impl<T> Default for Lanes<T> {
 }
 
 impl<T> Lanes<T> {
-    pub(super) fn push(&mut self, lane: Lane, waits: Waits, item: T) {
+    pub(super) fn push(&mut self, lane: Lane, waits: QueueWait, item: T) {
         self.arrivals += 1;
         self.len += 1;
         let lane = Lane {
-            kept_back: waits.kept_back,
+            excluded: waits.excluded,
             ..lane
         };
         let waiting = Waiting {
@@ -147,13 +147,13 @@ impl<T> Lanes<T> {
         }
     }
 
-    /// Takes out items whose delay is over, each with its lane. Items of one lane become due in
+    /// Takes out items whose delay has ended, each with its lane. Items of one lane become due in
     /// the order of their arrival, since their delays are equal.
     pub(super) fn pop_due(&mut self, now: Instant) -> Vec<(Arc<Lane>, T)> {
         let now = Moment::of(now);
         let mut found = Vec::new();
         self.lanes.retain(|lane, items| {
-            if lane.kept_back.is_some() {
+            if lane.excluded.is_some() {
                 while items
                     .front()
                     .is_some_and(|waiting| waiting.due.is_none_or(|due| due <= now))
@@ -181,7 +181,7 @@ impl<T> Lanes<T> {
     pub(super) fn waiting(&self) -> impl Iterator<Item = (&Lane, usize, Instant)> {
         self.lanes.iter().filter_map(|(lane, items)| {
             // Delayed items have waited longer than their arrival here suggests.
-            let since = match lane.kept_back {
+            let since = match lane.excluded {
                 None => items.front()?.since,
                 Some(_) => items.iter().map(|waiting| waiting.since).min()?,
             };
@@ -344,9 +344,9 @@ mod tests {
     #[test]
     fn the_oldest_accepted_item_comes_first() {
         let mut lanes = Lanes::default();
-        lanes.push(Lane::named("a"), Waits::default(), 1);
-        lanes.push(Lane::turn("b", Some("1")), Waits::default(), 2);
-        lanes.push(Lane::named("a"), Waits::default(), 3);
+        lanes.push(Lane::named("a"), QueueWait::default(), 1);
+        lanes.push(Lane::turn("b", Some("1")), QueueWait::default(), 2);
+        lanes.push(Lane::named("a"), QueueWait::default(), 3);
         assert_eq!(lanes.len(), 3);
         assert_eq!(lanes.pop(|lane| lane.name == "b").unwrap().item, 2);
         assert_eq!(lanes.pop(|_| true).unwrap().item, 1);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use durabletask_proto::ActivityRequest;
 
+use super::backoff::ReturnReason;
 use super::queues::{request_weight, weight};
-use super::setbacks::Why;
 use super::state::{ActivityItem, Held, Lease, State};
 use super::{Claim, ClaimedActivity, ClaimedTurn, Events, Settled};
 use crate::store::Header;
@@ -134,7 +134,7 @@ impl State {
                 // If its item was removed, the completion is dropped like one that
                 // arrives later.
                 self.applied.put(id, ());
-                self.setbacks.forget(lease.held.item());
+                self.backoffs.forget(lease.held.item());
                 match &lease.held {
                     Held::Turn { header, .. } => {
                         let key = header.key;
@@ -158,7 +158,7 @@ impl State {
                 };
                 lease.completing = false;
                 if !self.streams.contains_key(&lease.stream) {
-                    self.give_back(None, id, Why::Lost);
+                    self.give_back(None, id, ReturnReason::Lost);
                 }
             }
         }
@@ -178,7 +178,7 @@ impl State {
     }
 
     /// Requeues a lease's item, undelivered events in front of later ones.
-    pub(super) fn give_back(&mut self, hub: Option<i64>, id: u64, why: Why) -> bool {
+    pub(super) fn give_back(&mut self, hub: Option<i64>, id: u64, why: ReturnReason) -> bool {
         let mine = |lease: &Lease| !lease.completing && hub.is_none_or(|hub| hub == lease.hub);
         if !self.leases.get(&id).is_some_and(mine) {
             return false;
@@ -188,7 +188,7 @@ impl State {
         };
         self.meter(lease.hub, lease.held.kind()).returned();
         lease.named(id).returned(why.text());
-        self.set_back(&lease, why);
+        self.back_off(&lease, why);
         if let Held::Activity(item) = &lease.held {
             self.paces.came_back(lease.hub, &item.lane.name);
         }

@@ -2,17 +2,17 @@
 //! which reports each commit here. Nothing polls: an item is assigned the moment that
 //! it appears or that a window frees.
 
+pub(crate) mod backoff;
 mod batch;
 mod chunks;
 mod entities;
-mod gone;
 mod lanes;
 mod leases;
 pub(crate) mod pace;
 mod parked;
 mod parking;
 mod queues;
-pub(crate) mod setbacks;
+mod removal;
 mod state;
 mod streams;
 pub(crate) mod timers;
@@ -33,9 +33,9 @@ use crate::clock::Clock;
 use crate::metrics::Load;
 use crate::policy::ActivityPolicy;
 use crate::store::{Committed, EntityBatch, EntityHeader, Header, Note, Pending, timestamp};
+pub(crate) use backoff::ReturnReason;
 pub(crate) use batch::{Batch, TURN_BYTES, TURN_EVENTS};
 pub(crate) use chunks::{Added, Chunks, Incomplete};
-pub(crate) use setbacks::Why;
 use state::State;
 pub(crate) use state::Sticky;
 pub(crate) use untaken::Untaken;
@@ -280,7 +280,7 @@ impl Dispatch {
 
     /// Returns an item to its queue; the next holder gets the whole history. False
     /// if the token is unknown.
-    pub(crate) fn abandon(&self, hub: i64, token: &str, why: Why) -> bool {
+    pub(crate) fn abandon(&self, hub: i64, token: &str, why: ReturnReason) -> bool {
         let given_back = self.lease(token).is_some_and(|lease| {
             let mut state = self.lock();
             state.give_back(Some(hub), lease, why) || state.was_applied(lease)
@@ -291,12 +291,12 @@ impl Dispatch {
 
     /// Returns an item that could not be turned into a message.
     pub(crate) fn give_back(&self, lease: u64) {
-        self.lock().give_back(None, lease, Why::Unread);
+        self.lock().give_back(None, lease, ReturnReason::Unread);
     }
 
     /// Records the size of an item's message.
     pub(crate) fn sent(&self, lease: u64, bytes: usize) {
-        if bytes >= setbacks::SUSPECT_BYTES {
+        if bytes >= backoff::SUSPECT_BYTES {
             self.lock().sent(lease, bytes);
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use durabletask_proto::{ActivityRequest, HistoryEvent};
 use prost::Message;
 
+use super::backoff::Item;
 use super::lanes::Lane;
-use super::setbacks::Item;
 use super::state::{ActivityItem, Held, Lease, QueuedActivity, Slot, State, Sticky};
 use super::trace;
 use crate::metrics::Kind;
@@ -134,7 +134,7 @@ impl State {
         // It has begun now, if not before.
         slot.paused = false;
         let lease_id = slot.lease.take();
-        self.setbacks.forget(Item::Turn(key));
+        self.backoffs.forget(Item::Turn(key));
         if let Some(lease) = lease_id.and_then(|id| self.leases.remove(&id)) {
             if let Held::Turn {
                 events: Some(events),
@@ -223,7 +223,7 @@ impl State {
     }
 
     pub(super) fn drop_slot(&mut self, key: i64) {
-        self.setbacks.forget(Item::Turn(key));
+        self.backoffs.forget(Item::Turn(key));
         if let Some(slot) = self.slots.remove(&key) {
             self.buffered -= drained_size(&slot.events).min(self.buffered);
         }
@@ -243,11 +243,11 @@ impl State {
         }
         let header = Arc::clone(&slot.header);
         let preferred = self.sticky.get(&key).map(|sticky| sticky.stream);
-        let waits = self.setbacks.waits(Item::Turn(key));
+        let waits = self.backoffs.waits(Item::Turn(key));
         match self.stream_for(header.hub, preferred, |id, s| {
             s.free_turns > 0
                 && s.filters.turn(&header.name, header.version.as_deref())
-                && waits.open_to(id)
+                && waits.allows(id)
         }) {
             Some(stream) => self.assign_turn(stream, key, Duration::ZERO),
             None => {
@@ -281,9 +281,9 @@ impl State {
             self.pump_activities_of(hub);
             return;
         }
-        let waits = self.setbacks.waits(Item::Activity(item.id));
+        let waits = self.backoffs.waits(Item::Activity(item.id));
         match self.stream_for(hub, None, |id, s| {
-            s.free_activities > 0 && s.filters.activity(&item.lane) && waits.open_to(id)
+            s.free_activities > 0 && s.filters.activity(&item.lane) && waits.allows(id)
         }) {
             Some(stream) => self.assign_activity(stream, hub, item, Duration::ZERO),
             None => self.queue_activity(hub, item),
@@ -293,7 +293,7 @@ impl State {
     pub(super) fn queue_activity(&mut self, hub: i64, item: ActivityItem) {
         self.meter(hub, Kind::Activity);
         item.named(hub).queued();
-        let waits = self.setbacks.waits(Item::Activity(item.id));
+        let waits = self.backoffs.waits(Item::Activity(item.id));
         let queues = self.hubs.entry(hub).or_default();
         let queued = QueuedActivity {
             instance: item.instance,

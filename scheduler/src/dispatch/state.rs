@@ -12,13 +12,13 @@ use lru::LruCache;
 use prost_types::Timestamp;
 use tokio::sync::{mpsc, watch};
 
+use super::backoff::Backoffs;
 use super::chunks::Chunks;
 use super::entities::{EntitySlot, HeldEntity};
-use super::gone::Gone;
 use super::lanes::{Filters, Lane, Lanes, note_origin};
 use super::pace::Paces;
 use super::parked::Park;
-use super::setbacks::Setbacks;
+use super::removal::Removed;
 use super::trace;
 use super::workers::{Share, WorkerIdentity, WorkerView};
 use super::{Assignment, Events};
@@ -226,9 +226,9 @@ pub(super) struct State {
     pub(super) entities: HashMap<i64, EntitySlot>,
     pub(super) leases: HashMap<u64, Lease>,
     pub(super) meters: HashMap<(i64, Kind), Arc<Meter>>,
-    pub(super) gone: Gone,
+    pub(super) gone: Removed,
     pub(super) paces: Paces,
-    pub(super) setbacks: Setbacks,
+    pub(super) backoffs: Backoffs,
     pub(super) next_permit: watch::Sender<i64>,
     pub(super) applied: LruCache<u64, ()>,
     pub(super) sticky: LruCache<i64, Sticky>,
@@ -264,9 +264,9 @@ impl State {
             entities: HashMap::new(),
             leases: HashMap::new(),
             meters: HashMap::new(),
-            gone: Gone::default(),
+            gone: Removed::default(),
             paces: Paces::new(activities),
-            setbacks: Setbacks::default(),
+            backoffs: Backoffs::default(),
             next_permit: watch::Sender::new(i64::MAX),
             applied: LruCache::new(APPLIED),
             sticky: LruCache::new(STICKY),

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use durabletask_proto::{ActivityRequest, GetWorkItemsRequest, HistoryEvent, WorkerCapability};
 use tokio::sync::mpsc;
 
+use super::backoff::{ReturnReason, SUSPECT_BYTES};
 use super::batch::Batch;
 use super::lanes::{Filters, Taken};
 use super::pace::Readiness;
 use super::parked::instance_of;
 use super::queues::{request_weight, weight};
-use super::setbacks::{SUSPECT_BYTES, Why};
 use super::state::{ActivityItem, Held, Lease, MAX_WINDOW, State, Stream};
 use super::workers::WorkerIdentity;
 use super::{Assignment, Events, turn_start};
@@ -151,7 +151,7 @@ impl State {
                 lane,
                 waited,
             }) = hub.turns.pop(|lane| {
-                stream.filters.turn(&lane.name, lane.version.as_deref()) && lane.open_to(stream_id)
+                stream.filters.turn(&lane.name, lane.version.as_deref()) && lane.allows(stream_id)
             })
             else {
                 break;
@@ -197,12 +197,12 @@ impl State {
             };
             let found = if self.paces.is_empty() {
                 hub.activities
-                    .pop(|lane| stream.filters.activity(lane) && lane.open_to(stream_id))
+                    .pop(|lane| stream.filters.activity(lane) && lane.allows(stream_id))
             } else {
                 let now = self.clock.now().timestamp_micros();
                 let mut permit = i64::MAX;
                 let found = hub.activities.pop_first(|lane| {
-                    if !stream.filters.activity(lane) || !lane.open_to(stream_id) {
+                    if !stream.filters.activity(lane) || !lane.allows(stream_id) {
                         return None;
                     }
                     match self.paces.readiness(hub_id, &lane.name, now) {
@@ -304,10 +304,10 @@ impl State {
             .max()
             .map(|(_, id)| id);
         for lease in held.into_iter().filter(|id| Some(*id) != suspect) {
-            self.give_back(None, lease, Why::Lost);
+            self.give_back(None, lease, ReturnReason::Lost);
         }
         if let Some(suspect) = suspect {
-            self.give_back(None, suspect, Why::Suspected);
+            self.give_back(None, suspect, ReturnReason::Suspected);
         }
     }
 

@@ -130,12 +130,12 @@ fn reason(
             false => Reason::NoTaker,
         });
     }
-    let kept = lane.kept_back.as_ref()?;
+    let kept = lane.excluded.as_ref()?;
     if kept.is_for_all() {
         return Some(Reason::Broken);
     }
     takers
-        .all(|(id, _)| !kept.open_to(*id))
+        .all(|(id, _)| !kept.allows(*id))
         .then_some(Reason::GivenBack)
 }
 

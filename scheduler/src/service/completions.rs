@@ -13,7 +13,7 @@ use super::bounds::{bound_turn, failing};
 use super::sizes::too_large;
 use super::status::already;
 use super::{Service, invalid, status};
-use crate::dispatch::{Added, Chunks, Claim, ClaimedTurn, Incomplete, Settled, Why};
+use crate::dispatch::{Added, Chunks, Claim, ClaimedTurn, Incomplete, ReturnReason, Settled};
 use crate::limits::MAX_MESSAGE;
 use crate::store::{ActivityAnswer, FinishedTurn, StoreError, Tx};
 
@@ -72,7 +72,7 @@ impl Service {
         if response.requires_history {
             self.dispatch.settle(lease, Settled::NotApplied);
             let token = self.dispatch.token(lease);
-            self.dispatch.abandon(hub, &token, Why::AsksAgain);
+            self.dispatch.abandon(hub, &token, ReturnReason::AsksAgain);
             return Checked::Answered(Ok(CompleteTaskResponse {}));
         }
         let mut response = match Chunks::complete(claimed.chunks.as_deref(), response) {

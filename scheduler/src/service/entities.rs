@@ -22,7 +22,7 @@ use super::completions::Checked;
 use super::sizes::{Lengths, Takes};
 use super::status::already;
 use super::{Service, invalid, status};
-use crate::dispatch::{Claim, ClaimedEntity, Settled, Why};
+use crate::dispatch::{Claim, ClaimedEntity, ReturnReason, Settled};
 use crate::store::{self, EntityFilter, StoreError, micros, timestamp};
 
 const DEFAULT_PAGE: usize = 100;
@@ -273,7 +273,7 @@ impl Service {
         let nothing_done = result.results.is_empty() && result.failure_details.is_none();
         if result.requires_state || nothing_done {
             self.dispatch.settle(claimed.lease, Settled::NotApplied);
-            self.dispatch.abandon(hub, &token, Why::AsksAgain);
+            self.dispatch.abandon(hub, &token, ReturnReason::AsksAgain);
             return Checked::Answered(Ok(CompleteTaskResponse {}));
         }
         bound_batch(&mut result, &claimed.batch, self.config.max_payload_bytes);

@@ -22,7 +22,7 @@ use super::sizes::{Takes, item_too_large};
 use super::{Answers, Service, status};
 use crate::access::{Access, Pass};
 use crate::dispatch::{
-    Assignment, Batch, Claim, Settled, TURN_BYTES, TURN_EVENTS, Why, WorkerIdentity,
+    Assignment, Batch, Claim, ReturnReason, Settled, TURN_BYTES, TURN_EVENTS, WorkerIdentity,
 };
 use crate::store::{self, ActivityAnswer, StoreError};
 
@@ -347,7 +347,7 @@ impl Service {
 
     pub(super) async fn abandon<T>(&self, request: &Request<T>, token: &str) -> Result<(), Status> {
         let hub = self.hub(request).await?;
-        if self.dispatch.abandon(hub, token, Why::Abandoned) {
+        if self.dispatch.abandon(hub, token, ReturnReason::Abandoned) {
             Ok(())
         } else {
             Err(status(StoreError::WorkItemGone))

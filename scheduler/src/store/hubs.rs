@@ -64,7 +64,7 @@ impl Tx<'_> {
     }
 
     /// Removes up to `limit` instances and entities each of a deleted task hub, until the slice
-    /// is over; false once none is left.
+    /// has ended; false once none is left.
     pub(crate) fn clear_hub(
         &mut self,
         hub: i64,

@@ -2,6 +2,7 @@
 
 mod activities;
 mod browse;
+mod continue_as_new;
 mod counts;
 mod entities;
 #[cfg(test)]
@@ -19,7 +20,6 @@ mod prefix;
 mod purge;
 mod query;
 mod readers;
-mod renew;
 mod restart;
 mod retention;
 mod rewind;

@@ -28,7 +28,7 @@ pub(crate) struct Purged {
 
 impl Tx<'_> {
     /// Deletes an instance if it has finished, with its finished descendants if requested, until
-    /// the slice is over. A missing or live instance counts as none.
+    /// the time slice has ended. A missing or live instance counts as none.
     pub(crate) fn purge(
         &mut self,
         hub: i64,
@@ -51,7 +51,7 @@ impl Tx<'_> {
         }
     }
 
-    /// Deletes descendants before their parents, so that what is left when the slice is over, or
+    /// Deletes descendants before their parents, so that what is left when the time slice has ended, or
     /// when the process ends, is still found from the root.
     fn purge_tree(
         &mut self,
@@ -93,7 +93,7 @@ impl Tx<'_> {
         })
     }
 
-    /// Purges a part of what a filter selects, until the slice is over, and moves the filter on.
+    /// Purges a part of what a filter selects, until the time slice has ended, and moves the filter on.
     pub(crate) fn purge_filter(
         &mut self,
         hub: i64,

@@ -21,7 +21,7 @@ pub(crate) fn first_end(conn: &Connection, status: i32) -> Result<Option<i64>, S
 
 impl Tx<'_> {
     /// Purges instances of a status that ended at `until_us` or before, the oldest first,
-    /// at most `limit` of them and until the slice is over; returns how many were purged.
+    /// at most `limit` of them and until the time slice has ended; returns how many were purged.
     pub(crate) fn purge_old(
         &mut self,
         status: i32,

@@ -202,7 +202,7 @@ impl Tx<'_> {
 
     /// Redirects a child's answer to the new execution of its parent: a failed one is rewound
     /// too, one that still runs answers later, any other end is reported again. A child
-    /// that was removed, or belongs to another parent by now, is started again.
+    /// that was removed, or now belongs to another parent, is started again.
     fn go_on_with_child(
         &mut self,
         parent: &Header,

@@ -24,7 +24,7 @@ const STEPS: [&str; 10] = [
     super::retention::INDEX,
     HISTORY_BYTES,
     COMMANDS,
-    super::renew::STEP,
+    super::continue_as_new::STEP,
     super::log_mark::STEP,
 ];
 
@@ -233,7 +233,7 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
             .execute_batch(&format!("BEGIN IMMEDIATE; {step}"))
             .and_then(|()| match *step {
                 super::tags::TABLES => super::tags::backfill(conn),
-                super::renew::STEP => super::renew::renumber(conn),
+                super::continue_as_new::STEP => super::continue_as_new::renumber(conn),
                 _ => Ok(()),
             })
             .and_then(|()| {

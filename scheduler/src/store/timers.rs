@@ -32,7 +32,7 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Fires due timers, the earliest first, at most `limit` and until the slice is over; returns
+    /// Fires due timers, the earliest first, at most `limit` and until the time slice has ended; returns
     /// when the next one is due (microseconds since 1970), if there is one.
     pub(crate) fn fire_due(&mut self, limit: u32, slice: Slice) -> Result<Option<i64>, StoreError> {
         let now = timestamp(self.now);

@@ -30,7 +30,7 @@ enum Trouble {
     /// An orchestration takes its backlog event by event.
     Backlog,
     /// Another task hub is as busy as it can be.
-    BusyNeighbour,
+    BusyNeighbor,
 }
 
 /// How many times as long others may wait.
@@ -185,7 +185,7 @@ async fn begin(hub: &Hub, trouble: Trouble, tasks: &mut JoinSet<()>) {
             }
             tasks.spawn(serve(hub.worker().await, Some(trouble)));
         }
-        Trouble::BusyNeighbour => {
+        Trouble::BusyNeighbor => {
             tasks.spawn(serve(hub.worker().await, None));
             let there = hub.worker_with(GetWorkItemsRequest::default(), "there");
             tasks.spawn(serve(there.await, None));
@@ -221,7 +221,7 @@ async fn others_hardly_wait_longer_while_something_fails() {
         Trouble::IsSilent,
         Trouble::NobodyTakes,
         Trouble::Backlog,
-        Trouble::BusyNeighbour,
+        Trouble::BusyNeighbor,
     ] {
         let hub = Hub::memory().await;
         let mut troubled = JoinSet::new();

@@ -67,7 +67,7 @@ fn cell(record: &Record, client: &str, rpc: &str, field: &str) -> String {
 }
 
 #[test]
-fn the_page_has_what_clients_send() {
+fn wire_md_lists_the_recorded_defaults_of_clients() {
     let record = record();
     let mut rows = Vec::new();
     for (rpc, field) in record.keys() {

@@ -444,7 +444,7 @@ async fn each_call_with_an_id_that_no_instance_has_answers_as_the_page_says() {
 }
 
 #[test]
-fn codes_are_written_as_grpc_writes_them() {
+fn status_codes_have_their_grpc_names() {
     for (code, written) in [
         (Code::Ok, "`OK`"),
         (Code::NotFound, "`NOT_FOUND`"),

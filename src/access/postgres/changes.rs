@@ -1,6 +1,6 @@
 //! What is changed about keys and grants, within a transaction.
 
-use countersign_database::{Row, Transaction, execute, one, one_at_a_time, tell};
+use countersign_database::{Row, Transaction, announce, execute, one, one_at_a_time};
 
 use super::rows::granted;
 use super::{COLUMNS, TOPIC};
@@ -125,6 +125,6 @@ pub(super) async fn put(
         ],
     )
     .await?;
-    tell(transaction, TOPIC, &grant.account).await?;
+    announce(transaction, TOPIC, &grant.account).await?;
     Ok(Granted::Now(before))
 }

@@ -170,7 +170,7 @@ fn assert_lost<T>(outcome: Result<T, AuditError>, loss: &Loss) {
 }
 
 #[test]
-fn a_cut_end_is_noticed_and_nothing_is_written_after_it() {
+fn a_truncated_log_is_noticed_and_not_appended_to() {
     let (folder, mut store) = store();
     let path = folder.path().join("audit.sqlite3");
     store.append(&events(6)).unwrap();
@@ -212,7 +212,7 @@ fn an_emptied_or_missing_database_is_no_new_one() {
 }
 
 #[test]
-fn where_there_never_was_a_record_looking_makes_none() {
+fn checking_creates_no_audit_log() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.sqlite3");
     let nothing = |outcome| matches!(outcome, Err(AuditError::Nothing(_)));
@@ -227,7 +227,7 @@ fn where_there_never_was_a_record_looking_makes_none() {
 }
 
 #[test]
-fn a_record_continues_after_its_loss_was_accepted_and_says_so() {
+fn the_log_continues_after_a_loss_was_accepted_and_records_that() {
     let (folder, mut running) = store();
     let path = folder.path().join("audit.sqlite3");
     running.append(&events(6)).unwrap();
@@ -288,7 +288,7 @@ fn a_head_that_was_kept_elsewhere_is_compared() {
 }
 
 #[test]
-fn a_record_may_be_ahead_of_its_head_by_what_was_committed_last() {
+fn the_log_may_be_one_commit_ahead_of_its_head() {
     let (folder, mut store) = store();
     let path = folder.path().join("audit.sqlite3");
     store.append(&events(2)).unwrap();
@@ -305,7 +305,7 @@ fn a_record_may_be_ahead_of_its_head_by_what_was_committed_last() {
 }
 
 #[test]
-fn a_record_of_the_release_before_gets_a_head() {
+fn an_audit_log_of_an_earlier_release_gets_a_head() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.sqlite3");
     let key = key_of(&[7; 32]);

@@ -23,7 +23,7 @@ use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _, Read};
 use crate::http::edge::body::{JsonBody, Wiped};
 use crate::http::edge::error::ApiError;
-use crate::http::edge::facts::{Deed, Facts, caught};
+use crate::http::edge::facts::{Facts, SubjectAction, caught};
 use crate::http::edge::path::Path;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::no_store;
@@ -137,7 +137,7 @@ pub(super) async fn change(
             }
             account_response(&door, &record).await
         };
-        door.turns.within(&id, changing).await
+        door.account_locks.within(&id, changing).await
     })
     .await;
     facts.on(answer)
@@ -167,7 +167,7 @@ fn note_labels(facts: &mut Facts, before: &AccountRecord, after: &AccountRecord)
 fn note_done(facts: &mut Facts, action: Action, changes: Changes) {
     let changes = changes.list();
     if !changes.is_empty() {
-        facts.deeds.push(Deed { action, changes });
+        facts.actions.push(SubjectAction { action, changes });
     }
 }
 
@@ -227,7 +227,7 @@ pub(super) async fn delete(
             note_state(&mut facts, &before, "removed");
             Ok(no_store(StatusCode::NO_CONTENT.into_response()))
         };
-        door.turns.within(&id, changing).await
+        door.account_locks.within(&id, changing).await
     })
     .await;
     facts.on(answer)
@@ -258,7 +258,7 @@ pub(super) async fn restore(
             note_state(&mut facts, &before, state(&record));
             account_response(&door, &record).await
         };
-        door.turns.within(&id, changing).await
+        door.account_locks.within(&id, changing).await
     })
     .await;
     facts.on(answer)
@@ -309,7 +309,7 @@ pub(super) async fn verdict(
         return Err(ReadCodeError::Pending.into());
     }
     // The vault may have taken a while.
-    caller.again().await?;
+    caller.reauthenticate().await?;
     let id = readable(door, caller, id.as_str()).await?;
     let now = door.clock.now();
     let checked = door

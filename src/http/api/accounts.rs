@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use countersign_activities::vault::order::Place;
+use countersign_activities::vault::order::ListPosition;
 use countersign_activities::vault::{AccountRecord, Filter, VaultError};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::problem::InputProblem;
@@ -79,7 +79,7 @@ pub(super) async fn create(
     let answer = caught(async {
         let query = parameters(query)?;
         let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-        let (upload, wishes) = query.with_wishes(upload)?;
+        let (upload, options) = query.with_options(upload)?;
         let accepting = door.intake.accept(caller.id(), upload);
         let accepted = caller.unless_gone(accepting).await?;
         let id = door.hub.id_for(caller.id(), key.as_deref());
@@ -93,7 +93,7 @@ pub(super) async fn create(
                 caller: caller.requester(&person),
                 approval_asked,
                 proof_asked,
-                wishes,
+                options,
                 recovery,
             })
             .await?;
@@ -249,7 +249,7 @@ async fn granted_page(
             Err(error) => return Err(from_vault(error).into()),
         }
     }
-    records.sort_by_cached_key(Place::of);
+    records.sort_by_cached_key(ListPosition::of);
     let skipped = match cursor {
         None => 0,
         Some(last) => records

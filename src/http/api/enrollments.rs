@@ -31,7 +31,7 @@ use crate::http::edge::path::Path;
 use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{accepts_events, no_store, unless_stopped};
-use crate::hub::{Cursor, HubError, ListQuery, NewEnrollment, Snapshot, Stage, Wishes};
+use crate::hub::{Cursor, EnrollmentOptions, HubError, ListQuery, NewEnrollment, Snapshot, Stage};
 use crate::intake::Upload;
 
 /// How long an event stream lasts before the browser has to reconnect.
@@ -89,7 +89,10 @@ pub(super) enum DuplicatesParameter {
 impl StartQuery {
     /// The upload, with the caller's options. A text is turned into one of Steam's
     /// here if requested; an image by the worker, which reads it.
-    pub(super) fn with_wishes(&self, upload: Upload) -> Result<(Upload, Wishes), ApiError> {
+    pub(super) fn with_options(
+        &self,
+        upload: Upload,
+    ) -> Result<(Upload, EnrollmentOptions), ApiError> {
         let unless_there = match self.duplicates.as_deref() {
             None | Some("" | "keep") => false,
             Some("refuse") => true,
@@ -111,11 +114,11 @@ impl StartQuery {
             }
         };
         let upload = if steam { upload.into_steam()? } else { upload };
-        let wishes = Wishes {
+        let options = EnrollmentOptions {
             steam,
             unless_there,
         };
-        Ok((upload, wishes))
+        Ok((upload, options))
     }
 
     pub(super) fn approval_asked(&self) -> Result<bool, ApiError> {
@@ -166,7 +169,7 @@ pub(super) async fn start(
     let answer = caught(async {
         let query = parameters(query)?;
         let (approval_asked, proof_asked) = (query.approval_asked()?, query.proof_asked()?);
-        let (upload, wishes) = query.with_wishes(upload)?;
+        let (upload, options) = query.with_options(upload)?;
         let accepting = door.intake.accept(caller.id(), upload);
         let accepted = caller.unless_gone(accepting).await?;
         let id = door.hub.id_for(caller.id(), key.as_deref());
@@ -180,7 +183,7 @@ pub(super) async fn start(
                 caller: caller.requester(&person),
                 approval_asked,
                 proof_asked,
-                wishes,
+                options,
                 recovery,
             })
             .await?;

@@ -31,7 +31,7 @@ use crate::http::edge::facts::{Facts, caught};
 use crate::http::edge::person::person_of;
 use crate::http::edge::problem_code::ProblemCode;
 use crate::http::edge::reply::{no_store, unless_stopped};
-use crate::hub::{HubError, NewEnrollment, Snapshot, Stage, StartId, Wishes};
+use crate::hub::{EnrollmentOptions, HubError, NewEnrollment, Snapshot, Stage, StartId};
 use crate::intake::Upload;
 
 /// How many ended enrollments of one account are checked that have left no account,
@@ -123,7 +123,7 @@ pub(super) async fn ensure(
                     caller: caller.requester(&person),
                     approval_asked: false,
                     proof_asked: false,
-                    wishes: Wishes::default(),
+                    options: EnrollmentOptions::default(),
                     recovery: RecoveryCodes::default(),
                 };
                 door.hub.start(new).await?

@@ -280,7 +280,7 @@ fn grantee(caller: Option<String>, group: Option<Group>) -> Result<Grantee, ApiE
 /// For the audit log: the account and its grant.
 fn note(facts: &mut Facts, account: &str, what: &str) {
     facts.subject = Some(account.to_owned());
-    facts.wish = Some(what.to_owned());
+    facts.in_words = Some(what.to_owned());
 }
 
 fn describe(to: &Grantee, until: Option<DateTime<Utc>>, reads: Option<u32>) -> String {

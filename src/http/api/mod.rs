@@ -1,14 +1,15 @@
 //! The operations: one file for each noun of the API, and files for what several nouns share.
 
 mod account_changes;
+mod account_locks;
 mod accounts;
 mod approvals;
 mod audit;
+mod counted_codes;
 mod dashboard;
 mod decision;
 mod enrollments;
 mod ensure;
-mod given;
 mod grants;
 mod health;
 mod hello;
@@ -26,7 +27,6 @@ mod session;
 mod system;
 mod tokens;
 mod transfers;
-mod turns;
 mod uploads;
 mod vault_paths;
 mod views;
@@ -38,14 +38,14 @@ use utoipa_axum::routes;
 
 use super::FrontDoor;
 
-pub(super) use given::Given;
+pub(super) use account_locks::AccountLocks;
+pub(super) use counted_codes::CountedCodes;
 pub(super) use health::LastAnswers;
 pub(crate) use hello::LocalEnd;
 pub(super) use hello::router as local;
 pub(super) use inbox::Inbox;
 pub(crate) use session::login_link;
 pub(crate) use system::ServerInfo;
-pub(super) use turns::Turns;
 
 /// Adds every operation, each with its handler's description.
 pub(super) fn add_to(api: OpenApiRouter<Arc<FrontDoor>>) -> OpenApiRouter<Arc<FrontDoor>> {

@@ -65,7 +65,7 @@ enum GrantState {
     Active,
     /// All of its codes were read.
     UsedUp,
-    /// Its time is over.
+    /// Its time has passed.
     Over,
 }
 

@@ -72,7 +72,7 @@ impl<'a> ReadPermit<'a> {
         &self.account
     }
 
-    /// Refuses to continue if the account's codes are read with an approval only by now: to be
+    /// Fails if the account has become guarded in the meantime: to be
     /// asked after every wait.
     pub(super) async fn check_guard(&self) -> Result<(), ApiError> {
         match self.door.access.is_guarded(self.account.as_str()).await? {
@@ -117,7 +117,7 @@ impl<'a> ReadPermit<'a> {
             }
             Taken::Nothing => Err(withheld(door, caller.identity(), account, now).await?),
             Taken::Counted => {
-                door.given.note(caller.id(), account, code);
+                door.counted_codes.insert(caller.id(), account, code);
                 facts.counted.push(account.to_string());
                 Ok(Alone::Yes)
             }
@@ -139,7 +139,7 @@ impl<'a> ReadPermit<'a> {
             caller,
             account,
         } = &self;
-        if door.given.was(caller.id(), account, code) {
+        if door.counted_codes.contains(caller.id(), account, code) {
             self.check_guard().await?;
             return Ok(Alone::Yes);
         }

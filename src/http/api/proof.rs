@@ -151,7 +151,7 @@ async fn pending(
     let is_admin = caller.roles().any_of(&[Role::Admin]);
     let pending = door.codes.pending(&id).await?;
     // The vault may have taken a while.
-    caller.again().await?;
+    caller.reauthenticate().await?;
     match pending {
         Some(pending) if is_admin || pending.by.as_str() == caller.id() => Ok((id, pending)),
         None if is_admin => Err(ApiError::AlreadyProved),

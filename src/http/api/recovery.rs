@@ -185,7 +185,7 @@ pub(super) async fn take(
     let permit = ReadPermit::of(&door, &caller, &id).await?;
     let id = permit.account().clone();
     let codes = available(&door, &id).await?;
-    caller.again().await?;
+    caller.reauthenticate().await?;
     permit.take_recovery_code().await?;
     let taken = door.hub.take_recovery(&id, &codes).await?;
     given(taken)
@@ -218,7 +218,7 @@ pub(super) async fn take_granted(
             .read(&request.account)
             .await
             .map_err(from_vault)?;
-        caller.again().await?;
+        caller.reauthenticate().await?;
         let permit = door.hub.claim(&request, "read", &account).await?;
         // Without an approval it is an ordinary read, as for codes. It was made with a
         // request, which a guarded account requires.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use countersign_authority::{Permit, Release};
 use countersign_enrollment::account::{AccountPreview, Algorithm, TotpAccount};
-use countersign_enrollment::account_request::Act;
+use countersign_enrollment::account_request::RequestKind;
 use countersign_enrollment::decision::ApprovalDecision;
 use countersign_enrollment::ids::CallerId;
 use countersign_enrollment::package::Package;
@@ -24,7 +24,7 @@ pub(super) struct RequestView {
     id: String,
     stage: RequestStage,
     #[serde(flatten)]
-    act: Act,
+    act: RequestKind,
     account: AccountPart,
     requested_by: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,8 +120,8 @@ impl RequestView {
         let path = Self::path(snapshot);
         let granted = snapshot.stage == RequestStage::Granted;
         let action = match snapshot.act {
-            Act::Read { .. } if granted => Some("code"),
-            Act::Export { .. } if granted => Some("export"),
+            RequestKind::Read { .. } if granted => Some("code"),
+            RequestKind::Export { .. } if granted => Some("export"),
             _ => None,
         };
         Self {

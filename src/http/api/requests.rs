@@ -8,7 +8,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use chrono::TimeDelta;
-use countersign_enrollment::account_request::{Act, MAX_READS, MAX_REASON_CHARS};
+use countersign_enrollment::account_request::{MAX_READS, MAX_REASON_CHARS, RequestKind};
 use countersign_enrollment::ids::EnrollmentId;
 use countersign_enrollment::sealed::SealKey;
 use serde::Deserialize;
@@ -72,22 +72,22 @@ enum Kind {
 }
 
 impl RequestBody {
-    fn act(&self) -> Result<Act, ApiError> {
+    fn act(&self) -> Result<RequestKind, ApiError> {
         let reads = |usual| within("reads", self.reads.unwrap_or(usual), 1, MAX_READS);
         let seconds =
             |usual, least, most| within("seconds", self.seconds.unwrap_or(usual), least, most);
         let act = match self.kind.as_str() {
-            "read" => Act::Read {
+            "read" => RequestKind::Read {
                 reads: reads(1)?,
                 seconds: seconds(15 * MINUTE, 1, 30 * DAY)?,
             },
-            "export" => Act::Export {
+            "export" => RequestKind::Export {
                 seconds: seconds(HOUR, 1, 7 * DAY)?,
             },
-            "delete" => Act::Delete {
+            "delete" => RequestKind::Delete {
                 seconds: seconds(7 * DAY, 0, 90 * DAY)?,
             },
-            "transfer" => Act::Transfer {
+            "transfer" => RequestKind::Transfer {
                 to: self.recipient()?,
             },
             _ => {
@@ -98,12 +98,12 @@ impl RequestBody {
             }
         };
         let out_of_place = match act {
-            Act::Read { .. } => self.to.is_some().then_some("to"),
-            Act::Export { .. } | Act::Delete { .. } => {
+            RequestKind::Read { .. } => self.to.is_some().then_some("to"),
+            RequestKind::Export { .. } | RequestKind::Delete { .. } => {
                 let reads = self.reads.is_some().then_some("reads");
                 reads.or(self.to.is_some().then_some("to"))
             }
-            Act::Transfer { .. } | Act::RecoveryCodes { .. } => {
+            RequestKind::Transfer { .. } | RequestKind::RecoveryCodes { .. } => {
                 let reads = self.reads.is_some().then_some("reads");
                 reads.or(self.seconds.is_some().then_some("seconds"))
             }
@@ -185,16 +185,16 @@ pub(super) async fn start(
         let act = body.act()?;
         let reason = short_text("reason", body.reason, MAX_REASON_CHARS)?;
         facts.action = Some(match act {
-            Act::Read { .. } => Action::RequestRead,
-            Act::Export { .. } => Action::RequestExport,
-            Act::Transfer { .. } => Action::RequestTransfer,
-            Act::Delete { .. } => Action::RequestDelete,
+            RequestKind::Read { .. } => Action::RequestRead,
+            RequestKind::Export { .. } => Action::RequestExport,
+            RequestKind::Transfer { .. } => Action::RequestTransfer,
+            RequestKind::Delete { .. } => Action::RequestDelete,
             // Recovery codes are requested elsewhere.
-            Act::RecoveryCodes { .. } => Action::RequestRecoveryCodes,
+            RequestKind::RecoveryCodes { .. } => Action::RequestRecoveryCodes,
         });
         facts.reason.clone_from(&reason);
         let account = readable(&door, &caller, &id).await?;
-        if !matches!(act, Act::Read { .. }) && !caller.roles().contains(Role::Admin) {
+        if !matches!(act, RequestKind::Read { .. }) && !caller.roles().contains(Role::Admin) {
             return Err(ApiError::Forbidden {
                 needs: Administer::NEEDS,
             });
@@ -408,7 +408,7 @@ pub(super) async fn cancel(
         let person = person_of(&door, &caller).await?;
         let snapshot = door
             .hub
-            .object_to_request(&id, caller.decider(&person), None, caller.sees_only())
+            .reject_request(&id, caller.decider(&person), None, caller.sees_only())
             .await?
             .ok_or(HubError::AlreadyEnded)?;
         door.inbox.look_again().await;
@@ -449,7 +449,7 @@ pub(super) async fn code(
             .read(&request.account)
             .await
             .map_err(from_vault)?;
-        caller.again().await?;
+        caller.reauthenticate().await?;
         door.hub.claim(&request, "read", &account).await?;
         // Without an approval it is an ordinary read, counted against the caller's grant.
         if request.approvals_needed == 0 {
@@ -492,7 +492,7 @@ pub(super) async fn export(
             .map_err(from_vault)?;
         let codes = door.vault.recovery(&request.account).await;
         let codes = codes.map_err(from_vault)?;
-        caller.again().await?;
+        caller.reauthenticate().await?;
         let permit = door.hub.claim(&request, "export", &account).await?;
         let taken = door
             .hub

@@ -274,7 +274,7 @@ async fn code(
             // A server that is stopping answers at once, with the next code.
             () = door.stop.cancelled() => {}
         }
-        caller.again().await?;
+        caller.reauthenticate().await?;
         permit.check_guard().await?;
     }
     let tag = format!("\"{}\"", code.valid_from.timestamp());

@@ -116,7 +116,7 @@ impl FromRequest<Arc<FrontDoor>> for UploadBody {
                 return Err(ApiError::UnsupportedMediaType(Expected::Upload));
             }
         };
-        arrival::again(arrival.as_ref()).await?;
+        arrival::reauthenticate(arrival.as_ref()).await?;
         Ok(Self(upload, recovery))
     }
 }
@@ -138,7 +138,7 @@ impl FromRequest<Arc<FrontDoor>> for ImportBody {
                 password: None,
             },
         };
-        arrival::again(arrival.as_ref()).await?;
+        arrival::reauthenticate(arrival.as_ref()).await?;
         Ok(Self(upload))
     }
 }

@@ -57,7 +57,7 @@ impl Arrival {
         facts: &mut Facts,
     ) -> Result<Arc<Self>, ApiError> {
         if claim.waits_for_issuer(door) {
-            // That can take a while, and the caller is a stranger until it is over.
+            // That can take a while, and the caller is a stranger until it has ended.
             *slot = Some(door.server.guard.stranger(client)?);
         }
         let (identity, refused) = match auth::identify(&claim, door, facts).await {
@@ -96,7 +96,7 @@ impl Arrival {
     /// Refuses to continue for a caller who is no longer who it was: whose key was revoked or
     /// has expired, whose session has ended, or whose roles have changed. To be called
     /// after every wait, before anything is given or done.
-    pub(crate) async fn again(&self) -> Result<(), ApiError> {
+    pub(crate) async fn reauthenticate(&self) -> Result<(), ApiError> {
         let Some(then) = &self.identity else {
             return Ok(());
         };
@@ -112,10 +112,10 @@ impl Arrival {
 }
 
 /// Refuses to continue after a wait if the caller of a request may no longer do so; see
-/// [`Arrival::again`].
-pub(crate) async fn again(arrival: Option<&Arc<Arrival>>) -> Result<(), ApiError> {
+/// [`Arrival::reauthenticate`].
+pub(crate) async fn reauthenticate(arrival: Option<&Arc<Arrival>>) -> Result<(), ApiError> {
     match arrival {
-        Some(arrival) => arrival.again().await,
+        Some(arrival) => arrival.reauthenticate().await,
         None => Ok(()),
     }
 }
@@ -213,12 +213,12 @@ impl Admitted {
     }
 
     /// Whether the answer may still be given, for requests that only read.
-    pub(crate) async fn still(&self, response: Response) -> Response {
+    pub(crate) async fn if_still_permitted(&self, response: Response) -> Response {
         if !self.reads || self.arrival.since.elapsed() < SHORT || response.status().as_u16() >= 400
         {
             return response;
         }
-        match self.arrival.again().await {
+        match self.arrival.reauthenticate().await {
             Ok(()) => response,
             Err(error) => error.into_response(),
         }
@@ -252,7 +252,7 @@ fn while_known(
     stream::unfold((parts, arrival), async |(mut parts, arrival)| {
         loop {
             let part = tokio::time::timeout(STILL_THERE, parts.next()).await;
-            arrival.again().await.ok()?;
+            arrival.reauthenticate().await.ok()?;
             if let Ok(part) = part {
                 return Some((part?, (parts, arrival)));
             }
@@ -302,7 +302,7 @@ impl Gone {
     }
 
     /// Runs work that is useless once nobody waits for it: it is canceled
-    /// when the client hangs up or the request's time is over.
+    /// when the client hangs up or the request's time has passed.
     pub(crate) async fn unless<T>(&self, work: impl Future<Output = T>) -> Result<T, ApiError> {
         tokio::select! {
             done = work => Ok(done),

@@ -95,19 +95,19 @@ where
     event.request_id = Some(observe::current().0);
     let reason = match (facts.reason, about.reason) {
         (Some(known), Some(given)) => Some(format!("{known}; {given}")),
-        (known, given) => known.or(given).or(facts.wish),
+        (known, given) => known.or(given).or(facts.in_words),
     };
     if let Some(reason) = reason {
         event = event.because(&reason);
     }
-    let deeds = facts.deeds.into_iter().map(|deed| {
-        let mut done = event.clone().changing(deed.changes);
-        done.action = deed.action;
+    let actions = facts.actions.into_iter().map(|one| {
+        let mut done = event.clone().changing(one.changes);
+        done.action = one.action;
         done.outcome = Outcome::Done;
         done.problem = None;
         done
     });
-    let mut done: Vec<Event> = deeds.collect();
+    let mut done: Vec<Event> = actions.collect();
     // Failed parts are recorded too.
     if done.is_empty() || event.outcome != Outcome::Done {
         let changes = match event.outcome {

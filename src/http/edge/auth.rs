@@ -165,8 +165,8 @@ impl<P> Caller<P> {
 
     /// Refuses to continue if the caller may no longer: to be called after every wait, before
     /// anything is given or done.
-    pub(crate) async fn again(&self) -> Result<(), ApiError> {
-        self.arrival.again().await
+    pub(crate) async fn reauthenticate(&self) -> Result<(), ApiError> {
+        self.arrival.reauthenticate().await
     }
 
     /// Runs work while the caller waits for it; then checks that the caller may
@@ -182,7 +182,7 @@ impl<P> Caller<P> {
             Some(gone) => gone.unless(work).await??,
             None => work.await?,
         };
-        self.again().await?;
+        self.reauthenticate().await?;
         Ok(done)
     }
 
@@ -464,8 +464,8 @@ pub(crate) fn same_origin(headers: &HeaderMap) -> Provenance {
     }
 }
 
-/// Whether this server's own page made the request, or, if `or_no_page`, something
-/// that is no page at all.
+/// Whether this server's own page made the request, or, with `or_no_page`, a program
+/// that is not a web page.
 pub(crate) fn from_own_page(headers: &HeaderMap, or_no_page: bool) -> bool {
     match same_origin(headers) {
         Provenance::Own => true,

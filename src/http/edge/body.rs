@@ -127,7 +127,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<FrontDoor>> for UntypedJsonBody<T> {
 async fn json<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
     let arrival = Arrival::of(request.extensions());
     let bytes = read(request, Expected::Json).await?;
-    arrival::again(arrival.as_ref()).await?;
+    arrival::reauthenticate(arrival.as_ref()).await?;
     parse(&bytes)
 }
 

@@ -527,7 +527,7 @@ fn enrollment_row(error: &HubError) -> Row {
             ProblemCode::AlreadyEnded,
             "It has finished, so it cannot be stopped. See its status.",
         ),
-        HubError::NotAsked => row(
+        HubError::NotAnApprover => row(
             ProblemCode::ApproverGroupMissing,
             "Only members of certain groups can approve this; its status names them.",
         ),

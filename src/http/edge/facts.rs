@@ -41,14 +41,14 @@ pub(crate) struct Facts {
     /// The changes that a request made.
     pub(crate) changes: Vec<FieldChange>,
     /// The actions of a request that may do several things to its subject: each is an entry.
-    pub(crate) deeds: Vec<Deed>,
+    pub(crate) actions: Vec<SubjectAction>,
     /// The request in words, if the caller gives no reason.
-    pub(crate) wish: Option<String>,
+    pub(crate) in_words: Option<String>,
 }
 
 /// One of several actions on a request's subject.
 #[derive(Clone, Debug)]
-pub(crate) struct Deed {
+pub(crate) struct SubjectAction {
     pub(crate) action: Action,
     pub(crate) changes: Vec<FieldChange>,
 }
@@ -117,8 +117,8 @@ impl Facts {
             cookies: first(self.cookies, other.cookies),
             exceptions: first(self.exceptions, other.exceptions),
             changes: first(self.changes, other.changes),
-            deeds: first(self.deeds, other.deeds),
-            wish: self.wish.or(other.wish),
+            actions: first(self.actions, other.actions),
+            in_words: self.in_words.or(other.in_words),
         }
     }
 }

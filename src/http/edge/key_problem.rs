@@ -13,7 +13,7 @@ impl From<KeyError> for ApiError {
             KeyError::Taken(_) => Self::KeyNameTaken,
             KeyError::Unknown(_) => Self::KeyUnknown,
             KeyError::Over(_) => Self::KeyRevoked,
-            KeyError::OtherHand(_) => Self::KeyOfAnother,
+            KeyError::OtherPerson(_) => Self::KeyOfAnother,
             KeyError::NotCurrent => Self::KeyNotPresented,
             KeyError::NotLimited(_) => Self::KeyNotLimited,
             KeyError::BadName => parameter("name", error),

@@ -63,7 +63,7 @@ mod tests {
             Refusal::OtherLedger,
             Refusal::OtherMatter,
             Refusal::TooEarly,
-            Refusal::NotObjected,
+            Refusal::NotRejected,
         ];
         let details: BTreeSet<String> = causes.iter().map(detail).collect();
         assert_eq!(details.len(), causes.len(), "{details:#?}");

@@ -10,11 +10,11 @@ use opentelemetry::context::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::cookie::ByTls;
-use super::dress::dress;
 use super::error::ApiError;
 use super::facts::Facts;
 use super::limits;
 use super::refusals::{Refusal, WrongCredential};
+use super::security_headers::add_security_headers;
 use crate::http::FrontDoor;
 use crate::telemetry::spans::{self, Span, SpanValue};
 
@@ -138,7 +138,7 @@ where
     let status = response.status().as_u16();
     span.in_scope(|| tracing::debug!(status, milliseconds, "answered"));
 
-    dress(&mut response, by_tls);
+    add_security_headers(&mut response, by_tls);
     let facts = response.extensions_mut().remove::<Facts>();
     let headers = response.headers_mut();
     for cookie in facts.into_iter().flat_map(|facts| facts.cookies) {

@@ -12,5 +12,5 @@ pub(crate) async fn person_of<P>(
     door: &Arc<FrontDoor>,
     caller: &Caller<P>,
 ) -> Result<Arc<str>, ApiError> {
-    Ok(door.access.hand(caller.id()).await?)
+    Ok(door.access.person(caller.id()).await?)
 }

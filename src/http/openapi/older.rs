@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 /// The same document in the older version's terms.
 pub(super) fn derived(mut document: Value) -> Value {
     document["openapi"] = json!("3.0.3");
-    if let Some(licence) = document["info"]["license"].as_object_mut() {
-        licence.remove("identifier");
+    if let Some(license) = document["info"]["license"].as_object_mut() {
+        license.remove("identifier");
     }
     let known = document["components"]["schemas"].clone();
     let paths = document["paths"].as_object_mut();

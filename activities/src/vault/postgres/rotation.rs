@@ -10,7 +10,7 @@
 //!
 //! A process that meets a key that it does not know looks into its key file again. Only an
 //! operator knows that all of them have the new one: so the first run ends after step 1, and
-//! one that confirms the copies goes on. Cut off after any step, running it again goes on.
+//! one that confirms the copies continues. If it is interrupted after any step, running it again continues.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use super::{TOPIC, find, get, kept_recovery, needed_keys};
 /// How many accounts one transaction encrypts.
 const STEP: i64 = 100;
 
-/// Why a key was not rotated, or not to its end: running it again goes on.
+/// Why a rotation failed or was interrupted. Running it again continues.
 #[derive(Debug, Error)]
 pub enum SharedRotationError {
     /// The database has no vault.
@@ -72,7 +72,7 @@ pub enum SharedRotation {
 ///
 /// # Errors
 ///
-/// [`SharedRotationError`]: run it again, and it goes on.
+/// [`SharedRotationError`]: run it again, and it continues.
 pub async fn rotate_shared_key(
     database: &Database,
     key_file: &Path,
@@ -210,7 +210,7 @@ async fn step(database: &Database, key: &str, crypter: &Arc<Crypter>) -> Result<
         .await
 }
 
-/// Encrypts an account and its recovery codes with the key, if it was not destroyed by now.
+/// Encrypts an account and its recovery codes with the key, unless it has been destroyed since.
 async fn renew(
     transaction: &Transaction<'_>,
     id: &EnrollmentId,

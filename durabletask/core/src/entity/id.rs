@@ -30,7 +30,7 @@ pub struct EntityId {
     key: String,
 }
 
-/// A text that is no entity id.
+/// A text that is not an entity id.
 ///
 /// ```
 /// use durabletask::entity::EntityId;

@@ -190,7 +190,7 @@ impl OrchestrationContext {
     ///
     /// Clients ask with `Client::query`. A worker answers by replaying what the history
     /// records, so `answer` sees the state as of the latest turn, and nothing that it does
-    /// lasts. Say what you answer before the first `await`. It is no step of the
+    /// lasts. Say what you answer before the first `await`. It is not a step of the
     /// orchestration: queries can be added to code that runs.
     ///
     /// ```

@@ -29,7 +29,7 @@ pub(crate) struct Watches {
 pub(super) struct Watch {
     pub(super) limit: Duration,
     /// When the present attempt was last heard of. Until its first heartbeat it may still
-    /// wait for a worker, which is no silence.
+    /// wait for a worker, which is not silence.
     pub(super) heard: Option<DateTime<Utc>>,
     pub(super) timer: Option<i32>,
 }
@@ -49,7 +49,7 @@ impl Watches {
         }
     }
 
-    /// The call is over; its timer will fire unheard.
+    /// The call has ended; its timer will fire unheard.
     pub(super) fn forget(&mut self, id: i32) {
         self.watches.remove(&id);
     }

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_waiter_swallows_nothing() {
+    fn a_dropped_waiter_consumes_no_event() {
         let mut inbox = Inbox::default();
         let dropped = inbox.wait("go");
         let delivered = inbox.wait("go");

@@ -478,7 +478,7 @@ impl State {
                     return;
                 }
                 if let Some(attempts) = attempts {
-                    // The delay is over: repeat the call, under a new id.
+                    // The delay has ended: repeat the call, under a new id.
                     let mut call = attempts.next_call();
                     let derives = attempts.derives_instance_id;
                     operation.step = match call {

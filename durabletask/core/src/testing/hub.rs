@@ -19,7 +19,7 @@ use crate::input::InputFor;
 use crate::registry::Registry;
 use crate::replay::UpdateAnswer;
 
-use super::behaviour::Behaviour;
+use super::behavior::Behavior;
 use super::entities::TestEntities;
 use super::epoch;
 use super::instance::{Instance, World};
@@ -64,7 +64,7 @@ pub struct TestHub {
     tags: BTreeMap<String, String>,
     deliveries: Vec<(Duration, HistoryPayload)>,
     entities: BTreeMap<EntityId, String>,
-    pub(super) behaviours: BTreeMap<String, Behaviour>,
+    pub(super) behaviors: BTreeMap<String, Behavior>,
 }
 
 /// Where a run ended.
@@ -195,7 +195,7 @@ impl TestHub {
             tags: BTreeMap::new(),
             deliveries: Vec::new(),
             entities: BTreeMap::new(),
-            behaviours: BTreeMap::new(),
+            behaviors: BTreeMap::new(),
         }
     }
 
@@ -268,7 +268,7 @@ impl TestHub {
     {
         let mut world = World {
             activities: &mut activities,
-            behaviours: self.behaviours.clone(),
+            behaviors: self.behaviors.clone(),
             calls: Vec::new(),
             entities: TestEntities::new(Arc::clone(&self.registry), self.entities.clone()),
         };

@@ -16,7 +16,7 @@ use crate::history::{ExecutionStarted, HistoryEvent, HistoryPayload, ParentInsta
 use crate::registry::Registry;
 use crate::replay::{Execution, TurnResult, UPDATE_ANSWER, UpdateAnswer, mismatch};
 
-use super::behaviour::Behaviour;
+use super::behavior::Behavior;
 use super::entities::{Sent, TestEntities};
 use super::hub::TestStatus;
 
@@ -28,7 +28,7 @@ const MAX_DEPTH: usize = 16;
 /// What an instance and its children share.
 pub(super) struct World<'a> {
     pub(super) activities: &'a mut dyn FnMut(&str, Value) -> Result<Value, Failure>,
-    pub(super) behaviours: BTreeMap<String, Behaviour>,
+    pub(super) behaviors: BTreeMap<String, Behavior>,
     pub(super) calls: Vec<(String, Value)>,
     pub(super) entities: TestEntities,
 }
@@ -42,13 +42,13 @@ impl World<'_> {
         input: Value,
         limit: Option<Duration>,
     ) -> Option<(Result<Value, Failure>, Duration)> {
-        let behaviour = self.behaviours.entry(name.to_owned()).or_default();
-        behaviour.calls += 1;
-        let number = behaviour.calls;
-        let takes = behaviour.takes;
-        let failure = behaviour.failures.get(&number).cloned();
-        let lost = behaviour.lost.contains(&number);
-        let silent = behaviour.silent.contains(&number);
+        let behavior = self.behaviors.entry(name.to_owned()).or_default();
+        behavior.calls += 1;
+        let number = behavior.calls;
+        let takes = behavior.takes;
+        let failure = behavior.failures.get(&number).cloned();
+        let lost = behavior.lost.contains(&number);
+        let silent = behavior.silent.contains(&number);
         if lost {
             // Its worker dies before it has answered, so another runs it again.
             self.calls.push((name.to_owned(), input.clone()));

@@ -6,7 +6,7 @@
 //!   history of an instance that ran yesterday's;
 //! - [`HistoryBuilder`] writes histories by hand.
 
-mod behaviour;
+mod behavior;
 mod builder;
 mod entities;
 mod hub;

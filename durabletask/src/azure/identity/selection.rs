@@ -14,7 +14,7 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A service principal whose secret stands in the environment.
+    /// A service principal whose secret is in the environment.
     Environment,
     /// A Kubernetes service account that Entra trusts.
     WorkloadIdentity,

@@ -49,7 +49,7 @@ export function box(label, text) {
   return h("figure", {}, h("figcaption", {}, label), h("pre", { tabindex: "0", "aria-label": label }, payload(text)));
 }
 
-/** A status as a coloured word. */
+/** A status as a colored word. */
 export function badge(status) {
   return h("span", { class: `badge ${status.toLowerCase()}` }, status);
 }

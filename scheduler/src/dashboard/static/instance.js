@@ -134,7 +134,7 @@ export function show(main, { hub, id }, go, update) {
   return { title: id, refresh };
 }
 
-/** One line that tells an event from its neighbours. */
+/** One line that tells an event from its neighbors. */
 function line(event) {
   const parts = [event.name, event.status, event.instance, event.answers !== undefined && `answers ${event.answers}`, event.due && `due ${event.due}`, event.failure && `${event.failure.type}: ${event.failure.message}`];
   return parts.filter(Boolean).join(" · ");
