@@ -20,7 +20,7 @@ async fn a_comment_is_cleaned_as_names_are() {
 }
 
 /// Uploads to `/api/enrollments` that are refused: type, body, status and problem.
-const UPLOADS: [(&str, &str, u16, &str); 8] = [
+const UPLOADS: [(&str, &str, u16, &str); 9] = [
     (
         "image/png",
         "this is a text file",
@@ -32,6 +32,7 @@ const UPLOADS: [(&str, &str, u16, &str); 8] = [
     ("application/json", "", 400, "empty-body"),
     ("application/json", "{\"uri\": ", 400, "invalid-json"),
     ("application/json", "{\"url\": \"x\"}", 400, "invalid-json"),
+    ("application/json", "[\"x\"]", 400, "invalid-json"),
     (
         "application/json",
         "{\"image\": \"*** not base64 ***\"}",

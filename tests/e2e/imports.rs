@@ -217,7 +217,7 @@ async fn what_is_picked_and_not_there_is_reported() {
         refused.assert_problem(422, "pick-not-there");
         let detail = refused.body["detail"].as_str().unwrap();
         assert!(
-            detail.contains("4-6") && detail.ends_with("number 3."),
+            detail.contains("4-6") && detail.ends_with("only 3 accounts."),
             "{detail}"
         );
     }

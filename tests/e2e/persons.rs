@@ -115,15 +115,15 @@ async fn a_lease_of_one_read_is_one_code_without_an_approval() {
         assert!(given.body.get("nextToken").is_none(), "{given:?}");
         for _ in 0..3 {
             let more = bot.post(&code, &json!({})).await;
-            more.assert_problem(404, "account-unknown");
+            more.assert_problem(403, "grant-used-up");
         }
         for path in &readings {
             let more = bot.get(path).await;
-            assert_eq!(more.status, StatusCode::NOT_FOUND, "{more:?}");
+            assert_eq!(more.status, StatusCode::FORBIDDEN, "{more:?}");
             assert!(!more.body.to_string().contains("\"token\""), "{more:?}");
         }
         let asked_again = bot.post(&requests, &read).await;
-        asked_again.assert_problem(404, "account-unknown");
+        asked_again.assert_problem(403, "grant-used-up");
     }
     // Many at once get what they asked for, and no more.
     let read = json!({ "kind": "read", "reads": 30 });

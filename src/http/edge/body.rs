@@ -207,6 +207,12 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             unknown.looks_like
         ),
     })?;
+    // A list of the members' values would be read as the members, by position.
+    if text.trim_start().starts_with('[') {
+        return Err(ApiError::InvalidJson {
+            detail: "It must be an object, not an array.".to_owned(),
+        });
+    }
     let mut parser = serde_json::Deserializer::from_str(&text);
     let wrong = |error: &serde_json::Error, told: String| {
         use serde_json::error::Category;
