@@ -50,11 +50,15 @@ pub(super) async fn run(args: ReceiveArgs) -> Outcome {
 async fn note_repetition(api: &Api, account: &str) -> Result<(), Fault> {
     output::note("This package was received before, so nothing was added.");
     match api.get(&format!("/api/accounts/{account}")).await {
-        Ok(_) => Ok(()),
-        Err(fault) if fault.exit == Exit::NotFound => {
+        Ok(found) if found["state"] == "removed" => {
             output::note(&format!(
                 "The account was removed in the meantime; to bring it back: countersign restore {account}"
             ));
+            Ok(())
+        }
+        Ok(_) => Ok(()),
+        Err(fault) if fault.exit == Exit::NotFound => {
+            output::note("The account was removed in the meantime and no longer exists.");
             Ok(())
         }
         // Not everyone who may receive an account may see it.

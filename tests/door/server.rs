@@ -101,10 +101,8 @@ impl Server {
             .bearer_auth(&self.admin)
             .json(&json!({"uri": SEED_URI}));
         let created: Value = request.send().await.unwrap().json().await.unwrap();
-        created["secretName"]
-            .as_str()
-            .expect("an account")
-            .to_owned()
+        let id = created["secretName"].as_str();
+        id.unwrap_or_else(|| panic!("{created}")).to_owned()
     }
 
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {

@@ -231,7 +231,7 @@ async fn what_is_picked_and_not_there_is_reported() {
     let refused = app.command(&["import", file.to_str().unwrap(), "--pick", "4"]);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     let told = String::from_utf8(refused.stderr).unwrap();
-    assert!(told.contains("Number 4 was picked"), "{told}");
+    assert!(told.contains("Position 4 was picked"), "{told}");
 
     // An image has to be read first: existing accounts are enrolled, and the others reported.
     let picture = qr_png(&uri("d"));
@@ -251,7 +251,7 @@ async fn what_is_picked_and_not_there_is_reported() {
     assert_eq!(problems[0]["source"], Value::Null, "{answer:?}");
     let detail = problems[0]["detail"].as_str().unwrap();
     assert!(
-        detail.contains("5, 7") && detail.ends_with("number 4."),
+        detail.contains("5, 7") && detail.ends_with("only 4 accounts."),
         "{detail}"
     );
     assert_eq!(count(&admin).await, 1);

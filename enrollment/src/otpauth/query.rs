@@ -106,6 +106,14 @@ pub(super) fn read(text: &str) -> Result<Query, InputProblem> {
     Ok(query)
 }
 
+/// The parameter with this name.
+pub(super) fn known(name: &str) -> Option<Parameter> {
+    let mut known = KNOWN.iter();
+    known
+        .find(|(known, _)| name.eq_ignore_ascii_case(known))
+        .map(|(_, parameter)| *parameter)
+}
+
 /// Whether a text, still escaped, is the name of a known parameter.
 fn is_known(name: &str) -> bool {
     KNOWN

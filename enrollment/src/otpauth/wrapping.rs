@@ -11,7 +11,7 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::{escapes, markup};
+use super::{escapes, markup, query};
 use crate::foreign::ForeignKind;
 use crate::problem::{InputProblem, Parameter};
 use crate::text;
@@ -344,11 +344,7 @@ fn joined(given: &str) -> Result<String, InputProblem> {
             return Err(InputProblem::OtpauthNotAlone);
         }
     }
-    if is_other_word_behind_secret(given) {
-        return Err(InputProblem::ParamDamaged {
-            parameter: Parameter::Secret,
-        });
-    }
+    refuse_ambiguous_rest(given)?;
     // A line that was wrapped may be indented.
     let mut kept = String::with_capacity(given.len());
     for (number, line) in given.lines().enumerate() {
@@ -375,23 +371,61 @@ pub(crate) fn open_secret(text: &str) -> Option<&str> {
     begins(pair, "secret=").then(|| &pair["secret=".len()..])
 }
 
-/// Whether a line that follows a whole secret is a word or a number of its own, for all that one
-/// can tell: a name or a code would make another secret of it.
-fn is_other_word_behind_secret(given: &str) -> bool {
-    const LONGEST: usize = 16;
+/// Refuses a text in which a line or a cell follows a URI that may be whole, and may be its rest or something
+/// else: a name, a code, another account's secret. Only separators tell them apart.
+fn refuse_ambiguous_rest(given: &str) -> Result<(), InputProblem> {
     let mut before = Zeroizing::new(String::with_capacity(given.len()));
-    for line in given.lines().map(str::trim) {
-        let whole = open_secret(&before).map(|secret| {
-            let letters = secret.chars().filter(|c| !text::is_grouping(*c));
-            letters.filter(|c| *c != '=').count()
-        });
-        let is_whole = whole.is_some_and(|length| length > 0 && !matches!(length % 8, 1 | 3 | 6));
-        let is_word = line.bytes().all(|byte| byte.is_ascii_alphabetic())
-            || line.bytes().all(|byte| byte.is_ascii_digit());
-        if is_whole && is_word && (1..=LONGEST).contains(&line.len()) {
-            return true;
+    // A tab is the end of a table's cell, too.
+    for line in given.split(['\r', '\n', '\t']).map(str::trim) {
+        let padding = line.bytes().all(|byte| byte == b'=');
+        let is_rest = padding || line.trim_end_matches('=').contains(['=', '&', '%']);
+        if !is_rest && let Some(parameter) = whole_end(&before, line) {
+            return Err(match parameter {
+                Some(parameter) => InputProblem::ParamDamaged { parameter },
+                None => InputProblem::OtpauthNotAlone,
+            });
         }
         before.push_str(line);
     }
-    false
+    Ok(())
+}
+
+/// The parameter that a text ends with, if its value may be complete before this line; `Some(None)`
+/// if it is not one that decides anything.
+fn whole_end(text: &str, line: &str) -> Option<Option<Parameter>> {
+    /// A shorter secret is rather a part of one.
+    const SHORTEST: usize = 16;
+    /// The longest line that is a word or a number rather than the rest of a secret.
+    const LONGEST_WORD: usize = 16;
+    if let Some(secret) = open_secret(text) {
+        let letters = secret.chars().filter(|c| !text::is_grouping(*c));
+        let length = letters.filter(|c| *c != '=').count();
+        // Base32 has no text of these lengths.
+        let is_text = length > 0 && !matches!(length % 8, 1 | 3 | 6);
+        let is_word = line.bytes().all(|byte| byte.is_ascii_alphabetic())
+            || line.bytes().all(|byte| byte.is_ascii_digit());
+        // Keys of 16 and 32 bytes, and those of a multiple of 5, which need no padding.
+        let is_usual = |length: usize| length.is_multiple_of(8) || matches!(length, 26 | 52);
+        let is_long = length >= SHORTEST
+            && (is_usual(length) || !is_usual(length + line.trim_end_matches('=').len()));
+        let is_whole = is_long || (is_word && line.len() <= LONGEST_WORD);
+        return (is_text && is_whole).then_some(Some(Parameter::Secret));
+    }
+    let (_, pair) = text.rsplit_once(['?', '&'])?;
+    let (name, value) = pair.split_once('=')?;
+    let mut end = value.bytes().rev();
+    let cut_escape = end.next() == Some(b'%') || end.next() == Some(b'%');
+    if value.is_empty() || cut_escape {
+        return None;
+    }
+    match query::known(name) {
+        Some(Parameter::Algorithm) => {
+            let number = value.trim_start_matches(|c: char| !c.is_ascii_digit());
+            let is_whole = matches!(number, "1" | "256" | "512");
+            is_whole.then_some(Some(Parameter::Algorithm))
+        }
+        // A period of less than ten seconds is rather a part of one.
+        Some(Parameter::Period) => (value.len() > 1).then_some(Some(Parameter::Period)),
+        known => Some(known),
+    }
 }
