@@ -302,7 +302,9 @@ impl ImportFile {
         if one_pif::is_document(text) {
             return Ok(of((ImportFormat::OnePassword, one_pif::read(text))));
         }
-        if text.starts_with(['{', '[']) && (json::is_document(text) || !text.contains("otpauth")) {
+        // A damaged document has more in it than the URIs that could still be found.
+        let is_json = json::is_document(text) || text.contains("\":") || !text.contains("otpauth");
+        if text.starts_with(['{', '[']) && is_json {
             return json::read(text, opening).map(of);
         }
         if let Some(what) = kinds::document(text) {

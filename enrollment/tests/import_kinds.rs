@@ -315,3 +315,22 @@ fn a_password_store_as_an_archive() {
     assert!(problem.detail().contains("PGP") && problem.next_step().contains("pass otp uri"));
     assert!(!format!("{file:?}").contains("hunter2"));
 }
+
+/// The accounts with a secret alone would be lost.
+#[test]
+fn a_damaged_document_is_not_read_for_its_uris_alone() {
+    let items = format!(
+        r#"{{"login": {{"totp": "{ALICE}"}}}}, {{"login": {{"totp": "{SECRET}"}}, "name": "Mail"}}"#
+    );
+    let items = items.replace("{S}", SECRET);
+    for damaged in [
+        format!(r#"{{"encrypted": false, "items": [{items},]}}"#),
+        format!(r#"{{"encrypted": false, "items": [{items}"#),
+        format!(r#"{{"encrypted": false, "items": [{items}], "n": NaN}}"#),
+        format!("{{\"encrypted\": false, \"notes\": \"a\tb\", \"items\": [{items}]}}"),
+        format!("[{items},]"),
+    ] {
+        let read = ImportFile::read(damaged.as_bytes(), None);
+        assert_eq!(read, Err(InputProblem::ImportUnknown), "{damaged}");
+    }
+}
