@@ -3,31 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod exports;
+
 use countersign_enrollment::import::{Exceeded, ImportEntry, ImportFile};
 use countersign_enrollment::otpauth;
 use countersign_enrollment::problem::{ImportFormat, InputProblem};
+use exports::{data, told};
 use proptest::prelude::*;
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 const LONG: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQGEZA";
 const PASSWORD: &str = "correct horse";
-
-fn data(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/import");
-    std::fs::read(format!("{folder}/{name}")).unwrap()
-}
-
-fn told(entries: &[ImportEntry]) -> Vec<(String, String)> {
-    let told = |entry: &ImportEntry| {
-        let read = entry.content.clone().and_then(|text| otpauth::parse(&text));
-        let content = match read {
-            Ok(parsed) => parsed.account.to_uri().to_string(),
-            Err(problem) => problem.code().to_owned(),
-        };
-        (entry.name.clone(), content)
-    };
-    entries.iter().map(told).collect()
-}
 
 #[track_caller]
 fn check(name: &str, format: ImportFormat, expected: &[(&str, String)]) {

@@ -4,44 +4,18 @@
 
 use std::io::Write as _;
 
-use countersign_enrollment::import::{ImportEntry, ImportFile, MAX_ACCOUNTS, MAX_IMAGES};
-use countersign_enrollment::otpauth;
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod exports;
+
+use countersign_enrollment::import::{ImportFile, MAX_ACCOUNTS, MAX_IMAGES};
 use countersign_enrollment::problem::{ImportFormat, InputProblem};
-use zip::write::SimpleFileOptions;
+use exports::{data, told, zip};
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
 const PASSWORD: &str = "correct horse";
 
-fn data(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/import");
-    std::fs::read(format!("{folder}/{name}")).unwrap()
-}
-
-fn told(entries: &[ImportEntry]) -> Vec<(String, String)> {
-    let told = |entry: &ImportEntry| {
-        let read = entry.content.clone().and_then(|text| otpauth::parse(&text));
-        let content = match read {
-            Ok(parsed) => parsed.account.to_uri().to_string(),
-            Err(problem) => problem.code().to_owned(),
-        };
-        (entry.name.clone(), content)
-    };
-    entries.iter().map(told).collect()
-}
-
 fn github(label: &str) -> String {
     format!("otpauth://totp/{label}?secret={SECRET}&issuer=GitHub")
-}
-
-fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, content) in files {
-        archive
-            .start_file(*name, SimpleFileOptions::default())
-            .unwrap();
-        archive.write_all(content).unwrap();
-    }
-    archive.finish().unwrap().into_inner()
 }
 
 #[test]

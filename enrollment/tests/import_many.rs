@@ -4,26 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
+
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod exports;
 
 use countersign_enrollment::import::{Budget, ImportFile, MAX_ACCOUNTS, expand};
 use countersign_enrollment::problem::InputProblem;
+use exports::zip;
 use serde_json::json;
-use zip::write::SimpleFileOptions;
 
 const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
-
-fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, content) in files {
-        archive
-            .start_file(*name, SimpleFileOptions::default())
-            .unwrap();
-        archive.write_all(content).unwrap();
-    }
-    archive.finish().unwrap().into_inner()
-}
 
 #[test]
 fn two_thousand_accounts_of_mixed_kinds_are_all_there_or_named() {

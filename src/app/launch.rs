@@ -202,12 +202,7 @@ impl Running {
         if let Some(listener) = dashboard {
             self.dashboard_addr = Some(listener.local_addr()?);
             let router = scheduler.dashboard();
-            self.parts.push(Part::spawn(
-                "dashboard",
-                HTTP_DRAIN,
-                &self.failed,
-                async move |stop| parts::serve_http(listener, router, stop).await,
-            ));
+            self.serve_router("dashboard", listener, router);
         }
         Ok(())
     }
@@ -478,13 +473,18 @@ impl Running {
         let listener = bind("--metrics-listen", address).await?;
         self.metrics_addr = Some(listener.local_addr()?);
         let router = metrics::router(metrics);
+        self.serve_router("metrics", listener, router);
+        Ok(())
+    }
+
+    /// Answers over HTTP, as a part of this name.
+    fn serve_router(&mut self, name: &'static str, listener: TcpListener, router: axum::Router) {
         self.parts.push(Part::spawn(
-            "metrics",
+            name,
             HTTP_DRAIN,
             &self.failed,
             async move |stop| parts::serve_http(listener, router, stop).await,
         ));
-        Ok(())
     }
 }
 

@@ -267,7 +267,7 @@ def accounts_by_keyboard(page, server, ids):
     page.keys(Keys.ENTER)
     page.says("#toast", "Code of apple")
     # Told once, ten seconds before the end, to whoever has the focus there.
-    page.until(lambda _: re.search("The code of apple .*expires in 10 seconds", page.one_text("#said")), "the countdown is told")
+    page.until(lambda _: re.search("The code of apple .*expires in 10 seconds", page.one_text("#said")), "the countdown is announced")
     page.keys(Keys.F2)
     page.one("dialog input[name=accountName]")
     page.keys(Keys.TAB, Keys.END, "-renamed", Keys.ENTER)

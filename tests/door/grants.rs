@@ -281,7 +281,7 @@ async fn a_limit_counts_for_granted_accounts_too_and_a_used_up_grant_says_so() {
     assert_eq!(sizes, [2, 1]);
     assert_eq!(json!(paged.concat()), all["accounts"]);
 
-    // What was granted and is used up or over is told from what the caller must not know of.
+    // A grant that is used up or has expired is not hidden like an account that was never granted.
     let past = chrono::Utc::now() - chrono::TimeDelta::hours(1);
     server
         .keys()

@@ -145,7 +145,7 @@ async fn a_notice_reports_the_ledger_even_if_the_hub_omits_something() {
     until(&admin, &export, "AwaitingApproval").await;
     decided(&one, &export, true).await;
     receiver.until(1).await;
-    // The instance hears nothing of the rejection, so it is told to nobody.
+    // The instance hears nothing of the rejection, so no one is notified.
     adversary.client.suspend(&export, "").await.unwrap();
     decided(&other, &export, false).await;
 

@@ -293,7 +293,7 @@ async fn after_a_database_was_restored_each_machine_accepts_what_is_lost_and_goe
     let settings = config(&folder.path().join("one"), &at);
     let again = Running::start_parts(settings, Parts::Everything, clock());
     let again = again.await.unwrap();
-    let door = Door::of(&again);
+    let door = crate::installation::door(&again);
     door.until(&path, ADMIN, 200, PATIENCE).await;
     again.stop().await.unwrap();
     let verified = run(&folder.path().join("other"), &at, &["audit", "verify"]);

@@ -2,18 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::time::{Duration, Instant};
 
 use countersign::app::{Parts, Running};
 use countersign::clock::SystemClock;
 use countersign::config::{Config, DatabaseConfig};
 use countersign_database::DatabaseUrl;
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// Only a failure waits this long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-pub(crate) const SECRET: &str = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ";
+pub(crate) use crate::support::door::SECRET;
+pub(crate) use crate::support::{Door, PATIENCE};
+
 pub(crate) const ADMIN: &str = "administrators-token-of-tests";
 
 /// What an operator copies from the first machine to every other one.
@@ -26,80 +24,9 @@ pub(crate) const KEYS: [&str; 6] = [
     "vault.key",
 ];
 
-/// A front door as its callers see it.
-pub(crate) struct Door {
-    base: String,
-    http: Client,
-}
-
-impl Door {
-    pub(crate) fn of(running: &Running) -> Self {
-        Self {
-            base: running.server_url().unwrap(),
-            http: Client::builder().no_proxy().build().unwrap(),
-        }
-    }
-
-    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
-    }
-
-    pub(crate) async fn get(&self, path: &str, key: &str) -> Response {
-        let request = self.request(Method::GET, path).bearer_auth(key);
-        request.send().await.unwrap()
-    }
-
-    pub(crate) async fn status(&self, path: &str, key: &str) -> StatusCode {
-        self.get(path, key).await.status()
-    }
-
-    pub(crate) async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        key: &str,
-        body: Value,
-    ) -> Response {
-        let request = self.request(method, path).bearer_auth(key).json(&body);
-        request.send().await.unwrap()
-    }
-
-    /// The answer, which is a good one.
-    pub(crate) async fn done(&self, method: Method, path: &str, key: &str, body: Value) -> Value {
-        let response = self.send(method.clone(), path, key, body).await;
-        let status = response.status();
-        let text = response.text().await.unwrap();
-        assert!(status.is_success(), "{method} {path}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
-    }
-
-    /// A key of a new caller.
-    pub(crate) async fn key(&self, name: &str, role: &str, granted_only: bool) -> String {
-        let body = json!({"name": name, "role": role, "grantedOnly": granted_only});
-        let made = self.done(Method::POST, "/api/keys", ADMIN, body).await;
-        made["key"].as_str().unwrap().to_owned()
-    }
-
-    /// A new account, by its id.
-    pub(crate) async fn account(&self, name: &str) -> String {
-        let uri = format!("otpauth://totp/{name}?secret={SECRET}&issuer=Replicas");
-        let body = json!({"uri": uri});
-        let made = self.done(Method::POST, "/api/accounts", ADMIN, body).await;
-        made["secretName"].as_str().expect("an account").to_owned()
-    }
-
-    /// Waits until a path is answered with a status.
-    pub(crate) async fn until(&self, path: &str, key: &str, status: u16, within: Duration) {
-        let begun = Instant::now();
-        loop {
-            let found = self.status(path, key).await;
-            if found == status {
-                return;
-            }
-            assert!(begun.elapsed() < within, "{path}: {found}, not {status}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
+/// How callers reach a front door that runs here.
+pub(crate) fn door(running: &Running) -> Door {
+    Door::at(&running.server_url().unwrap(), ADMIN)
 }
 
 pub(crate) struct Installation {
@@ -136,8 +63,8 @@ impl Installation {
         let second = Running::start_parts(settings, Parts::FrontDoor, clock());
         let second = second.await.unwrap();
         let installation = Self {
-            one: Door::of(&first),
-            other: Door::of(&second),
+            one: door(&first),
+            other: door(&second),
             first,
             second,
             folder,

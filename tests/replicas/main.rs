@@ -11,5 +11,12 @@ mod moving;
 mod proxy;
 mod restored;
 mod shipping;
+#[path = "../support/mod.rs"]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "each test program uses a part of it"
+)]
+mod support;
 mod together;
 mod users;

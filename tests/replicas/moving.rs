@@ -37,7 +37,7 @@ async fn start(folder: &Path, at: Option<&DatabaseUrl>) -> Result<(Running, Door
             running => break running?,
         }
     };
-    let door = Door::of(&running);
+    let door = crate::installation::door(&running);
     door.until("/readyz", ADMIN, 200, PATIENCE).await;
     Ok((running, door))
 }

@@ -80,7 +80,7 @@ async fn a_dump_under_load_and_the_key_files_bring_an_installation_back() {
     let restored = at(server.port(), &empty);
     let running = Running::start_parts(config(&there, &restored), Parts::Everything, clock());
     let running = running.await.unwrap();
-    let door = Door::of(&running);
+    let door = crate::installation::door(&running);
     door.until("/readyz", ADMIN, 200, PATIENCE).await;
     for account in &accounts[1..] {
         // Both of the same time step, one of which may just end.

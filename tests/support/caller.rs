@@ -139,7 +139,7 @@ impl Caller {
             .await
     }
 
-    /// Waits until the audit log tells that a worker stored an account; for administrators.
+    /// Waits until the audit log shows that a worker stored an account; for administrators.
     pub(crate) async fn until_stored(&self, account: &str) {
         let begun = Instant::now();
         let query = format!("/api/audit?caller=worker&action=store&subject={account}");

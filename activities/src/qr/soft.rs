@@ -222,7 +222,7 @@ fn is_soft(plane: &Plane, area: &Area, tone: &Tone) -> bool {
         && (0.6..1.7).contains(&even)
 }
 
-/// Lengths of one color that are needed to tell what they are multiples of.
+/// Runs of one color that are needed to find out what their lengths are multiples of.
 const MIN_LENGTHS: usize = 100;
 
 /// Whether dark and light take turns in an area as modules do, across and down it.

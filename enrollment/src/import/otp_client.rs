@@ -61,7 +61,7 @@ pub(super) fn open(bytes: &[u8], opening: &Opening<'_>) -> Result<Vec<ImportEntr
     plain(&opened.ok_or(wrong(FORMAT))?)
 }
 
-/// Opens a database of version 1, if the password fits: nothing else tells that it is one.
+/// Opens a database of version 1, if the password fits: nothing else identifies it.
 pub(super) fn try_earlier(
     bytes: &[u8],
     opening: &Opening<'_>,
