@@ -46,6 +46,8 @@ use cache::AccessCache;
 use identity::Subject;
 use session::Sessions;
 
+use crate::keys::ServerKeys;
+
 /// The administrator's name as a caller.
 pub const ADMIN_NAME: &str = "admin";
 /// The name of every caller while access control is off.
@@ -77,12 +79,12 @@ pub(crate) enum AuthError {
 
 impl Access {
     /// Recognizes the administrator by `admin_token`, others by their keys in `store`, and
-    /// browsers by cookies signed with a key derived from `server_key`.
+    /// browsers by cookies signed with keys derived from `server_keys`.
     #[must_use]
     pub fn new(
         admin_token: AdminToken,
         store: Arc<dyn AccessStore>,
-        server_key: &[u8; 32],
+        server_keys: impl Into<ServerKeys>,
     ) -> Self {
         let admin_token = Arc::new(admin_token);
         Self {
@@ -91,7 +93,7 @@ impl Access {
             anonymous: None,
             store,
             cache: AccessCache::default(),
-            sessions: Sessions::new(server_key, admin_token),
+            sessions: Sessions::new(server_keys.into(), admin_token),
             oidc: None,
         }
     }
@@ -239,7 +241,7 @@ impl Access {
             .store
             .whose_login_code(&secret::hash(code), now)
             .await?;
-        match who.and_then(|who| self.sessions.subject(&who)) {
+        match who.and_then(|who| self.sessions.subject(&who, now)) {
             Some(subject) => self.still(&subject, now).await,
             None => Ok(None),
         }

@@ -18,7 +18,7 @@ use crate::audit::{AUDIT_DATABASE, Audit, Ingester, PostgresAudit};
 use crate::clock::Clock;
 use crate::config::{AzureConfig, DatabaseConfig};
 use crate::data_dir::DataDir;
-use crate::keys::{self, Installation, KeyStorage};
+use crate::keys::{self, Installation, KeyStorage, ServerKeys};
 use crate::ledger;
 use crate::metrics::VaultCounts;
 use crate::verify::{Checks, FolderChecks, PostgresChecks, VERIFY_DATABASE};
@@ -147,18 +147,18 @@ impl Backends {
     /// it.
     pub(super) async fn audit(
         &self,
-        server_key: &[u8; 32],
+        server_keys: &ServerKeys,
         clock: Arc<dyn Clock>,
     ) -> Result<(Audit, JoinHandle<()>, Ingester), AppError> {
         let journal = Arc::new(LedgerJournal::new(self.ledger()));
         let wake = Arc::<Notify>::default();
         let Some(database) = &self.database else {
             let path = self.file(AUDIT_DATABASE);
-            let (audit, writer) = Audit::open(path.clone(), server_key, clock)?;
-            let ingester = Ingester::open(&path, server_key, journal, wake)?;
+            let (audit, writer) = Audit::open(path.clone(), server_keys, clock)?;
+            let ingester = Ingester::open(&path, server_keys, journal, wake)?;
             return Ok((audit, writer, ingester));
         };
-        let record = PostgresAudit::open(database.clone(), self.data.path(), server_key).await?;
+        let record = PostgresAudit::open(database.clone(), self.data.path(), server_keys).await?;
         let (audit, writer) = Audit::shared(record.clone(), clock);
         Ok((audit, writer, Ingester::shared(record, journal, wake)))
     }

@@ -12,9 +12,10 @@ use super::BackupError;
 use super::archive::Staged;
 use super::contents::Contents;
 use super::parts::{DATABASES, FOLDER_ID, HUB_DATABASE, LEDGER_NOTE, VAULT_DATABASE, VAULT_KEY};
-use crate::access::{KeyStore, secret};
+use crate::access::KeyStore;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, AuditStore, ChainCheck, Head};
+use crate::keys::ServerKeys;
 use crate::private_file;
 
 /// Checks everything and counts it. Shows no secret and no code.
@@ -105,12 +106,12 @@ fn audit(staged: &Staged, head: Option<&Head>, contents: &mut Contents) -> Resul
             false => Ok(()),
         };
     };
-    let key = staged
+    let keys = staged
         .text(SERVER_KEY)?
         .ok_or_else(|| missing(AUDIT_DATABASE, SERVER_KEY))?;
-    let key = secret::key_from_hex(key).ok_or(BackupError::Malformed {
+    let keys = ServerKeys::parse(keys).ok_or(BackupError::Malformed {
         name: SERVER_KEY,
-        reason: "expected 64 hexadecimal digits",
+        reason: "expected server keys",
     })?;
     if let Some(note) = staged.files.get(AUDIT_HEAD) {
         // The audit log expects it beside the database. It may be there already, and is not a secret.
@@ -122,7 +123,7 @@ fn audit(staged: &Staged, head: Option<&Head>, contents: &mut Contents) -> Resul
         };
         written.map_err(|source| BackupError::folder("write", &place, source))?;
     }
-    match AuditStore::open_existing(&path, &key)?.verify(head)? {
+    match AuditStore::open_existing(&path, keys)?.verify(head)? {
         ChainCheck::Intact(end) => {
             contents.audit_entries = end.sequence;
             contents.audit_head = Some(format!("{}:{}", end.sequence, HEXLOWER.encode(&end.hash)));

@@ -18,6 +18,7 @@ use crate::access::KeyStore;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, Action, AuditStore, Event, FieldChange, Head};
 use crate::data_dir::{DataDir, DataDirLock, UNFINISHED};
+use crate::keys::ServerKeys;
 use crate::private_file;
 use crate::verify::{FolderChecks, VERIFY_DATABASE};
 
@@ -202,7 +203,7 @@ fn record(to: &Path, restored: &Restored, by: &str, now: DateTime<Utc>) -> Resul
         let place = to.join(SERVER_KEY);
         BackupError::folder("read", &place, ErrorKind::NotFound.into())
     };
-    let key = data.existing_key(SERVER_KEY)?.ok_or_else(missing)?;
+    let keys = ServerKeys::existing(&data)?.ok_or_else(missing)?;
     let made = restored.verified.manifest.created_at;
     let made = made.to_rfc3339_opts(SecondsFormat::Secs, true);
     let count = |field: &str, count: usize| FieldChange::new(field, None, Some(&count.to_string()));
@@ -214,7 +215,7 @@ fn record(to: &Path, restored: &Restored, by: &str, now: DateTime<Utc>) -> Resul
             count("grantsTakenBack", restored.grants),
             count("sessionsEnded", restored.sessions),
         ]);
-    let mut store = AuditStore::open(&to.join(AUDIT_DATABASE), &key)?;
+    let mut store = AuditStore::open(&to.join(AUDIT_DATABASE), keys)?;
     store.append([&event])?;
     store.flush()?;
     Ok(())

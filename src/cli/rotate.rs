@@ -30,6 +30,22 @@ pub enum RotateCommand {
     /// vault for keys; what was sealed before can still be opened. If it is interrupted, run it
     /// again to continue
     SealKey(Box<ServeArgs>),
+    /// Rotate the front doors' key, which chains the audit log, signs browser sessions and proves
+    /// the server to commands; what earlier keys have chained can still be verified. If it is
+    /// interrupted, run it again to continue
+    ServerKey {
+        /// How long browser sessions that were signed with the old key stay valid, such as 12h;
+        /// 0s ends them immediately
+        #[arg(long, value_name = "TIME", default_value = "12h")]
+        overlap: String,
+        /// Confirm that every machine with a front door on the shared database has a copy of this
+        /// folder's server.key with the new key, which the first run without this flag creates
+        #[arg(long)]
+        copied: bool,
+        /// The installation's settings.
+        #[command(flatten)]
+        args: Box<ServeArgs>,
+    },
     /// Replace the admin token in the data folder; the new one is printed once, and the
     /// administrator's browser sessions end
     AdminToken {

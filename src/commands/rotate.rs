@@ -1,5 +1,7 @@
 //! `countersign rotate`: new values for secrets of the data folder, while it is in use.
 
+mod server_key;
+
 use std::fs::File;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -28,6 +30,11 @@ pub(super) async fn run(command: RotateCommand) -> Outcome {
     match command {
         RotateCommand::VaultKey { copied, place } => vault_key(copied, &place).await,
         RotateCommand::SealKey(args) => seal_key(&args).await,
+        RotateCommand::ServerKey {
+            overlap,
+            copied,
+            args,
+        } => server_key::rotate(&overlap, copied, &args).await,
         RotateCommand::AdminToken { overlap, place } => {
             let (data, _lock) = take(&place)?;
             if data.existing_admin_token().map_err(folder_fault)?.is_none() {

@@ -13,7 +13,7 @@ use super::{MigrateError, Moved, event, intact, mark_of};
 use crate::access::KeyStore;
 use crate::audit::{AuditStore, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
-use crate::keys::{self, Installation, KeyStorage};
+use crate::keys::{self, Installation, KeyStorage, ServerKeys};
 use crate::ledger::{self, Noted, moved};
 use crate::verify::{FolderChecks, transfer as verify};
 
@@ -37,12 +37,12 @@ pub(crate) async fn to_database(
     if noted == Noted::None {
         return Err(MigrateError::Nothing(folder()));
     }
-    let key = place.server_key().await?;
-    let key = key.ok_or(MigrateError::NoServerKey)?;
+    let keys = place.server_keys().await?;
+    let keys = keys.ok_or(MigrateError::NoServerKey)?;
     let mut session = database.transfer().await?;
     let (id, finished) = match noted {
         Noted::Own(id) => {
-            copy(data, &mut session, database, place, &key, told).await?;
+            copy(data, &mut session, database, place, &keys, told).await?;
             (id, false)
         }
         Noted::Shared(id) | Noted::Both(id) => {
@@ -72,7 +72,7 @@ pub(crate) async fn to_database(
         .map_err(|_| countersign_ledger::LedgerError::Malformed)?;
     place.follow(Installation::Database(&id)).await?;
     let counts = count(&session.begin().await?).await?;
-    let record = PostgresAudit::open(database.clone(), data.path(), &key).await?;
+    let record = PostgresAudit::open(database.clone(), data.path(), &keys).await?;
     let head = record
         .append_with(
             event(by, "data folder", "database", &counts),
@@ -93,11 +93,11 @@ async fn copy(
     session: &mut Transfer,
     database: &Database,
     place: &KeyStorage,
-    key: &[u8; 32],
+    server_keys: &ServerKeys,
     told: &mut dyn FnMut(&str),
 ) -> Result<(), MigrateError> {
     let folder = data.path();
-    bring_up(folder, key)?;
+    bring_up(folder, server_keys)?;
     let stores = Stores::open(folder)?;
     settle_restore(&stores)?;
     let transaction = session.begin().await?;
@@ -122,10 +122,10 @@ async fn copy(
         vault::name_key(&transaction, accounts, folder).await?;
     }
     let end = match stores.get(AUDIT) {
-        Some(entries) => Some(audit::end_in_database(&transaction, entries, key).await?),
+        Some(entries) => Some(audit::end_in_database(&transaction, entries, server_keys).await?),
         None => None,
     };
-    keys::note_keys(&transaction, place, key).await?;
+    keys::note_keys(&transaction, place, server_keys).await?;
     transaction
         .commit()
         .await
@@ -137,7 +137,7 @@ async fn copy(
     if let Some(accounts) = stores.get(VAULT) {
         vault::compare(accounts, &transaction, folder, Utc::now()).await?;
     }
-    let record = PostgresAudit::open(database.clone(), folder, key).await?;
+    let record = PostgresAudit::open(database.clone(), folder, server_keys).await?;
     let head = intact(record.verify(None).await?)?;
     match end {
         Some(end) if end != head => Err(MigrateError::Differs {
@@ -148,7 +148,7 @@ async fn copy(
 }
 
 /// Brings the databases of an earlier release up to date, and checks the audit log.
-fn bring_up(folder: &Path, key: &[u8; 32]) -> Result<(), MigrateError> {
+fn bring_up(folder: &Path, server_keys: &ServerKeys) -> Result<(), MigrateError> {
     let there = |file| folder.join(file).is_file();
     if there(VAULT.file) {
         vault::bring_up(folder)?;
@@ -161,7 +161,7 @@ fn bring_up(folder: &Path, key: &[u8; 32]) -> Result<(), MigrateError> {
     }
     ledger_rows::bring_up(folder)?;
     // A log that is missing is noticed by the note beside it.
-    let record = AuditStore::open(&folder.join(AUDIT.file), key)?;
+    let record = AuditStore::open(&folder.join(AUDIT.file), server_keys)?;
     intact(record.verify(None)?)?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use super::{MigrateError, Moved, event, intact, ledger_in, stores};
 use crate::access::KeyStore;
 use crate::audit::{AUDIT_HEAD, AuditStore, Head, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
-use crate::keys::{Installation, KeyStorage};
+use crate::keys::{Installation, KeyStorage, ServerKeys};
 use crate::ledger::{self, Noted, moved};
 use crate::verify::FolderChecks;
 
@@ -45,8 +45,8 @@ pub(crate) async fn to_folder(
         Noted::Own(_) => return Err(MigrateError::AlreadyOwn(folder())),
         Noted::None => return Err(MigrateError::Nothing(folder())),
     };
-    let key = place.server_key().await?;
-    let key = key.ok_or(MigrateError::NoServerKey)?;
+    let keys = place.server_keys().await?;
+    let keys = keys.ok_or(MigrateError::NoServerKey)?;
     let beside = data.path().join(BESIDE);
     let mut session = database.transfer().await?;
     let mark = {
@@ -78,7 +78,7 @@ pub(crate) async fn to_folder(
             }
             remove(&beside)?;
             make(&beside)?;
-            let copied = copy(data, &beside, &mut session, database, &key, by, told).await;
+            let copied = copy(data, &beside, &mut session, database, &keys, by, told).await;
             if let Err(error) = copied {
                 // Best effort: the error that matters is the first one.
                 let _ = std::fs::remove_dir_all(&beside);
@@ -99,7 +99,7 @@ pub(crate) async fn to_folder(
     ledger::forget_shared(data)?;
     remove(&beside)?;
     let counts = stores::count(&session.begin().await?).await?;
-    let record = AuditStore::open(&data.path().join(AUDIT.file), &key)?;
+    let record = AuditStore::open(&data.path().join(AUDIT.file), &keys)?;
     Ok(Moved {
         counts,
         head: intact(record.verify(None)?)?,
@@ -121,17 +121,17 @@ async fn copy(
     beside: &Path,
     session: &mut Transfer,
     database: &Database,
-    key: &[u8; 32],
+    server_keys: &ServerKeys,
     by: &str,
     told: &mut dyn FnMut(&str),
 ) -> Result<(), MigrateError> {
-    let record = PostgresAudit::open(database.clone(), data.path(), key).await?;
+    let record = PostgresAudit::open(database.clone(), data.path(), server_keys).await?;
     let end = intact(record.verify(None).await?)?;
     drop(record);
     let transaction = session.begin().await?;
     tables::lock(&transaction, &every_table()).await?;
     let has_vault = vault::has_vault(&transaction, data.path()).await?;
-    make_stores(beside, has_vault, key)?;
+    make_stores(beside, has_vault, server_keys)?;
     let stores = Stores::open(beside)?;
     if let Some(entries) = stores.get(AUDIT) {
         audit::bring_up(entries).map_err(stores.failed(AUDIT))?;
@@ -148,7 +148,7 @@ async fn copy(
     drop(stores);
     record_move(
         beside,
-        key,
+        server_keys,
         &end,
         event(by, "database", "data folder", &counts),
     )?;
@@ -174,14 +174,18 @@ async fn leave(transaction: Transaction<'_>, database: &Database) -> Result<(), 
 }
 
 /// Makes empty databases.
-fn make_stores(folder: &Path, has_vault: bool, key: &[u8; 32]) -> Result<(), MigrateError> {
+fn make_stores(
+    folder: &Path,
+    has_vault: bool,
+    server_keys: &ServerKeys,
+) -> Result<(), MigrateError> {
     if has_vault {
         vault::make(folder)?;
     }
     KeyStore::open(&folder.join(ACCESS.file)).map(drop)?;
     FolderChecks::open(&folder.join(VERIFY.file)).map(drop)?;
     ledger_rows::bring_up(folder)?;
-    AuditStore::open(&folder.join(AUDIT.file), key).map(drop)?;
+    AuditStore::open(&folder.join(AUDIT.file), server_keys).map(drop)?;
     Ok(())
 }
 
@@ -189,11 +193,11 @@ fn make_stores(folder: &Path, has_vault: bool, key: &[u8; 32]) -> Result<(), Mig
 /// the move in it.
 fn record_move(
     folder: &Path,
-    key: &[u8; 32],
+    server_keys: &ServerKeys,
     end: &Head,
     event: crate::audit::Event,
 ) -> Result<(), MigrateError> {
-    let mut record = AuditStore::open(&folder.join(AUDIT.file), key)?;
+    let mut record = AuditStore::open(&folder.join(AUDIT.file), server_keys)?;
     if intact(record.verify(None)?)? != *end {
         return Err(MigrateError::Differs {
             rows: "audit entries",
