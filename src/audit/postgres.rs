@@ -137,7 +137,7 @@ impl PostgresAudit {
     /// # Errors
     ///
     /// [`AuditError`]; nothing was appended.
-    pub(crate) async fn change_key(&self, event: &Event) -> Result<bool, AuditError> {
+    pub async fn change_key(&self, event: &Event) -> Result<bool, AuditError> {
         let inside = Arc::clone(&self.inside);
         let changed = self.database.write(|transaction| {
             let (event, inside) = (event.clone(), Arc::clone(&inside));

@@ -240,7 +240,7 @@ impl AuditStore {
     /// # Errors
     ///
     /// [`AuditError`]; nothing was appended.
-    pub(crate) fn change_key(&mut self, event: &Event) -> Result<bool, AuditError> {
+    pub fn change_key(&mut self, event: &Event) -> Result<bool, AuditError> {
         let keys = ChainKeys::of(&self.keys);
         // Nobody else changes the key: a rotation holds a lock.
         let there = end(&self.connection, &keys)?;

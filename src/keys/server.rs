@@ -186,6 +186,12 @@ impl ServerKeys {
         ServerRing::parse(text).map(Self::new)
     }
 
+    /// The id of the key in use.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.ring().current.id.to_string()
+    }
+
     /// The keys as they are now.
     pub(crate) fn ring(&self) -> Arc<ServerRing> {
         let now = self.now.read().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ mod folder;
 mod parts;
 mod roles;
 mod rotation;
+mod server_key;
 #[path = "../support/mod.rs"]
 #[allow(
     dead_code,

@@ -10,6 +10,7 @@ mod moving;
 #[path = "../../database/tests/database/proxy.rs"]
 mod proxy;
 mod restored;
+mod server_key;
 mod shipping;
 #[path = "../support/mod.rs"]
 #[allow(

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::crypter::Crypter;
 use super::embedded::{AccountRow, COLUMNS, from_sqlite, read_row};
-use super::key_file::{self, KeyFileError};
+use super::key_file::{KeyFile, KeyFileError};
 use super::{VaultError, recovery};
 use crate::totp::{self, Code, CodeError};
 
@@ -80,14 +80,19 @@ pub(super) fn opened(
     Ok((account, code))
 }
 
-/// Opens every account of the vault at `database` with the keys of a key file, makes its code
-/// at `now` and shows none, and opens its recovery codes. Changes nothing. Blocks.
+/// Opens every account of the vault at `database` with the keys in `text`, which is that of the
+/// file `keys`, makes its code at `now` and shows none, and opens its recovery codes. Changes nothing. Blocks.
 ///
 /// # Errors
 ///
 /// [`CheckError`]: the first thing that is wrong.
-pub fn check(database: &Path, keys: &str, now: DateTime<Utc>) -> Result<VaultContents, CheckError> {
-    let crypter = key_file::parse(keys, &database.with_file_name("vault.key"))?;
+pub fn check(
+    database: &Path,
+    keys: &KeyFile,
+    text: &str,
+    now: DateTime<Utc>,
+) -> Result<VaultContents, CheckError> {
+    let crypter = keys.parse(text)?;
     let unreadable = |source| CheckError::Database {
         path: database.to_owned(),
         source,
