@@ -3,14 +3,14 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-use countersign_activities::vault;
+use countersign_activities::vault::{self, KeyFile};
 use countersign_ledger::LEDGER_DATABASE;
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, OpenFlags};
 
 use super::BackupError;
 use super::archive::Staged;
-use super::contents::Contents;
+use super::contents::{Contents, Unwrapping};
 use super::parts::{DATABASES, FOLDER_ID, HUB_DATABASE, LEDGER_NOTE, VAULT_DATABASE, VAULT_KEY};
 use crate::access::KeyStore;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
@@ -23,7 +23,11 @@ use crate::private_file;
 /// # Errors
 ///
 /// [`BackupError`]: the first problem.
-pub(super) fn check(staged: &Staged, head: Option<&Head>) -> Result<Contents, BackupError> {
+pub(super) fn check(
+    staged: &Staged,
+    head: Option<&Head>,
+    unwrapping: &Unwrapping,
+) -> Result<Contents, BackupError> {
     for name in DATABASES {
         if let Some(path) = staged.database(name) {
             let failed = |source| BackupError::Database { name, source };
@@ -36,7 +40,7 @@ pub(super) fn check(staged: &Staged, head: Option<&Head>) -> Result<Contents, Ba
         }
     }
     let mut contents = Contents::default();
-    vault(staged, &mut contents)?;
+    vault(staged, unwrapping, &mut contents)?;
     ledger(staged, &mut contents)?;
     audit(staged, head, &mut contents)?;
     if let Some(path) = staged.database(ACCESS_DATABASE) {
@@ -54,7 +58,11 @@ pub(super) fn check(staged: &Staged, head: Option<&Head>) -> Result<Contents, Ba
     Ok(contents)
 }
 
-fn vault(staged: &Staged, contents: &mut Contents) -> Result<(), BackupError> {
+fn vault(
+    staged: &Staged,
+    unwrapping: &Unwrapping,
+    contents: &mut Contents,
+) -> Result<(), BackupError> {
     let keys = staged.text(VAULT_KEY)?;
     let (path, keys) = match (staged.database(VAULT_DATABASE), keys) {
         (Some(path), Some(keys)) => (path, keys),
@@ -62,7 +70,14 @@ fn vault(staged: &Staged, contents: &mut Contents) -> Result<(), BackupError> {
         (Some(_), None) => return Err(missing(VAULT_DATABASE, VAULT_KEY)),
         (None, Some(_)) => return Err(missing(VAULT_KEY, VAULT_DATABASE)),
     };
-    let found = vault::check(&path, keys, staged.at)?;
+    let file = KeyFile::from(path.with_file_name(VAULT_KEY)).wrapped_by(unwrapping.by.clone());
+    let by = file.contents_of(keys).map_err(vault::CheckError::from)?;
+    contents.vault_key_wrapped_by = by.wrapped_by.into_iter().next();
+    let is_closed = contents.vault_key_wrapped_by.is_some() && unwrapping.by.is_none();
+    let found = match is_closed && !unwrapping.required {
+        true => vault::count(&path)?,
+        false => vault::check(&path, &file, keys, staged.at)?,
+    };
     contents.embedded_vault = true;
     contents.accounts = found.accounts;
     contents.removed_accounts = found.removed;

@@ -11,7 +11,7 @@ use countersign_ledger::{LEDGER_DATABASE, SqliteLedger};
 
 use super::archive::{self, Manifest, Staged};
 use super::check::check;
-use super::contents::Contents;
+use super::contents::{Contents, Unwrapping};
 use super::parts::database_in;
 use super::{BackupError, protection};
 use crate::access::KeyStore;
@@ -58,10 +58,11 @@ pub fn verify(
     path: &Path,
     identities: &[Box<dyn Identity>],
     head: Option<&Head>,
+    unwrapping: &Unwrapping,
 ) -> Result<Verified, BackupError> {
     let folder = tempfile::tempdir()
         .map_err(|source| BackupError::folder("write", &std::env::temp_dir(), source))?;
-    opened(path, identities, folder.path(), head).map(|(verified, _)| verified)
+    opened(path, identities, folder.path(), head, unwrapping).map(|(verified, _)| verified)
 }
 
 fn opened(
@@ -69,10 +70,11 @@ fn opened(
     identities: &[Box<dyn Identity>],
     folder: &Path,
     head: Option<&Head>,
+    unwrapping: &Unwrapping,
 ) -> Result<(Verified, Staged), BackupError> {
     let (archive, encrypted) = protection::open(path, identities)?;
     let (manifest, staged) = archive::read(path, archive, folder)?;
-    let contents = check(&staged, head)?;
+    let contents = check(&staged, head, unwrapping)?;
     if contents != manifest.contents {
         let reason = "its contents do not match its manifest";
         return Err(BackupError::spoilt(path, reason));
@@ -96,15 +98,18 @@ pub async fn restore(
     identities: &[Box<dyn Identity>],
     to: &Path,
     by: &str,
+    unwrapping: &Unwrapping,
 ) -> Result<Restored, BackupError> {
     let (made, _lock) = make_empty(to)?;
     let mark = to.join(UNFINISHED);
-    let restored = fill(path, identities, to, by).await.and_then(|restored| {
-        fs::remove_file(&mark)
-            .and_then(|()| File::open(to)?.sync_all())
-            .map_err(|source| BackupError::folder("write", &mark, source))?;
-        Ok(restored)
-    });
+    let restored = fill(path, identities, to, by, unwrapping)
+        .await
+        .and_then(|restored| {
+            fs::remove_file(&mark)
+                .and_then(|()| File::open(to)?.sync_all())
+                .map_err(|source| BackupError::folder("write", &mark, source))?;
+            Ok(restored)
+        });
     if restored.is_err() {
         archive::remove_from(to);
         // Best effort: the error that matters is the first one.
@@ -160,8 +165,9 @@ async fn fill(
     identities: &[Box<dyn Identity>],
     to: &Path,
     by: &str,
+    unwrapping: &Unwrapping,
 ) -> Result<Restored, BackupError> {
-    let (verified, staged) = opened(path, identities, to, None)?;
+    let (verified, staged) = opened(path, identities, to, None, unwrapping)?;
     for (name, content) in &staged.files {
         let place = to.join(name);
         let failed = |source| BackupError::folder("write", &place, source);

@@ -22,6 +22,10 @@ pub enum RotateCommand {
         /// vault.key with the new key, which the first run without this flag creates
         #[arg(long)]
         copied: bool,
+        /// Write the new key in clear although COUNTERSIGN_VAULT_KEY_WRAPPED_BY names a key that
+        /// wraps it; the setting can be removed afterwards
+        #[arg(long)]
+        in_clear: bool,
         /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,

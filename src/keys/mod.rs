@@ -22,6 +22,7 @@ mod seal;
 mod server;
 mod shared;
 mod webhook;
+mod wrapping;
 
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub(crate) use shared::{
     would_agree,
 };
 pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
+pub(crate) use wrapping::{vault_key_file, vault_key_wrapping};
 
 /// How many rereading intervals are waited for, so that every process has read a key.
 const LOOKS: u32 = 3;

@@ -154,7 +154,14 @@ impl KeyFile {
         self.text()?.map(|text| self.contents_of(&text)).transpose()
     }
 
-    /// The same of the text of a file.
+    /// Whether there is a key in clear in it. Blocks.
+    #[must_use]
+    pub fn holds_clear_keys(&self) -> bool {
+        let contents = self.contents().ok().flatten();
+        contents.is_some_and(|contents| contents.clear > 0)
+    }
+
+    /// What is in the text of a file, without unwrapping anything.
     ///
     /// # Errors
     ///

@@ -29,7 +29,7 @@ use thiserror::Error;
 use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
-pub use check::{BadAccount, CheckError, VaultContents, check};
+pub use check::{BadAccount, CheckError, VaultContents, check, count};
 pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, VaultOpenError};
 pub use key_file::{KeyFile, KeyFileContents, KeyFileError};
 pub use postgres::{
