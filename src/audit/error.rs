@@ -61,6 +61,12 @@ pub enum AuditError {
         /// The entry's place.
         sequence: u64,
     },
+    /// The note of what was archived is not this installation's.
+    #[error(
+        "that the audit log was archived up to entry {0} was not noted with a key in server.key: \
+         the note was changed, or a line was removed from server.key"
+    )]
+    ArchiveUnproven(u64),
     /// An entry is chained with a server key that is not known here.
     #[error(
         "entry {sequence} of the audit log belongs to the server key {id}, which server.key does \

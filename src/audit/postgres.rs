@@ -488,11 +488,11 @@ async fn start(transaction: &Transaction<'_>, keys: &ChainKeys) -> Result<Positi
     };
     let sequence = unsigned(value(&row, 0)?);
     let (hash, code): (Vec<u8>, Vec<u8>) = (value(&row, 1)?, value(&row, 2)?);
-    let unreadable = || AuditError::Unreadable { sequence };
-    let hash = hash.try_into().map_err(|_| unreadable())?;
-    // Otherwise someone without the key has written it.
+    let hash = hash
+        .try_into()
+        .map_err(|_| AuditError::Unreadable { sequence })?;
     keys.after_archive(Head { sequence, hash }, &code)
-        .ok_or_else(unreadable)
+        .ok_or(AuditError::ArchiveUnproven(sequence))
 }
 
 /// Checks that an audit log that ends at `end` has every noted entry.

@@ -157,10 +157,13 @@ impl ServerRing {
         Ok(self.next.insert(ServerKey::new(bytes)))
     }
 
-    /// Uses the introduced key, if there is one; sessions of the present one are valid `until`
-    /// then.
+    /// Uses the introduced key, if there is one; sessions of all keys before it are valid `until`
+    /// then at most.
     fn finish(&mut self, until: DateTime<Utc>) {
         if let Some(next) = self.next.take() {
+            for (_, valid) in &mut self.earlier {
+                *valid = (*valid).min(until);
+            }
             let before = std::mem::replace(&mut self.current, next);
             self.earlier.insert(0, (before, until));
         }
@@ -355,6 +358,13 @@ mod tests {
         assert_eq!(read.derives.id, first);
         let valid = |now| read.valid(until(now)).count();
         assert_eq!((valid(99), valid(100), valid(200)), (3, 2, 1));
+        // A shorter overlap is one for all of them.
+        ring.begin().unwrap();
+        ring.finish(until(50));
+        assert_eq!(
+            (ring.valid(until(49)).count(), ring.valid(until(50)).count()),
+            (4, 1)
+        );
     }
 
     #[test]

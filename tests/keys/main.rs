@@ -18,3 +18,4 @@ mod server_key;
     reason = "each test program uses a part of it"
 )]
 mod support;
+mod wrapped;

@@ -177,11 +177,11 @@ pub(super) fn start(connection: &Connection, keys: &ChainKeys) -> Result<Positio
         return Ok(keys.beginning());
     };
     let sequence = u64::try_from(sequence).unwrap_or(0);
-    let unreadable = || AuditError::Unreadable { sequence };
-    let hash = hash.try_into().map_err(|_| unreadable())?;
-    // Otherwise someone without the key has written it.
+    let hash = hash
+        .try_into()
+        .map_err(|_| AuditError::Unreadable { sequence })?;
     keys.after_archive(Head { sequence, hash }, &code)
-        .ok_or_else(unreadable)
+        .ok_or(AuditError::ArchiveUnproven(sequence))
 }
 
 /// What makes the table of what was archived.
