@@ -9,6 +9,7 @@ mod follow;
 mod imports;
 mod list;
 mod options;
+mod patience;
 mod recovery;
 mod request_snapshot;
 mod requests;

@@ -1,7 +1,6 @@
 //! Starts instances: each once, under one mandate, whatever happens to the call.
 
 use std::fmt::Display;
-use std::time::Duration;
 
 use countersign_enrollment::mandate::SignedMandate;
 use durabletask::ClientError;
@@ -9,15 +8,9 @@ use durabletask::client::{Payloads, StartRequest};
 use serde::Deserialize;
 
 use super::error::hub;
+use super::patience::PAUSES;
 use super::{FromState, Hub, HubError, StartId};
 use crate::access::secret;
-
-/// How long after a start that got no answer it is looked up and sent again.
-const START_PAUSES: [Duration; 3] = [
-    Duration::from_millis(50),
-    Duration::from_millis(200),
-    Duration::from_millis(500),
-];
 
 /// The input of whatever runs under a mandate.
 #[derive(Deserialize)]
@@ -55,7 +48,7 @@ impl Hub {
             fingerprint,
             mandate,
         } = starting;
-        let mut pauses = START_PAUSES.iter();
+        let mut pauses = PAUSES.iter();
         loop {
             let start = start().instance_id(id).tag("requestedBy", caller);
             let error = match start.send().await {

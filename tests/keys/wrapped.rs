@@ -143,7 +143,7 @@ async fn a_key_in_clear_is_replaced_by_a_wrapped_one_and_back_while_accounts_are
     code(&front_door, &account).await;
     front_door.enroll().await;
 
-    // Wrapped anew by the latest version.
+    // Wrapped by the latest version.
     let version = at.fake.vault(|vault| vault.keys.make(NAME));
     at.tell("rotate vault-key").await;
     assert!(at.keys().contains(&version), "{}", at.keys());
@@ -211,8 +211,7 @@ async fn a_backup_says_which_key_it_needs_and_is_counted_without_it() {
     let restored = at.at.folder.path().join("restored");
     let restore = format!("backup restore {file}");
     printed(program(&restore, &restored)).await;
-    let mut command = at.with_key(at.at.command_on("worker", &restored));
-    command.args(["--log", "info"]);
+    let command = at.with_key(at.at.command_on("worker", &restored));
     let _worker = at.at.run_as(command, "restored-worker").await;
     let command = at.with_key(at.at.command_on("front-door", &restored));
     let front_door = at.at.run_as(command, "restored-front-door").await;

@@ -356,7 +356,7 @@ async fn old_entries_move_into_archives_that_prove_themselves_while_others_write
     );
     let refused = door.verify(None).await;
     assert!(
-        matches!(refused, Err(AuditError::Unreadable { .. })),
+        matches!(refused, Err(AuditError::ArchiveUnproven(22))),
         "{refused:?}"
     );
 }
