@@ -280,10 +280,16 @@ impl Running {
         let verifier = Verifier::new(backends.checks()?);
         let shared_keys = keys.server.value();
         self.follow("server key", |stop| keys.server.until(stop));
-        // In a folder the same keys, unless those are in Key Vault: then these are its own.
-        let own_keys = ServerKeys::follow_folder(&self.data)?;
-        let folder_keys = own_keys.value();
-        self.follow("folder's server key", |stop| own_keys.until(stop));
+        let folder_keys = match config.azure.key_vault {
+            None => shared_keys.clone(),
+            // The others are in Key Vault, and these are the folder's own.
+            Some(_) => {
+                let own = ServerKeys::follow_folder(&self.data)?;
+                let keys = own.value();
+                self.follow("folder's server key", |stop| own.until(stop));
+                keys
+            }
+        };
         // One chain for all front doors takes keys that all of them have.
         let chained = match backends.database() {
             Some(_) => &shared_keys,

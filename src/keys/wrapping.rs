@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use countersign_activities::vault::{KEY_FILE, KeyFile, KeyWrapping, WrapError, WrappedKey};
 use countersign_azure::{Identity, WrappingAddress, WrappingKey};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use zeroize::Zeroizing;
 
 use crate::causes::in_one_line;
@@ -52,8 +53,21 @@ impl AzureWrapping {
     }
 
     /// Lets the key do something. On a thread and a runtime of its own: the caller may be on a
-    /// thread of either kind.
+    /// thread of either kind, and others' tasks do not wait for it.
     fn with_key<T: Send>(
+        &self,
+        work: impl AsyncFnOnce(WrappingKey) -> Result<T, WrapError> + Send,
+    ) -> Result<T, WrapError> {
+        let runtime = Handle::try_current().map(|handle| handle.runtime_flavor());
+        match runtime {
+            Ok(RuntimeFlavor::MultiThread) => {
+                tokio::task::block_in_place(|| self.on_a_thread(work))
+            }
+            _ => self.on_a_thread(work),
+        }
+    }
+
+    fn on_a_thread<T: Send>(
         &self,
         work: impl AsyncFnOnce(WrappingKey) -> Result<T, WrapError> + Send,
     ) -> Result<T, WrapError> {

@@ -2,6 +2,9 @@
 //! holds at the others, and where that cannot be known nothing is given out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../azure/tests/fake/mod.rs"]
+mod fake;
+
 mod at_once;
 mod clock;
 mod failures;
@@ -21,3 +24,4 @@ mod shipping;
 mod support;
 mod together;
 mod users;
+mod wrapped;

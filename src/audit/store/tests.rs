@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::audit::ChainCheck;
 
 fn store() -> (tempfile::TempDir, AuditStore) {
     let folder = tempfile::tempdir().unwrap();
