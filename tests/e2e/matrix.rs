@@ -71,6 +71,7 @@ const TABLE: &[Row] = &[
     row("GET /v1/sys/init", "/v1/sys/init",                               [200, 200, 200, 200, 200]),
     row("GET /v1/sys/leader", "/v1/sys/leader",                           [200, 200, 200, 200, 200]),
     row("GET /api/session", "/api/session",                               [200, 200, 200, 200, 200]),
+    row("GET /api/session/current", "/api/session/current",               [200, 200, 200, 200, 200]),
     send("POST /api/session", "/api/session", "{}",                       [200, 200, 200, 200, 200]),
     row("POST /api/login-links", "/api/login-links",                      [403, 403, 403, 201, 403]),
     row("DELETE /api/session", "/api/session",                            [204, 204, 204, 204, 204]),
