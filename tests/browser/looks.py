@@ -21,6 +21,8 @@ from page import SECRET, VIEWS, Countersign, Server
 # Short, so that three of them pass in half a minute; longer than what shows the next code.
 PERIOD = 10
 STEPS = 3
+# The most bytes that the page may have, compressed.
+HEAVIEST = 200_000
 # How many accounts an import may have.
 PART = 500
 
@@ -205,6 +207,25 @@ def without_barriers(page, server, axe):
     page.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
 
 
+def weighs_little(page, server):
+    """What a browser that was never here loads of the page, as it is sent: icons are separate."""
+    page.browser.execute_cdp_cmd("Network.enable", {})
+    page.browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    page.browser.execute_cdp_cmd("Network.setBypassServiceWorker", {"bypass": True})
+    page.enter(server, server.token)
+    loaded = page.script("""
+        return [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+          .map((e) => ({ path: new URL(e.name).pathname, sent: e.encodedBodySize, whole: e.decodedBodySize }));""")
+    own = [each for each in loaded if not each["path"].startswith(("/api/", "/icons/"))]
+    scripts = [each for each in own if each["path"].endswith(".js")]
+    assert len(scripts) > 30 and all(0 < each["sent"] < each["whole"] for each in scripts), scripts
+    sent = sum(each["sent"] for each in own)
+    print(f"the page is {sent} bytes")
+    assert sent <= HEAVIEST, sent
+    page.browser.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": False})
+    page.browser.execute_cdp_cmd("Network.setBypassServiceWorker", {"bypass": False})
+
+
 def soon(pages, server, many):
     """However many accounts there are, the first code is there at once: measured and told, since machines differ."""
     page, *others = pages
@@ -312,6 +333,7 @@ def main():
             "steady": lambda: steady([(each, *how) for each, how in zip(all_pages, shown)], server),
             "both_languages": lambda: both_languages(page, server, options.axe),
             "without_barriers": lambda: options.axe and without_barriers(page, server, options.axe),
+            "weighs_little": lambda: weighs_little(page, server),
             "soon": lambda: soon(all_pages, server, options.many),
         }
         for name, step in steps.items():
