@@ -35,8 +35,8 @@ Exit codes:
   0  success
   1  failure; standard error says what failed and what to do
   2  the command line or a setting is wrong
-  3  the enrollment or request ended without success (invalid, rejected, expired, failed, terminated)
-  4  the enrollment or request is still running, or waiting for approval; a new vault key waits to be copied
+  3  an enrollment or request ended without success: invalid, rejected, expired, failed, terminated
+  4  an enrollment or request is running or waits for approval; a new vault key waits to be copied
   5  no such enrollment, account, request or audit log
   6  not allowed
   7  entries are missing from the audit log

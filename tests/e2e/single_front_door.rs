@@ -81,4 +81,9 @@ fn the_program_says_what_it_is_and_describes_itself() {
         assert!(help.contains(words), "{words}: {help}");
     }
     assert!(run(&["token", "--help"]).contains("Examples:"));
+    for arguments in [&["--help"][..], &["serve", "--help"], &["token", "--help"]] {
+        let help = run(arguments);
+        let wide = help.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None, "{arguments:?}");
+    }
 }
