@@ -47,13 +47,16 @@ Exit codes:
  12  the name matches several accounts, enrollments or requests; they are listed
  13  the code that was checked is not valid";
 
+/// The widest that help is, in columns.
+const WIDTH: usize = 100;
+
 /// The version, and the commit and day that it was built from where that is known.
 const VERSION: &str = env!("BUILT_VERSION");
 
 /// A server-side TOTP authenticator for teams and automation, with durable
 /// enrollment and approval.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version = VERSION, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "countersign", version = VERSION, about, after_help = EXIT_CODES, max_term_width = WIDTH)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

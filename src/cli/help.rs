@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory as _};
 
-use super::{Cli, EXIT_CODES};
+use super::{Cli, EXIT_CODES, WIDTH};
 
 /// `completions`.
 #[derive(Debug, Args)]
@@ -265,11 +265,31 @@ fn groups(command: &Command) -> String {
                 .get_about()
                 .map(ToString::to_string)
                 .unwrap_or_default();
+            let about = hanging(&about, width + 4);
             text.push_str(&format!("  {:<width$}  {about}\n", part.get_name()));
         }
         text.push('\n');
     }
     text
+}
+
+/// A text over as many lines as it takes, of which all but the first begin at `column`.
+fn hanging(text: &str, column: usize) -> String {
+    let mut lines = String::new();
+    let mut at = column;
+    for (number, word) in text.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if number > 0 && at + 1 + length > WIDTH {
+            lines.push_str(&format!("\n{:column$}", ""));
+            at = column;
+        } else if number > 0 {
+            lines.push(' ');
+            at += 1;
+        }
+        lines.push_str(word);
+        at += length;
+    }
+    lines
 }
 
 /// The heading of a setting; the usual one if none.
