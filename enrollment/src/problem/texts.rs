@@ -515,7 +515,7 @@ impl InputProblem {
                 "Use countersign import, which splits lists and exports automatically, or send at most that many at once."
             }
             Self::ImportTooManyPictures { .. } => {
-                "Send at most that many images in one archive or page, and the rest in further imports."
+                "Send at most that many images in one archive or page, and the rest in further imports; of an app that has saved the page, send the export as JSON or text instead."
             }
             Self::ImportTooCostly { .. } => {
                 "Send the files one at a time; if there is only one, export it without a password or with the app's default settings."
