@@ -75,22 +75,28 @@ pub(super) struct ChainKeys {
     beginning: [u8; 32],
     /// The id of the installation's first key.
     first: Arc<str>,
-    /// The one in use first.
-    keys: Vec<ChainKey>,
+    /// The one in use.
+    current: ChainKey,
+    /// The one that a rotation introduces, and earlier ones.
+    others: Vec<ChainKey>,
 }
 
 impl ChainKeys {
     pub(super) fn of(server: &ServerKeys) -> Self {
         let ring = server.ring();
-        let mut keys = vec![ChainKey::of(&ring.current, Age::Current)];
-        keys.extend(ring.next.iter().map(|key| ChainKey::of(key, Age::Next)));
+        let next = ring.next.iter().map(|key| ChainKey::of(key, Age::Next));
         let earlier = ring.earlier.iter();
-        keys.extend(earlier.map(|(key, _)| ChainKey::of(key, Age::Earlier)));
+        let earlier = earlier.map(|(key, _)| ChainKey::of(key, Age::Earlier));
         Self {
             first: Arc::clone(&ring.derives.id),
             beginning: secret::mac(&ring.derives.derive(LABEL), &[b"beginning"]),
-            keys,
+            current: ChainKey::of(&ring.current, Age::Current),
+            others: next.chain(earlier).collect(),
         }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &ChainKey> {
+        std::iter::once(&self.current).chain(&self.others)
     }
 
     /// Where every chain of the installation begins.
@@ -110,14 +116,13 @@ impl ChainKeys {
     }
 
     /// The key that is in use.
-    pub(super) fn current(&self) -> Result<&ChainKey, AuditError> {
-        // There always is one.
-        self.keys.first().ok_or(AuditError::Closed)
+    pub(super) const fn current(&self) -> &ChainKey {
+        &self.current
     }
 
     /// The key with this id, with which the entry after `sequence` is chained.
     pub(super) fn find(&self, id: &str, sequence: u64) -> Result<&ChainKey, AuditError> {
-        let found = self.keys.iter().find(|key| *key.id == *id);
+        let found = self.all().find(|key| *key.id == *id);
         found.ok_or_else(|| AuditError::KeyMissing {
             sequence: sequence + 1,
             id: id.to_owned(),
@@ -133,7 +138,7 @@ impl ChainKeys {
         let sequence = at.head.sequence;
         let key = match &at.key {
             Some(id) => self.find(id, sequence)?,
-            None => self.current()?,
+            None => self.current(),
         };
         match key.age {
             Age::Earlier => Err(Loss::BeforeRotation { ends: sequence }.into()),
@@ -143,7 +148,7 @@ impl ChainKeys {
 
     /// Whether the chain at `at` continues with the key that a rotation introduces.
     pub(super) fn continues_with_next(&self, at: &Position) -> bool {
-        let next = self.keys.iter().find(|key| key.age == Age::Next);
+        let next = self.others.iter().find(|key| key.age == Age::Next);
         next.is_some_and(|next| at.key.as_deref() == Some(&*next.id))
     }
 
@@ -167,14 +172,14 @@ impl ChainKeys {
         written: &[u8],
     ) -> Result<Option<Position>, AuditError> {
         let sequence = at.head.sequence + 1;
-        let one;
-        let candidates = match &at.key {
-            Some(id) => {
-                one = self.find(id, at.head.sequence)?;
-                std::slice::from_ref(one)
-            }
-            None => self.keys.as_slice(),
+        let known = match &at.key {
+            Some(id) => Some(self.find(id, at.head.sequence)?),
+            None => None,
         };
+        let candidates = self.all().filter(|key| match known {
+            Some(known) => known.id == key.id,
+            None => true,
+        });
         for key in candidates {
             let hash = key.link(&at.head.hash, sequence, event);
             if secret::same(&hash, written) {
@@ -206,7 +211,7 @@ impl ChainKeys {
     ) -> Result<(String, Position), AuditError> {
         let key = match &at.key {
             Some(id) => self.find(id, at.head.sequence)?,
-            None => self.current()?,
+            None => self.current(),
         };
         self.append_with(key, at, event)
     }
@@ -234,7 +239,7 @@ impl ChainKeys {
     /// The place after what was archived, if `code` proves that this program archived it.
     pub(super) fn after_archive(&self, through: Head, code: &[u8]) -> Option<Position> {
         let proves = |key: &&ChainKey| secret::same(code, &key.archived(&through));
-        let key = Some(Arc::clone(&self.keys.iter().find(proves)?.id));
+        let key = Some(Arc::clone(&self.all().find(proves)?.id));
         Some(Position { head: through, key })
     }
 }

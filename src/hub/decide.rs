@@ -253,7 +253,8 @@ impl Hub {
     /// Notifies the orchestration of a recorded decision.
     pub(super) async fn tell(&self, about: &str, raised: RaisedDecision) -> Result<(), HubError> {
         // A decision is signed and recorded: told twice, it counts once.
-        patiently(async || self.client.raise_event(about, &APPROVAL, &raised).await)
+        let event = APPROVAL;
+        patiently(|| self.client.raise_event(about, &event, &raised))
             .await
             .map_err(hub)?;
         let approved = raised.decision.approved;

@@ -14,9 +14,10 @@ pub(super) const PAUSES: [Duration; 3] = [
 ];
 
 /// Calls, and calls again while the task hub is unavailable, a few times.
-pub(super) async fn patiently<T>(
-    call: impl AsyncFn() -> Result<T, ClientError>,
-) -> Result<T, ClientError> {
+pub(super) async fn patiently<T, F>(call: impl Fn() -> F) -> Result<T, ClientError>
+where
+    F: Future<Output = Result<T, ClientError>>,
+{
     let mut pauses = PAUSES.iter();
     loop {
         let pause = match call().await {
@@ -42,12 +43,12 @@ mod tests {
     /// A hub that gives no answer so many times.
     async fn after(silent: usize) -> (Result<(), ClientError>, usize) {
         let calls = Cell::new(0);
-        let done = patiently(async || {
+        let done = patiently(|| {
             calls.set(calls.get() + 1);
-            match calls.get() > silent {
+            std::future::ready(match calls.get() > silent {
                 true => Ok(()),
                 false => Err(ClientError::Unavailable("reset".to_owned())),
-            }
+            })
         });
         (done.await, calls.get())
     }
@@ -60,7 +61,9 @@ mod tests {
             after(9).await,
             (Err(ClientError::Unavailable(_)), 4)
         ));
-        let refused = patiently(async || Err::<(), _>(ClientError::InvalidArgument(String::new())));
+        let refuses =
+            || std::future::ready(Err::<(), _>(ClientError::InvalidArgument(String::new())));
+        let refused = patiently(refuses);
         assert!(matches!(
             refused.await,
             Err(ClientError::InvalidArgument(_))

@@ -54,7 +54,7 @@ impl PostgresAudit {
                     };
                     let event = event.changing(head_change(noted.as_ref(), &end.head));
                     if rotated.is_some() {
-                        let bridge = rotated_again(&end, &keys)?;
+                        let bridge = rotated_again(&end, &keys);
                         let (text, next) = keys.bridge(&end, &bridge)?;
                         insert(transaction, &bridge, &text, &next.head).await?;
                         end = next;

@@ -58,7 +58,7 @@ impl AuditStore {
         upgrade(&transaction, before)?;
         let event = event.changing(head_change(noted.as_ref(), &end.head));
         if keys.lost_rotation(&end).is_some() {
-            let bridge = rotated_again(&end, &keys)?;
+            let bridge = rotated_again(&end, &keys);
             let (text, next) = keys.bridge(&end, &bridge)?;
             insert(&transaction, &text, &next.head)?;
             end = next;
@@ -85,12 +85,9 @@ pub(in crate::audit) fn head_change(noted: Option<&Head>, end: &Head) -> Vec<Fie
 }
 
 /// What lets a chain that ends under an earlier key continue with the one in use.
-pub(in crate::audit) fn rotated_again(
-    end: &Position,
-    keys: &ChainKeys,
-) -> Result<Event, AuditError> {
-    let id = &keys.current()?.id;
+pub(in crate::audit) fn rotated_again(end: &Position, keys: &ChainKeys) -> Event {
+    let id = &keys.current().id;
     let change = FieldChange::new(KEY_FIELD, end.key.as_deref(), Some(id));
     let event = Event::new(Action::RotateSecret, SYSTEM, Utc::now());
-    Ok(event.to(SERVER_KEY_SUBJECT).changing(vec![change]))
+    event.to(SERVER_KEY_SUBJECT).changing(vec![change])
 }
