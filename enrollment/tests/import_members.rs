@@ -349,6 +349,26 @@ fn a_uri_in_any_text_of_an_entry_is_read() {
     }
 }
 
+/// What an item had earlier, and fields that were deleted, are not its accounts.
+#[test]
+fn what_an_entry_had_earlier_is_left_out() {
+    let old = uri(OTHER, "B:b");
+    for document in [
+        format!(
+            r#"{{"items":[{{"title":"A","fields":[{{"type":"totp","value":"{SECRET}","history":[{{"value":"{old}"}}]}},{{"type":"text","label":"TOTP","deleted":1,"value":"{OTHER}"}},{{"type":"text","deleted":1,"value":"{old}"}}]}}]}}"#
+        ),
+        format!(
+            r#"{{"encrypted":false,"items":[{{"type":1,"name":"A","passwordHistory":[{{"password":"{old}"}}],"login":{{"totp":"{SECRET}"}}}}]}}"#
+        ),
+    ] {
+        let told = told(&document);
+        assert!(
+            matches!(told.as_slice(), [Ok(uri)] if uri.contains(SECRET)),
+            "{document} {told:?}"
+        );
+    }
+}
+
 /// In a list, no object with a secret is lost, whatever it calls it.
 #[test]
 fn a_secret_under_another_name_is_read_or_named() {
@@ -443,6 +463,31 @@ fn a_secret_under_another_name_is_read_or_named() {
     );
     let same = format!(r#"[{{"issuer":"A","secret":"{SECRET}","base32":"{SECRET}"}}]"#);
     assert!(told(&same)[0].is_ok());
+}
+
+/// A secret where no reader looks for one is named with its item.
+#[test]
+fn a_secret_where_none_is_looked_for_is_named() {
+    for document in [
+        r#"{"encrypted":false,"items":[{"type":1,"name":"B","login":{"totp":null,"otpSecret":"{S}"}}]}"#,
+        r#"{"encrypted":false,"items":[{"type":1,"name":"B","login":{"totp":null},"fields":[{"name":"TOTP Secret","type":1,"value":"{S}"}]}]}"#,
+        r#"{"items":[{"title":"B","fields":[{"type":"text","label":"2FA","value":"{S}"}]}]}"#,
+        r#"{"vaults":{"v":{"items":[{"data":{"metadata":{"name":"B"},"content":{"totpUri":"","totpSecret":"{S}"}}}]}}}"#,
+        r#"[{"title":"B","custom":[{"name":"Setup key","value":"{S}"}]}]"#,
+    ] {
+        let named = Err(("B".to_owned(), "not-otpauth".to_owned()));
+        assert_eq!(
+            told(&document.replace("{S}", SECRET)),
+            [named],
+            "{document}"
+        );
+    }
+    // It is the one that was read.
+    let same = r#"{"encrypted":false,"items":[{"type":1,"name":"B","login":{"totp":"{S}"},"fields":[{"name":"TOTP","type":1,"value":"{S}"}]}]}"#;
+    assert!(matches!(
+        told(&same.replace("{S}", SECRET)).as_slice(),
+        [Ok(_)]
+    ));
 }
 
 /// Fields and a URI of the same account say the same, or nothing is enrolled.

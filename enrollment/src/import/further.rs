@@ -2,12 +2,15 @@
 //! added, where an app itself looks for none.
 
 use data_encoding::BASE32_NOPAD;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::item::Item;
-use super::{ImportEntry, lines};
-use crate::otpauth;
+use super::meaning::folded;
+use super::{ImportEntry, lines, secret_names};
+use crate::foreign::ForeignKind;
+use crate::otpauth::{self, Fields};
+use crate::problem::InputProblem;
 
 /// The most texts that are looked at in one entry.
 const MAX_TEXTS: usize = 1_000;
@@ -63,6 +66,75 @@ fn is_among(found: &[ImportEntry], uri: &str) -> bool {
     })
 }
 
+/// Names the entry if there are secrets in it under names that no reader looks for: in members, or
+/// in fields that have a name and a value.
+pub(super) fn name_strays(found: &mut Vec<ImportEntry>, name: &str, entry: &Value) {
+    let mut secrets = Vec::new();
+    strays(entry, &mut secrets);
+    let is_known = |secret: &str| {
+        found.iter().any(|entry| match &entry.content {
+            Ok(text) => otpauth::parse(text).is_ok_and(|read| {
+                let bare = otpauth::from_fields(&Fields {
+                    secret,
+                    ..Fields::default()
+                });
+                bare.is_ok_and(|bare| bare.account.secret() == read.account.secret())
+            }),
+            // It is named already.
+            Err(_) => true,
+        })
+    };
+    if secrets.into_iter().any(|secret| !is_known(secret)) {
+        let kind = ForeignKind::BareSecret;
+        found.push(ImportEntry::refused(
+            name,
+            InputProblem::NotOtpauth { kind },
+        ));
+    }
+}
+
+/// Whether an object was not deleted, as fields of an item can be.
+fn is_there(object: &Map<String, Value>) -> bool {
+    let deleted = object.get("deleted");
+    !deleted.is_some_and(|deleted| *deleted == 1 || *deleted == true)
+}
+
+/// What is in an object now, without what was there earlier.
+fn present(object: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    let now = object
+        .iter()
+        .filter(|(name, _)| !folded(name).contains("history"));
+    now.map(|(_, value)| value)
+}
+
+fn strays<'v>(value: &'v Value, secrets: &mut Vec<&'v str>) {
+    let mut keep = |name: &str, text: &'v str| {
+        if secrets.len() < MAX_TEXTS
+            && secret_names::is_of_codes(name)
+            && secret_names::is_shown(text)
+        {
+            secrets.push(text);
+        }
+    };
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| strays(value, secrets)),
+        Value::Object(object) if is_there(object) => {
+            let text = |name: &str| object.get(name).and_then(Value::as_str);
+            let name = ["name", "label", "title", "fieldName"].iter();
+            if let (Some(name), Some(value)) = (name.copied().find_map(text), text("value")) {
+                keep(name, value);
+            }
+            for (name, value) in object {
+                if let Value::String(text) = value {
+                    keep(name, text);
+                }
+            }
+            present(object).for_each(|value| strays(value, secrets));
+        }
+        _ => {}
+    }
+}
+
 /// The texts of an entry in which a URI may be.
 pub(super) fn collect<'v>(value: &'v Value, texts: &mut Vec<&'v str>) {
     if texts.len() >= MAX_TEXTS {
@@ -71,7 +143,9 @@ pub(super) fn collect<'v>(value: &'v Value, texts: &mut Vec<&'v str>) {
     match value {
         Value::String(text) if otpauth::is_meant(text) => texts.push(text),
         Value::Array(list) => list.iter().for_each(|value| collect(value, texts)),
-        Value::Object(object) => object.values().for_each(|value| collect(value, texts)),
+        Value::Object(object) if is_there(object) => {
+            present(object).for_each(|value| collect(value, texts));
+        }
         _ => {}
     }
 }

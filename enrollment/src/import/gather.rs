@@ -150,6 +150,17 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
                 found.extend(entries);
                 return rest;
             }
+            if let Some((name, text)) = pair(object)
+                && secret_names::is_of_codes(name)
+                && secret_names::is_shown(text)
+            {
+                let kind = ForeignKind::BareSecret;
+                let name = joined_name(names.title, names.user);
+                found.push(ImportEntry::refused(
+                    &name,
+                    InputProblem::NotOtpauth { kind },
+                ));
+            }
             let before = found.len();
             let own = Names::of(object, Names::default());
             let names = Names::of(object, names);

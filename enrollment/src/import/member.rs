@@ -281,7 +281,12 @@ fn with_further<T>(
 ) -> Vec<ImportEntry> {
     let mut texts = Vec::new();
     further::collect(member.tree.value(), &mut texts);
-    checked_entries(own, item, texts, checked)
+    let is_binned = checked == unless_binned(true);
+    let mut entries = checked_entries(own, item, texts, checked);
+    if !is_binned {
+        further::name_strays(&mut entries, &member.shown().name(), member.tree.value());
+    }
+    entries
 }
 
 /// As members of a list are read, of an entry in another kind of document, which has these texts.
