@@ -143,6 +143,7 @@ fn what_stands_around_a_document_is_taken_off() {
             format!("const data = {whole}\n;\n"),
             format!("// exported on 1 May\n{whole}"),
             format!("callback({whole});"),
+            format!("```json\n{whole}\n```\n"),
         ] {
             let read = ImportFile::read(around.as_bytes(), Some("correct horse"));
             assert_eq!(read.as_ref(), Ok(&plain), "{name} {format:?}");

@@ -498,7 +498,11 @@ fn fields_beside_a_uri_do_not_contradict_it() {
             r#"[{{"issuer":"A","account":"a","secret":"{SECRET}"{more},"uri":"otpauth://totp/A:a?secret={SECRET}{query}"}}]"#
         )
     };
-    let read = |document: &str| told(document).remove(0);
+    let read = |document: &str| {
+        let mut told = told(document);
+        assert_eq!(told.len(), 1, "{document}: {told:?}");
+        told.remove(0)
+    };
     for (more, query, expected) in [
         ("", "&digits=8", Some("digits=8")),
         ("", "", Some("issuer=A")),
@@ -514,6 +518,16 @@ fn fields_beside_a_uri_do_not_contradict_it() {
             (told, _) => panic!("{more} {query}: {told:?}"),
         }
     }
+    // What refuses an entry is not passed by in its own link.
+    let link = format!("otpauth://totp/A:a?secret={SECRET}");
+    let digits = format!(
+        r#"{{"services":[{{"name":"A","secret":"{SECRET}","otp":{{"digits":9,"algorithm":"SHA1","period":30,"link":"{link}"}}}}],"schemaVersion":4}}"#
+    );
+    assert!(read(&digits).is_err());
+    let steam = format!(
+        r#"{{"account_name":"a","identity_secret":"x","shared_secret":"!","uri":"{link}"}}"#
+    );
+    assert!(read(&steam).is_err());
     let speakeasy = format!(
         r#"{{"ascii":"x","hex":"78","base32":"{SECRET}","otpauth_url":"otpauth://totp/A:a?secret={SECRET}&period=60"}}"#
     );

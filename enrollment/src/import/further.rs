@@ -7,63 +7,107 @@ use zeroize::Zeroizing;
 
 use super::item::Item;
 use super::meaning::folded;
-use super::{ImportEntry, lines, secret_names};
+use super::{ImportEntry, MAX_ACCOUNTS, joined_name, lines, secret_names};
 use crate::foreign::ForeignKind;
-use crate::otpauth::{self, Fields};
+use crate::otpauth::{self, Fields, Parsed};
 use crate::problem::InputProblem;
 
-/// The most texts that are looked at in one entry.
-const MAX_TEXTS: usize = 1_000;
+/// The most texts of an entry that are looked at, and the most accounts that are added to it.
+const MAX_TEXTS: usize = MAX_ACCOUNTS;
 
-/// Adds the accounts whose URIs stand in any text of an entry and are not among those that were
-/// read, under the item's names as far as it has any.
-pub(super) fn add(found: &mut Vec<ImportEntry>, item: Item<'_>, entry: &Value) {
-    let mut texts = Vec::new();
-    collect(entry, &mut texts);
-    add_texts(found, item, texts);
+/// What was read of an entry already.
+struct Known {
+    /// Secrets in base32.
+    secrets: Vec<Zeroizing<String>>,
+    /// Why accounts were refused.
+    problems: Vec<InputProblem>,
 }
 
-/// As [`add`], of these texts.
+impl Known {
+    fn of(found: &[ImportEntry]) -> Self {
+        let mut known = Self {
+            secrets: Vec::new(),
+            problems: Vec::new(),
+        };
+        for entry in found {
+            match &entry.content {
+                Ok(text) => known.add(&otpauth::parse(text)),
+                Err(problem) => known.problems.push(problem.clone()),
+            }
+        }
+        known
+    }
+
+    fn add(&mut self, read: &Result<Parsed, InputProblem>) {
+        match read {
+            Ok(read) => self.secrets.push(in_base32(read)),
+            Err(problem) => self.problems.push(problem.clone()),
+        }
+    }
+}
+
+fn in_base32(read: &Parsed) -> Zeroizing<String> {
+    Zeroizing::new(BASE32_NOPAD.encode(read.account.secret().expose()))
+}
+
+/// The texts of an authenticator's entry in which further accounts may be. Of one that was refused,
+/// those are its notes alone: the others can say the same account in another way.
+pub(super) fn beside<'v>(own: &ImportEntry, entry: &'v Value) -> Vec<&'v str> {
+    let mut texts = Vec::new();
+    if own.content.is_ok() {
+        collect(entry, &mut texts);
+    } else if let Value::Object(object) = entry {
+        let notes = object.iter().filter(|(name, _)| {
+            let name = folded(name);
+            name.contains("note") || name.contains("comment")
+        });
+        notes.for_each(|(_, note)| collect(note, &mut texts));
+    }
+    texts
+}
+
+/// Adds the accounts whose URIs stand in these texts and are not among those that were read, under
+/// the item's names where they have none of their own.
 pub(super) fn add_texts<'t>(
     found: &mut Vec<ImportEntry>,
     item: Item<'_>,
     texts: impl IntoIterator<Item = &'t str>,
 ) {
-    for line in texts
+    let name = joined_name(item.title, item.account_name);
+    let mut known = Known::of(found);
+    let lines = texts
         .into_iter()
         .flat_map(|text| text.split(lines::ends_line))
-    {
-        let line = crate::text::trim(line);
-        if !lines::begins_with_uri(line) || is_among(found, line) {
+        .map(crate::text::trim)
+        .filter(|line| lines::begins_with_uri(line));
+    for (count, line) in lines.enumerate() {
+        if count >= MAX_TEXTS {
+            found.push(ImportEntry::refused(&name, super::too_many()));
+            return;
+        }
+        let parsed = otpauth::parse(line);
+        // Steam's own scheme also opens pages.
+        let is_page = parsed.is_err() && !line.to_ascii_lowercase().contains("otpauth");
+        let upper = Zeroizing::new(line.to_ascii_uppercase());
+        let mut secrets = known.secrets.iter();
+        let is_known = secrets.any(|secret| upper.contains(secret.as_str()))
+            || parsed
+                .as_ref()
+                .is_err_and(|problem| known.problems.contains(problem));
+        if is_page || is_known {
             continue;
         }
+        // What says whose account it is keeps its names, and is found by those of the item.
+        let is_named = parsed.as_ref().is_ok_and(|read| {
+            read.account.issuer().is_some() && read.account.account_name() != "Account"
+        });
+        known.add(&parsed);
         let item = Item { code: line, ..item };
-        let is_named = !item.title.is_empty() || !item.account_name.is_empty();
-        let further = match item.entry() {
-            Some(entry) if is_named => entry,
-            _ => ImportEntry::text(line),
-        };
-        found.push(further);
+        found.push(match item.entry() {
+            Some(entry) if !is_named => entry,
+            _ => ImportEntry::new(&name, Ok(Zeroizing::new(line.to_owned()))),
+        });
     }
-}
-
-/// Whether the account of a URI was read already, or refused for the same reason.
-fn is_among(found: &[ImportEntry], uri: &str) -> bool {
-    let parsed = otpauth::parse(uri);
-    // Steam's own scheme also opens pages.
-    if !uri.to_ascii_lowercase().contains("otpauth") && parsed.is_err() {
-        return true;
-    }
-    let upper = Zeroizing::new(uri.to_ascii_uppercase());
-    found.iter().any(|entry| match &entry.content {
-        Ok(text) => {
-            let secret = otpauth::parse(text)
-                .ok()
-                .map(|read| Zeroizing::new(BASE32_NOPAD.encode(read.account.secret().expose())));
-            secret.is_some_and(|secret| upper.contains(secret.as_str()))
-        }
-        Err(problem) => parsed.as_ref().err() == Some(problem),
-    })
 }
 
 /// Names the entry if there are secrets in it under names that no reader looks for: in members, or
@@ -71,18 +115,16 @@ fn is_among(found: &[ImportEntry], uri: &str) -> bool {
 pub(super) fn name_strays(found: &mut Vec<ImportEntry>, name: &str, entry: &Value) {
     let mut secrets = Vec::new();
     strays(entry, &mut secrets);
+    let known = Known::of(found);
+    // What was refused is named already.
     let is_known = |secret: &str| {
-        found.iter().any(|entry| match &entry.content {
-            Ok(text) => otpauth::parse(text).is_ok_and(|read| {
-                let bare = otpauth::from_fields(&Fields {
-                    secret,
-                    ..Fields::default()
-                });
-                bare.is_ok_and(|bare| bare.account.secret() == read.account.secret())
-            }),
-            // It is named already.
-            Err(_) => true,
-        })
+        let fields = Fields {
+            secret,
+            ..Fields::default()
+        };
+        let read = otpauth::from_fields(&fields);
+        !known.problems.is_empty()
+            || read.is_ok_and(|read| known.secrets.contains(&in_base32(&read)))
     };
     if secrets.into_iter().any(|secret| !is_known(secret)) {
         let kind = ForeignKind::BareSecret;
