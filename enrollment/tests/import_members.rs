@@ -349,6 +349,37 @@ fn a_uri_in_any_text_of_an_entry_is_read() {
     }
 }
 
+/// Each of several URIs in one note is read or named, once.
+#[test]
+fn every_uri_of_a_note_counts_once() {
+    let short = "otpauth://totp/C:c?secret=MFZWI&issuer=C";
+    let of = |own: &str, note: &str| {
+        format!(
+            r#"{{"encrypted":false,"items":[{{"type":1,"name":"A","login":{{"username":"a","totp":"{own}"}},"x":"{note}"}}]}}"#
+        )
+    };
+    let hotp = |label: &str| format!("otpauth://hotp/{label}?secret={OTHER}&counter=1");
+    for (own, note, count) in [
+        (
+            SECRET.to_owned(),
+            format!("{short}\\n{}", uri(OTHER, "B:b")),
+            3,
+        ),
+        (uri("MFZWI", "D:d"), uri(OTHER, "B:b"), 2),
+        (
+            SECRET.to_owned(),
+            format!("{}\\n{}\\n{}", hotp("x"), hotp("y"), hotp("x")),
+            3,
+        ),
+        (hotp("x"), hotp("x"), 1),
+        (hotp("x"), hotp("y"), 2),
+        (uri(SECRET, "A:a"), uri(SECRET, "A:a"), 1),
+    ] {
+        let document = of(&own, &note);
+        assert_eq!(told(&document).len(), count, "{document}");
+    }
+}
+
 /// What an item had earlier, and fields that were deleted, are not its accounts.
 #[test]
 fn what_an_entry_had_earlier_is_left_out() {

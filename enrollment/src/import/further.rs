@@ -1,6 +1,8 @@
 //! Further accounts of an entry: people keep their URIs in notes and in fields that they have
 //! added, where an app itself looks for none.
 
+use std::collections::BTreeSet;
+
 use data_encoding::BASE32_NOPAD;
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
@@ -31,18 +33,33 @@ impl Known {
         };
         for entry in found {
             match &entry.content {
-                Ok(text) => known.add(&otpauth::parse(text)),
+                Ok(text) => match otpauth::parse(text) {
+                    Ok(read) => known.secrets.push(in_base32(&read)),
+                    Err(problem) => known.problems.push(problem),
+                },
                 Err(problem) => known.problems.push(problem.clone()),
             }
         }
         known
     }
 
-    fn add(&mut self, read: &Result<Parsed, InputProblem>) {
-        match read {
-            Ok(read) => self.secrets.push(in_base32(read)),
-            Err(problem) => self.problems.push(problem.clone()),
+    /// Whether a URI is one of an account that was read, or that was refused as it is; each that
+    /// was refused stands for one.
+    fn has(&mut self, uri: &str, parsed: &Result<Parsed, InputProblem>) -> bool {
+        let problem = match parsed {
+            Ok(read) => return self.secrets.contains(&in_base32(read)),
+            Err(problem) => problem,
+        };
+        let upper = Zeroizing::new(uri.to_ascii_uppercase());
+        let is_secret = |secret: &Zeroizing<String>| {
+            let mut values = upper.split("SECRET=").skip(1);
+            values.any(|value| value.split(['&', '#', '=']).next() == Some(secret.as_str()))
+        };
+        if self.secrets.iter().any(is_secret) {
+            return true;
         }
+        let place = self.problems.iter().position(|known| known == problem);
+        place.map(|place| self.problems.remove(place)).is_some()
     }
 }
 
@@ -75,6 +92,7 @@ pub(super) fn add_texts<'t>(
 ) {
     let name = joined_name(item.title, item.account_name);
     let mut known = Known::of(found);
+    let mut seen = BTreeSet::new();
     let lines = texts
         .into_iter()
         .flat_map(|text| text.split(lines::ends_line))
@@ -88,20 +106,16 @@ pub(super) fn add_texts<'t>(
         let parsed = otpauth::parse(line);
         // Steam's own scheme also opens pages.
         let is_page = parsed.is_err() && !line.to_ascii_lowercase().contains("otpauth");
-        let upper = Zeroizing::new(line.to_ascii_uppercase());
-        let mut secrets = known.secrets.iter();
-        let is_known = secrets.any(|secret| upper.contains(secret.as_str()))
-            || parsed
-                .as_ref()
-                .is_err_and(|problem| known.problems.contains(problem));
-        if is_page || is_known {
+        if is_page || !seen.insert(line) || known.has(line, &parsed) {
             continue;
         }
         // What says whose account it is keeps its names, and is found by those of the item.
         let is_named = parsed.as_ref().is_ok_and(|read| {
             read.account.issuer().is_some() && read.account.account_name() != "Account"
         });
-        known.add(&parsed);
+        if let Ok(read) = &parsed {
+            known.secrets.push(in_base32(read));
+        }
         let item = Item { code: line, ..item };
         found.push(match item.entry() {
             Some(entry) if !is_named => entry,
