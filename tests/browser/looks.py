@@ -207,6 +207,45 @@ def without_barriers(page, server, axe):
     page.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
 
 
+def aligned(page, server):
+    """What stands beside each other is level: labels, buttons with what they are for, rows."""
+    level = """
+        const line = (element) => {
+          const words = document.createRange();
+          words.selectNodeContents(element);
+          return words.getClientRects()[0]?.top ?? element.getBoundingClientRect().top;
+        };"""
+    page.enter(server, server.token)
+    page.says(".account", "Filed")
+    bottoms = lambda css: page.script("return [...document.querySelectorAll(arguments[0])].filter((e) => e.offsetParent).map((e) => e.getBoundingClientRect().bottom)", css)
+    tops = lambda css: page.script(level + "return [...document.querySelectorAll(arguments[0])].filter((e) => e.offsetParent).map(line)", css)
+    near = lambda values: len(values) > 1 and max(values) - min(values) <= 1
+    assert near(tops(".bar .field > span")), tops(".bar .field > span")
+    assert near(bottoms(".bar input[type=search], .bar select, .bar button")), bottoms(".bar input[type=search], .bar select, .bar button")
+    page.open("#/operations/record")
+    page.one("tbody tr")
+    assert near(tops(".bar .field > span")), tops(".bar .field > span")
+    assert near(bottoms(".bar input, .bar select, .bar .main")), bottoms(".bar input, .bar select, .bar .main")
+    server.key("levelled", "reader")
+    page.open("#/operations/keys")
+    page.one("td .plain")
+    row = lambda: page.script(level + "const row = document.querySelector('td .plain').closest('tr'); return [...row.cells].filter((cell) => cell.textContent).map((cell) => line(cell.querySelector('.plain') ?? cell))")
+    page.until(lambda _: near(row()), "a row's words are level")
+    page.open("#/add")
+    page.click("summary", "Type it by hand")
+    page.one("input[name=link]").send_keys("otpauth://totp/levelled?secret=" + SECRET, Keys.ENTER)
+    page.one(".work .head button")
+    middles = page.script("return [...document.querySelectorAll('.work .head > *')].map((e) => { const { top, bottom } = e.getBoundingClientRect(); return (top + bottom) / 2; })")
+    assert near(middles), middles
+    # On a phone, each row has its line above it, also where the screen has one dot for each.
+    page.open("#/accounts")
+    page.size({**PHONE, "deviceScaleFactor": 1})
+    page.until(lambda _: page.row("Filed"), "the rows")
+    heights = page.script("return [...document.querySelectorAll('.account')].map((e) => e.getBoundingClientRect().top % 1)")
+    assert all(each == heights[0] for each in heights), f"lines between rows would be lost: {heights}"
+    page.size()
+
+
 def weighs_little(page, server):
     """What a browser that was never here loads of the page, as it is sent: icons are separate."""
     page.browser.execute_cdp_cmd("Network.enable", {})
@@ -333,6 +372,7 @@ def main():
             "steady": lambda: steady([(each, *how) for each, how in zip(all_pages, shown)], server),
             "both_languages": lambda: both_languages(page, server, options.axe),
             "without_barriers": lambda: options.axe and without_barriers(page, server, options.axe),
+            "aligned": lambda: aligned(page, server),
             "weighs_little": lambda: weighs_little(page, server),
             "soon": lambda: soon(all_pages, server, options.many),
         }
