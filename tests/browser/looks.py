@@ -207,6 +207,21 @@ def without_barriers(page, server, axe):
     page.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
 
 
+# Whether there is a line above each row that is in view, in a picture of the page.
+LINES = """
+    const [shot, done] = arguments;
+    const bytes = Uint8Array.from(atob(shot), (c) => c.charCodeAt(0));
+    createImageBitmap(new Blob([bytes], { type: "image/png" })).then((image) => {
+      const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
+      pen.drawImage(image, 0, 0);
+      const rows = [...document.querySelectorAll(".account")].map((e) => e.getBoundingClientRect());
+      done(rows.filter(({ top }) => top > 70 && top < innerHeight - 80).map(({ left, top }) => {
+        const { data } = pen.getImageData(Math.round(left) + 40, Math.round(top) - 3, 1, 5);
+        return new Set([...data].map((value, n) => (n % 4 === 0 ? value : -1))).size > 2;
+      }));
+    }).catch((error) => done([String(error)]));"""
+
+
 def aligned(page, server):
     """What stands beside each other is level: labels, buttons with what they are for, rows."""
     level = """
@@ -241,8 +256,27 @@ def aligned(page, server):
     page.open("#/accounts")
     page.size({**PHONE, "deviceScaleFactor": 1})
     page.until(lambda _: page.row("Filed"), "the rows")
-    heights = page.script("return [...document.querySelectorAll('.account')].map((e) => e.getBoundingClientRect().top % 1)")
-    assert all(each == heights[0] for each in heights), f"lines between rows would be lost: {heights}"
+    for way in (0, 37.5, 150):
+        page.script("window.scrollTo(0, arguments[0])", way)
+        shot = page.browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
+        lines = page.browser.execute_async_script(LINES, shot)
+        assert len(lines) > 3 and all(lines), f"lines between rows are lost at {way}: {lines}"
+    # Codes stay where they are, and cover nothing, whether or not the next one is shown.
+    places = "return [...document.querySelectorAll('.account')].filter((e) => !e.querySelector('.pending')).map((e) => { const { x, y, right, bottom } = e.querySelector('.digits').getBoundingClientRect(); return [x, y + scrollY, right, bottom + scrollY]; })"
+    for metrics in ({**PHONE, "deviceScaleFactor": 1}, None):
+        page.size(metrics)
+        page.until(lambda _: page.digits("Eight digits").isdigit(), "codes")
+        page.script("for (const e of document.querySelectorAll('.next')) e.textContent = ''")
+        before = page.script(places)
+        page.script("for (const e of document.querySelectorAll('.next')) e.textContent = arguments[0]", "next 123 456 78")
+        assert page.script(places) == before, "codes move when the next one is shown"
+        covered = page.script("""
+            return [...document.querySelectorAll(".account")].filter((e) => e.offsetParent && !e.querySelector(".pending")).filter((row) => {
+              const [code, next, ring] = [".digits", ".next", ".ring"].map((css) => row.querySelector(css).getBoundingClientRect());
+              const apart = (one, other) => one.right <= other.left || one.bottom <= other.top + 4;
+              return !apart(code, next) || !(next.right <= ring.left || next.top >= ring.top) || next.right > innerWidth;
+            }).map((row) => row.querySelector("strong").textContent);""")
+        assert not covered, covered
     page.size()
 
 
