@@ -230,6 +230,8 @@ def aligned(page, server):
           words.selectNodeContents(element);
           return words.getClientRects()[0]?.top ?? element.getBoundingClientRect().top;
         };"""
+    if not count(server):
+        shapes(server)
     page.enter(server, server.token)
     page.says(".account", "Filed")
     bottoms = lambda css: page.script("return [...document.querySelectorAll(arguments[0])].filter((e) => e.offsetParent).map((e) => e.getBoundingClientRect().bottom)", css)
