@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
 
 use crate::access::secret::{self, RandomUnavailable};
-use crate::keys::{ServerKey, ServerKeys};
+use crate::access::{ServerKey, ServerKeys};
 
 /// The path at which the server answers the question, which is in the query.
 pub(crate) const PATH: &str = "/api/hello";

@@ -16,6 +16,7 @@ mod restored;
 mod role;
 mod schema;
 pub mod secret;
+mod server_keys;
 mod session;
 mod store;
 pub(crate) mod transfer;
@@ -39,14 +40,14 @@ pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
 pub use postgres::PostgresAccess;
 pub use role::{Role, Roles, UnknownRole};
+pub use server_keys::ServerKeys;
+pub(crate) use server_keys::{ServerKey, ServerRing};
 pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
 pub use store::{AccessStore, SecretHash};
 
 use cache::AccessCache;
 use identity::Subject;
 use session::Sessions;
-
-use crate::keys::ServerKeys;
 
 /// The administrator's name as a caller.
 pub const ADMIN_NAME: &str = "admin";

@@ -13,8 +13,8 @@ use super::identity::Subject;
 use super::key_error::KeyError;
 use super::keys::KeyStore;
 use super::secret;
+use super::server_keys::ServerKeys;
 use super::store::AccessStore;
-use crate::keys::ServerKeys;
 
 /// The cookie's name where the page comes without TLS.
 pub(crate) const COOKIE: &str = "countersign_session";

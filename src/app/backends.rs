@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 
 use super::journal::LedgerJournal;
 use super::{ACCESS_DATABASE, AppError, parts};
-use crate::access::{AccessStore, FolderAccess, KeyStore, PostgresAccess};
+use crate::access::{AccessStore, FolderAccess, KeyStore, PostgresAccess, ServerKeys};
 use crate::audit::{AUDIT_DATABASE, Audit, Ingester, PostgresAudit};
 use crate::clock::Clock;
 use crate::config::{AzureConfig, DatabaseConfig};
 use crate::data_dir::DataDir;
-use crate::keys::{self, Installation, KeyStorage, ServerKeys};
+use crate::keys::{self, Installation, KeyStorage};
 use crate::ledger;
 use crate::metrics::VaultCounts;
 use crate::verify::{Checks, FolderChecks, PostgresChecks, VERIFY_DATABASE};

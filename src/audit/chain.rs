@@ -14,7 +14,7 @@ use super::entry::{Action, Event};
 use super::error::{AuditError, Loss};
 use super::head::Head;
 use crate::access::secret;
-use crate::keys::{ServerKey, ServerKeys};
+use crate::access::{ServerKey, ServerKeys};
 
 const LABEL: &[u8] = b"countersign audit v1";
 /// What the entry is about that names another key.

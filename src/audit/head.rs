@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
+use crate::access::ServerKeys;
 use crate::access::secret;
-use crate::keys::ServerKeys;
 use crate::private_file;
 
 /// The file's name, beside the database.

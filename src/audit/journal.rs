@@ -21,7 +21,7 @@ use super::journal_entry::{self, JournalEntry};
 use super::log::LogWriter;
 use super::postgres::PostgresAudit;
 use super::store::AuditStore;
-use crate::keys::ServerKeys;
+use crate::access::ServerKeys;
 
 /// How often the journal is checked without a notification, and how long after a failure.
 const LOOK: Duration = Duration::from_secs(1);

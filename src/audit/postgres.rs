@@ -21,8 +21,8 @@ use super::error::{AuditError, ChainCheck, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
 use super::journal_entry::{self, JournalEntry};
 use super::store::AuditQuery;
+use crate::access::ServerKeys;
 use crate::access::secret;
-use crate::keys::ServerKeys;
 
 mod archiving;
 mod losing;

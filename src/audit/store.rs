@@ -15,8 +15,8 @@ use super::chain::{ChainKeys, Position, SERVER_KEY_SUBJECT, changed_key, place};
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile, Note};
+use crate::access::ServerKeys;
 use crate::access::secret;
-use crate::keys::ServerKeys;
 use crate::private_file;
 
 pub(super) use archive::table as archive_table;

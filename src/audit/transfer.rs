@@ -10,7 +10,7 @@ use super::error::AuditError;
 use super::head::Head;
 use super::postgres::note_end;
 use super::store::{archive_table, end};
-use crate::keys::ServerKeys;
+use crate::access::ServerKeys;
 
 /// Its tables.
 pub(crate) const TABLES: &[Table] = &[

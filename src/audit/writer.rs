@@ -17,8 +17,8 @@ use super::log::{LogReader, LogWriter};
 use super::postgres::PostgresAudit;
 use super::repeats::{Repeats, Together};
 use super::store::{AuditQuery, AuditStore};
+use crate::access::ServerKeys;
 use crate::clock::Clock;
-use crate::keys::ServerKeys;
 
 /// How many events may wait to be written; further callers wait.
 const WAITING: usize = 1024;

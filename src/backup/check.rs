@@ -12,10 +12,9 @@ use super::BackupError;
 use super::archive::Staged;
 use super::contents::{Contents, Unwrapping};
 use super::parts::{DATABASES, FOLDER_ID, HUB_DATABASE, LEDGER_NOTE, VAULT_DATABASE, VAULT_KEY};
-use crate::access::KeyStore;
+use crate::access::{KeyStore, ServerKeys};
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, AuditStore, ChainCheck, Head};
-use crate::keys::ServerKeys;
 use crate::private_file;
 
 /// Checks everything and counts it. Shows no secret and no code.

@@ -14,11 +14,10 @@ use super::check::check;
 use super::contents::{Contents, Unwrapping};
 use super::parts::database_in;
 use super::{BackupError, protection};
-use crate::access::KeyStore;
+use crate::access::{KeyStore, ServerKeys};
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, Action, AuditStore, Event, FieldChange, Head};
 use crate::data_dir::{DataDir, DataDirLock, UNFINISHED};
-use crate::keys::ServerKeys;
 use crate::private_file;
 use crate::verify::{FolderChecks, VERIFY_DATABASE};
 

@@ -13,6 +13,7 @@ use super::find::Among;
 use super::output;
 use super::shared::{self, Shared, audit_fault as fault};
 use super::{Exit, Fault, Outcome};
+use crate::access::ServerKeys;
 use crate::app::SERVER_KEY;
 use crate::audit::{
     AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT, Action, AuditError, AuditQuery, AuditStore, ChainCheck,
@@ -22,7 +23,6 @@ use crate::cli::{AuditCommand, AuditFormat, KeyPlace};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
 use crate::duration;
-use crate::keys::ServerKeys;
 
 /// How many entries are read at a time.
 const PAGE: usize = 1_000;

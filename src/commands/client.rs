@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 
 use super::output::{self, Progress, clean};
 use super::{Exit, Fault, input, pinned, unreachable};
+use crate::access::ServerKeys;
 use crate::cli::{ServerArgs, ServerPlace};
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
 use crate::data_dir::{DataDir, DataDirError};
 use crate::http::reason_header;
-use crate::keys::ServerKeys;
 use crate::local_proof::{LocalProof, Nonce};
 use crate::problem;
 

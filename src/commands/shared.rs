@@ -6,10 +6,11 @@ use countersign_azure::{DatabaseTokens, Identity};
 use countersign_database::{Database, PasswordSource};
 
 use super::{Exit, Fault, load};
+use crate::access::ServerKeys;
 use crate::audit::{AuditError, Event, Loss, PostgresAudit};
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::keys::{KeyStorage, ServerKeys};
+use crate::keys::KeyStorage;
 use crate::ledger;
 
 /// How many connections a command holds.

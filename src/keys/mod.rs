@@ -29,6 +29,7 @@ use std::time::Duration;
 use countersign_enrollment::sealed::OpenKey;
 use zeroize::Zeroizing;
 
+use crate::access::ServerKeys;
 use crate::access::secret::{self, RandomUnavailable};
 
 pub use error::KeyMaterialError;
@@ -37,8 +38,7 @@ pub(crate) use installation::{Installation, check_embedded};
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::KeyStorage;
 pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
-pub use server::ServerKeys;
-pub(crate) use server::{ServerKey, ServerRotation, until_read};
+pub(crate) use server::{ServerRotation, until_read};
 pub(crate) use shared::{
     DOOR_FILES, Own, WORKER_FILES, add_mandate_key, note_keys, refuse_missing, refuse_other,
     would_agree,

@@ -10,10 +10,10 @@ use futures_util::FutureExt as _;
 
 use super::stores::{ACCESS, ALL, AUDIT, LEDGER, Stores, VAULT, VERIFY, count, flush, move_files};
 use super::{KeyPlaces, MigrateError, Moved, event, intact, mark_of};
-use crate::access::KeyStore;
+use crate::access::{KeyStore, ServerKeys};
 use crate::audit::{AuditStore, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
-use crate::keys::{self, Installation, ServerKeys};
+use crate::keys::{self, Installation};
 use crate::ledger::{self, Noted, moved};
 use crate::verify::{FolderChecks, transfer as verify};
 

@@ -14,10 +14,10 @@ use super::stores::{
     ACCESS, ALL, AUDIT, LEDGER, Stores, VAULT, VERIFY, every_table, flush, move_files,
 };
 use super::{KeyPlaces, MigrateError, Moved, event, intact, ledger_in, stores};
-use crate::access::KeyStore;
+use crate::access::{KeyStore, ServerKeys};
 use crate::audit::{AUDIT_HEAD, AuditStore, Head, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
-use crate::keys::{Installation, ServerKeys};
+use crate::keys::Installation;
 use crate::ledger::{self, Noted, moved};
 use crate::verify::FolderChecks;
 

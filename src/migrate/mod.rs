@@ -28,8 +28,9 @@ pub use error::MigrateError;
 pub(crate) use into_database::to_database;
 pub(crate) use into_folder::to_folder;
 
+use crate::access::ServerKeys;
 use crate::audit::{Action, ChainCheck, Event, FieldChange, Head};
-use crate::keys::{KeyStorage, ServerKeys};
+use crate::keys::KeyStorage;
 use crate::ledger::moved;
 
 /// Where the installation's keys are.

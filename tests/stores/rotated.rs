@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use countersign::access::ServerKeys;
 use countersign::audit::{
     Action, AuditError, AuditStore, ChainCheck, Event, FieldChange, Head, Loss, PostgresAudit,
 };
-use countersign::keys::ServerKeys;
 use countersign_database::Database;
 use countersign_database::testing::Postgres;
 

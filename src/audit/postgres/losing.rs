@@ -6,12 +6,12 @@ use countersign_database::Database;
 use futures_util::FutureExt as _;
 
 use super::{PostgresAudit, check, end, insert, note_end};
+use crate::access::ServerKeys;
 use crate::audit::chain::ChainKeys;
 use crate::audit::entry::Event;
 use crate::audit::error::{AuditError, Loss};
 use crate::audit::head::{AUDIT_HEAD, Found, HeadFile};
 use crate::audit::store::{head_change, rotated_again};
-use crate::keys::ServerKeys;
 
 impl PostgresAudit {
     /// Accepts that entries which this machine has noted in `folder` are missing: the database

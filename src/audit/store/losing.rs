@@ -8,12 +8,12 @@ use rusqlite::TransactionBehavior;
 use super::{
     AuditStore, SCHEMA_VERSION, SYSTEM, TABLES, append, end, insert, missing, upgrade, version,
 };
+use crate::access::ServerKeys;
 use crate::audit::chain::{ChainKeys, KEY_FIELD, Position, SERVER_KEY_SUBJECT};
 use crate::audit::change::FieldChange;
 use crate::audit::entry::{Action, Event};
 use crate::audit::error::{AuditError, Loss};
 use crate::audit::head::{Found, Head};
-use crate::keys::ServerKeys;
 
 impl AuditStore {
     /// Lets the audit log continue from where it ends now, although entries are
