@@ -193,7 +193,7 @@ impl ServerKeys {
     }
 
     /// Uses these keys from now on.
-    pub(crate) fn replace(&self, ring: ServerRing) {
+    pub(crate) fn adopt(&self, ring: ServerRing) {
         *self.now.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
     }
 

@@ -4,8 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::follow::{Followed, Replace};
 use super::{KeyMaterialError, KeyStorage, SERVER};
-use crate::access::secret;
-use crate::access::{ServerKeys, ServerRing};
+use crate::access::{ServerKeys, ServerRing, secret};
 use crate::data_dir::DataDir;
 
 impl ServerKeys {
@@ -51,7 +50,7 @@ impl Replace for ServerKeys {
             return Err(KeyMaterialError::OtherServerKey(place.of(SERVER)));
         }
         let id = ring.current.id.to_string();
-        Self::replace(self, ring);
+        self.adopt(ring);
         Ok(id)
     }
 }
