@@ -33,7 +33,7 @@ fn ring(used: usize, next: Option<u8>) -> ServerKeys {
 /// An audit log of either kind.
 enum Log {
     Folder(PathBuf, Box<AuditStore>),
-    Shared(PathBuf, Database, PostgresAudit),
+    Shared(PathBuf, Box<Database>, Box<PostgresAudit>),
 }
 
 impl Log {
@@ -75,8 +75,8 @@ impl Log {
                 Self::Folder(folder.clone(), Box::new(store))
             }
             Self::Shared(folder, database, _) => {
-                let audit = PostgresAudit::open(database.clone(), folder, keys).await?;
-                Self::Shared(folder.clone(), database.clone(), audit)
+                let audit = PostgresAudit::open((**database).clone(), folder, keys).await?;
+                Self::Shared(folder.clone(), database.clone(), Box::new(audit))
             }
         })
     }
@@ -121,7 +121,8 @@ async fn logs() -> Vec<(tempfile::TempDir, Log)> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let audit = PostgresAudit::open(database.clone(), &path, &first).await;
-        logs.push((folder, Log::Shared(path, database, audit.unwrap())));
+        let audit = Box::new(audit.unwrap());
+        logs.push((folder, Log::Shared(path, Box::new(database), audit)));
     }
     logs
 }
@@ -245,7 +246,7 @@ async fn who_has_an_earlier_key_can_neither_append_nor_cut_the_rotation_off() {
                 forged.await.unwrap();
                 let folder = tempfile::tempdir().unwrap();
                 let keys = ring(2, None);
-                let refused = PostgresAudit::open(database.clone(), folder.path(), &keys).await;
+                let refused = PostgresAudit::open((**database).clone(), folder.path(), &keys).await;
                 assert!(matches!(
                     refused.map(drop),
                     Err(AuditError::Incomplete(Loss::BeforeRotation { ends: 1 }))
