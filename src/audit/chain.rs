@@ -2,7 +2,7 @@
 //! that is derived from the server's.
 //!
 //! When the server key is rotated, an entry under the key before names the next one, and the chain
-//! continues under that. Whoever learns the key before can then neither continue the chain nor
+//! continues under that. Anyone who learns the key before can then neither continue the chain nor
 //! change what came before that entry, whose hash the next key covers. A chain that ends under an
 //! earlier key than the one in use lacks that entry, and with it everything after it.
 

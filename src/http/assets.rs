@@ -87,7 +87,7 @@ pub(super) fn router() -> Router<Arc<FrontDoor>> {
     )
 }
 
-/// Serves a file, compressed for whoever takes that. It has no secrets in it, so its size tells
+/// Serves a file, compressed for clients that take that. It has no secrets in it, so its size tells
 /// nothing.
 fn served(kind: &'static str, text: &'static str) -> MethodRouter<Arc<FrontDoor>> {
     let packed: Arc<OnceLock<Option<Bytes>>> = Arc::default();
