@@ -15,6 +15,7 @@ mod error;
 mod guard;
 mod limits;
 mod metrics;
+mod nodes;
 mod operations;
 mod policy;
 mod private;
@@ -32,6 +33,9 @@ pub use backup::{BackupError, BackupReport, backup, count_instances};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{SchedulerConfig, Storage};
 pub use error::{OpenError, ServeError};
+pub use nodes::{
+    Fingerprint, Node, Owner, Owners, PeerCertificates, PeerError, PeerPort, PeerSettings,
+};
 pub use policy::{ActivityPolicy, PolicyError, Rate};
 pub use retention::{Retention, RetentionError};
 pub use scheduler::Scheduler;

@@ -19,6 +19,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::nodes::Meters;
+
 /// The `Content-Type` of the text of [`render`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -187,6 +189,8 @@ pub(crate) struct Snapshot {
     /// Instances by task hub and status.
     pub(crate) instances: Vec<(i64, &'static str, i64)>,
     pub(crate) commits: Arc<Commits>,
+    /// Of a node among others.
+    pub(crate) nodes: Option<Arc<Meters>>,
 }
 
 /// The snapshot in the OpenMetrics text format.
@@ -303,7 +307,11 @@ impl Collector for Snapshot {
             |load| gauge(load.untaken),
         )?;
         self.encode_hubs(to)?;
-        encode_commits(&self.commits, to)
+        encode_commits(&self.commits, to)?;
+        match &self.nodes {
+            Some(nodes) => nodes.encode(to),
+            None => Ok(()),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::access::{Asking, ask};
 use crate::dispatch::Dispatch;
 use crate::guard;
 use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
+use crate::nodes::Nodes;
 use crate::status::status_name;
 use crate::store::{Store, StoreError, hub_names};
 
@@ -26,6 +27,7 @@ struct Operations {
     store: Store,
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
+    nodes: Option<Nodes>,
 }
 
 /// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is answered to another site's page.
@@ -34,6 +36,7 @@ pub(crate) fn router(
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
     config: &SchedulerConfig,
+    nodes: Option<Nodes>,
 ) -> Router {
     let asking = Asking {
         access: config.access.clone(),
@@ -50,6 +53,7 @@ pub(crate) fn router(
             store,
             dispatch,
             commits,
+            nodes,
         })
 }
 
@@ -71,14 +75,23 @@ async fn health(State(operations): State<Operations>) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-/// Ready means healthy and not stopping.
+/// Ready means healthy and not stopping, and for a node among others that it knows who owns what: it
+/// answers for every task hub then, whether the hub is here or at another node.
 async fn ready(operations: State<Operations>) -> Response {
     if operations.dispatch.ended.is_cancelled() {
         let text = "the scheduler is shutting down and hands out no more work\n";
-        let no_store = [(header::CACHE_CONTROL, "no-store")];
-        return (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response();
+        return not_ready(text.to_owned());
+    }
+    let nodes = operations.nodes.as_ref();
+    if let Some(reason) = nodes.and_then(|nodes| nodes.owners().unready()) {
+        return not_ready(format!("{reason}\n"));
     }
     health(operations).await
+}
+
+fn not_ready(text: String) -> Response {
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response()
 }
 
 async fn prometheus(State(operations): State<Operations>) -> Response {
@@ -112,5 +125,9 @@ async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
         loads: operations.dispatch.loads(),
         workers: operations.dispatch.worker_counts(),
         commits: Arc::clone(&operations.commits),
+        nodes: operations
+            .nodes
+            .as_ref()
+            .map(|nodes| Arc::clone(nodes.meters())),
     })
 }
