@@ -15,6 +15,7 @@ use tonic::body::Body;
 
 use super::meters::{OpenCall, Outcome};
 use super::protocol::{Kind, unavailable};
+use super::replay::is_empty;
 
 const GRPC_STATUS: &str = "grpc-status";
 
@@ -113,7 +114,13 @@ where
         if let Poll::Ready((outcome, status)) = this.ending.as_mut().poll(cx) {
             return Poll::Ready(this.cut(outcome, status));
         }
-        Poll::Ready(match std::task::ready!(Pin::new(body).poll_frame(cx)) {
+        let next = loop {
+            let next = std::task::ready!(Pin::new(&mut *body).poll_frame(cx));
+            if !is_empty(&next) {
+                break next;
+            }
+        };
+        Poll::Ready(match next {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.owes_status &= !trailers.contains_key(GRPC_STATUS);

@@ -1,5 +1,6 @@
 //! The dashboard's requests for a task hub, and its questions to all nodes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::OriginalUri;
@@ -8,6 +9,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Limited};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
@@ -81,6 +84,51 @@ impl Nodes {
         };
         let answer = tokio::time::timeout(ASKED, asked).await;
         answer.unwrap_or_else(|_| Err(format!("it did not answer within {} s", ASKED.as_secs())))
+    }
+}
+
+/// How long to wait before a node that does not answer is asked again what changes there.
+const FOLLOW_AGAIN: Duration = Duration::from_secs(2);
+
+impl Nodes {
+    /// Notifies of what changes at the other nodes, until the receiver is dropped.
+    pub(crate) fn changes_elsewhere(&self, path: &'static str) -> watch::Receiver<()> {
+        let (notify, changes) = watch::channel(());
+        let (nodes, notify) = (self.clone(), Arc::new(notify));
+        tokio::spawn(async move {
+            let mut table = nodes.owners().changed();
+            loop {
+                table.mark_unchanged();
+                let mut following = JoinSet::new();
+                for node in nodes.others() {
+                    let (nodes, notify) = (nodes.clone(), Arc::clone(&notify));
+                    following.spawn(async move { nodes.follow(&node, path, &notify).await });
+                }
+                tokio::select! {
+                    () = notify.closed() => return,
+                    still = table.changed() => if still.is_err() {
+                        return notify.closed().await;
+                    },
+                }
+                notify.send_replace(());
+            }
+        });
+        changes
+    }
+
+    /// Passes on each notice of one node.
+    async fn follow(&self, node: &Node, path: &str, notify: &watch::Sender<()>) {
+        loop {
+            if let Ok((answer, _place)) = self.question(node, path).await {
+                let mut body = answer.into_body();
+                // Each event is a notice, and so is whatever else comes, which is seldom.
+                while let Some(Ok(_)) = body.frame().await {
+                    notify.send_replace(());
+                }
+            }
+            tokio::time::sleep(FOLLOW_AGAIN).await;
+            notify.send_replace(());
+        }
     }
 }
 

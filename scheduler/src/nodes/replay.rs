@@ -82,7 +82,12 @@ impl Kept {
         } else if let Some(frame) = self.frames.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(frame))));
         }
-        let next = std::task::ready!(Pin::new(&mut self.rest).poll_frame(cx));
+        let next = loop {
+            let next = std::task::ready!(Pin::new(&mut self.rest).poll_frame(cx));
+            if !is_empty(&next) {
+                break next;
+            }
+        };
         if self.recording {
             match &next {
                 Some(Ok(frame)) => match frame.data_ref() {
@@ -99,6 +104,15 @@ impl Kept {
             }
         }
         Poll::Ready(next)
+    }
+}
+
+/// Whether a frame carries nothing. HTTP/2 ends a connection on which many of these arrive, and calls share
+/// the ones between nodes, so they are not passed on.
+pub(super) fn is_empty<E>(frame: &Option<Result<Frame<Bytes>, E>>) -> bool {
+    match frame {
+        Some(Ok(frame)) => frame.data_ref().is_some_and(Bytes::is_empty),
+        _ => false,
     }
 }
 
@@ -130,6 +144,12 @@ impl HttpBody for Attempt {
         }
         kept.poll_next(cx)
     }
+
+    fn is_end_stream(&self) -> bool {
+        let kept = lock(&self.kept);
+        let sent = if kept.recording { kept.sent } else { 0 };
+        kept.attempt == self.number && kept.frames.len() == sent && kept.rest.is_end_stream()
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +159,7 @@ mod tests {
 
     use super::*;
 
+    /// With some empty chunks.
     fn body(chunks: Vec<Vec<u8>>) -> Body {
         let frames = chunks
             .into_iter()
