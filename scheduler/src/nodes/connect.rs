@@ -102,8 +102,7 @@ pub(super) async fn connect(
 }
 
 async fn greet(sender: &mut Sender, node: &Node, port: &PeerPort) -> Result<(), Unreachable> {
-    let nothing = Replay::new(Body::empty()).attempt(CancellationToken::new());
-    let mut request = Request::new(nothing);
+    let mut request = Request::new(nothing());
     *request.version_mut() = Version::HTTP_2;
     *request.uri_mut() = uri(node, GREETING).ok_or(Unreachable::Ended)?;
     let headers = request.headers_mut();
@@ -130,6 +129,12 @@ async fn greet(sender: &mut Sender, node: &Node, port: &PeerPort) -> Result<(), 
         return Err(Unreachable::Other(said(NODE).to_owned()));
     }
     Ok(())
+}
+
+/// The body of a request without one.
+pub(super) fn nothing() -> Attempt {
+    let never = CancellationToken::new();
+    Replay::new(Body::empty()).attempt(never.clone(), never)
 }
 
 /// The address of a path at a node.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::http::{Response, Uri};
+use durabletask_proto::completion_stream_service_server;
 use http_body_util::Full;
 use serde_json::json;
 use tonic::body::Body;
@@ -30,10 +31,18 @@ pub(super) const TASK_HUB: &str = "taskhub";
 /// The two kinds of calls, by how their errors are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// gRPC; `repeatable` if the call changes nothing, so that it may be sent twice.
-    Grpc { repeatable: bool },
+    /// gRPC.
+    Grpc {
+        /// Whether the call changes nothing, so that it may be sent twice.
+        repeatable: bool,
+        /// Whether the caller sends messages as long as it likes.
+        streams: bool,
+    },
     /// A request of the dashboard.
-    Page { repeatable: bool },
+    Page {
+        /// Whether the request changes nothing.
+        repeatable: bool,
+    },
 }
 
 /// The gRPC methods that change nothing.
@@ -50,15 +59,22 @@ const READS: &[&str] = &[
 
 impl Kind {
     pub(super) fn of_grpc(uri: &Uri) -> Self {
-        let method = uri.path().rsplit('/').next().unwrap_or_default();
+        let (service, method) = uri.path().rsplit_once('/').unwrap_or_default();
         Self::Grpc {
             repeatable: READS.contains(&method),
+            streams: service.trim_start_matches('/')
+                == completion_stream_service_server::SERVICE_NAME,
         }
+    }
+
+    /// Whether the caller sends messages as long as it likes.
+    pub(super) const fn streams(self) -> bool {
+        matches!(self, Self::Grpc { streams: true, .. })
     }
 
     pub(super) const fn repeatable(self) -> bool {
         match self {
-            Self::Grpc { repeatable } | Self::Page { repeatable } => repeatable,
+            Self::Grpc { repeatable, .. } | Self::Page { repeatable } => repeatable,
         }
     }
 
@@ -271,7 +287,8 @@ mod tests {
         ] {
             headers.append(name, value.parse().unwrap());
         }
-        mark_forwarded(&mut headers, "node-1", Kind::Grpc { repeatable: false });
+        let kind = Kind::of_grpc(&Uri::from_static("/TaskHubSidecarService/StartInstance"));
+        mark_forwarded(&mut headers, "node-1", kind);
         let mut kept: Vec<_> = headers
             .iter()
             .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))

@@ -43,8 +43,8 @@ impl Replay {
     }
 
     /// The body from its beginning, for another attempt; only while [`Replay::is_whole`]. It fails once
-    /// `over`: the node at the other end does not wait for what nobody will answer.
-    pub(super) fn attempt(&self, over: CancellationToken) -> Attempt {
+    /// `over`: the node at the other end does not wait for what nobody will answer. It ends with `last`.
+    pub(super) fn attempt(&self, over: CancellationToken, last: CancellationToken) -> Attempt {
         let mut kept = lock(&self.0);
         kept.attempt += 1;
         kept.sent = 0;
@@ -52,6 +52,7 @@ impl Replay {
             kept: Arc::clone(&self.0),
             number: kept.attempt,
             over: Box::pin(over.cancelled_owned()),
+            last: Box::pin(last.cancelled_owned()),
         }
     }
 
@@ -125,6 +126,7 @@ pub(super) struct Attempt {
     kept: Arc<Mutex<Kept>>,
     number: u64,
     over: Pin<Box<WaitForCancellationFutureOwned>>,
+    last: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl HttpBody for Attempt {
@@ -137,6 +139,9 @@ impl HttpBody for Attempt {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.over.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Some(Err(Status::cancelled("the call is over"))));
+        }
+        if self.last.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
         }
         let mut kept = lock(&self.kept);
         if kept.attempt != self.number {
@@ -167,6 +172,10 @@ mod tests {
         Body::new(StreamBody::new(futures_util::stream::iter(frames)))
     }
 
+    fn attempt(replay: &Replay) -> Attempt {
+        replay.attempt(CancellationToken::new(), CancellationToken::new())
+    }
+
     async fn read(attempt: &mut Attempt, most: usize) -> Vec<u8> {
         let mut read = Vec::new();
         for _ in 0..most {
@@ -190,12 +199,12 @@ mod tests {
                 let whole = chunks.concat();
                 let replay = Replay::new(body(chunks));
                 for most in reads {
-                    let mut attempt = replay.attempt(CancellationToken::new());
+                    let mut attempt = attempt(&replay);
                     let got = read(&mut attempt, most).await;
                     assert!(whole.starts_with(&got));
                     assert!(replay.is_whole());
                 }
-                let mut last = replay.attempt(CancellationToken::new());
+                let mut last = attempt(&replay);
                 let mut got = read(&mut last, answered_after).await;
                 replay.answered();
                 got.extend(read(&mut last, usize::MAX).await);
@@ -209,10 +218,10 @@ mod tests {
         let chunks = vec![vec![1; KEPT], vec![2; 10], vec![3; 10]];
         let whole = chunks.concat();
         let replay = Replay::new(body(chunks));
-        let mut first = replay.attempt(CancellationToken::new());
+        let mut first = attempt(&replay);
         assert_eq!(read(&mut first, 1).await.len(), KEPT);
         assert!(replay.is_whole());
-        let mut second = replay.attempt(CancellationToken::new());
+        let mut second = attempt(&replay);
         assert!(
             first.frame().await.unwrap().is_err(),
             "an earlier attempt takes nothing"
@@ -227,7 +236,7 @@ mod tests {
             Result<Frame<Bytes>, Status>,
         >()));
         let over = CancellationToken::new();
-        let mut attempt = Replay::new(never).attempt(over.clone());
+        let mut attempt = Replay::new(never).attempt(over.clone(), CancellationToken::new());
         let reading = tokio::spawn(async move { attempt.frame().await });
         over.cancel();
         assert!(reading.await.unwrap().unwrap().is_err());

@@ -14,7 +14,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::answer::{Ending, Forwarded, guarded};
-use super::connect::{causes, uri};
+use super::connect::{causes, nothing, uri};
 use super::meters::{Held, Meters, OpenCall, Outcome};
 use super::owners::{Fingerprint, Node, Owner, Owners};
 use super::pins::is_published;
@@ -71,9 +71,36 @@ enum At<'a> {
 /// What became of an attempt.
 enum Tried {
     Answered(Response<Body>),
-    /// Nothing has happened, or nothing that may not happen twice: look for the owner again after this
-    /// pause, or else give this answer.
-    Again(Duration, String),
+    /// Nothing has happened, or nothing that may not happen twice: look for the owner again.
+    Again(Again),
+}
+
+/// Why a call is not answered yet.
+struct Again {
+    /// When to look again.
+    pause: Duration,
+    /// For the caller, if there is no time left.
+    reason: String,
+    /// Whether the call was open until now, perhaps for long; its patience begins now then.
+    was_open: bool,
+}
+
+impl Again {
+    const fn after(pause: Duration, reason: String) -> Tried {
+        Tried::Again(Self {
+            pause,
+            reason,
+            was_open: false,
+        })
+    }
+
+    const fn reopened(pause: Duration, reason: String) -> Tried {
+        Tried::Again(Self {
+            pause,
+            reason,
+            was_open: true,
+        })
+    }
 }
 
 impl Nodes {
@@ -151,13 +178,14 @@ impl Nodes {
             let begun = Instant::now();
             let tried = match self.0.owners.owner(&call.hub) {
                 Owner::Here | Owner::NoSuchHub => {
-                    let body = Body::new(body.attempt(CancellationToken::new()));
+                    let never = CancellationToken::new();
+                    let body = Body::new(body.attempt(never.clone(), never));
                     let request = Request::from_parts(parts.clone(), body);
                     let response = self.here(&call, here(request)).await;
                     if was_refused(response.headers()) {
                         let reason =
                             format!("the task hub {:?} is moving to another node", call.hub);
-                        Tried::Again(AFTER_REFUSAL, reason)
+                        Again::after(AFTER_REFUSAL, reason)
                     } else {
                         Tried::Answered(response)
                     }
@@ -165,20 +193,25 @@ impl Nodes {
                 Owner::Node(node) => self.forward(&call, &node, &parts, &body, arrived).await,
                 Owner::Nobody { retry_after } => {
                     let reason = format!("no node owns the task hub {:?} at the moment", call.hub);
-                    Tried::Again(retry_after, reason)
+                    Again::after(retry_after, reason)
                 }
             };
-            let (pause, reason) = match tried {
+            let Again {
+                pause,
+                reason,
+                was_open,
+            } = match tried {
                 Tried::Answered(response) => {
                     body.answered();
                     return response;
                 }
-                Tried::Again(pause, reason) => (pause, reason),
+                Tried::Again(again) => again,
             };
-            // A call that was open for long before has all the patience again.
             let patience = self.0.port.patience();
+            // A call that was open for longer than that has all of it again.
             let since = match trouble {
-                Some(since) if begun.elapsed() < patience => since,
+                Some(since) if !was_open || begun.elapsed() < patience => since,
+                None if !was_open => begun,
                 _ => Instant::now(),
             };
             trouble = Some(since);
@@ -281,16 +314,20 @@ impl Nodes {
                     "the task hub {:?} is at node {node}, which cannot be reached from here: {error}",
                     call.hub
                 );
-                return Tried::Again(AFTER_FAILURE, reason);
+                return Again::after(AFTER_FAILURE, reason);
             }
         };
         let over = CancellationToken::new();
         let Some(request) = self.request(call, node, parts, arrived) else {
             open.end(Outcome::Unreachable);
             let reason = format!("the address of node {node} cannot be called");
-            return Tried::Again(AFTER_FAILURE, reason);
+            return Again::after(AFTER_FAILURE, reason);
         };
-        let request = request.map(|()| body.attempt(over.clone()));
+        let last = match call.kind.streams() {
+            true => call.stop.clone(),
+            false => CancellationToken::new(),
+        };
+        let request = request.map(|()| body.attempt(over.clone(), last));
         let pass = parts.extensions.get::<Pass>().copied();
         let sent = Instant::now();
         let over = over.drop_guard();
@@ -305,7 +342,7 @@ impl Nodes {
             (outcome, status) = late => {
                 open.end(outcome);
                 if outcome == Outcome::Moved && call.kind.repeatable() {
-                    return Tried::Again(Duration::ZERO, moved_text(&call.hub));
+                    return Again::reopened(Duration::ZERO, moved_text(&call.hub));
                 }
                 return Tried::Answered(call.kind.answer(status));
             }
@@ -318,7 +355,10 @@ impl Nodes {
                 if !sent || call.kind.repeatable() {
                     open.end(Outcome::Broken);
                     let reason = format!("the connection to node {node} broke: {error}");
-                    return Tried::Again(AFTER_FAILURE, reason);
+                    return match sent {
+                        true => Again::reopened(AFTER_FAILURE, reason),
+                        false => Again::after(AFTER_FAILURE, reason),
+                    };
                 }
                 open.end(Outcome::Broken);
                 let reason = format!(
@@ -334,7 +374,7 @@ impl Nodes {
                 "node {node} does not own the task hub {:?} any more",
                 call.hub
             );
-            return Tried::Again(AFTER_REFUSAL, reason);
+            return Again::after(AFTER_REFUSAL, reason);
         }
         *response.version_mut() = Version::default();
         strip_peer_headers(response.headers_mut());
@@ -361,8 +401,7 @@ impl Nodes {
             Ok(stream) => stream,
             Err(error) => return Err(error.to_string()),
         };
-        let nothing = Replay::new(Body::empty()).attempt(CancellationToken::new());
-        let mut request = Request::new(nothing);
+        let mut request = Request::new(nothing());
         *request.uri_mut() = uri(node, path).ok_or("its address cannot be called")?;
         *request.version_mut() = Version::HTTP_2;
         let kind = Kind::Page { repeatable: true };
@@ -405,15 +444,22 @@ impl Nodes {
                 None => std::future::pending().await,
             }
         };
+        let stopped = async {
+            call.stop.cancelled().await;
+            if call.kind.streams() {
+                // Its request ends now, and the owner still acknowledges what it got.
+                tokio::time::sleep(GRACE).await;
+            }
+        };
         tokio::select! {
             () = self.moved(call, At::Node(node)) => {
                 (Outcome::Moved, unavailable(&moved_text(&call.hub)))
             }
+            () = stopped => (Outcome::Stopped, unavailable(
+                "the node that passed this call on is stopping; retry at another one",
+            )),
             () = revoked => (Outcome::Revoked, Status::unauthenticated(
                 "the token that opened this call is no longer accepted; repeat it with a current one",
-            )),
-            () = call.stop.cancelled() => (Outcome::Stopped, unavailable(
-                "the node that passed this call on is stopping; retry at another one",
             )),
         }
     }

@@ -205,13 +205,33 @@ impl NodeAt {
 
     /// The value of a metric, with its labels if it has some.
     pub async fn metric(&self, name: &str) -> f64 {
-        let (_, text) = self.text("/metrics").await;
+        self.metric_as(name, "").await
+    }
+
+    /// The same for a caller with this `authorization`.
+    pub async fn metric_as(&self, name: &str, authorization: &str) -> f64 {
+        let answer = reqwest::Client::new()
+            .get(format!("http://{}/metrics", self.dashboard))
+            .header("authorization", authorization)
+            .send();
+        let text = answer.await.unwrap().text().await.unwrap();
         let line = text
             .lines()
             .find_map(|line| line.strip_prefix(&format!("durabletask_scheduler_{name} ")));
         line.unwrap_or_else(|| panic!("no {name} in {text}"))
             .parse()
             .unwrap()
+    }
+
+    /// Waits until a metric has this value.
+    pub async fn metric_becomes(&self, name: &str, value: f64) {
+        let reached = async {
+            while self.metric(name).await != value {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let reached = tokio::time::timeout(super::PATIENCE, reached).await;
+        assert!(reached.is_ok(), "{name} does not become {value}");
     }
 }
 
