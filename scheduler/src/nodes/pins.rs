@@ -1,5 +1,5 @@
 //! Accepts exactly the certificates that the nodes have published, and checks everything else that
-//! TLS checks: that the certificate is valid now and for this use, and that whoever presents it holds its key.
+//! TLS checks: that the certificate is valid now and for this use, and that its key is held by the one that presents it.
 
 use std::sync::Arc;
 

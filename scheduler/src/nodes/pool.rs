@@ -135,7 +135,7 @@ impl Pool {
         peer
     }
 
-    /// Begins to open a connection, in a task of its own: whoever asked first may not wait.
+    /// Begins to open a connection, in a task of its own: the first caller that needs it may leave.
     fn open(
         &self,
         peer: &Arc<Peer>,

@@ -313,7 +313,7 @@ async fn the_operators_certificates_can_be_used_instead() {
     table.give_rest(&owner.id);
     let front = open(&table, ours.files("front", "127.0.0.1", None)).await;
     get(&front.client(), "default", &[]).await.unwrap();
-    // Of another authority, whoever it trusts itself.
+    // Of another authority, though it trusts ours.
     let ca = ours.path("ca.pem");
     let stranger = open(&table, theirs.files("stranger", "127.0.0.1", Some(&ca))).await;
     let refused = get(&stranger.client(), "default", &[]).await.unwrap_err();
