@@ -49,14 +49,14 @@ async fn each_page_is_answered_where_its_task_hub_is() {
         assert_eq!(page["instances"].as_array().unwrap().len(), 2);
         let page = json_of(node.text("/api/hubs/Zwei%20%25%2F%3D/instances/c").await);
         assert_eq!(page["instance"]["id"], "c", "{page}");
-        let terminate = reqwest::Client::new()
+        let raise = reqwest::Client::new()
             .post(format!(
-                "http://{}/api/hubs/default/instances/a/suspend",
+                "http://{}/api/hubs/default/instances/a/raise-event",
                 node.dashboard
             ))
-            .json(&json!({"reason": "why"}))
+            .json(&json!({"name": "go"}))
             .send();
-        assert_eq!(terminate.await.unwrap().status(), 200);
+        assert_eq!(raise.await.unwrap().status(), 200);
         assert_eq!(node.text("/api/hubs/default/instances/none").await.0, 404);
     }
 }

@@ -18,6 +18,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime,
 };
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
     ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme,
 };
@@ -70,11 +71,14 @@ impl Certified {
     }
 
     fn client(&self) -> ClientConfig {
-        let mut config =
-            builder().with_client_auth_cert(vec![self.certificate.clone()], self.key());
-        let config = config.as_mut().unwrap();
+        let provider = aws_lc_rs::default_provider();
+        let key = provider.key_provider.load_private_key(self.key()).unwrap();
+        // Whether it belongs to the certificate is not checked here.
+        let certified = CertifiedKey::new(vec![self.certificate.clone()], key);
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        let mut config = builder().with_client_cert_resolver(resolver);
         config.alpn_protocols = vec![b"h2".to_vec()];
-        config.clone()
+        config
     }
 
     fn server(&self) -> ServerConfig {

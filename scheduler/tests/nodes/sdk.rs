@@ -130,11 +130,9 @@ async fn client_and_worker_are_at_nodes_that_own_nothing() {
     );
 
     assert_eq!(owner.metric("peer_connections").await, 0.0);
-    assert!(
-        far.metric(r#"forwarded_calls_total{outcome="answered"}"#)
-            .await
-            > 0.0
-    );
+    assert!(far.metric("forwarded_calls_open").await >= 1.0);
+    let answered = near.metric(r#"forwarded_calls_total{outcome="answered"}"#);
+    assert!(answered.await >= 10.0);
     assert_eq!(
         near.metric(r#"forwarded_calls_total{outcome="broken"}"#)
             .await,
