@@ -13,7 +13,7 @@ use durabletask_proto::completion_stream_service_client::CompletionStreamService
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::*;
 use proptest::prelude::*;
-use support::{Hub, PATIENCE, call, done};
+use support::{ELSEWHERE, Hub, PATIENCE, call, done};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;

@@ -67,7 +67,7 @@ async fn a_host_that_is_gone_is_given_up_after_a_second() {
                 .contains("did not accept a connection within 1 s"),
             "{refused}"
         );
-        assert!(took < Duration::from_secs(4), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
     }
     assert!(front.metric("peer_connections_failed_total").await <= 3.0);
     drop((queued, listener));
@@ -106,7 +106,7 @@ async fn a_node_that_says_nothing_or_nonsense_is_given_up() {
         table.give_rest("fake");
         let (refused, took) = refused(&front).await;
         assert!(refused.message().contains("node fake"), "{what}: {refused}");
-        assert!(took < Duration::from_secs(5), "{what}: {took:?}");
+        assert!(took < Duration::from_secs(15), "{what}: {took:?}");
     }
 }
 
