@@ -17,9 +17,9 @@ use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier}
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore, ServerConfig};
 
+use super::error::PeerError;
 use super::owners::{Fingerprint, Node, Owners};
 use super::pins::{PublishedCallers, PublishedNode};
-use super::port::PeerError;
 use crate::reload::FromFiles;
 use crate::tls::{TlsError, authorities_in, chain_in, key_in};
 

@@ -17,6 +17,7 @@
 
 mod answer;
 mod connect;
+mod error;
 mod grpc;
 mod identity;
 mod meters;
@@ -30,10 +31,11 @@ mod receive;
 mod replay;
 mod route;
 
+pub use error::PeerError;
 pub(crate) use grpc::RouteLayer;
 pub use identity::PeerCertificates;
 pub(crate) use meters::Meters;
 pub use owners::{Fingerprint, Node, Owner, Owners};
-pub use port::{PeerError, PeerPort, PeerSettings};
+pub use port::{PeerPort, PeerSettings};
 pub(crate) use receive::{ReceiveLayer, listen};
 pub(crate) use route::Nodes;

@@ -18,10 +18,11 @@ use tonic::body::Body;
 use tonic::transport::server::Connected;
 use tower::{Layer, Service};
 
+use super::error::PeerError;
 use super::grpc::{hub_of, is_for_hub, serve};
 use super::owners::{Fingerprint, Owners};
 use super::pins::is_published;
-use super::port::{PeerError, PeerPort};
+use super::port::PeerPort;
 use super::protocol::{GREETING, Kind, NODE, V1, VERSION, strip_peer_headers};
 use super::route::{Call, Nodes};
 use crate::tls::{self, Connection};

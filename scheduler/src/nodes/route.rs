@@ -185,7 +185,7 @@ impl Nodes {
                     if was_refused(response.headers()) {
                         let reason =
                             format!("the task hub {:?} is moving to another node", call.hub);
-                        Again::after(AFTER_REFUSAL, reason)
+                        Again::reopened(AFTER_REFUSAL, reason)
                     } else {
                         Tried::Answered(response)
                     }
@@ -227,7 +227,7 @@ impl Nodes {
             let _counted = Held::begin(&self.0.meters);
             let pause = pause.clamp(*LOOK_AGAIN.start(), *LOOK_AGAIN.end());
             tokio::select! {
-                _ = changed.changed() => {}
+                () = next_change(&mut changed) => {}
                 () = tokio::time::sleep(pause) => {}
                 () = call.stop.cancelled() => {}
             }
@@ -290,9 +290,7 @@ impl Nodes {
             if !stayed || !sent_by_node {
                 return;
             }
-            if changed.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            next_change(&mut changed).await;
         }
     }
 
@@ -374,7 +372,7 @@ impl Nodes {
                 "node {node} does not own the task hub {:?} any more",
                 call.hub
             );
-            return Again::after(AFTER_REFUSAL, reason);
+            return Again::reopened(AFTER_REFUSAL, reason);
         }
         *response.version_mut() = Version::default();
         strip_peer_headers(response.headers_mut());
@@ -462,6 +460,13 @@ impl Nodes {
                 "the token that opened this call is no longer accepted; repeat it with a current one",
             )),
         }
+    }
+}
+
+/// Returns with the next notice; never if there will be none.
+async fn next_change(changed: &mut watch::Receiver<()>) {
+    if changed.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
