@@ -1,6 +1,10 @@
 //! The same tests as of one scheduler alone, through a node that owns no task hub: it passes every call
 //! on to another one, and nobody notices.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "some of these files are tests of their own, and name what they share"
+)]
 
 #[path = "../rpc/backlog.rs"]
 mod backlog;
