@@ -12,7 +12,7 @@ use tokio::sync::watch;
 ///
 /// Every call asks, so an implementation answers from memory and never waits. It may be out of
 /// date for a moment: the owner decides for itself whether it still is one, and a node that
-/// asks the wrong one is told so before anything has happened.
+/// asks the wrong one is refused before anything has happened.
 pub trait Owners: Send + Sync + 'static {
     /// The owner of the task hub of this name, in any case (`taskhub` headers are
     /// case-insensitive).
