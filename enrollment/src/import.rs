@@ -103,7 +103,7 @@ impl ImportEntry {
     #[must_use]
     pub fn new(name: &str, content: Result<Zeroizing<String>, InputProblem>) -> Self {
         Self {
-            name: display_name(name),
+            name: display_name(shown_name(name)),
             content,
             beside: CodesBeside::default(),
         }
@@ -122,6 +122,11 @@ impl ImportEntry {
 
     /// An entry from fields, called `name` if that says more than they do.
     fn fields(name: &str, fields: &Fields<'_>) -> Self {
+        let fields = &Fields {
+            issuer: shown_name(fields.issuer),
+            account_name: shown_name(fields.account_name),
+            ..*fields
+        };
         let content = otpauth::from_fields(fields).map(|parsed| parsed.account.to_uri());
         Self::new(name, content)
     }
@@ -415,11 +420,31 @@ fn too_many_pictures() -> InputProblem {
 
 /// `issuer: account`, as far as they are there.
 fn joined_name(issuer: &str, account_name: &str) -> String {
-    match (issuer.trim(), account_name.trim()) {
+    match (shown_name(issuer), shown_name(account_name)) {
         ("", name) => name.to_owned(),
         (issuer, "") => issuer.to_owned(),
         (issuer, name) => format!("{issuer}: {name}"),
     }
+}
+
+/// A name as it is shown: nothing where a URI or a secret stands in its place, as in a file whose
+/// columns are shifted.
+fn shown_name(text: &str) -> &str {
+    /// The shortest word that is taken for a secret, and how many digits are in it.
+    const SECRET: (usize, usize) = (16, 2);
+    let text = text.trim();
+    let lower = text.to_ascii_lowercase();
+    let is_secret = |word: &str| {
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        word.len() >= SECRET.0
+            && digits >= SECRET.1
+            && word.bytes().all(|c| matches!(c, b'A'..=b'Z' | b'2'..=b'7'))
+    };
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    if lower.contains("otpauth:") || lower.contains("secret=") || words.any(is_secret) {
+        return "";
+    }
+    text
 }
 
 /// An entry that could not be read.

@@ -1,6 +1,6 @@
 //! Items of password managers, and accounts that are kept as a URI beside a name of their own.
 
-use super::{CodesBeside, ImportEntry, joined_name, recovery_codes};
+use super::{CodesBeside, ImportEntry, joined_name, recovery_codes, shown_name};
 use crate::account::{Labels, TotpAccount};
 use crate::foreign;
 use crate::otpauth::{self, Fields};
@@ -56,8 +56,8 @@ impl<'t> Item<'t> {
     /// A code that is no URI: a bare secret, or the parameters that KeeOtp writes.
     fn bare(&self, code: &str, name: &str) -> ImportEntry {
         let mut fields = Fields {
-            issuer: self.title,
-            account_name: self.account_name,
+            issuer: shown_name(self.title),
+            account_name: shown_name(self.account_name),
             secret: code,
             ..Fields::default()
         };
@@ -105,7 +105,7 @@ impl<'t> Item<'t> {
         account: TotpAccount,
         written: &str,
     ) -> Result<zeroize::Zeroizing<String>, InputProblem> {
-        let seen = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let seen = |text: &str| Some(shown_name(text).to_owned()).filter(|text| !text.is_empty());
         let nameless = account.issuer().is_none() && account.account_name() == "Account"
             || account.issuer() == Some(account.account_name());
         let issuer = seen(self.title).or_else(|| account.issuer().map(ToOwned::to_owned));
