@@ -12,6 +12,7 @@ mod markup;
 mod query;
 mod secret;
 mod steam;
+mod unknown;
 mod wrapping;
 mod write;
 
@@ -25,7 +26,7 @@ use crate::problem::{InputProblem, Parameter, there};
 
 pub use crate::account::AccountPreview;
 pub(crate) use markup::{attributes, end_of_tag};
-pub(crate) use query::{is_start, is_zero};
+pub(crate) use query::{is_start, is_zero, whole_number};
 pub(crate) use wrapping::open_secret;
 
 /// The longest text that is looked at, in bytes. The largest QR code holds less than
@@ -81,6 +82,13 @@ pub enum Warning {
     EscapesUndone,
     /// It names Steam, which accepts no codes of digits only.
     MaybeSteam,
+    /// Parameters that are not known were left out.
+    ParametersIgnored {
+        /// The names of the first ones, as far as they can be repeated.
+        names: Vec<String>,
+        /// How many there are.
+        count: u32,
+    },
     /// Other accounts have the same secret, and their codes are made in the same way.
     Duplicate {
         /// The ids of those accounts that the reader may see.
@@ -158,6 +166,7 @@ impl Warning {
                 "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for logging in to Steam, enroll it again as a Steam account (kind=steam, or --kind steam)."
                     .to_owned()
             }
+            Self::ParametersIgnored { names, count } => ignored(names, *count),
             Self::RecoveryCodesUnread { count: 1 } => {
                 "A text beside the account looks like recovery codes and was not read; if it has any, set all of the account's recovery codes with countersign recovery-codes set."
                     .to_owned()
@@ -174,6 +183,33 @@ impl Warning {
                 there(accounts)
             ),
         }
+    }
+}
+
+/// That parameters were left out, some of them by name.
+fn ignored(names: &[String], count: u32) -> String {
+    let named = u32::try_from(names.len()).unwrap_or(u32::MAX);
+    let others = match count.saturating_sub(named) {
+        0 => None,
+        1 if names.is_empty() => Some("with an unusual name".to_owned()),
+        1 => Some("another one".to_owned()),
+        more if names.is_empty() => Some(format!("{more} with unusual names")),
+        more => Some(format!("{more} others")),
+    };
+    let listed: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .chain(others.as_deref())
+        .collect();
+    match count {
+        1 => format!(
+            "The URI has a parameter that is not known and was ignored: {}.",
+            listed.join(", ")
+        ),
+        _ => format!(
+            "The URI has parameters that are not known and were ignored: {}.",
+            listed.join(", ")
+        ),
     }
 }
 
@@ -195,6 +231,11 @@ impl Warning {
 /// # Ok::<(), countersign_enrollment::problem::InputProblem>(())
 /// ```
 pub fn parse(text: &str) -> Result<Parsed, InputProblem> {
+    parse_exactly(text).and_then(without_escaped_names)
+}
+
+/// As [`parse`], with names as they are: an account may be called as if it had escapes in it.
+fn parse_exactly(text: &str) -> Result<Parsed, InputProblem> {
     if text.len() > MAX_URI_BYTES {
         return Err(InputProblem::OtpauthTooLong {
             limit: u32::try_from(MAX_URI_BYTES).unwrap_or(u32::MAX),
@@ -206,20 +247,53 @@ pub fn parse(text: &str) -> Result<Parsed, InputProblem> {
         return steam::read(secret);
     }
     let rest = after_scheme(text)?;
-    let mut parsed = match rest.split_once('#') {
+    let Read {
+        mut parsed,
+        unclear,
+    } = match rest.split_once('#') {
         None => read(rest),
         Some((before, after)) => read_with_fragment(before, after, rest),
     }?;
     let names = [parsed.account.issuer(), Some(parsed.account.account_name())];
     let hidden = names.into_iter().flatten().find_map(damage::hidden_in);
-    if let Some(parameter) = hidden {
+    let damaged = hidden.map(|parameter| InputProblem::ParamDamaged { parameter });
+    let unclear = unclear.map(|parameter| InputProblem::ParamUnclear {
+        parameter,
+        name: None,
+    });
+    if let Some(problem) = damaged.or(unclear) {
         // Names can be like that, where they are written consistently.
         let labels = parsed.account.labels();
         if labels.label_issuer().is_some() || *parsed.account.to_uri() != *text {
-            return Err(InputProblem::ParamDamaged { parameter });
+            return Err(problem);
         }
     }
     if unwrapped.escaped {
+        parsed.warnings.push(Warning::EscapesUndone);
+    }
+    Ok(parsed)
+}
+
+/// An account whose names had been escaped before they were put into a URI, under its names.
+fn without_escaped_names(mut parsed: Parsed) -> Result<Parsed, InputProblem> {
+    let labels = parsed.account.labels();
+    let undone = |name: &str| escapes::twice(name).unwrap_or_else(|| name.to_owned());
+    let issuer = labels.issuer().map(undone);
+    let account_name = undone(labels.account_name());
+    if issuer.as_deref() == labels.issuer() && account_name == labels.account_name() {
+        return Ok(parsed);
+    }
+    let names = label::from_names(&account_name, issuer.as_deref());
+    let label_issuer = labels.label_issuer().map(undone);
+    let labels = Labels::new(names.issuer.as_deref(), &names.account_name)?
+        .with_label_issuer(label_issuer.as_deref());
+    if labels.label_issuer().is_none() {
+        let is_other = |warning: &Warning| matches!(warning, Warning::IssuerMismatch { .. });
+        parsed.warnings.retain(|warning| !is_other(warning));
+    }
+    let (parameters, secret) = (parsed.account.parameters(), parsed.account.secret().clone());
+    parsed.account = TotpAccount::new(labels, parameters, secret);
+    if !parsed.warnings.contains(&Warning::EscapesUndone) {
         parsed.warnings.push(Warning::EscapesUndone);
     }
     Ok(parsed)
@@ -256,12 +330,15 @@ pub(crate) fn without_markup(text: &str) -> Zeroizing<String> {
 /// It begins a fragment, which says nothing, unless no secret precedes it: then it
 /// stands in a name for itself (guests in Azure are called `...#EXT#@...`). Where the
 /// fragment would change the codes if it were part of the URI, nobody can tell.
-fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Parsed, InputProblem> {
-    let parsed = read(before);
-    if matches!(parsed, Err(InputProblem::SecretMissing)) {
+fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Read, InputProblem> {
+    let first = read(before);
+    if matches!(first, Err(InputProblem::SecretMissing)) {
         return read(whole);
     }
-    let mut parsed = parsed?;
+    let Read {
+        mut parsed,
+        unclear,
+    } = first?;
     if let Some(parameter) = query::cut_off(before, after) {
         return Err(InputProblem::ParamDamaged { parameter });
     }
@@ -292,7 +369,7 @@ fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Parsed, 
         return Err(conflict(parameter));
     }
     parsed.warnings.push(Warning::FragmentIgnored);
-    Ok(parsed)
+    Ok(Read { parsed, unclear })
 }
 
 /// What follows `otpauth://`.
@@ -323,8 +400,14 @@ fn after_scheme(text: &str) -> Result<&str, InputProblem> {
     }
 }
 
+/// What was read, and which parameter the names seem to give another value than it has.
+struct Read {
+    parsed: Parsed,
+    unclear: Option<Parameter>,
+}
+
 /// Reads what follows the scheme; `#` has no special meaning any more.
-fn read(rest: &str) -> Result<Parsed, InputProblem> {
+fn read(rest: &str) -> Result<Read, InputProblem> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (kind, label) = path.split_once('/').unwrap_or((path, ""));
     let steam = is_steam(kind)?;
@@ -333,11 +416,43 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
         return Err(InputProblem::ParamDamaged { parameter });
     }
     query.steam |= steam;
+    // Programs that put addresses together can double the slash.
+    let label = label.trim_start_matches('/');
     let label = label::read(label, query.issuer.as_deref());
     if query.secret.is_none() {
         return Err(InputProblem::SecretMissing);
     }
-    account(label?, query)
+    query.refuse_unclear()?;
+    let label = label?;
+    let names = [label.issuer.as_deref(), label.other_issuer.as_deref()];
+    let names = names
+        .into_iter()
+        .flatten()
+        .chain([label.account_name.as_str()]);
+    let said: Vec<(Parameter, String)> = names.flat_map(unknown::in_words).collect();
+    let said: Vec<(Parameter, String)> = said
+        .into_iter()
+        .filter(|(parameter, _)| !query.says(*parameter))
+        .collect();
+    let parsed = account(label, query)?;
+    let unclear = contradicted(&said, parsed.account.parameters());
+    Ok(Read { parsed, unclear })
+}
+
+/// The first parameter of which words say another value than the account has.
+fn contradicted(said: &[(Parameter, String)], used: CodeParameters) -> Option<Parameter> {
+    let is_other = |(parameter, value): &&(Parameter, String)| {
+        let end = value
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(value.len());
+        let number = value[..end].parse::<u32>();
+        match parameter {
+            Parameter::Digits => number != Ok(u32::from(used.digits())),
+            Parameter::Period => number != Ok(used.period()),
+            _ => query::algorithm_field(value) != Ok(Some(used.algorithm())),
+        }
+    };
+    said.iter().find(is_other).map(|(parameter, _)| *parameter)
 }
 
 /// The account that the parts say together.
@@ -360,6 +475,7 @@ fn account(label: label::Label, query: query::Query) -> Result<Parsed, InputProb
             query.period.unwrap_or(30),
         )?
     };
+    let ignored = query.ignored();
     let secret = query.secret.ok_or(InputProblem::SecretMissing)?;
     let secret_bits = secret.secret.expose().len() * 8;
 
@@ -394,6 +510,7 @@ fn account(label: label::Label, query: query::Query) -> Result<Parsed, InputProb
         named_steam && parameters == CodeParameters::default(),
         Warning::MaybeSteam,
     );
+    warnings.extend(ignored);
 
     let account = TotpAccount::new(labels, parameters, secret.secret);
     Ok(Parsed { account, warnings })

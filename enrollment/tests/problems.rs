@@ -14,7 +14,7 @@ use countersign_enrollment::problem::{ImportFormat, InputProblem, Parameter};
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROBLEMS.md");
 const TABLE: &str = "| Code | Message | What to do |\n| --- | --- | --- |\n";
 
-const KINDS: [ForeignKind; 11] = [
+const KINDS: [ForeignKind; 12] = [
     ForeignKind::Wifi,
     ForeignKind::Url,
     ForeignKind::Whatsapp,
@@ -25,6 +25,7 @@ const KINDS: [ForeignKind; 11] = [
     ForeignKind::Payment,
     ForeignKind::Esim,
     ForeignKind::BareSecret,
+    ForeignKind::DrawnCode,
     ForeignKind::Other,
 ];
 
@@ -146,6 +147,16 @@ fn all() -> Vec<InputProblem> {
         P::ImportTooManyPictures { limit: 64 },
         P::PackageIncomplete,
         P::RecoveryCodesAlone,
+        P::SecretUnclear,
+        P::ParamUnclear {
+            parameter: Parameter::Period,
+            name: Some("window".to_owned()),
+        },
+        P::ImportColumnsUnknown {
+            columns: ["Name", "Login", "Code card"].map(str::to_owned).to_vec(),
+        },
+        P::RowDisplaced,
+        P::LineCommented,
     ]
 }
 
@@ -206,6 +217,11 @@ fn place(problem: &InputProblem) -> usize {
         P::ImportTooManyPictures { .. } => 50,
         P::PackageIncomplete => 51,
         P::RecoveryCodesAlone => 52,
+        P::SecretUnclear => 53,
+        P::ParamUnclear { .. } => 54,
+        P::ImportColumnsUnknown { .. } => 55,
+        P::RowDisplaced => 56,
+        P::LineCommented => 57,
     }
 }
 

@@ -82,6 +82,26 @@ fn torn_entities(text: &str) -> Option<String> {
     is_torn.then(|| text.replace(torn[0], "&").replace(torn[1], "&"))
 }
 
+/// A name without percent escapes that were applied to it before those of the URI; nothing if
+/// there are none. All percent signs in it belong to escapes then, and one of them has a digit.
+pub(super) fn twice(name: &str) -> Option<String> {
+    let bytes = name.as_bytes();
+    let mut has_digit = false;
+    let mut signs = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    let all_escapes = signs.all(|(at, _)| {
+        let pair = bytes.get(at + 1..at + 3).unwrap_or_default();
+        has_digit |= pair.iter().any(u8::is_ascii_digit);
+        pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit)
+    });
+    if !(all_escapes && has_digit) {
+        return None;
+    }
+    percent_decode_str(name)
+        .decode_utf8()
+        .ok()
+        .map(|name| name.into_owned())
+}
+
 /// How many equals signs two hexadecimal digits follow.
 fn hex_pairs(text: &str) -> usize {
     let bytes = text.as_bytes();
