@@ -116,7 +116,7 @@ impl ForeignKind {
         match known {
             Some((_, kind)) => *kind,
             None if is_drawn_code(text) => Self::DrawnCode,
-            None if is_bare_secret(text) || is_bare_secret(after_name(text)) => Self::BareSecret,
+            None if text.lines().any(has_only_secret) => Self::BareSecret,
             None => Self::Other,
         }
     }
@@ -186,6 +186,11 @@ fn is_drawn_code(text: &str) -> bool {
     let rows = text.lines().filter(|line| is_row(line)).count();
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     rows >= FEWEST_LINES && rows * 3 >= lines * 2
+}
+
+/// Whether a line is a secret alone, or behind a name.
+fn has_only_secret(line: &str) -> bool {
+    is_bare_secret(line) || is_bare_secret(after_name(line))
 }
 
 /// What follows the name that a person has put in front of a secret.

@@ -28,6 +28,7 @@ mod key_vault;
 mod lines;
 mod list_format;
 mod listed;
+mod loose;
 mod one_password;
 mod one_pif;
 mod opening;
@@ -38,6 +39,7 @@ mod proton_authenticator;
 mod proton_pass;
 mod recovery_codes;
 mod safe_in_cloud;
+mod settings;
 mod shapes;
 mod steam_mafile;
 mod stratum;
@@ -104,10 +106,17 @@ impl ImportEntry {
         }
     }
 
-    /// An entry without a name of its own.
+    /// An entry without a name of its own. If it cannot be read, it is called as its URI says.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self::new("", Ok(Zeroizing::new(text.to_owned())))
+        let name = match otpauth::parse(text) {
+            Ok(_) => None,
+            Err(_) => otpauth::name_in(text),
+        };
+        Self::new(
+            &name.unwrap_or_default(),
+            Ok(Zeroizing::new(text.to_owned())),
+        )
     }
 
     /// That an account called `name` cannot be enrolled.
@@ -331,7 +340,11 @@ impl ImportFile {
             let entries = totp_authenticator::open(&sealed, opening)?;
             return Ok(of((ImportFormat::TotpAuthenticator, entries)));
         }
-        let is_table = table::has_codes_column(text) || !text.lines().any(lines::begins_with_uri);
+        if kinds::is_svg(text) {
+            let format = kinds::SVG.to_owned();
+            return Err(InputProblem::ImageUnsupported { format });
+        }
+        let is_table = table::has_names(text) || !text.lines().any(lines::begins_with_uri);
         if is_table && let Some(table) = table::read(text) {
             return table.map(of);
         }

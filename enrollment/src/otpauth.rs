@@ -27,6 +27,7 @@ use crate::problem::{InputProblem, Parameter, there};
 pub use crate::account::AccountPreview;
 pub(crate) use markup::{attributes, end_of_tag};
 pub(crate) use query::{is_start, is_zero, whole_number};
+pub(crate) use unknown::{is_hash, may_mean, shown as shown_name};
 pub(crate) use wrapping::open_secret;
 
 /// The longest text that is looked at, in bytes. The largest QR code holds less than
@@ -231,11 +232,22 @@ fn ignored(names: &[String], count: u32) -> String {
 /// # Ok::<(), countersign_enrollment::problem::InputProblem>(())
 /// ```
 pub fn parse(text: &str) -> Result<Parsed, InputProblem> {
-    parse_exactly(text).and_then(without_escaped_names)
+    parse_from(text, Source::Sent).and_then(without_escaped_names)
 }
 
-/// As [`parse`], with names as they are: an account may be called as if it had escapes in it.
-fn parse_exactly(text: &str) -> Result<Parsed, InputProblem> {
+/// Reads what [`TotpAccount::to_uri`] has written, which nobody has escaped or damaged.
+fn parse_kept(text: &str) -> Result<Parsed, InputProblem> {
+    parse_from(text, Source::Kept)
+}
+
+/// Where a URI comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Sent,
+    Kept,
+}
+
+fn parse_from(text: &str, source: Source) -> Result<Parsed, InputProblem> {
     if text.len() > MAX_URI_BYTES {
         return Err(InputProblem::OtpauthTooLong {
             limit: u32::try_from(MAX_URI_BYTES).unwrap_or(u32::MAX),
@@ -247,6 +259,11 @@ fn parse_exactly(text: &str) -> Result<Parsed, InputProblem> {
         return steam::read(secret);
     }
     let rest = after_scheme(text)?;
+    if source == Source::Sent && query::is_ambiguous_mail(rest) {
+        return Err(InputProblem::ParamDamaged {
+            parameter: Parameter::Secret,
+        });
+    }
     let Read {
         mut parsed,
         unclear,
@@ -280,11 +297,14 @@ fn without_escaped_names(mut parsed: Parsed) -> Result<Parsed, InputProblem> {
     let undone = |name: &str| escapes::twice(name).unwrap_or_else(|| name.to_owned());
     let issuer = labels.issuer().map(undone);
     let account_name = undone(labels.account_name());
-    if issuer.as_deref() == labels.issuer() && account_name == labels.account_name() {
+    let label_issuer = labels.label_issuer().map(undone);
+    if issuer.as_deref() == labels.issuer()
+        && account_name == labels.account_name()
+        && label_issuer.as_deref() == labels.label_issuer()
+    {
         return Ok(parsed);
     }
     let names = label::from_names(&account_name, issuer.as_deref());
-    let label_issuer = labels.label_issuer().map(undone);
     let labels = Labels::new(names.issuer.as_deref(), &names.account_name)?
         .with_label_issuer(label_issuer.as_deref());
     if labels.label_issuer().is_none() {
@@ -308,6 +328,28 @@ pub fn is_meant(text: &str) -> bool {
         || lower.contains("otpauth%")
         || lower.contains("otpauth-migration")
         || lower.trim_start().starts_with("steam://")
+}
+
+/// What the account of a URI is called that cannot be read, as far as its label can be told from
+/// the rest.
+pub(crate) fn name_in(text: &str) -> Option<String> {
+    const SCHEME: &str = "otpauth://";
+    const LONGEST: usize = 128;
+    let lower = Zeroizing::new(text.to_ascii_lowercase());
+    let rest = &text[lower.find(SCHEME)? + SCHEME.len()..];
+    let (path, _) = rest.split_once('?')?;
+    let (_, label) = path.split_once('/')?;
+    let label = percent_encoding::percent_decode_str(label)
+        .decode_utf8()
+        .ok()?;
+    let is_name = !label.is_empty()
+        && label.len() <= LONGEST
+        && !label.contains(['=', '&', '\n', '\r', '\t'])
+        && ForeignKind::of(&label) != ForeignKind::BareSecret;
+    let (issuer, account_name) = label.split_once(':').unwrap_or(("", &label));
+    let names = [issuer.trim(), account_name.trim()].into_iter();
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    is_name.then(|| names.join(": "))
 }
 
 /// A text without what plainly surrounds it.
@@ -418,22 +460,21 @@ fn read(rest: &str) -> Result<Read, InputProblem> {
     query.steam |= steam;
     // Programs that put addresses together can double the slash.
     let label = label.trim_start_matches('/');
+    let names = percent_encoding::percent_decode_str(label).decode_utf8_lossy();
+    let mut said = unknown::in_words(&names);
+    said.extend(
+        query
+            .issuer
+            .iter()
+            .flat_map(|issuer| unknown::in_words(issuer)),
+    );
+    said.retain(|(parameter, _)| !query.says(*parameter));
     let label = label::read(label, query.issuer.as_deref());
     if query.secret.is_none() {
         return Err(InputProblem::SecretMissing);
     }
     query.refuse_unclear()?;
     let label = label?;
-    let names = [label.issuer.as_deref(), label.other_issuer.as_deref()];
-    let names = names
-        .into_iter()
-        .flatten()
-        .chain([label.account_name.as_str()]);
-    let said: Vec<(Parameter, String)> = names.flat_map(unknown::in_words).collect();
-    let said: Vec<(Parameter, String)> = said
-        .into_iter()
-        .filter(|(parameter, _)| !query.says(*parameter))
-        .collect();
     let parsed = account(label, query)?;
     let unclear = contradicted(&said, parsed.account.parameters());
     Ok(Read { parsed, unclear })

@@ -2,7 +2,7 @@
 
 use super::{CodesBeside, ImportEntry, joined_name, recovery_codes};
 use crate::account::{Labels, TotpAccount};
-use crate::foreign;
+use crate::foreign::{self, ForeignKind};
 use crate::otpauth::{self, Fields};
 use crate::problem::InputProblem;
 
@@ -58,6 +58,10 @@ impl<'t> Item<'t> {
             secret: code,
             ..Fields::default()
         };
+        if is_word(code) {
+            let kind = ForeignKind::of(code);
+            return ImportEntry::refused(name, InputProblem::NotOtpauth { kind });
+        }
         if !code.contains("key=") {
             return ImportEntry::fields(name, &fields);
         }
@@ -120,4 +124,13 @@ impl<'t> Item<'t> {
         let renamed = TotpAccount::new(labels, account.parameters(), account.secret().clone());
         Ok(renamed.to_uri())
     }
+}
+
+/// Whether a text is a word rather than a secret, although it has no other letters: a short one
+/// in small letters.
+pub(super) fn is_word(text: &str) -> bool {
+    const SHORTEST_SECRET: usize = 16;
+    text.len() < SHORTEST_SECRET
+        && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && text.bytes().skip(1).any(|byte| byte.is_ascii_lowercase())
 }

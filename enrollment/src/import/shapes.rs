@@ -57,7 +57,7 @@ impl From<Written> for Number {
 pub(super) fn number_in(text: &str) -> Option<u64> {
     match text.trim() {
         "" => None,
-        text => Some(text.parse().unwrap_or(u64::MAX)),
+        text => Some(otpauth::whole_number(text).parse().unwrap_or(u64::MAX)),
     }
 }
 

@@ -83,23 +83,21 @@ fn torn_entities(text: &str) -> Option<String> {
 }
 
 /// A name without percent escapes that were applied to it before those of the URI; nothing if
-/// there are none. All percent signs in it belong to escapes then, and one of them has a digit.
+/// there are none. All percent signs in it belong to escapes then, of what programs escape in
+/// names.
 pub(super) fn twice(name: &str) -> Option<String> {
+    const ESCAPED: &[u8] = b" !\"#$&'()*+,/:;=?@[]|";
     let bytes = name.as_bytes();
-    let mut has_digit = false;
     let mut signs = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
     let all_escapes = signs.all(|(at, _)| {
-        let pair = bytes.get(at + 1..at + 3).unwrap_or_default();
-        has_digit |= pair.iter().any(u8::is_ascii_digit);
-        pair.len() == 2 && pair.iter().all(u8::is_ascii_hexdigit)
+        let digit = |at: usize| bytes.get(at).copied().and_then(hex);
+        let byte = digit(at + 1)
+            .zip(digit(at + 2))
+            .map(|(high, low)| high * 16 + low);
+        byte.is_some_and(|byte| ESCAPED.contains(&byte) || byte >= 0x80)
     });
-    if !(all_escapes && has_digit) {
-        return None;
-    }
-    percent_decode_str(name)
-        .decode_utf8()
-        .ok()
-        .map(|name| name.into_owned())
+    let undone = percent_decode_str(name).decode_utf8().ok()?;
+    (all_escapes && undone != name).then(|| undone.into_owned())
 }
 
 /// How many equals signs two hexadecimal digits follow.

@@ -43,9 +43,6 @@ const KNOWN: [(&str, Parameter); 6] = [
 /// Reads the parameters. What is meant to be one and is not understood is refused: its usual
 /// value instead would give wrong codes.
 pub(super) fn read(text: &str) -> Result<Query, InputProblem> {
-    if is_ambiguous_mail(text) {
-        return Err(damaged(Parameter::Secret));
-    }
     let mut query = Query::default();
     // What the last pair says, if it decides which codes come out.
     let mut deciding = None;
@@ -162,10 +159,11 @@ pub(super) fn cut_off(before: &str, fragment: &str) -> Option<Parameter> {
     goes_on.then_some(Parameter::Secret)
 }
 
-/// Whether a secret begins with `3D`, as behind an equals sign in mail's encoding, and has a
-/// usual length only without it: nobody can tell which one is meant.
-fn is_ambiguous_mail(text: &str) -> bool {
-    let lower = Zeroizing::new(text.trim().to_ascii_lowercase());
+/// Whether a secret in what follows the scheme begins with `3D`, as behind an equals sign in
+/// mail's encoding, and has a usual length only without it: nobody can tell which one is meant.
+pub(super) fn is_ambiguous_mail(rest: &str) -> bool {
+    let (_, query) = rest.split_once('?').unwrap_or_default();
+    let lower = Zeroizing::new(query.trim().to_ascii_lowercase());
     let alone = lower.matches('=').count() == 1;
     let mut values = lower
         .split('&')
@@ -185,7 +183,7 @@ fn is_ambiguous_mail(text: &str) -> bool {
 /// and numbers that decide which codes come out have no such characters.
 fn without_stop(parameter: Parameter, value: &str) -> &str {
     let is_stop = |c: char| {
-        ".,;:!?)]}>\"'`*\u{bb}\u{ab}\u{201d}\u{201c}\u{2019}\u{2026}\u{3002}\u{ff0c}\u{60c}"
+        ".,;:?)]}>\"'\u{bb}\u{ab}\u{201d}\u{201c}\u{2019}\u{2026}\u{3002}\u{ff0c}\u{60c}"
             .contains(c)
     };
     match parameter {

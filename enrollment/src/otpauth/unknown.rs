@@ -7,7 +7,7 @@ use crate::problem::Parameter;
 
 /// What apps and services write for themselves, letters and digits only: how an account is
 /// shown, where it is kept, and whose it is.
-const HARMLESS: [&str; 84] = [
+const HARMLESS: [&str; 88] = [
     "account",
     "accountname",
     "appid",
@@ -25,6 +25,7 @@ const HARMLESS: [&str; 84] = [
     "created",
     "createdat",
     "creator",
+    "data",
     "device",
     "deviceid",
     "domain",
@@ -77,6 +78,7 @@ const HARMLESS: [&str; 84] = [
     "serial",
     "sort",
     "source",
+    "steamid",
     "tag",
     "tags",
     "tapcount",
@@ -84,7 +86,9 @@ const HARMLESS: [&str; 84] = [
     "tenantid",
     "theme",
     "thumbnail",
+    "timestamp",
     "trashed",
+    "ts",
     "uid",
     "url",
     "usedfrequency",
@@ -133,7 +137,7 @@ impl Unknown {
 }
 
 /// A name that can be repeated: short, and nothing that a secret could be.
-pub(super) fn shown(name: &str) -> Option<String> {
+pub(crate) fn shown(name: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let is_word = !name.bytes().any(|byte| byte.is_ascii_digit())
         && name.bytes().any(|byte| byte.is_ascii_lowercase());
@@ -144,7 +148,7 @@ pub(super) fn shown(name: &str) -> Option<String> {
 
 /// Which parameters a value could be that of: a number of digits, or a number of seconds, with
 /// or without what counts them.
-pub(super) fn may_mean(value: &str) -> &'static [Parameter] {
+pub(crate) fn may_mean(value: &str) -> &'static [Parameter] {
     let value = value.trim().to_lowercase();
     let end = value.find(|c: char| !c.is_ascii_digit());
     let (number, unit) = value.split_at(end.unwrap_or(value.len()));
@@ -222,7 +226,7 @@ fn is_value_of(parameter: Parameter, value: &str) -> bool {
 }
 
 /// Whether a text is the name of a hash function, whichever it is.
-pub(super) fn is_hash(text: &str) -> bool {
+pub(crate) fn is_hash(text: &str) -> bool {
     let letters = text.chars().filter(|c| !matches!(c, '-' | '_' | ' ' | '/'));
     let folded: String = letters.flat_map(char::to_lowercase).collect();
     let name = folded.strip_prefix("hmac").unwrap_or(&folded);

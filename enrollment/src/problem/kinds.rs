@@ -128,6 +128,14 @@ pub(crate) fn document(text: &str) -> Option<&'static str> {
     is_battle_net.then_some(BATTLE_NET)
 }
 
+pub(crate) const SVG: &str = "SVG";
+
+/// Whether a document is a drawing (SVG), which can show codes and is not read.
+pub(crate) fn is_svg(text: &str) -> bool {
+    let head = text.get(..text.len().min(1_024)).unwrap_or(text);
+    head.starts_with('<') && head.to_ascii_lowercase().contains("<svg")
+}
+
 /// What bytes are; nothing if they are of no known kind.
 pub(crate) fn name(bytes: &[u8]) -> Option<&'static str> {
     let known = KINDS.iter().find(|(start, ..)| bytes.starts_with(start));
