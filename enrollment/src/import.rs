@@ -19,6 +19,7 @@ mod expand;
 mod flow;
 mod free_otp_plus;
 mod gather;
+mod headings;
 mod item;
 pub mod job;
 mod json;

@@ -3,9 +3,9 @@
 
 use zeroize::Zeroizing;
 
+use super::headings::{folded, names_codes};
 use super::lines;
 use super::settings::Settings;
-use super::table::{folded, names_codes};
 use crate::otpauth;
 use crate::problem::Parameter;
 

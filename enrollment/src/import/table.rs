@@ -7,13 +7,12 @@ mod row;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
+use super::headings::{folded, names_codes};
 use super::{ImportEntry, MAX_ENTRIES, enpass, keeper, loose};
 use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
 use columns::{Columns, is_known};
 use row::Row;
-
-pub(super) use columns::{folded, names_codes};
 
 /// Reads a row of a table that names its own cells.
 type RowReader = fn(&StringRecord) -> Vec<ImportEntry>;

@@ -110,7 +110,7 @@ const LONGEST_WORD: usize = 16;
 /// The longest group in which secrets are shown, so that they can be read.
 const LONGEST_GROUP: usize = 8;
 
-/// Whether a text behind a secret of this length may be something else than its rest: a name, a
+/// Whether a text behind a secret of this length may be its rest or something else: a name, a
 /// code, another secret.
 pub(super) fn may_be_whole(length: usize, rest: &str) -> bool {
     let rest = rest.trim_end_matches('=');

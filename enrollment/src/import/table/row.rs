@@ -2,13 +2,14 @@
 
 use csv::StringRecord;
 
+use super::super::headings::folded;
 use super::super::item::{Item, is_word};
 use super::super::loose::{self, is_plain_code, is_secret};
 use super::super::recovery_codes::attach;
 use super::super::settings::Settings;
 use super::super::shapes::number_in;
 use super::super::{CodesBeside, ImportEntry, joined_name, keepass};
-use super::columns::{Columns, folded};
+use super::columns::Columns;
 use crate::account::CodeParameters;
 use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
