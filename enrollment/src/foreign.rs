@@ -174,18 +174,26 @@ fn is_drawn_code(text: &str) -> bool {
     let is_ink =
         |c: char| is_block(c) || matches!(c, '#' | '@' | 'X' | '*' | '\u{25a0}' | '\u{25a1}');
     let is_row = |line: &str| {
-        let marks = line
-            .chars()
-            .filter(|c| is_ink(*c) || c.is_whitespace())
-            .count();
         let colors = line.matches("\u{1b}[").count();
-        let length = line.chars().count();
-        let is_ink_row = line.chars().any(is_ink) && marks == length && length >= FEWEST_COLUMNS;
-        is_ink_row || colors >= FEWEST_COLUMNS / 4
+        let shown = without_colors(line);
+        let is_drawn = shown.chars().any(is_ink)
+            && shown.chars().all(|c| is_ink(c) || c.is_whitespace())
+            && shown.chars().count() >= FEWEST_COLUMNS;
+        is_drawn || colors >= FEWEST_COLUMNS / 4
     };
     let rows = text.lines().filter(|line| is_row(line)).count();
     let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
     rows >= FEWEST_LINES && rows * 3 >= lines * 2
+}
+
+/// A line without what colors a terminal.
+fn without_colors(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        shown.push_str(piece.split_once('m').map_or("", |(_, rest)| rest));
+    }
+    shown
 }
 
 /// Whether a line is a secret alone, or behind a name.

@@ -86,6 +86,10 @@ fn columns_are_known_by_what_people_call_them() {
         "MFA Seed",
         "2-Factor Secret",
         "Two-Step Key",
+        "Google Authenticator",
+        "Token seed",
+        "Zweiter Faktor",
+        "\u{9a8c}\u{8bc1}\u{7801}",
         "Authy Key",
         "TOTP (Base32)",
     ] {
@@ -224,6 +228,21 @@ fn settings_beside_a_secret_are_obeyed_or_refused_by_name() {
         );
         check(&table, &[&expected]);
     }
+    for (column, cell) in [
+        ("places", "8"),
+        ("window", "60"),
+        ("mode", "SHA256"),
+        ("Cycle", "15"),
+    ] {
+        let table = format!("name,username,otp,{column}\nGitHub,alice,{{S}},{cell}\n");
+        check(&table, &["GitHub: alice | param-damaged"]);
+    }
+    for cell in ["\"=\"\"{S}\"\"\"", "'{S}", " {S} "] {
+        check(
+            &format!("name,username,otp\nGitHub,alice,{cell}\n"),
+            &[ALICE],
+        );
+    }
     check(
         "Title,UserName,TimeOtp-Secret-Base32,TimeOtp-Period,TimeOtp-Length,TimeOtp-Algorithm\nGitHub,alice,{S},60,8,HMAC-SHA-256\nAcme,bob,{T},,,\n",
         &[&told("&algorithm=SHA256&digits=8&period=60"), BOB],
@@ -310,6 +329,14 @@ fn codes_in_other_cells_are_read_or_reported() {
         (
             "name,username,totp,\nGitHub,alice,{S},\nAcme,bob,,{T}\n",
             "Acme: bob (column 4)",
+        ),
+        (
+            "name,username,totp,notes\nGitHub,alice,{S},\nAcme,bob,,\"My 2FA secret: {T} (keep it)\"\n",
+            "Acme: bob (column \u{201c}notes\u{201d})",
+        ),
+        (
+            "name,username,totp,notes\nGitHub,alice,{S},\nAcme,bob,,The OTP secret is {T}.\n",
+            "Acme: bob (column \u{201c}notes\u{201d})",
         ),
         (
             "name,username,totp,secret\nGitHub,alice,{S},\nAcme,bob,{S},{T}\n",
@@ -503,6 +530,11 @@ fn files_without_a_uri_are_named() {
         (block.repeat(17), K::DrawnCode),
         (format!("Scan this:\n{}", block.repeat(17)), K::DrawnCode),
         (hashes.repeat(33), K::DrawnCode),
+        (
+            format!("\u{1b}[40;37;1m{}\u{1b}[0m\n", block.trim_end()).repeat(17),
+            K::DrawnCode,
+        ),
+        ("# #\n".to_owned() + &hashes.repeat(33), K::DrawnCode),
         (colors.repeat(29), K::DrawnCode),
     ] {
         let problem = ImportFile::read(text.as_bytes(), None).unwrap_err();

@@ -264,6 +264,18 @@ fn words_in_a_name_that_mean_a_parameter_are_not_passed_over() {
             P::Digits,
         ),
         (
+            "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub - 60 seconds",
+            P::Period,
+        ),
+        (
+            "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub 8 digits",
+            P::Digits,
+        ),
+        (
+            "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub; TOTP SHA256",
+            P::Algorithm,
+        ),
+        (
             "otpauth://totp/GitHub:alice, 60s?secret={S}&issuer=GitHub",
             P::Period,
         ),

@@ -99,7 +99,7 @@ const ABOUT: [&str; 24] = [
     "created", "used", "method", "phone", "settings", "required",
 ];
 /// Columns that can hold something else beside a column of codes.
-pub(super) const GENERIC: [&str; 18] = [
+pub(super) const GENERIC: [&str; 41] = [
     "secret",
     "seed",
     "geheimnis",
@@ -118,10 +118,62 @@ pub(super) const GENERIC: [&str; 18] = [
     "code",
     "verificationcode",
     "schlüssel",
+    "googleauthenticator",
+    "microsoftauthenticator",
+    "authenticatorapp",
+    "gakey",
+    "tokenseed",
+    "seedtoken",
+    "2fatotp",
+    "totp2fa",
+    "zweiterfaktor",
+    "2faktor",
+    "secondfactor",
+    "2ndfactor",
+    "segundofactor",
+    "secondfacteur",
+    "clavesecreta",
+    "chiavesegreta",
+    "clésecrète",
+    "auth",
+    "验证码",
+    "密钥",
+    "二段階認証",
+    "секретныйключ",
+    "двухфакторная",
 ];
 /// Those of them that more often hold something else altogether, so that only a secret of the
 /// usual length or a URI in them counts.
-pub(super) const VAGUE: [&str; 5] = ["key", "token", "code", "verificationcode", "schlüssel"];
+pub(super) const VAGUE: [&str; 28] = [
+    "key",
+    "token",
+    "code",
+    "verificationcode",
+    "schlüssel",
+    "googleauthenticator",
+    "microsoftauthenticator",
+    "authenticatorapp",
+    "gakey",
+    "tokenseed",
+    "seedtoken",
+    "2fatotp",
+    "totp2fa",
+    "zweiterfaktor",
+    "2faktor",
+    "secondfactor",
+    "2ndfactor",
+    "segundofactor",
+    "secondfacteur",
+    "clavesecreta",
+    "chiavesegreta",
+    "clésecrète",
+    "auth",
+    "验证码",
+    "密钥",
+    "二段階認証",
+    "секретныйключ",
+    "двухфакторная",
+];
 /// Letters and digits only, in lower case.
 pub(super) fn folded(name: &str) -> String {
     name.chars()

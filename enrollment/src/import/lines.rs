@@ -62,16 +62,17 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
             return Err(super::too_many());
         }
     }
-    if found.is_empty() || found.iter().any(|line| line.is_uri) {
+    if found.iter().any(|line| line.is_uri) {
         return Ok(found.into_iter().flat_map(Line::entries).collect());
     }
     // The same is said about a text that is to be enrolled alone.
-    Err(match ForeignKind::of(&text) {
+    match ForeignKind::of(&text) {
         kind @ (ForeignKind::DrawnCode | ForeignKind::BareSecret) => {
-            InputProblem::NotOtpauth { kind }
+            Err(InputProblem::NotOtpauth { kind })
         }
-        _ => InputProblem::ImportUnknown,
-    })
+        _ if found.is_empty() => Ok(Vec::new()),
+        _ => Err(InputProblem::ImportUnknown),
+    }
 }
 
 /// A line, or several that are one.

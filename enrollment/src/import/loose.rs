@@ -75,6 +75,24 @@ pub(super) fn codes(text: &str) -> Vec<Loose> {
     found
 }
 
+/// Whether a sentence in a text is about codes and has a secret among its words.
+pub(super) fn has_unread(text: &str) -> bool {
+    const WORDS: [&str; 6] = ["otp", "2fa", "mfa", "authenticator", "factor", "faktor"];
+    let is_punctuation = |c: char| !c.is_alphanumeric() && c != '=';
+    lines::joined(text).iter().any(|line| {
+        let lower = Zeroizing::new(line.to_lowercase());
+        let is_read = || {
+            is_uri(line)
+                || named(line)
+                    .is_some_and(|(name, value)| names_codes(&folded(name)) && is_plain_code(value))
+        };
+        let mut words = line.split_whitespace();
+        WORDS.iter().any(|word| lower.contains(word))
+            && words.any(|word| is_secret(word.trim_matches(is_punctuation)))
+            && !is_read()
+    })
+}
+
 /// The name and the value of a line, whose mark in a list is left out.
 fn named(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once([':', '=', '\u{ff1a}'])?;

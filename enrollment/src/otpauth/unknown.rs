@@ -171,6 +171,29 @@ pub(crate) fn may_mean(value: &str) -> &'static [Parameter] {
     }
 }
 
+/// Which parameter a column or member means whose name says so only beside such a number.
+pub(super) fn meant_by_number(name: &str, value: &str) -> Option<Parameter> {
+    const NAMES: [&str; 13] = [
+        "places",
+        "characters",
+        "chars",
+        "positions",
+        "size",
+        "window",
+        "rotation",
+        "cycle",
+        "renewal",
+        "every",
+        "changes",
+        "lifetime",
+        "validfor",
+    ];
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+    let meant = may_mean(value).first().copied();
+    meant.filter(|_| NAMES.contains(&folded.as_str()))
+}
+
 /// What a name says about the codes in words, each with its value in small letters: what is left
 /// of a parameter whose separators were damaged (`GitHub;period:60`, `GitHub, 8 digits`).
 pub(super) fn in_words(name: &str) -> Vec<(Parameter, String)> {
@@ -192,17 +215,20 @@ pub(super) fn in_words(name: &str) -> Vec<(Parameter, String)> {
                 found.push((parameter, value.to_owned()));
             }
         }
-        // Behind a separator, a value can stand without its name.
-        let part = part.trim();
-        if number == 0 || part.is_empty() {
-            continue;
-        }
-        if is_hash(part) {
-            found.push((Parameter::Algorithm, part.to_owned()));
-        } else if part.contains(char::is_alphabetic)
-            && let [parameter] = may_mean(part)
-        {
-            found.push((*parameter, part.to_owned()));
+        // A value can stand without its name: behind a separator, or before what counts it.
+        let words: Vec<&str> = part.split_whitespace().collect();
+        for (at, word) in words.iter().enumerate() {
+            let counted = words.get(at + 1).map(|unit| format!("{word} {unit}"));
+            let counted = counted.filter(|_| word.bytes().all(|byte| byte.is_ascii_digit()));
+            let said = counted.as_deref().unwrap_or(word);
+            if is_hash(said) && (number > 0 || said.starts_with("sha")) {
+                found.push((Parameter::Algorithm, said.to_owned()));
+            } else if (number > 0 || counted.is_some())
+                && said.contains(char::is_alphabetic)
+                && let [parameter] = may_mean(said)
+            {
+                found.push((*parameter, said.to_owned()));
+            }
         }
     }
     found

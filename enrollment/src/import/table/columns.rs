@@ -1,6 +1,7 @@
 //! What the columns of a table hold, told by their names.
 
 use super::super::headings::{CODES, GENERIC, VAGUE, folded, is_of_keepass, names_codes};
+use super::super::loose::is_secret;
 use super::super::recovery_codes::is_named;
 use crate::otpauth;
 
@@ -377,7 +378,7 @@ impl Columns {
         let is_name = |name: &&String| {
             !name.is_empty()
                 && name.chars().count() <= LONGEST
-                && !crate::text::may_be_secret(name, 16)
+                && !is_secret(name)
                 && !name.contains(['@', '\n'])
         };
         let names = self.names.iter().filter(is_name).take(MOST);

@@ -72,10 +72,7 @@ impl<'a> Row<'a> {
         let fields = columns.fields.unwrap_or(usize::MAX);
         let codes = used.iter().map(|at| self.said(Some(*at)));
         let codes = codes.chain(self.row.iter().skip(fields).filter_map(of_robo_form));
-        for code in codes
-            .map(crate::text::trim)
-            .filter(|code| !says_nothing(code))
-        {
+        for code in codes.map(of_spreadsheet).filter(|code| !says_nothing(code)) {
             add(self.entry(code, Ok(Settings::default())));
         }
         for (at, cell) in self.row.iter().enumerate() {
@@ -88,6 +85,10 @@ impl<'a> Row<'a> {
         }
         for at in (0..self.row.len()).filter(|at| !used.contains(at)) {
             let cell = self.said(Some(at));
+            if self.may_hold_secrets(at) && loose::has_unread(cell) {
+                found.push(self.unread(at));
+                continue;
+            }
             if is_secret(cell) && self.may_hold_secrets(at) {
                 let is_there = self.entry(cell, Ok(Settings::default()));
                 if !found.iter().any(|known| is_same(known, &is_there)) {
@@ -314,6 +315,15 @@ impl<'a> Row<'a> {
             None => Ok(()),
         }
     }
+}
+
+/// A cell without what keeps a spreadsheet from taking a text for a number.
+fn of_spreadsheet(cell: &str) -> &str {
+    let cell = crate::text::trim(cell);
+    let formula = cell
+        .strip_prefix("=\"")
+        .and_then(|cell| cell.strip_suffix('"'));
+    formula.or(cell.strip_prefix('\'')).unwrap_or(cell)
 }
 
 /// Whether a cell for a code only says whether there is one.
