@@ -17,13 +17,11 @@ mod warning;
 mod wrapping;
 mod write;
 
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::{Algorithm, CodeParameters, Labels, TotpAccount};
 use crate::foreign::{self, ForeignKind};
-use crate::ids::EnrollmentId;
-use crate::problem::{InputProblem, Parameter, there};
+use crate::problem::{InputProblem, Parameter};
 
 pub use crate::account::AccountPreview;
 pub(crate) use markup::{attributes, end_of_tag};
@@ -492,6 +490,17 @@ pub(crate) fn meant_by_member(name: &str, value: &str) -> Option<Parameter> {
         .or_else(|| damage::meant_torn(name).filter(decides))
         .or_else(|| damage::meant_by_value(name, &value.trim().to_ascii_lowercase()))
         .or_else(|| unknown::meant_by_number(name, value))
+}
+
+/// As [`meant_by_member`], of a field that a person has named.
+pub(crate) fn meant_by_field(name: &str, value: &str) -> Option<Parameter> {
+    let decides =
+        |parameter: &Parameter| !matches!(parameter, Parameter::Secret | Parameter::Issuer);
+    let value = value.trim().to_ascii_lowercase();
+    damage::meant(name)
+        .filter(decides)
+        .filter(|_| !value.is_empty())
+        .or_else(|| damage::meant_by_value(name, &value))
 }
 
 /// The hash function that a text names, however it is written; nothing if it is empty.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::import::Exceeded;
-use countersign_enrollment::problem::{ImportFormat, InputProblem, Parameter};
+use countersign_enrollment::problem::{ArchiveFault, ImportFormat, InputProblem, Parameter};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROBLEMS.md");
 const TABLE: &str = "| Code | Message | What to do |\n| --- | --- | --- |\n";
@@ -121,6 +121,7 @@ fn all() -> Vec<InputProblem> {
         },
         P::ImportPasswordWrong {
             format: Some(ImportFormat::TwoFas),
+            certain: false,
         },
         P::ImportUnsupported {
             what: "a KeePass database".to_owned(),
@@ -147,6 +148,11 @@ fn all() -> Vec<InputProblem> {
         P::ImportTooManyPictures { limit: 64 },
         P::PackageIncomplete,
         P::RecoveryCodesAlone,
+        P::EntryMalformed { format },
+        P::EntryInBin,
+        P::ArchiveFile {
+            fault: ArchiveFault::Damaged,
+        },
         P::SecretUnclear,
         P::ParamUnclear {
             parameter: Parameter::Period,
@@ -217,11 +223,14 @@ fn place(problem: &InputProblem) -> usize {
         P::ImportTooManyPictures { .. } => 50,
         P::PackageIncomplete => 51,
         P::RecoveryCodesAlone => 52,
-        P::SecretUnclear => 53,
-        P::ParamUnclear { .. } => 54,
-        P::ImportColumnsUnknown { .. } => 55,
-        P::RowDisplaced => 56,
-        P::LineCommented => 57,
+        P::EntryMalformed { .. } => 53,
+        P::EntryInBin => 54,
+        P::ArchiveFile { .. } => 55,
+        P::SecretUnclear => 56,
+        P::ParamUnclear { .. } => 57,
+        P::ImportColumnsUnknown { .. } => 58,
+        P::RowDisplaced => 59,
+        P::LineCommented => 60,
     }
 }
 

@@ -353,6 +353,19 @@ fn codes_in_other_cells_are_read_or_reported() {
         "name,username,password,totp\nGitHub,alice,MFRGGZDFMZTWQ2LK,{S}\n",
         &[ALICE],
     );
+    // A code in a column of names is none of them.
+    check(
+        "name,username\notpauth://totp/GitHub:alice?secret={S}&issuer=GitHub\n",
+        &[" | otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub"],
+    );
+    check(
+        "name,username,otp\nGitHub,alice,{S}\n{T}\n{T},bob,{T}\n",
+        &[
+            ALICE,
+            "line 3 (column \u{201c}name\u{201d}) | not-otpauth",
+            "bob | otpauth://totp/bob?secret={T}",
+        ],
+    );
 }
 
 #[test]

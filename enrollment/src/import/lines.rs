@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::recovery_codes::Section;
 use super::shapes::SecretText;
-use super::{CodesBeside, ImportEntry, MAX_ENTRIES};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, display_name, joined_name};
 use crate::foreign::ForeignKind;
 use crate::otpauth;
 use crate::problem::InputProblem;
@@ -91,15 +91,7 @@ impl Line {
             return vec![ImportEntry::refused(&name, InputProblem::LineCommented)];
         }
         let uris = apart(&self.text).into_iter();
-        let mut entries: Vec<ImportEntry> = uris
-            .map(|uri| {
-                let mut entry = ImportEntry::text(uri);
-                if let Some(note) = note_of_ente(uri) {
-                    entry.beside.note(note.expose());
-                }
-                entry
-            })
-            .collect();
+        let mut entries: Vec<ImportEntry> = uris.map(entry).collect();
         if let Some(first) = entries.first_mut() {
             let own = std::mem::replace(&mut first.beside, self.beside);
             first.beside.merge(&own);
@@ -108,24 +100,44 @@ impl Line {
     }
 }
 
+/// The account of a URI, with what Ente Auth keeps beside it.
+fn entry(uri: &str) -> ImportEntry {
+    let mut entry = ImportEntry::text(uri);
+    if let Some(display) = display_of_ente(uri) {
+        entry.beside.note(display.note.expose());
+        if display.trashed {
+            let name = otpauth::parse(uri).map(|read| {
+                let issuer = read.account.issuer().unwrap_or_default();
+                joined_name(issuer, read.account.account_name())
+            });
+            entry.name = display_name(&name.unwrap_or_default());
+            entry.content = Err(InputProblem::EntryInBin);
+        }
+    }
+    entry
+}
+
 /// Whether a line has a URI, and not only a word about some.
 fn has_uri(line: &str) -> bool {
     let lower = Zeroizing::new(line.to_ascii_lowercase());
     lower.contains("otpauth://") || lower.contains("otpauth-migration://")
 }
 
-/// The note that Ente Auth keeps with a code, in a parameter of its URI.
-fn note_of_ente(uri: &str) -> Option<SecretText> {
-    #[derive(Deserialize)]
-    struct Display {
-        #[serde(default)]
-        note: SecretText,
-    }
+/// What Ente Auth keeps with a code.
+#[derive(Deserialize)]
+struct Display {
+    #[serde(default)]
+    note: SecretText,
+    #[serde(default)]
+    trashed: bool,
+}
+
+/// What Ente Auth keeps with a code, in a parameter of its URI.
+fn display_of_ente(uri: &str) -> Option<Display> {
     let (_, display) = uri.split_once("codeDisplay=")?;
     let display = display.split('&').next()?;
     let decoded: Zeroizing<Vec<u8>> = Zeroizing::new(percent_decode_str(display).collect());
-    let display: Display = serde_json::from_slice(&decoded).ok()?;
-    Some(display.note)
+    serde_json::from_slice(&decoded).ok()
 }
 
 /// The lines of a text, of which those of a URI that was wrapped are one.

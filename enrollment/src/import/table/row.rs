@@ -53,7 +53,7 @@ impl<'a> Row<'a> {
         }
         let mut found: Vec<ImportEntry> = Vec::new();
         let mut add = |mut entry: ImportEntry| {
-            if entry.name.is_empty() && entry.content.is_err() {
+            if entry.content.is_err() {
                 entry.name = self.name();
             }
             if !found.iter().any(|known| is_same(known, &entry)) {
@@ -85,19 +85,19 @@ impl<'a> Row<'a> {
         }
         for at in (0..self.row.len()).filter(|at| !used.contains(at)) {
             let cell = self.said(Some(at));
-            if self.may_hold_secrets(at) && loose::has_unread(cell) {
-                found.push(self.unread(at));
+            if !self.may_hold_secrets(at, used.is_empty()) {
                 continue;
             }
-            if is_secret(cell) && self.may_hold_secrets(at) {
+            if loose::has_unread(cell) {
+                found.push(self.unread(at));
+            } else if is_secret(cell) {
                 let is_there = self.entry(cell, Ok(Settings::default()));
                 if !found.iter().any(|known| is_same(known, &is_there)) {
                     found.push(self.unread(at));
                 }
             }
         }
-        let name = joined_name(self.title(), self.user());
-        entries.extend(attach(found, self.beside(), &name));
+        entries.extend(attach(found, self.beside(), &self.name()));
     }
 
     /// Whether its cells are not where the names are: there are more of them, as with a comma in
@@ -135,10 +135,18 @@ impl<'a> Row<'a> {
         ImportEntry::refused(&name, InputProblem::NotOtpauth { kind })
     }
 
-    fn may_hold_secrets(&self, at: usize) -> bool {
+    /// Whether a secret in a column may be one of codes. In a row without any, it may have come
+    /// into a column of names, which seldom are like that.
+    fn may_hold_secrets(&self, at: usize, is_alone: bool) -> bool {
         let columns = self.columns;
-        let others = [columns.title, columns.user, columns.address];
-        !others.contains(&Some(at))
+        let names = [columns.title, columns.user, columns.address];
+        let has_digit = || {
+            self.said(Some(at))
+                .bytes()
+                .any(|byte| byte.is_ascii_digit())
+        };
+        let is_name = names.contains(&Some(at)) && !(is_alone && has_digit());
+        !is_name
             && !columns.passwords.contains(&at)
             && !columns.recovery.contains(&at)
             && !columns.of_keepass.contains(&at)
@@ -154,18 +162,28 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// What the row is called in the report.
+    /// What the row is called in the report, which repeats no secret from a wrong column.
     fn name(&self) -> String {
-        match joined_name(self.title(), self.user()) {
+        let shown = |text: &'a str| if is_secret(text) { "" } else { text };
+        match joined_name(shown(self.title()), shown(self.user())) {
             name if name.is_empty() => format!("line {}", self.line),
             name => name,
         }
     }
 
+    /// What a column says that names something; nothing if a code is in it instead.
+    fn called(&self, at: Option<usize>) -> &'a str {
+        let text = self.said(at);
+        let in_codes = |at: &usize| self.said(Some(*at)) == text;
+        let mut codes = self.columns.codes.iter().chain(&self.columns.generic);
+        let is_code = otpauth::is_meant(text) || codes.any(in_codes);
+        if is_code { "" } else { text }
+    }
+
     fn title(&self) -> &'a str {
-        let title = self.said(self.columns.title);
+        let title = self.called(self.columns.title);
         let address = match title {
-            "" => self.said(self.columns.address),
+            "" => self.called(self.columns.address),
             title if self.columns.title == self.columns.address => title,
             title => return title,
         };
@@ -173,7 +191,7 @@ impl<'a> Row<'a> {
     }
 
     fn user(&self) -> &'a str {
-        match self.said(self.columns.user) {
+        match self.called(self.columns.user) {
             "" => said_in(
                 self.said(self.columns.lines),
                 &["username", "user", "login"],
