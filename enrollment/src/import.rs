@@ -20,6 +20,7 @@ mod flow;
 mod free_otp_plus;
 mod further;
 mod gather;
+mod headings;
 mod item;
 pub mod job;
 mod json;
@@ -29,6 +30,7 @@ mod key_vault;
 mod lines;
 mod list_format;
 mod listed;
+mod loose;
 mod meaning;
 mod member;
 mod one_password;
@@ -43,6 +45,7 @@ mod proton_pass;
 mod recovery_codes;
 mod safe_in_cloud;
 mod secret_names;
+mod settings;
 mod shapes;
 mod steam_mafile;
 mod stratum;
@@ -109,10 +112,17 @@ impl ImportEntry {
         }
     }
 
-    /// An entry without a name of its own.
+    /// An entry without a name of its own. If it cannot be read, it is called as its URI says.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self::new("", Ok(Zeroizing::new(text.to_owned())))
+        let name = match otpauth::parse(text) {
+            Ok(_) => None,
+            Err(_) => otpauth::name_in(text),
+        };
+        Self::new(
+            &name.unwrap_or_default(),
+            Ok(Zeroizing::new(text.to_owned())),
+        )
     }
 
     /// That an account called `name` cannot be enrolled.
@@ -361,7 +371,7 @@ impl ImportFile {
             let entries = totp_authenticator::open(&sealed, opening)?;
             return Ok(of((ImportFormat::TotpAuthenticator, entries)));
         }
-        let is_table = table::has_codes_column(text) || !text.lines().any(lines::begins_with_uri);
+        let is_table = table::has_names(text) || !text.lines().any(lines::begins_with_uri);
         if is_table && let Some(table) = table::read(text) {
             return table.map(of);
         }
@@ -445,11 +455,6 @@ fn shown_name(text: &str) -> &str {
         return "";
     }
     text
-}
-
-/// An entry that could not be read.
-fn damaged(format: ImportFormat) -> ImportEntry {
-    ImportEntry::new("", Err(InputProblem::ImportMalformed { format }))
 }
 
 /// A document of a known kind.

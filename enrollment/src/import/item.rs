@@ -2,12 +2,9 @@
 
 use super::{CodesBeside, ImportEntry, joined_name, recovery_codes, shown_name};
 use crate::account::{Labels, TotpAccount};
-use crate::foreign;
+use crate::foreign::{self, ForeignKind};
 use crate::otpauth::{self, Fields};
 use crate::problem::InputProblem;
-
-/// Secrets in small letters without a digit have at least this many.
-const SHORTEST_WORD: usize = 16;
 
 /// An item with a code: what the person sees of it, and what the code is made of.
 #[derive(Clone, Copy, Default)]
@@ -61,10 +58,8 @@ impl<'t> Item<'t> {
             secret: code,
             ..Fields::default()
         };
-        // A short word in small letters is what a person has written there, not a secret.
-        let is_word = code.len() < SHORTEST_WORD && code.bytes().all(|c| c.is_ascii_lowercase());
-        if is_word {
-            let kind = foreign::ForeignKind::Other;
+        if is_word(code) {
+            let kind = ForeignKind::of(code);
             return ImportEntry::refused(name, InputProblem::NotOtpauth { kind });
         }
         if !code.contains("key=") {
@@ -129,4 +124,13 @@ impl<'t> Item<'t> {
         let renamed = TotpAccount::new(labels, account.parameters(), account.secret().clone());
         Ok(renamed.to_uri())
     }
+}
+
+/// Whether a text is a word rather than a secret, although it has no other letters: a short one
+/// in small letters.
+pub(super) fn is_word(text: &str) -> bool {
+    const SHORTEST_SECRET: usize = 16;
+    text.len() < SHORTEST_SECRET
+        && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && text.bytes().skip(1).any(|byte| byte.is_ascii_lowercase())
 }
