@@ -146,6 +146,10 @@ fn all() -> Vec<InputProblem> {
         P::ImportTooManyPictures { limit: 64 },
         P::PackageIncomplete,
         P::RecoveryCodesAlone,
+        P::PagesNotSearched {
+            pages: 20,
+            searched: 16,
+        },
     ]
 }
 
@@ -206,6 +210,7 @@ fn place(problem: &InputProblem) -> usize {
         P::ImportTooManyPictures { .. } => 50,
         P::PackageIncomplete => 51,
         P::RecoveryCodesAlone => 52,
+        P::PagesNotSearched { .. } => 53,
     }
 }
 

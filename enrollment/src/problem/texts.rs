@@ -25,7 +25,7 @@ impl InputProblem {
     }
 
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 53] = [
+    pub const CODES: [&'static str; 54] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -60,6 +60,7 @@ impl InputProblem {
         "image-too-many-bytes",
         "image-too-small",
         "image-time-limit",
+        "pages-not-searched",
         "not-otpauth",
         "otpauth-malformed",
         "otpauth-too-long",
@@ -119,6 +120,7 @@ impl InputProblem {
             Self::ImageTooManyBytes { .. } => "image-too-many-bytes",
             Self::ImageTooSmall { .. } => "image-too-small",
             Self::ImageTimeLimit => "image-time-limit",
+            Self::PagesNotSearched { .. } => "pages-not-searched",
             Self::NotOtpauth { .. } => "not-otpauth",
             Self::OtpauthMalformed => "otpauth-malformed",
             Self::OtpauthTooLong { .. } => "otpauth-too-long",
@@ -178,6 +180,7 @@ impl InputProblem {
             Self::ImageTooLarge { .. } | Self::ImageTooManyBytes { .. } => "Image too large",
             Self::ImageTooSmall { .. } => "Image too small",
             Self::ImageTimeLimit => "Reading the image took too long",
+            Self::PagesNotSearched { .. } => "Too many pages or frames",
             Self::NotOtpauth { .. } => "Not an otpauth URI",
             Self::OtpauthMalformed => "Malformed otpauth URI",
             Self::OtpauthTooLong { .. } => "Otpauth URI too long",
@@ -338,6 +341,9 @@ impl InputProblem {
             Self::ImageTimeLimit => {
                 "Searching the image for a QR code took too long and was stopped.".to_owned()
             }
+            Self::PagesNotSearched { pages, searched } => format!(
+                "The image file has {pages} pages or frames, of which only the first {searched} were searched for QR codes."
+            ),
             Self::NotOtpauth {
                 kind: ForeignKind::Other,
             } => "The text does not begin with otpauth://.".to_owned(),
@@ -488,6 +494,9 @@ impl InputProblem {
             Self::ImageTooLarge { .. }
             | Self::ImageTooManyBytes { .. }
             | Self::ImageTimeLimit => "Crop the image to the QR code, or scale it down.",
+            Self::PagesNotSearched { .. } => {
+                "Save the other pages or frames as separate images and send those, too; of a recording, send a screenshot of each QR code."
+            }
             Self::ImageTooSmall { .. } => "Send the image in its full size.",
             Self::NotOtpauth { kind } => kind
                 .next_step()
