@@ -32,6 +32,17 @@ impl Area {
         }
     }
 
+    /// Where it is.
+    pub(super) fn region(&self, plane: &Plane) -> Region {
+        let corners = [
+            [self.left, self.top],
+            [self.right, self.top],
+            [self.right, self.bottom],
+            [self.left, self.bottom],
+        ];
+        region_of(plane, corners.map(|corner| corner.map(|it| it as f32)))
+    }
+
     pub(super) fn cut_from(&self, plane: &Plane) -> Plane {
         let [left, top, width, height] =
             [self.left, self.top, self.width(), self.height()].map(|it| it as u32);

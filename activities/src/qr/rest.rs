@@ -12,6 +12,7 @@ use std::time::Instant;
 use countersign_enrollment::region::Region;
 
 use super::area::{self, Area, Cells};
+use super::cascade;
 use super::marks::Marks;
 use super::patch::Patch;
 use super::texture::{self, Texture};
@@ -91,6 +92,11 @@ pub(super) fn of(plane: &Plane, is_tint: bool, read: &[Region], end: Instant) ->
             found.cut_short = true;
             break;
         }
+        // What is around a code that was read, the page that it is on for one, is no other.
+        let region = area.region(&found.plane);
+        if read.iter().any(|it| it.overlap(&region) > cascade::SAME) {
+            continue;
+        }
         let patch = Patch::of(&found.plane, &area);
         let Some(patch) = patch.filter(|it| it.stretch() <= MAX_STRETCH_OF_PART) else {
             continue;
@@ -143,7 +149,7 @@ fn is_code(plane: &Plane, patch: &Patch, is_tint: bool, sides: &[f32]) -> bool {
     let is_one = !marks.are_soft() || texture.is_soft();
     let has_three = marks.likeness[3] <= marks.likeness[2] - UNMARKED;
     let is_whole = patch.stretch() <= MAX_STRETCH;
-    let is_marked = marks.are(MARKED) && (has_three || marks.are_soft())
+    let is_marked = marks.are(MARKED) && (has_three || marks.are_soft()) && !texture.is_of_rows()
         || marks.are(SLIGHTLY_MARKED) && (has_three || !marks.are_soft()) && texture.is_even();
     if is_tint || patch.contrast < FAINT {
         return is_whole && is_marked && !marks.are_soft();

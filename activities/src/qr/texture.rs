@@ -93,6 +93,11 @@ impl Texture {
             && self.grains >= 9.0
     }
 
+    /// Whether it is of things in rows, with more space than things.
+    pub(super) fn is_of_rows(&self) -> bool {
+        self.most_order() >= 0.7 && self.darkness < 0.35
+    }
+
     /// Whether it is nothing but dark and light, about as much of both, in grains of one size.
     pub(super) fn is_of_modules(&self) -> bool {
         let [across, down] = self.reach;
