@@ -4,6 +4,9 @@ use countersign_enrollment::region::{Region, UNITS};
 
 use crate::images::Plane;
 
+/// Places that have more of the smaller one than this in common are those of one code.
+pub(super) const SAME: f32 = 0.3;
+
 /// A rectangle of pixels or of cells; the end is outside.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Area {

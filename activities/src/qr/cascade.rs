@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use countersign_enrollment::code_parts::{self, CodePart};
 use countersign_enrollment::region::{self, Region};
 
-use super::area::Area;
+use super::area::{Area, SAME};
 use super::symbols::{self, Symbol, SymbolContent, Symbols};
 use super::{Payload, ScanResult, bits, fallback, refine, rest};
 use crate::images::{DecodedImage, ImageInfo, Pages, Plane};
@@ -95,9 +95,6 @@ const MAX_DOUBLE_SIDE: u32 = 6_000;
 /// Once an authenticator code is read and three more finder patterns are in the image, later
 /// steps get this long to read the code that they may belong to.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
-
-/// Places that have more of the smaller one than this in common are those of one code.
-pub(super) const SAME: f32 = 0.3;
 
 /// Codes that are looked at more closely, at most.
 const MAX_REFINED: usize = 8;

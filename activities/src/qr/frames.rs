@@ -7,7 +7,7 @@ use std::time::Instant;
 use countersign_enrollment::code_parts::{self, CodePart};
 use countersign_enrollment::region::Region;
 
-use super::{Payload, ScanResult, Step, cascade};
+use super::{Payload, ScanResult, Step, area, cascade};
 use crate::images::{self, DecodedImage, Plane, ReadLimits, UploadFormat};
 
 /// Frames or pages that are searched, at most, with the first.
@@ -82,7 +82,7 @@ fn joined(first: ScanResult, further: Vec<ScanResult>, is_animation: bool) -> Sc
         .collect();
     // A code that one frame shows out of focus, another may show well, at about its place.
     let is_unread = |region: &Region| {
-        !is_animation || !read.iter().any(|read| read.overlap(region) > cascade::SAME)
+        !is_animation || !read.iter().any(|read| read.overlap(region) > area::SAME)
     };
     all.unread.retain(is_unread);
     all.payloads.retain(|payload| !payload.is_joined);

@@ -12,7 +12,6 @@ use std::time::Instant;
 use countersign_enrollment::region::Region;
 
 use super::area::{self, Area, Cells};
-use super::cascade;
 use super::marks::Marks;
 use super::patch::Patch;
 use super::texture::{self, Texture};
@@ -94,7 +93,7 @@ pub(super) fn of(plane: &Plane, is_tint: bool, read: &[Region], end: Instant) ->
         }
         // What is around a code that was read, the page that it is on for one, is no other.
         let region = area.region(&found.plane);
-        if read.iter().any(|it| it.overlap(&region) > cascade::SAME) {
+        if read.iter().any(|it| it.overlap(&region) > area::SAME) {
             continue;
         }
         let patch = Patch::of(&found.plane, &area);
