@@ -226,6 +226,13 @@ pub enum InputProblem {
     },
     /// Reading it took too long.
     ImageTimeLimit,
+    /// It has more frames or pages than are searched.
+    PagesNotSearched {
+        /// How many it has.
+        pages: u32,
+        /// How many of them were searched, from the first on.
+        searched: u32,
+    },
     /// The text does not begin with `otpauth:`.
     NotOtpauth {
         /// What it is instead.

@@ -163,6 +163,10 @@ fn all() -> Vec<InputProblem> {
         },
         P::RowDisplaced,
         P::LineCommented,
+        P::PagesNotSearched {
+            pages: 20,
+            searched: 16,
+        },
     ]
 }
 
@@ -231,6 +235,7 @@ fn place(problem: &InputProblem) -> usize {
         P::ImportColumnsUnknown { .. } => 58,
         P::RowDisplaced => 59,
         P::LineCommented => 60,
+        P::PagesNotSearched { .. } => 61,
     }
 }
 

@@ -25,7 +25,7 @@ impl InputProblem {
     }
 
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 61] = [
+    pub const CODES: [&'static str; 62] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -66,6 +66,7 @@ impl InputProblem {
         "image-too-many-bytes",
         "image-too-small",
         "image-time-limit",
+        "pages-not-searched",
         "not-otpauth",
         "otpauth-malformed",
         "otpauth-too-long",
@@ -133,6 +134,7 @@ impl InputProblem {
             Self::ImageTooManyBytes { .. } => "image-too-many-bytes",
             Self::ImageTooSmall { .. } => "image-too-small",
             Self::ImageTimeLimit => "image-time-limit",
+            Self::PagesNotSearched { .. } => "pages-not-searched",
             Self::NotOtpauth { .. } => "not-otpauth",
             Self::OtpauthMalformed => "otpauth-malformed",
             Self::OtpauthTooLong { .. } => "otpauth-too-long",
@@ -200,6 +202,7 @@ impl InputProblem {
             Self::ImageTooLarge { .. } | Self::ImageTooManyBytes { .. } => "Image too large",
             Self::ImageTooSmall { .. } => "Image too small",
             Self::ImageTimeLimit => "Reading the image took too long",
+            Self::PagesNotSearched { .. } => "Too many pages or frames",
             Self::NotOtpauth { .. } => "Not an otpauth URI",
             Self::OtpauthMalformed => "Malformed otpauth URI",
             Self::OtpauthTooLong { .. } => "Otpauth URI too long",
@@ -405,6 +408,9 @@ impl InputProblem {
             Self::ImageTimeLimit => {
                 "Searching the image for a QR code took too long and was stopped.".to_owned()
             }
+            Self::PagesNotSearched { pages, searched } => format!(
+                "The image file has {pages} pages or frames, of which only the first {searched} were searched for QR codes."
+            ),
             Self::NotOtpauth {
                 kind: ForeignKind::Other,
             } => "The text does not begin with otpauth://.".to_owned(),
@@ -594,6 +600,9 @@ impl InputProblem {
             Self::ImageTooLarge { .. }
             | Self::ImageTooManyBytes { .. }
             | Self::ImageTimeLimit => "Crop the image to the QR code, or scale it down.",
+            Self::PagesNotSearched { .. } => {
+                "Save the other pages or frames as separate images and send those, too; of a recording, send a screenshot of each QR code."
+            }
             Self::ImageTooSmall { .. } => "Send the image in its full size.",
             Self::NotOtpauth { kind } => kind
                 .next_step()
