@@ -19,6 +19,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::{StorageError, StorageProblem};
+
 /// The `Content-Type` of the text of [`render`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -139,11 +141,10 @@ impl Commits {
     }
 
     /// A write failed, perhaps because of the disk.
-    pub(crate) fn failed(&self, error: &rusqlite::Error) {
-        use rusqlite::ErrorCode as Code;
-        let disk = match error.sqlite_error_code() {
-            Some(Code::DiskFull) => 1,
-            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen) => 2,
+    pub(crate) fn failed(&self, error: &StorageError) {
+        let disk = match error.problem() {
+            StorageProblem::Full => 1,
+            StorageProblem::Disk | StorageProblem::ReadOnly => 2,
             _ => return,
         };
         self.disk.store(disk, Ordering::Relaxed);
