@@ -29,6 +29,7 @@ mod tls;
 pub use access::{Access, AccessError, JwtRules, TICKET_LIFE, TicketError, login_path};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{DatabaseStorage, SchedulerConfig, Storage};
+pub use countersign_database::{DatabaseUrl, PasswordSource};
 pub use error::{OpenError, ServeError};
 pub use policy::{ActivityPolicy, PolicyError, Rate};
 pub use retention::{Retention, RetentionError};

@@ -16,7 +16,7 @@ use crate::dispatch::{Dispatch, backoff, pace, timers, untaken};
 use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
 use crate::service::Service;
-use crate::store::{Committed, Store};
+use crate::store::{Committed, Owner, Store};
 use crate::tls::Inside;
 use crate::{
     OpenError, Retention, SchedulerConfig, ServeError, Storage, dashboard, operations, purging,
@@ -59,6 +59,15 @@ impl Scheduler {
             commits,
             config: Arc::new(config),
         })
+    }
+
+    /// Returns once this scheduler owns its task hubs: at once where no other one can, and otherwise when
+    /// it is the first on its database, or takes the place of another.
+    pub async fn until_owner(&self) {
+        if let Some(mut owner) = self.store.owner() {
+            // It has a sender for as long as this has a store.
+            let _ = owner.wait_for(|owner| *owner == Owner::Here).await;
+        }
     }
 
     /// Answers the gRPC service (HTTP/2, in plaintext unless the settings have a

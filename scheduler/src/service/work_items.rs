@@ -125,6 +125,8 @@ impl Service {
         let ending = self.ending.clone();
         let closed = over.clone();
         let store = self.store.clone();
+        // A stop ends streams too, and is no fault.
+        let stopping = self.dispatch.ended.clone();
         let revoked = CancellationToken::new();
         let shut_out = revoked.clone();
         let last = stream::once(async move {
@@ -136,7 +138,8 @@ impl Service {
                 let lost = store.term().err();
                 lost.unwrap_or_else(|| StoreError::NoHub("this worker's".to_owned()))
             };
-            closed.is_cancelled().then(|| Err(status(deleted())))
+            let unexpected = closed.is_cancelled() && !stopping.is_cancelled();
+            unexpected.then(|| Err(status(deleted())))
         })
         .filter_map(std::future::ready);
         let answers = stream::select(items, pings)

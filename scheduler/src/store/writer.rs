@@ -275,13 +275,19 @@ impl Writer {
             pace: Arc::clone(&pace),
             office,
         };
+        let (begun, beginning) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("scheduler-writer".to_owned())
             .spawn(move || {
+                // Whoever opens the store then finds out who owns the task hubs.
+                thread.tick();
+                drop(begun);
                 thread.run(waiting);
                 drop(thread);
                 drop(lock);
             })?;
+        // It ends with an error, since nothing is sent.
+        let _ = beginning.recv();
         if let Some(jobs) = ticking {
             std::thread::Builder::new()
                 .name("scheduler-lease".to_owned())
