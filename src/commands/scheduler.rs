@@ -36,8 +36,8 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         asks: true,
         passwords: Some(Arc::new(DatabaseTokens::new(identity))),
     };
-    refuse_own_database(&serve, config.database.as_ref())?;
     let mut serve = args.serve;
+    refuse_own_database(&serve, config.database.as_ref())?;
     let folder = serve.data_dir.clone().unwrap_or(config.data_dir);
     if serve.retention.is_none() && config.retention != Retention::default() {
         serve.retention = Some(config.retention.to_string());

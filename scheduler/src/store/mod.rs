@@ -41,6 +41,8 @@ mod entities;
 mod entity_model;
 mod entity_purge;
 mod entity_queries;
+#[cfg(test)]
+mod fence;
 mod hubs;
 mod instances;
 mod list;

@@ -26,13 +26,6 @@ pub(super) fn session(database: &Database) -> Connection {
     Connection::Postgres(Box::new(Session::new(database.clone()).unwrap()))
 }
 
-/// A node that owns the task hubs of a database.
-pub(super) fn owner(database: &Database, name: &str) -> (Node, Connection) {
-    let (node, conn) = (Node::new(name.to_owned()), session(database));
-    take(&node, &conn);
-    (node, conn)
-}
-
 pub(super) fn take(node: &Node, conn: &Connection) {
     match node.take(conn).unwrap() {
         Taken::Mine(term) => conn.session().unwrap().set_term(Some(term)),
@@ -40,14 +33,20 @@ pub(super) fn take(node: &Node, conn: &Connection) {
     }
 }
 
-/// An emptied storage that a node owns.
-pub(super) fn emptied(database: &Database) -> Connection {
+/// An emptied storage that nobody owns.
+pub(super) fn vacant(database: &Database) -> Connection {
     let conn = session(database);
     conn.execute_batch(
         "TRUNCATE hubs, instances, payloads, history, inbox, activities, timers, entities, entity_inbox, tags RESTART IDENTITY;
          UPDATE ownership SET node = NULL, lease_until = 'epoch'",
     )
     .unwrap();
+    conn
+}
+
+/// The same, which a node owns.
+pub(super) fn emptied(database: &Database) -> Connection {
+    let conn = vacant(database);
     take(&Node::new("test".to_owned()), &conn);
     conn
 }

@@ -7,6 +7,8 @@
     clippy::print_stdout
 )]
 
+mod cut;
+mod refused;
 #[path = "../support/mod.rs"]
 mod support;
 
