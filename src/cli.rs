@@ -35,8 +35,8 @@ Exit codes:
   0  success
   1  failure; standard error says what failed and what to do
   2  the command line or a setting is wrong
-  3  the enrollment or request ended without success (invalid, rejected, expired, failed, terminated)
-  4  the enrollment or request is still running, or waiting for approval; a new vault key waits to be copied
+  3  an enrollment or request ended without success: invalid, rejected, expired, failed, terminated
+  4  an enrollment or request is running or waits for approval; a new vault key waits to be copied
   5  no such enrollment, account, request or audit log
   6  not allowed
   7  entries are missing from the audit log
@@ -47,13 +47,16 @@ Exit codes:
  12  the name matches several accounts, enrollments or requests; they are listed
  13  the code that was checked is not valid";
 
+/// The widest that help is, in columns.
+const WIDTH: usize = 100;
+
 /// The version, and the commit and day that it was built from where that is known.
 const VERSION: &str = env!("BUILT_VERSION");
 
 /// A server-side TOTP authenticator for teams and automation, with durable
 /// enrollment and approval.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version = VERSION, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "countersign", version = VERSION, about, after_help = EXIT_CODES, max_term_width = WIDTH)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

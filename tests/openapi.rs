@@ -132,6 +132,7 @@ fn only_these_need_no_caller() {
             "GET /api/openapi-3.0.json",
             "GET /api/openapi.json",
             "DELETE /api/session",
+            "GET /api/session/current",
             "GET /healthz",
             "GET /readyz",
             "GET /v1/sys/health",

@@ -26,7 +26,7 @@ const GONE = -1;
 const OTHERS = new Set(["session-changed", "session-ambiguous"]);
 
 /** What is asked while nobody is shown; anything else would be asked for whoever is logged in. */
-const NOBODYS = new Set(["/api/session", "/healthz"]);
+const NOBODYS = new Set(["/api/session", "/api/session/current", "/healthz"]);
 
 /** The server's clock minus this browser's, in milliseconds; known to about a second. */
 export let clockOffset;

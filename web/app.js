@@ -27,6 +27,8 @@ const VIEWS = [
 const COUNT_MS = 15_000;
 
 const SESSION = "/api/session";
+/** Says who is logged in, or that nobody is: browsers put refusals into the console. */
+const CURRENT = "/api/session/current";
 
 /** Tells the other tabs that somebody has logged in or out. */
 const tabs = "BroadcastChannel" in window ? new BroadcastChannel("session") : undefined;
@@ -221,8 +223,8 @@ link.addEventListener("back", () => {
 });
 link.addEventListener("signed-out", ({ detail }) => leave(detail));
 tabs?.addEventListener("message", () => {
-  // Being told that it is no longer so is enough; who is not logged in may be by now.
-  if (session) void call("GET", SESSION).catch(() => {});
+  // A refusal says that it is somebody else by now; who is not logged in may be.
+  if (session) void call("GET", CURRENT).then((now) => now.session || leave()).catch(() => {});
   else void begin();
 });
 
@@ -230,10 +232,12 @@ tabs?.addEventListener("message", () => {
 async function begin(offer) {
   let said;
   try {
-    const who = await call("GET", SESSION, { refusals: { signedOut: true } });
-    if (session?.caller !== who.caller) clean();
-    session = who;
-    shows(who.caller);
+    const { session: who } = await call("GET", CURRENT, { refusals: { signedOut: true } });
+    if (who) {
+      if (session?.caller !== who.caller) clean();
+      session = who;
+      shows(who.caller);
+    }
   } catch (problem) {
     if (problem.body?.code === "session-ambiguous") said = problem.message;
   }

@@ -19,11 +19,27 @@ export function toast(text, action) {
   if (!action) timer = setTimeout(done, SHOWN_MS);
 }
 
+/** Dialogs that wait until the one before them is closed. */
+const coming = [];
+const next = () => coming.length > 0 && open(coming.shift());
+
+/** Shows a dialog once no other is open: one that covers another hides what was begun there. */
+export function open(dialog) {
+  if (document.querySelector("dialog[open]")) {
+    coming.push(dialog);
+    return;
+  }
+  dialog.addEventListener("close", next, { once: true });
+  document.body.append(dialog);
+  dialog.showModal();
+}
+
 /** Takes every dialog and notice away: they are for whoever is shown, and for nobody after. */
 export function dismiss() {
   clearTimeout(timer);
   fill(document.getElementById("toast"));
   fill(document.getElementById("said"));
+  for (const dialog of coming.splice(0)) dialog.dispatchEvent(new Event("close"));
   for (const dialog of document.querySelectorAll("dialog")) {
     dialog.close();
     dialog.remove();
@@ -47,8 +63,8 @@ export function ask({ title, body = [], yes, danger = false, cancel = true, run 
     let done = false;
     const complaint = h("p", { class: "complaint", role: "alert", hidden: true });
     const submit = h("button", { class: danger ? "danger" : "main" }, yes);
-    const form = h("form", { method: "dialog", submit: async (event) => {
-      event.preventDefault();
+    let running = Promise.resolve();
+    async function work() {
       submit.disabled = true;
       try {
         await run(Object.fromEntries(new FormData(form)));
@@ -57,17 +73,22 @@ export function ask({ title, body = [], yes, danger = false, cancel = true, run 
       } catch (problem) {
         complaint.textContent = problem.message;
         complaint.hidden = false;
+        if (!dialog.open) trouble(problem);
       }
       submit.disabled = false;
+    }
+    const form = h("form", { method: "dialog", submit: (event) => {
+      event.preventDefault();
+      if (!submit.disabled) running = work();
     } },
     h("h2", { id: "question" }, title), body, complaint,
     h("div", { class: "buttons" }, submit, cancel && h("button", { type: "button", click: () => dialog.close() }, t.cancel)));
     const dialog = h("dialog", { "aria-labelledby": "question", close: () => {
       dialog.remove();
-      settle(done);
+      // What was begun ends also if nobody waits for it: a new key would be lost otherwise.
+      void running.then(() => settle(done));
     } }, form);
-    document.body.append(dialog);
-    dialog.showModal();
+    open(dialog);
   });
 }
 
@@ -83,7 +104,6 @@ export function present({ title, body, yes, gone = () => {} }) {
       dialog.remove();
       settle();
     } }, h("h2", { id: "presented" }, title), body, h("div", { class: "buttons" }, close));
-    document.body.append(dialog);
-    dialog.showModal();
+    open(dialog);
   });
 }

@@ -69,6 +69,11 @@ function enrollments(body, { session, may, refresh }) {
   const list = h("div");
   fill(body, h("div", { class: "bar" }, field(words.stage, stage)), list, paging.element);
 
+  /** The account; while none is known, that, with the id for who looks for it in the log. */
+  const account = ({ id, preview, stage }) => title(preview)
+    ? h("bdi", {}, title(preview))
+    : [h("span", { class: "faint" }, ENDED.has(stage) ? words.noAccount : words.noAccountYet), " ", h("span", { class: "id short", title: id }, id)];
+
   const outcome = ({ approval, problem }) => [problem?.detail && h("p", {}, problem.detail), decided(approval.decision)];
 
   function actions(enrollment) {
@@ -82,7 +87,7 @@ function enrollments(body, { session, may, refresh }) {
 
   async function end(enrollment) {
     await ask({
-      title: words.endTitle(title(enrollment.preview) || enrollment.id),
+      title: words.endTitle(title(enrollment.preview)),
       yes: words.end,
       danger: true,
       run: () => call("DELETE", `/api/enrollments/${enrollment.id}`),
@@ -97,7 +102,7 @@ function enrollments(body, { session, may, refresh }) {
       const page = await get("/api/enrollments", { stage: stage.value, cursor: paging.cursor(), limit: LIMIT });
       paging.shown(page.next);
       fill(list, page.enrollments.length === 0 ? h("p", { class: "faint" }, words.none) : table(words.parts.enrollments, words.enrollmentHeads, page.enrollments.map((each) => [
-        time(each.createdAt), h("bdi", {}, title(each.preview) || h("span", { class: "id" }, each.id)), h("bdi", {}, each.requestedBy), badge(each.stage), outcome(each), actions(each),
+        time(each.createdAt), account(each), h("bdi", {}, each.requestedBy), badge(each.stage), outcome(each), actions(each),
       ])));
     },
   };

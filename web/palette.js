@@ -4,6 +4,7 @@ import { get } from "./api.js";
 import { fill, h } from "./dom.js";
 import { plain, title } from "./format.js";
 import { Tile } from "./icons.js";
+import { open } from "./notice.js";
 import { t } from "./text.js";
 
 const words = t.palette;
@@ -96,7 +97,6 @@ export function palette({ commands, account }) {
     if (event.key !== "Enter") mark();
   }
 
-  document.body.append(dialog);
-  dialog.showModal();
+  open(dialog);
   show();
 }

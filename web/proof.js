@@ -3,6 +3,7 @@
 import { call, get, pause } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { grouped, title } from "./format.js";
+import { open } from "./notice.js";
 import { forget, secret } from "./secret.js";
 import { t } from "./text.js";
 
@@ -109,6 +110,5 @@ export function prove(account, { proved, gone }) {
   });
   dialog.append(h("h2", { id: "proving" }, words.titleOf(title(account))), proof.element,
     h("div", { class: "buttons" }, h("button", { type: "button", click: () => dialog.close() }, t.later)));
-  document.body.append(dialog);
-  dialog.showModal();
+  open(dialog);
 }

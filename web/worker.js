@@ -29,7 +29,7 @@ self.addEventListener("fetch", (event) => {
 /** The server's file, so that a newer server has a newer page; the kept one only without it. */
 async function file(path) {
   const shell = await caches.open(SHELL);
-  const kept = await shell.match(path);
+  const kept = await shell.match(path, { ignoreVary: true });
   // By its path alone: an address that somebody opened can have a code after its #.
   const asked = fetch(path, { cache: "no-cache", credentials: "omit" }).then(async (answer) => {
     hung = -Infinity;

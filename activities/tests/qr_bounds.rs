@@ -97,7 +97,7 @@ fn strips_truncated_and_other_files_are_refused_by_kind() {
     check(
         &vec![0x89; 11 * 1024 * 1024],
         ImageProblem::Unsupported {
-            format: "this kind of file",
+            format: "a file of an unknown kind",
         },
     );
     let mut padded = whole;

@@ -18,6 +18,7 @@ mod ente;
 mod expand;
 mod flow;
 mod free_otp_plus;
+mod further;
 mod gather;
 mod item;
 pub mod job;
@@ -28,16 +29,20 @@ mod key_vault;
 mod lines;
 mod list_format;
 mod listed;
+mod meaning;
+mod member;
 mod one_password;
 mod one_pif;
 mod opening;
 mod otp_client;
+mod outline;
 mod page;
 mod preferences;
 mod proton_authenticator;
 mod proton_pass;
 mod recovery_codes;
 mod safe_in_cloud;
+mod secret_names;
 mod shapes;
 mod steam_mafile;
 mod stratum;
@@ -303,13 +308,23 @@ impl ImportFile {
             return Ok(of((ImportFormat::OnePassword, one_pif::read(text))));
         }
         // A damaged document has more in it than the URIs that could still be found.
-        let is_json = json::is_document(text) || text.contains("\":") || !text.contains("otpauth");
+        let is_json = json::is_document(text)
+            || text.contains("\":")
+            || !text.contains("otpauth")
+            || json::is_program_object(text);
         if text.starts_with(['{', '[']) && is_json {
             return json::read(text, opening).map(of);
+        }
+        if let Some(document) = json::within(text) {
+            return json::read(document, opening).map(of);
         }
         if let Some(what) = kinds::document(text) {
             let what = what.to_owned();
             return Err(InputProblem::ImportUnsupported { what });
+        }
+        if kinds::is_svg(text) && !otpauth::is_meant(text) {
+            let format = "SVG".to_owned();
+            return Err(InputProblem::ImageUnsupported { format });
         }
         if preferences::is_document(text) {
             return preferences::read(text, opening).map(of);
@@ -321,6 +336,9 @@ impl ImportFile {
             return Ok(of((ImportFormat::SafeInCloud, safe_in_cloud::read(text)?)));
         }
         if page::is_document(text) {
+            if let Some(document) = page::document_in(text) {
+                return json::read(&document, opening).map(of);
+            }
             let (entries, images) = page::read(text)?;
             return Ok(Self {
                 images,

@@ -470,6 +470,17 @@ pub(crate) fn meant_by_member(name: &str, value: &str) -> Option<Parameter> {
         .or_else(|| damage::meant_by_value(name, &value.trim().to_ascii_lowercase()))
 }
 
+/// As [`meant_by_member`], of a field that a person has named.
+pub(crate) fn meant_by_field(name: &str, value: &str) -> Option<Parameter> {
+    let decides =
+        |parameter: &Parameter| !matches!(parameter, Parameter::Secret | Parameter::Issuer);
+    let value = value.trim().to_ascii_lowercase();
+    damage::meant(name)
+        .filter(decides)
+        .filter(|_| !value.is_empty())
+        .or_else(|| damage::meant_by_value(name, &value))
+}
+
 /// The hash function that a text names, however it is written; nothing if it is empty.
 pub(crate) fn algorithm_named(text: &str) -> Result<Option<Algorithm>, InputProblem> {
     query::algorithm_field(text)

@@ -102,6 +102,18 @@ pub enum InputProblem {
         /// The kind.
         format: ImportFormat,
     },
+    /// One entry of a file is incomplete, or a part of it is of another type.
+    EntryMalformed {
+        /// The kind of the file.
+        format: ImportFormat,
+    },
+    /// An entry is in the bin of the app that it comes from.
+    EntryInBin,
+    /// A file of an archive is not read, and others of it may be.
+    ArchiveFile {
+        /// Why not.
+        fault: ArchiveFault,
+    },
     /// A file to import is encrypted, in a way that is not read.
     ImportEncrypted {
         /// The kind.
@@ -118,6 +130,9 @@ pub enum InputProblem {
         /// The kind; earlier releases did not say it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         format: Option<ImportFormat>,
+        /// Whether the file says so itself: it may also be damaged otherwise.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        certain: bool,
     },
     /// A file to import is known and not read.
     ImportUnsupported {
@@ -330,6 +345,8 @@ pub enum ImportFormat {
     TotpAuthenticator,
     /// SafeInCloud's XML.
     SafeInCloud,
+    /// JSON of no known program.
+    Json,
     /// A table (CSV) with a column of codes.
     Table,
     /// A web page with codes.
@@ -370,12 +387,27 @@ impl ImportFormat {
             Self::Duo => "a list of Duo Mobile's accounts",
             Self::TotpAuthenticator => "a backup of TOTP Authenticator",
             Self::SafeInCloud => "an export of SafeInCloud",
+            Self::Json => "a JSON document",
             Self::Table => "a table",
             Self::Page => "a web page",
             Self::Pictures => "an image",
             Self::Archive => "an archive",
         }
     }
+}
+
+/// Why a file of an archive is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ArchiveFault {
+    /// It cannot be unpacked, or is not what it was when it was packed.
+    Damaged,
+    /// It is compressed or encrypted in a way that is not read.
+    Method,
+    /// Another one has the same name.
+    Repeated,
+    /// It is encrypted, and no password came with the archive.
+    Encrypted,
 }
 
 /// A parameter of an otpauth URI.

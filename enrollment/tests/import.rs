@@ -93,6 +93,7 @@ fn aegis_plain_and_encrypted() {
             Some("wrong horse"),
             InputProblem::ImportPasswordWrong {
                 format: Some(ImportFormat::Aegis),
+                certain: true,
             },
         ),
     ] {
@@ -244,7 +245,12 @@ fn lists_of_uris() {
         ("[]".to_owned(), InputProblem::ImportEmpty),
         ("just a text".to_owned(), InputProblem::ImportUnknown),
         ("{}".to_owned(), InputProblem::ImportUnknown),
-        ("{\"items\": ".to_owned(), InputProblem::ImportUnknown),
+        (
+            "{\"items\": ".to_owned(),
+            InputProblem::ImportMalformed {
+                format: ImportFormat::Bitwarden,
+            },
+        ),
         (
             "{\"items\": 3}".to_owned(),
             InputProblem::ImportMalformed {

@@ -55,7 +55,7 @@ fn documents_one_a_line() {
     check(
         "{\"uri\": \"otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub\"}\n{\"uri\": \"otpau\n{\"issuer\":\"Mail\",\"account\":\"bob\",\"secret\":\"{S}\",\"digits\":8}\n",
         ImportFormat::UriList,
-        &[ALICE, "document 2 import-malformed", bob],
+        &[ALICE, "document 2 entry-malformed", bob],
     );
     // As `bw list items` prints them, and `bw get item` one after the other.
     let item = |name: &str, user: &str| {
@@ -86,7 +86,7 @@ fn preferences_of_android_apps() {
          <string name=\"y\">{&quot;algo&quot;:&quot;SHA1&quot;,&quot;counter&quot;:1,&quot;digits&quot;:6,&quot;issuerExt&quot;:&quot;Y&quot;,&quot;label&quot;:&quot;y&quot;,&quot;period&quot;:30,&quot;secret&quot;:{B},&quot;type&quot;:&quot;HOTP&quot;}</string>\n\
          <string name=\"tokenOrder\">[&quot;GitHub:alice&quot;,&quot;x&quot;,&quot;y&quot;]</string>\n</map>\n",
         ImportFormat::FreeOtpPlus,
-        &[ALICE, " import-malformed", "Y: y hotp-unsupported"],
+        &[ALICE, "x entry-malformed", "Y: y hotp-unsupported"],
     );
     check(
         "<?xml version='1.0' encoding='utf-8' standalone='yes' ?><map><int name=\"n\" value=\"1\" />\
@@ -331,6 +331,7 @@ fn a_damaged_document_is_not_read_for_its_uris_alone() {
         format!("[{items},]"),
     ] {
         let read = ImportFile::read(damaged.as_bytes(), None);
-        assert_eq!(read, Err(InputProblem::ImportUnknown), "{damaged}");
+        let is_told = matches!(read, Err(InputProblem::ImportMalformed { .. }));
+        assert!(is_told, "{damaged} {read:?}");
     }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::import::Exceeded;
-use countersign_enrollment::problem::{ImportFormat, InputProblem, Parameter};
+use countersign_enrollment::problem::{ArchiveFault, ImportFormat, InputProblem, Parameter};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROBLEMS.md");
 const TABLE: &str = "| Code | Message | What to do |\n| --- | --- | --- |\n";
@@ -120,6 +120,7 @@ fn all() -> Vec<InputProblem> {
         },
         P::ImportPasswordWrong {
             format: Some(ImportFormat::TwoFas),
+            certain: false,
         },
         P::ImportUnsupported {
             what: "a KeePass database".to_owned(),
@@ -146,6 +147,11 @@ fn all() -> Vec<InputProblem> {
         P::ImportTooManyPictures { limit: 64 },
         P::PackageIncomplete,
         P::RecoveryCodesAlone,
+        P::EntryMalformed { format },
+        P::EntryInBin,
+        P::ArchiveFile {
+            fault: ArchiveFault::Damaged,
+        },
     ]
 }
 
@@ -206,6 +212,9 @@ fn place(problem: &InputProblem) -> usize {
         P::ImportTooManyPictures { .. } => 50,
         P::PackageIncomplete => 51,
         P::RecoveryCodesAlone => 52,
+        P::EntryMalformed { .. } => 53,
+        P::EntryInBin => 54,
+        P::ArchiveFile { .. } => 55,
     }
 }
 

@@ -20,8 +20,8 @@ pub fn check(file: &[u8]) {
     match ImportFile::read_all(file, Some(PASSWORD), &Budget::new()) {
         Ok(read) => {
             assert!(read.list.entries.len() <= MAX_ENTRIES);
-            assert!(read.pictures.len() <= MAX_IMAGES);
-            assert!(!read.list.entries.is_empty() || !read.pictures.is_empty());
+            assert!(read.images.len() <= MAX_IMAGES);
+            assert!(!read.list.entries.is_empty() || !read.images.is_empty());
             assert!(!format!("{read:?}").contains(SECRET), "a secret is shown");
             let (found, _) = expand(&read.list.entries);
             for parsed in found.into_iter().filter_map(|found| found.parsed.ok()) {

@@ -4,6 +4,9 @@ use clap::Args;
 
 use super::ServerArgs;
 
+/// The longest validity that a code can be asked for, in seconds.
+const LONGEST_VALIDITY: u32 = 60;
+
 /// `token`.
 #[derive(Debug, Args)]
 pub struct TokenArgs {
@@ -11,8 +14,9 @@ pub struct TokenArgs {
     /// which uses one of its reads
     #[arg(value_name = "ACCOUNT|REQUEST")]
     pub id: String,
-    /// Wait for a code that stays valid for at least this many seconds, at most 60
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=60))]
+    /// Wait for a code that stays valid for at least this long: seconds such as 10, or 10s; at
+    /// most 60
+    #[arg(long, value_name = "SECONDS", value_parser = validity)]
     pub min_validity: Option<u32>,
     /// Print the next code, and when it becomes valid
     #[arg(long, conflicts_with = "min_validity")]
@@ -26,6 +30,20 @@ pub struct TokenArgs {
     /// Which server, and as whom.
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// A number of seconds, or a time like those of other flags.
+fn validity(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok();
+    let time = || crate::duration::parse(text).ok();
+    let whole = |time: std::time::Duration| {
+        let seconds = u32::try_from(time.as_secs()).ok()?;
+        (time.subsec_nanos() == 0).then_some(seconds)
+    };
+    number
+        .or_else(|| time().and_then(whole))
+        .filter(|seconds| *seconds <= LONGEST_VALIDITY)
+        .ok_or_else(|| format!("use whole seconds from 0 to {LONGEST_VALIDITY}, such as 10 or 10s"))
 }
 
 /// `verify`.

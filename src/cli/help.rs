@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Command, CommandFactory as _};
 
-use super::{Cli, EXIT_CODES};
+use super::{Cli, EXIT_CODES, WIDTH};
 
 /// `completions`.
 #[derive(Debug, Args)]
@@ -78,42 +78,6 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "For programs and shells",
         &["mcp", "openapi", "completions", "man", "licenses"],
     ),
-];
-
-/// Commands with exit codes of their own.
-const WITH_EXIT_CODES: [&str; 32] = [
-    "enroll",
-    "import",
-    "list",
-    "token",
-    "verify",
-    "prove",
-    "rename",
-    "group",
-    "tag",
-    "remove",
-    "restore",
-    "recovery-codes",
-    "status",
-    "approve",
-    "reject",
-    "cancel",
-    "request",
-    "export",
-    "guard",
-    "receive",
-    "seal-key",
-    "audit",
-    "backup",
-    "migrate",
-    "rotate",
-    "ledger",
-    "key",
-    "grant",
-    "login-link",
-    "front-door",
-    "serve",
-    "dashboard",
 ];
 
 /// Examples of a command.
@@ -247,17 +211,11 @@ pub fn command() -> Command {
         });
     }
     for (name, examples) in EXAMPLES {
-        let exit_codes = WITH_EXIT_CODES.contains(&name);
         command = command.mut_subcommand(name, |part| {
-            part.after_help(match exit_codes {
-                true => format!("Examples:\n{examples}\n\n{EXIT_CODES}"),
-                false => format!("Examples:\n{examples}"),
-            })
+            part.after_help(format!("Examples:\n{examples}"))
         });
     }
-    for name in ["receive", "seal-key", "login-link", "dashboard"] {
-        command = command.mut_subcommand(name, |part| part.after_help(EXIT_CODES));
-    }
+    command = with_exit_codes(command);
     let groups = groups(&command);
     command
         .subcommand_value_name("COMMAND")
@@ -268,6 +226,25 @@ pub fn command() -> Command {
             "{groups}Settings come from flags, COUNTERSIGN_ variables and a file, in this order. \
              `countersign help COMMAND` prints the details.\n\n{EXIT_CODES}"
         ))
+}
+
+/// The same with the exit codes at the end of the help of every command within it.
+fn with_exit_codes(mut command: Command) -> Command {
+    let names: Vec<String> = command
+        .get_subcommands()
+        .map(|part| part.get_name().to_owned())
+        .collect();
+    for name in names {
+        command = command.mut_subcommand(name, |part| {
+            let own = part.get_after_help().map(ToString::to_string);
+            let text = own.map_or_else(
+                || EXIT_CODES.to_owned(),
+                |own| format!("{own}\n\n{EXIT_CODES}"),
+            );
+            with_exit_codes(part.after_help(text))
+        });
+    }
+    command
 }
 
 /// The commands with what each does, group by group.
@@ -288,11 +265,31 @@ fn groups(command: &Command) -> String {
                 .get_about()
                 .map(ToString::to_string)
                 .unwrap_or_default();
+            let about = hanging(&about, width + 4);
             text.push_str(&format!("  {:<width$}  {about}\n", part.get_name()));
         }
         text.push('\n');
     }
     text
+}
+
+/// A text over as many lines as it takes, of which all but the first begin at `column`.
+fn hanging(text: &str, column: usize) -> String {
+    let mut lines = String::new();
+    let mut at = column;
+    for (number, word) in text.split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if number > 0 && at + 1 + length > WIDTH {
+            lines.push_str(&format!("\n{:column$}", ""));
+            at = column;
+        } else if number > 0 {
+            lines.push(' ');
+            at += 1;
+        }
+        lines.push_str(word);
+        at += length;
+    }
+    lines
 }
 
 /// The heading of a setting; the usual one if none.

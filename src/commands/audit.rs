@@ -298,6 +298,8 @@ async fn export(
     }
     if whole {
         output::line(if first { "{\"entries\":[]}" } else { "]}" });
+    } else if first {
+        output::note("No entries.");
     }
     Ok(())
 }

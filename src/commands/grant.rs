@@ -1,5 +1,7 @@
 //! `countersign grant`: which accounts a key may read.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, SecondsFormat, Utc};
 use countersign_enrollment::ids::EnrollmentId;
 use serde_json::json;
@@ -7,6 +9,7 @@ use serde_json::json;
 use super::audit::{self, Recorder};
 use super::client::{Api, existing_folder};
 use super::key::{fault, from_now, open};
+use super::output::{account_label, text};
 use super::table::{self, Cell, Tone, plain};
 use super::{Exit, Fault, Outcome, output};
 use crate::access::{Grant, Granted, Grantee, NotAGroup, Reads, grant_change};
@@ -47,12 +50,15 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             Ok(())
         }
         GrantCommand::List { server } => {
-            let grants = KeyStorage::of(&server)?.grants().await?;
+            let at = KeyStorage::of(&server)?;
+            let grants = at.grants().await?;
             if server.json {
                 return output::document(&json!({ "grants": grants }));
             }
-            let rows: Vec<Vec<Cell>> = grants.iter().map(row).collect();
-            table::print(&["TO", "ACCOUNT", "UNTIL", "READS LEFT"], &rows);
+            let names = at.names().await;
+            let rows: Vec<Vec<Cell>> = grants.iter().map(|grant| row(grant, &names)).collect();
+            let heads = ["TO", "ACCOUNT ID", "ACCOUNT", "UNTIL", "READS LEFT"];
+            table::print(&heads, &rows);
             Ok(())
         }
         GrantCommand::Remove {
@@ -137,6 +143,28 @@ impl KeyStorage {
         recorder.record(&event).await
     }
 
+    /// What accounts are called, by their ids, as far as a server can be asked and says so: it
+    /// is for people alone, and the ids are there without it.
+    async fn names(&self) -> HashMap<String, String> {
+        let folder;
+        let api = match self {
+            Self::Server(api) => api.as_ref(),
+            Self::Folder(place) => match Api::of_folder(place.data_dir.as_deref()) {
+                Ok(api) => {
+                    folder = api;
+                    &folder
+                }
+                Err(_) => return HashMap::new(),
+            },
+        };
+        let accounts = api.every("/api/accounts?limit=200", "accounts").await;
+        let accounts = accounts.unwrap_or_default();
+        let named = accounts.iter();
+        named
+            .map(|account| (text(account, "id"), account_label(account)))
+            .collect()
+    }
+
     /// The account with this id, or the one with this name at the server.
     async fn account(&self, text: &str) -> Result<EnrollmentId, Fault> {
         match (self, text.trim().parse()) {
@@ -203,7 +231,7 @@ fn line(grant: &Grant) -> String {
     format!("{}  {}", grant.account, describe(grant))
 }
 
-fn row(grant: &Grant) -> Vec<Cell> {
+fn row(grant: &Grant, names: &HashMap<String, String>) -> Vec<Cell> {
     let until = match grant.until {
         Some(at) if at <= Utc::now() => (moment(at), Tone::Bad),
         Some(at) => (moment(at), Tone::Waiting),
@@ -217,6 +245,7 @@ fn row(grant: &Grant) -> Vec<Cell> {
     vec![
         plain(grant.to.to_string()),
         (grant.account.clone(), Tone::Faint),
+        plain(names.get(&grant.account).cloned().unwrap_or_default()),
         until,
         reads,
     ]

@@ -1,11 +1,15 @@
-//! The page: files in the program, nothing from anywhere else.
+//! The page: files in the program, nothing from anywhere else, compressed for browsers.
 
-use std::sync::Arc;
+use std::io::Write as _;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
-use axum::http::header;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 
 use super::{FrontDoor, icons};
 
@@ -71,52 +75,76 @@ pub(super) fn router() -> Router<Arc<FrontDoor>> {
     let page = FILES
         .iter()
         .fold(Router::new(), |router, &(name, kind, text)| {
-            let serve = move || async move { file(kind, text) };
+            let served = served(kind, text);
             match name {
-                "index.html" => router.route("/", get(serve)).route("/login", get(serve)),
-                _ => router.route(&format!("/{name}"), get(serve)),
+                "index.html" => router.route("/", served.clone()).route("/login", served),
+                _ => router.route(&format!("/{name}"), served),
             }
         });
     REFERENCE.iter().fold(
         page.merge(icons::router()),
-        |router, &(path, kind, text)| {
-            router.route(path, get(move || async move { file(kind, text) }))
-        },
+        |router, &(path, kind, text)| router.route(path, served(kind, text)),
     )
 }
 
-fn file(kind: &'static str, text: &'static str) -> Response {
-    (
-        [
-            (header::CONTENT_TYPE, kind),
-            (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
-            // Always revalidated: a newer program has a newer page.
-            (header::CACHE_CONTROL, "no-cache"),
-        ],
-        text,
-    )
-        .into_response()
+/// Serves a file, compressed for whoever takes that. It has no secrets in it, so its size tells
+/// nothing.
+fn served(kind: &'static str, text: &'static str) -> MethodRouter<Arc<FrontDoor>> {
+    let packed: Arc<OnceLock<Option<Bytes>>> = Arc::default();
+    get(move |headers: HeaderMap| {
+        let packed = takes_gzip(&headers).then(|| packed.get_or_init(|| gzip(text)).clone());
+        async move { file(kind, text, packed.flatten()) }
+    })
+}
+
+fn file(kind: &'static str, text: &'static str, packed: Option<Bytes>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY),
+        // Always revalidated: a newer program has a newer page.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::VARY, "accept-encoding"),
+    ];
+    match packed {
+        Some(packed) => {
+            let encoding = [(header::CONTENT_ENCODING, "gzip")];
+            (headers, encoding, packed).into_response()
+        }
+        None => (headers, text).into_response(),
+    }
+}
+
+/// Whether a client takes gzip.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let named = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let named = named.filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        let is_gzip = parts
+            .next()
+            .is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        let weight = parts.find_map(|part| part.strip_prefix("q="));
+        is_gzip && weight.is_none_or(|weight| weight.parse::<f32>().is_ok_and(|q| q > 0.0))
+    })
+}
+
+fn gzip(text: &str) -> Option<Bytes> {
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    packed.write_all(text.as_bytes()).ok()?;
+    packed.finish().ok().map(Bytes::from)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::io::Write as _;
 
-    use flate2::Compression;
-    use flate2::write::GzEncoder;
+    use axum::http::HeaderValue;
 
     use super::*;
 
     /// The largest size of the whole page as it is sent, compressed file by file. Icons are separate:
     /// they are loaded for the services in view.
     const BUDGET: usize = 200_000;
-
-    fn compressed(text: &str) -> usize {
-        let mut packed = GzEncoder::new(Vec::new(), Compression::default());
-        packed.write_all(text.as_bytes()).unwrap();
-        packed.finish().unwrap().len()
-    }
 
     fn text(name: &str) -> &'static str {
         let (_, _, text) = FILES.iter().find(|(known, _, _)| *known == name).unwrap();
@@ -135,8 +163,29 @@ mod tests {
         let own = FILES.iter().filter(|(name, ..)| !SHARED.contains(name));
         let served: BTreeSet<String> = own.map(|(name, ..)| (*name).to_owned()).collect();
         assert_eq!(there, served);
-        let weight: usize = FILES.iter().map(|(_, _, text)| compressed(text)).sum();
+        let weight: usize = FILES
+            .iter()
+            .map(|(_, _, text)| gzip(text).unwrap().len())
+            .sum();
         assert!(weight < BUDGET, "{weight} bytes");
+    }
+
+    #[test]
+    fn gzip_is_for_whoever_takes_it() {
+        let table = [
+            ("gzip, deflate, br", true),
+            ("br;q=1.0, GZIP;q=0.5", true),
+            ("gzip;q=0", false),
+            ("gzip; q=0.0, br", false),
+            ("br", false),
+            ("", false),
+        ];
+        for (accepted, expected) in table {
+            let value = HeaderValue::from_static(accepted);
+            let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, value)]);
+            assert_eq!(takes_gzip(&headers), expected, "{accepted}");
+        }
+        assert!(!takes_gzip(&HeaderMap::new()));
     }
 
     #[test]

@@ -150,6 +150,17 @@ fn the_exit_codes_are_those_of_the_help() {
         .map(|(code, meaning)| (code.to_owned(), meaning.to_owned()))
         .collect();
     assert_eq!(documented, exist);
+    let codes = help.split("Exit codes:").last().unwrap().trim_end();
+    every_help_ends_with(codes, &countersign::cli::command(), "countersign");
+}
+
+fn every_help_ends_with(codes: &str, command: &clap::Command, path: &str) {
+    let help = command.get_after_help().map(ToString::to_string);
+    let ends = help.is_some_and(|help| help.trim_end().ends_with(codes));
+    assert!(ends, "{path} does not show the exit codes");
+    for part in command.get_subcommands() {
+        every_help_ends_with(codes, part, &format!("{path} {}", part.get_name()));
+    }
 }
 
 /// What stands between backticks in the first column of a table of docs/AUDIT.md.

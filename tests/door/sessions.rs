@@ -201,6 +201,41 @@ async fn the_page_learns_that_the_session_is_another_callers() {
 }
 
 #[tokio::test]
+async fn that_nobody_is_logged_in_is_an_answer_where_a_page_asks_for_it() {
+    let server = Server::start().await;
+    let admins = server.log_in(&server.admin).await;
+    let ask = async |path: &str, headers: &[(&str, &str)]| {
+        let request = with(server.request(Method::GET, path), headers);
+        request.send().await.unwrap()
+    };
+    const PATH: &str = "/api/session/current";
+    let junk = ("cookie", "countersign_session=junk");
+    for headers in [&[OWN] as &[_], &[OWN, junk], &[]] {
+        let answer = ask(PATH, headers).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{headers:?}");
+        let removed =
+            cookies(&answer).contains(&"countersign_session=; Path=/api; Max-Age=0".to_owned());
+        assert_eq!(removed, headers.contains(&junk), "{headers:?}");
+        let body: Value = answer.json().await.unwrap();
+        assert_eq!(body, json!({"session": null}), "{headers:?}");
+    }
+    let own = ask(PATH, &[OWN, ("cookie", &admins)]).await;
+    let own: Value = own.json().await.unwrap();
+    assert_eq!(own["session"]["caller"], "admin", "{own}");
+
+    // What was presented and is wrong stays a refusal.
+    let wrong = ask(PATH, &[OWN, ("authorization", "Bearer nobody's")]).await;
+    refused(wrong, 401, "unauthenticated").await;
+    let other = [OWN, ("cookie", &admins), ("x-countersign-caller", "enr")];
+    refused(ask(PATH, &other).await, 409, "session-changed").await;
+    let elsewhere = [("sec-fetch-site", "same-site"), ("cookie", admins.as_str())];
+    refused(ask(PATH, &elsewhere).await, 403, "cross-site").await;
+    let unknown = ask("/api/session/current?of=me", &[OWN]).await;
+    refused(unknown, 400, "invalid-parameter").await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_session_is_replaced_only_where_the_request_says_whose() {
     let server = Server::start().await;
     let key = server.key("enr", Role::Enroller);

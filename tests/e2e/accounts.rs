@@ -470,6 +470,15 @@ async fn clients_of_vault_get_the_answers_that_they_expect() {
     );
     let head = nobody.request(Method::HEAD, "/v1/sys/health?standbyok=true");
     assert_eq!(head.send().await.unwrap().status(), StatusCode::OK);
+    // As Vault's own client for Go asks, and with a status of the client's choice.
+    let asked = "/v1/sys/health?drsecondarycode=299&haunhealthycode=299&performancestandbycode=299\
+        &removedcode=299&sealedcode=299&standbycode=299&uninitcode=299";
+    assert_eq!(nobody.get(asked).await.status, StatusCode::OK);
+    let chosen = nobody.get("/v1/sys/health?activecode=299").await;
+    assert_eq!(chosen.status.as_u16(), 299, "{chosen:?}");
+    let other = nobody.get("/v1/sys/health?sealedcode=42").await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST, "{other:?}");
+    assert_eq!(other.body["code"], "invalid-parameter", "{other:?}");
     let seal = nobody.get("/v1/sys/seal-status").await;
     assert_eq!(seal.body["sealed"], false, "{seal:?}");
     assert_eq!(nobody.get("/v1/sys/leader").await.body["ha_enabled"], false);

@@ -130,8 +130,10 @@ async fn codes_are_read_copied_and_checked() {
     admin.ended(&id).await;
     let read = admin.get(&format!("/api/accounts/{id}/token")).await.body;
     assert_eq!(out(&app.command(&["token", "slow"])).trim(), read["token"]);
-    let lasting = app.command(&["token", "slow", "--min-validity", "1"]);
-    assert_eq!(out(&lasting).trim(), read["token"]);
+    for least in ["1", "1s", "1000ms"] {
+        let lasting = app.command(&["token", "slow", "--min-validity", least]);
+        assert_eq!(out(&lasting).trim(), read["token"], "{least}");
+    }
     let next = app.command(&["token", "slow", "--next"]);
     assert_eq!(out(&next).trim(), read["nextToken"]);
 
@@ -450,7 +452,7 @@ async fn an_account_is_granted_by_its_name_at_the_server_of_the_folder() {
     );
     assert_eq!(rows.len(), 2, "{listed}");
     assert!(
-        rows[1].contains(&octo) && rows[1].ends_with('3'),
+        rows[1].contains(&octo) && rows[1].contains("GitHub: octo") && rows[1].ends_with('3'),
         "{listed}"
     );
     let keys = out(&app.command(&["key", "list"]));
@@ -618,6 +620,9 @@ async fn what_is_typed_wrong_ends_with_two_and_names_commands() {
     for wrong in [
         &["token", "octocat", "--min-validity", "61"][..],
         &["token", "octocat", "--min-validity", "31"],
+        &["token", "octocat", "--min-validity", "2m"],
+        &["token", "octocat", "--min-validity", "500ms"],
+        &["token", "octocat", "--min-validity", "ten"],
         &["request", "read", "octocat", "--reads", "99"],
         &["request", "read", "octocat", "--reads", "0"],
         &["rename", "octocat", ""],

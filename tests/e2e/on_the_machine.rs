@@ -331,6 +331,8 @@ async fn the_audit_log_is_exported_by_name_and_time() {
     assert_eq!(whole["entries"].as_array().unwrap().len(), all);
     let none = json_of(&app.command(&["audit", "export", "--json", "--caller", "nobody"]));
     assert_eq!(none, json!({ "entries": [] }));
+    let none = app.command(&["audit", "export", "--caller", "nobody"]);
+    assert!(said(&none).contains("No entries."), "{none:?}");
     let wrong = app.command(&["audit", "export", "--since", "yesterday"]);
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     assert!(said(&wrong).contains("--since: write a date"), "{wrong:?}");

@@ -81,4 +81,13 @@ fn the_program_says_what_it_is_and_describes_itself() {
         assert!(help.contains(words), "{words}: {help}");
     }
     assert!(run(&["token", "--help"]).contains("Examples:"));
+    // What does not fit on a line goes on below itself.
+    let hangs = "  request         Request to read an account's codes, or to export, transfer or \
+        delete it, which\n                  another person must approve\n";
+    assert!(help.contains(hangs), "{help}");
+    for arguments in [&["--help"][..], &["serve", "--help"], &["token", "--help"]] {
+        let help = run(arguments);
+        let wide = help.lines().find(|line| line.chars().count() > 100);
+        assert_eq!(wide, None, "{arguments:?}");
+    }
 }

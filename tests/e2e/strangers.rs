@@ -125,6 +125,13 @@ async fn a_wrong_credential_is_in_the_log_whatever_else_is_refused() {
                 .header("sec-fetch-site", "same-origin")
                 .header("cookie", "countersign_session=k.0123456789ab.1.AAAA"),
         ),
+        // Who nobody is, is no refusal here, but tells whether a guess was right.
+        (
+            "route=\"/api/session/current\"",
+            ask(Method::GET, "/api/session/current")
+                .header("sec-fetch-site", "same-origin")
+                .header("cookie", "countersign_session=k.0123456789ab.1.AAAA"),
+        ),
         (
             "credential=\"login code\"",
             ask(Method::POST, "/api/session")

@@ -69,9 +69,11 @@ impl UploadFormat {
 }
 
 /// Beginnings of formats that people do send, and their names.
-const REFUSED: [(&[u8], &str); 9] = [
+const REFUSED: [(&[u8], &str); 11] = [
     (b"%PDF-", "PDF"),
-    (&[0, 0, 1, 0], "an icon (ICO)"),
+    (&[0, 0, 1, 0], "ICO"),
+    (&[0, 0, 2, 0], "ICO"),
+    (b"\x1aE\xdf\xa3", "a video"),
     (b"PK\x03\x04", "a ZIP archive or office document"),
     (b"{\\rtf", "RTF"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -88,8 +90,15 @@ fn name_of(bytes: &[u8]) -> &'static str {
     if bytes.get(4..8) == Some(b"ftyp") {
         return base_media_name(bytes);
     }
-    text_name(bytes)
+    match countersign_enrollment::text::decode(bytes) {
+        Ok(text) => text_name(&text),
+        Err(unknown) if unknown.looks_like.contains("older") => "text in an older encoding",
+        Err(_) => UNKNOWN,
+    }
 }
+
+/// What is neither an image nor text, nor known.
+const UNKNOWN: &str = "a file of an unknown kind";
 
 /// ISO base media files name their kind in brands: the major one, then compatible ones
 /// (ISO/IEC 14496-12 section 4.3).
@@ -108,20 +117,16 @@ fn base_media_name(bytes: &[u8]) -> &'static str {
     }
 }
 
-fn text_name(bytes: &[u8]) -> &'static str {
-    let head = bytes.get(..bytes.len().min(1024)).unwrap_or_default();
-    let text = match std::str::from_utf8(head) {
-        Ok(text) => text,
-        // The cut may have split the last character.
-        Err(error) if error.error_len().is_none() => {
-            std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default()
-        }
-        Err(_) => return "this kind of file",
-    };
-    let text = text.trim_start_matches('\u{feff}').trim_start();
-    if text.is_empty() || text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
-        return "this kind of file";
+fn text_name(text: &str) -> &'static str {
+    const HEAD: usize = 1_024;
+    let text = countersign_enrollment::text::trim(text);
+    if text.is_empty() {
+        return "blank text";
     }
+    if text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
+        return UNKNOWN;
+    }
+    let text: String = text.chars().take(HEAD).collect();
     let lower = text.to_ascii_lowercase();
     if lower.contains("<svg") || lower.contains("<!doctype svg") {
         "SVG"
@@ -136,11 +141,24 @@ fn text_name(bytes: &[u8]) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use countersign_enrollment::problem::InputProblem;
+
     use super::*;
 
     fn check(bytes: &[u8], expected: &str) {
         match UploadFormat::of(bytes) {
-            Err(ImageProblem::Unsupported { format }) => assert_eq!(format, expected),
+            Err(ImageProblem::Unsupported { format }) => {
+                assert_eq!(format, expected);
+                let format = format.to_owned();
+                let told = InputProblem::ImageUnsupported { format }.detail();
+                let is_sentence = told == format!("The image format {expected} is not supported.")
+                    || ["a ", "an ", "text", "blank text"].iter().any(|what| {
+                        let begin = format!("The file is {what}");
+                        told.starts_with(&begin)
+                            && told.ends_with(", which cannot be read as an image.")
+                    });
+                assert!(is_sentence, "{told}");
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -152,12 +170,23 @@ mod tests {
         check(b"\0\0\0\x14ftypmif1\0\0\0\0mif1", "HEIF");
         check(b"\0\0\0\x18ftypmp42\0\0\0\0isom", "a video");
         check(b"%PDF-1.7\n", "PDF");
-        check(&[0, 0, 1, 0, 1, 0], "an icon (ICO)");
+        check(&[0, 0, 1, 0, 1, 0], "ICO");
         check(b"<?xml version=\"1.0\"?>\n<!DOCTYPE svg>", "SVG");
         check(b"\n <!doctype html><title>", "HTML");
         check(b"<?xml version=\"1.0\"?><note/>", "XML");
         check("otpauth fits no picture \u{e9}".as_bytes(), "text");
-        check(&[1, 2, 3, 0xfe, 0xff], "this kind of file");
+        check(&[1, 2, 3, 0xfe, 0xff], "a file of an unknown kind");
+        check(b"caf\xe9 and more text", "text in an older encoding");
+        check(b" \r\n\t ", "blank text");
+        check(b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>", "SVG");
+        check(b"PK\x03\x04\x14\0", "a ZIP archive or office document");
+        check(b"\x1f\x8b\x08", "a gzip archive");
+        check(b"{\\rtf1", "RTF");
+        check(b"qoif\0\0", "QOI");
+        check(b"8BPS\0\x01", "a Photoshop document");
+        check(b"\xff\x0a\0", "JPEG XL");
+        check(b"\x1aE\xdf\xa3", "a video");
+        check(b"\0\0\0\x18ftypheic\0\0\0\0mif1", "HEIC");
         assert_eq!(UploadFormat::of(b""), Err(ImageProblem::Empty));
     }
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use durabletask_core::{FailureDetails, InputFor, Orchestration, codec};
-use futures_util::TryStreamExt as _;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::client::{
     Client, ClientError, EntityQuery, EntityState, Listing, Payloads, Recursive, Status,
 };
 
-use super::entity::{CHANGE_SCHEDULE, SCHEDULE};
+use super::entity::{CHANGE_SCHEDULE, Form, OWN, Request, SHARED};
+use super::shared::SharedState;
 use super::state::{Change, INVALID_OPTIONS, INVALID_STATE, NOT_FOUND, Schedule, ScheduleOptions};
 
 /// How long a change may take by default; see [`Schedules::with_timeout`].
@@ -151,26 +152,43 @@ impl Schedules {
     ///
     /// [`ScheduleError::Client`].
     pub async fn get(&self, id: &str) -> Result<Option<Schedule>, ScheduleError> {
-        let schedule = self.client.get_entity_state(&SCHEDULE.id(id)).await?;
-        Ok(schedule.flatten())
+        Ok(self.find(id).await?.map(|(_, schedule)| schedule))
     }
 
-    /// All schedules of the task hub, fetched page by page as they are taken. The
-    /// list ends with the first error.
+    /// All schedules of the task hub, those of the SDKs for .NET and Python included, fetched page by
+    /// page as they are taken. The list ends with the first error.
     pub fn list(&self) -> Listing<Schedule, ScheduleError> {
-        let query = EntityQuery::new()
-            .id_prefix(format!("@{}@", SCHEDULE.name()))
-            .include_state();
-        let schedules = self
-            .client
-            .list_entities(query)
-            .try_filter_map(async |entity: EntityState| entity.state::<Option<Schedule>>())
-            .map_err(ScheduleError::from);
-        Listing::new(schedules)
+        let entities = |name: &str| {
+            let query = EntityQuery::new()
+                .id_prefix(format!("@{name}@"))
+                .include_state();
+            self.client.list_entities(query)
+        };
+        let own = entities(OWN.name())
+            .try_filter_map(async |entity: EntityState| entity.state::<Option<Schedule>>());
+        let shared = entities(SHARED.name()).try_filter_map(async |entity: EntityState| {
+            let state = entity.state::<Option<SharedState>>()?;
+            Ok(state.and_then(|state| state.schedule(entity.id.key())))
+        });
+        Listing::new(shared.chain(own).map_err(ScheduleError::from))
+    }
+
+    /// The schedule and which entity it is.
+    async fn find(&self, id: &str) -> Result<Option<(Form, Schedule)>, ScheduleError> {
+        let shared = self.client.get_entity_state(&SHARED.id(id)).await?;
+        if let Some(schedule) = shared.flatten().and_then(|state| state.schedule(id)) {
+            return Ok(Some((Form::Shared, schedule)));
+        }
+        let own = self.client.get_entity_state(&OWN.id(id)).await?;
+        Ok(own.flatten().map(|schedule| (Form::Own, schedule)))
     }
 
     async fn change(&self, id: &str, change: Change) -> Result<(), ScheduleError> {
-        let input = (id.to_owned(), change);
+        let input = Request {
+            id: id.to_owned(),
+            there: self.find(id).await?.map(|(form, _)| form),
+            change,
+        };
         let started = self.client.start(&CHANGE_SCHEDULE, &input).send().await?;
         let instance_id = started.into_id();
         let waited = self
@@ -210,6 +228,13 @@ fn refusal(details: FailureDetails) -> ScheduleError {
         match at.error_type.as_str() {
             NOT_FOUND => return ScheduleError::NotFound(message),
             INVALID_STATE => return ScheduleError::InvalidState(message),
+            // What workers of the SDKs for .NET and Python say.
+            other
+                if other.ends_with("ScheduleInvalidTransitionException")
+                    || other.ends_with("ScheduleInvalidTransitionError") =>
+            {
+                return ScheduleError::InvalidState(message);
+            }
             INVALID_OPTIONS => return ScheduleError::InvalidOptions(message),
             _ => cause = at.inner.as_deref(),
         }

@@ -5,6 +5,11 @@
 //! for it: any worker of the hub that has called [`register`] keeps all of them going,
 //! and clients change them with [`Schedules`].
 //!
+//! A schedule by interval without a version has the form that the SDKs for .NET and Python share: each
+//! sees, changes and runs the schedules of the others, and so does the dashboard of the Durable Task
+//! Scheduler. One with a cron expression or a version, for which they have no form, is theirs to see as
+//! an entity only. [`Schedules::put`] moves a schedule to the form that its plan needs.
+//!
 //! ```no_run
 //! use std::time::Duration;
 //!
@@ -33,6 +38,7 @@
 
 mod client;
 mod entity;
+mod shared;
 mod state;
 
 pub use client::{ScheduleError, Schedules};

@@ -227,7 +227,8 @@ pub(super) fn apply(
     }
 }
 
-fn check(options: &ScheduleOptions, now: DateTime<Utc>) -> Result<(), Failure> {
+/// Refuses a plan that cannot be.
+pub(super) fn check(options: &ScheduleOptions, now: DateTime<Utc>) -> Result<(), Failure> {
     let invalid = |reason: String| Failure::new(INVALID_OPTIONS, reason).permanent();
     match &options.recurrence {
         Recurrence::Every(interval) if *interval < MIN_INTERVAL => {

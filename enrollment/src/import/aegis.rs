@@ -11,9 +11,10 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::budget::MAX_SALT;
-use super::opening::{Opening, wrong};
-use super::shapes::{Member, Number, SecretText};
-use super::{Cost, ImportEntry, damaged, joined_name, parse};
+use super::member::{self, Member};
+use super::opening::{Opening, wrong_for_certain};
+use super::shapes::{Number, SecretText};
+use super::{Cost, ImportEntry, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -107,13 +108,14 @@ pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>
         }
         _ => return Err(MALFORMED),
     };
-    Ok(database.entries.iter().map(entry).collect())
+    Ok(member::accounts(
+        &database.entries,
+        ImportFormat::Aegis,
+        entry,
+    ))
 }
 
-fn entry(member: &Member<Entry>) -> ImportEntry {
-    let Member::Read(entry) = member else {
-        return damaged(ImportFormat::Aegis);
-    };
+fn entry(entry: &Entry) -> ImportEntry {
     let issuer = entry.issuer.as_deref().unwrap_or_default();
     let account_name = entry.name.as_deref().unwrap_or_default();
     let fields = Fields {
@@ -152,7 +154,7 @@ fn master_key(
             return Ok(master);
         }
     }
-    Err(wrong(ImportFormat::Aegis))
+    Err(wrong_for_certain(ImportFormat::Aegis))
 }
 
 fn derive(

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::member::{self, Member};
 use super::opening::{Opening, gcm, malformed, wrong};
-use super::shapes::{Member, Number, Others, SecretText, meant_among};
-use super::{ImportEntry, damaged, joined_name, parse};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -32,19 +33,14 @@ struct Entry {
     digits: Number,
     #[serde(default)]
     period: Number,
-    #[serde(flatten)]
-    others: Others,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let entries: Vec<Member<Entry>> = parse(text, FORMAT)?;
-    Ok(entries.iter().map(entry).collect())
+    Ok(member::accounts(&entries, FORMAT, entry))
 }
 
-fn entry(member: &Member<Entry>) -> ImportEntry {
-    let Member::Read(entry) = member else {
-        return damaged(FORMAT);
-    };
+fn entry(entry: &Entry) -> ImportEntry {
     let label = entry.label.as_deref().unwrap_or_default();
     // Early versions wrote both into the label.
     let (issuer, account_name) = match &entry.issuer {
@@ -60,11 +56,7 @@ fn entry(member: &Member<Entry>) -> ImportEntry {
         digits: entry.digits.0,
         period: entry.period.0,
     };
-    let name = joined_name(issuer, account_name);
-    match meant_among(&entry.others) {
-        Ok(()) => ImportEntry::fields(&name, &fields),
-        Err(problem) => ImportEntry::refused(&name, problem),
-    }
+    ImportEntry::fields(&joined_name(issuer, account_name), &fields)
 }
 
 /// Whether bytes can be an encrypted backup.

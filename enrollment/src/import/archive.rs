@@ -2,17 +2,18 @@
 //! if it had been sent on its own; one that cannot be read is named, and takes no other with
 //! it.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 
 use flate2::read::MultiGzDecoder;
 use zeroize::Zeroizing;
-use zip::ZipArchive;
 use zip::result::ZipError;
+use zip::{CompressionMethod, ZipArchive};
 
-use super::opening::Opening;
+use super::opening::{Opening, wrong};
 use super::{Cost, ImportEntry, ImportFile, ImportImage, ImportList, MAX_ENTRIES};
 use super::{MAX_IMAGES, display_name, joined_name};
-use crate::problem::{ImportFormat, InputProblem, kinds};
+use crate::problem::{ArchiveFault, ImportFormat, InputProblem, kinds};
 
 /// The most bytes that come out of one upload's archives together.
 const MAX_UNPACKED: u64 = 64 * 1024 * 1024;
@@ -71,6 +72,10 @@ const MALFORMED: InputProblem = InputProblem::ImportMalformed {
     format: ImportFormat::Archive,
 };
 
+const fn fault(fault: ArchiveFault) -> InputProblem {
+    InputProblem::ArchiveFile { fault }
+}
+
 pub(super) fn is_zip(bytes: &[u8]) -> bool {
     bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06")
 }
@@ -100,9 +105,12 @@ pub(super) fn read_zip(
 ) -> Result<ImportFile, InputProblem> {
     nesting.deeper()?;
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|_| MALFORMED)?;
+    let mut whole = Contents::default();
     if listed(bytes).is_some_and(|listed| listed != archive.len()) {
-        // Of files with the same name only one would be read.
-        return Err(MALFORMED);
+        // Of files with the same name only the last is read.
+        for name in repeated(bytes).ok_or(MALFORMED)? {
+            whole.report(&name, fault(ArchiveFault::Repeated))?;
+        }
     }
     nesting.files = nesting
         .files
@@ -120,7 +128,6 @@ pub(super) fn read_zip(
             what: kinds::OFFICE_DOCUMENT.to_owned(),
         });
     }
-    let mut whole = Contents::default();
     for index in 0..archive.len() {
         opening.budget.check()?;
         whole.add(&mut archive, index, opening, nesting)?;
@@ -142,11 +149,45 @@ fn listed(bytes: &[u8]) -> Option<usize> {
     (count != u16::MAX).then_some(usize::from(count))
 }
 
+/// The names that several files of an archive have, from the directory at its end; nothing if that
+/// cannot be read.
+fn repeated(bytes: &[u8]) -> Option<Vec<String>> {
+    const ENTRY: usize = 46;
+    let end = bytes.windows(4).rposition(|four| four == b"PK\x05\x06")?;
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let bytes = bytes.get(at..at + length)?;
+        let folded = bytes.iter().rev();
+        Some(folded.fold(0, |number, byte| number << 8 | usize::from(*byte)))
+    };
+    let (count, size) = (number(end + 10, 2)?, number(end + 12, 4)?);
+    let mut at = end.checked_sub(size)?;
+    let mut seen = BTreeSet::new();
+    let mut repeated = Vec::new();
+    for _ in 0..count {
+        if bytes.get(at..at + 4)? != b"PK\x01\x02" {
+            return None;
+        }
+        let lengths = [
+            number(at + 28, 2)?,
+            number(at + 30, 2)?,
+            number(at + 32, 2)?,
+        ];
+        let name = bytes.get(at + ENTRY..at + ENTRY + lengths[0])?;
+        if !seen.insert(name) {
+            repeated.push(String::from_utf8_lossy(name).into_owned());
+        }
+        at += ENTRY + lengths.iter().sum::<usize>();
+    }
+    Some(repeated)
+}
+
 #[derive(Default)]
 struct Contents {
     formats: Vec<ImportFormat>,
     entries: Vec<ImportEntry>,
     images: Vec<ImportImage>,
+    /// The names of files that a password would open, and the request for it.
+    locked: Vec<(String, InputProblem)>,
     /// The first problem of a file as a whole.
     problem: Option<InputProblem>,
 }
@@ -168,10 +209,20 @@ impl Contents {
             if file.is_dir() || is_by_the_way(&name, is_one_password) || is_said_twice {
                 return Ok(());
             }
+            if !matches!(
+                file.compression(),
+                CompressionMethod::Stored | CompressionMethod::Deflated
+            ) {
+                return self.report(&name, fault(ArchiveFault::Method));
+            }
             (name, file.encrypted())
         };
         let inner = match inner(archive, index, (&name, is_encrypted), opening, nesting) {
             Ok(inner) => inner,
+            Err(problem @ InputProblem::ImportPasswordMissing { .. }) => {
+                self.locked.push((name, problem));
+                return Ok(());
+            }
             Err(problem) => return self.report(&name, problem),
         };
         match ImportFile::read_nested(&inner, opening, nesting) {
@@ -209,10 +260,17 @@ impl Contents {
         Ok(())
     }
 
-    fn into_file(self) -> Result<ImportFile, InputProblem> {
+    fn into_file(mut self) -> Result<ImportFile, InputProblem> {
         if self.formats.is_empty() {
+            // With a password, there may be more in it.
+            if let Some((_, problem)) = self.locked.into_iter().next() {
+                return Err(problem);
+            }
             // Nothing was read: the first reason says more than a list of them.
             return Err(self.problem.unwrap_or(InputProblem::ImportEmpty));
+        }
+        for (name, _) in std::mem::take(&mut self.locked) {
+            self.report(&name, fault(ArchiveFault::Encrypted))?;
         }
         let format = match self.formats.as_slice() {
             [format] => *format,
@@ -253,19 +311,17 @@ fn inner(
     match opened {
         Ok(mut file) => unpack(&mut file, opening, nesting).map_err(|problem| match problem {
             // A password of the old kind fits one time in 256 by chance.
-            InputProblem::ImportMalformed { .. } => InputProblem::ImportMalformed { format },
+            InputProblem::ImportMalformed { .. } if format != ImportFormat::Archive => {
+                InputProblem::ImportMalformed { format }
+            }
+            InputProblem::ImportMalformed { .. } => fault(ArchiveFault::Damaged),
             problem => problem,
         }),
-        Err(ZipError::InvalidPassword) => Err(InputProblem::ImportPasswordWrong {
-            format: Some(format),
-        }),
+        Err(ZipError::InvalidPassword) => Err(wrong(format)),
         Err(ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_)) => {
-            Err(InputProblem::ImportUnsupported {
-                what: "a file in an archive that is compressed or encrypted in an unsupported way"
-                    .to_owned(),
-            })
+            Err(fault(ArchiveFault::Method))
         }
-        Err(_) => Err(MALFORMED),
+        Err(_) => Err(fault(ArchiveFault::Damaged)),
     }
 }
 

@@ -5,9 +5,9 @@ use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::opening::malformed;
-use super::shapes::{Member, Number, Others, SecretText, meant_among};
-use super::{ImportEntry, damaged, joined_name, parse};
+use super::member::{self, Member};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, joined_name, parse};
 use crate::account::after_issuer;
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem, kinds};
@@ -33,19 +33,14 @@ struct Token {
     digits: Number,
     #[serde(default)]
     period: Number,
-    #[serde(flatten)]
-    others: Others,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let tokens: Vec<Member<Token>> = parse(text, FORMAT)?;
-    Ok(tokens.iter().map(entry).collect())
+    Ok(member::accounts(&tokens, FORMAT, entry))
 }
 
-fn entry(member: &Member<Token>) -> ImportEntry {
-    let Member::Read(token) = member else {
-        return damaged(FORMAT);
-    };
+fn entry(token: &Token) -> ImportEntry {
     let said = |text: &Option<String>| {
         let text = text.as_deref().unwrap_or_default().trim();
         (!text.is_empty()).then(|| text.to_owned())
@@ -65,9 +60,6 @@ fn entry(member: &Member<Token>) -> ImportEntry {
         (shown, String::new())
     };
     let name = joined_name(&issuer, &account_name);
-    if let Err(problem) = meant_among(&token.others) {
-        return ImportEntry::refused(&name, problem);
-    }
     let (secret, period) = match (
         token.decrypted_secret.expose(),
         token.secret_seed.expose().trim(),
@@ -82,7 +74,10 @@ fn entry(member: &Member<Token>) -> ImportEntry {
                 let secret = Zeroizing::new(BASE32_NOPAD.encode(&bytes));
                 (secret, token.period.0.or(Some(OWN_PERIOD)))
             }
-            Err(_) => return ImportEntry::refused(&name, malformed(FORMAT)),
+            Err(_) => {
+                let problem = InputProblem::EntryMalformed { format: FORMAT };
+                return ImportEntry::refused(&name, problem);
+            }
         },
         (secret, _) => (Zeroizing::new(secret.to_owned()), token.period.0),
     };

@@ -11,9 +11,10 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::item::Item;
-use super::opening::{Key, Opening, base64, cbc, malformed, wrong};
-use super::shapes::{Member, SecretText};
-use super::{CodesBeside, ImportEntry, damaged, parse};
+use super::member::{self, Member};
+use super::opening::{Key, Opening, base64, cbc, malformed, wrong, wrong_for_certain};
+use super::shapes::SecretText;
+use super::{CodesBeside, ImportEntry, parse};
 use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -29,10 +30,13 @@ struct Export {
 #[derive(Deserialize)]
 struct Entry {
     name: Option<String>,
-    login: Option<Login>,
+    login: Option<Member<Login>>,
     #[serde(default)]
     notes: SecretText,
     fields: Option<Vec<Member<Field>>>,
+    /// When it was put into the bin.
+    #[serde(rename = "deletedDate")]
+    deleted: Option<String>,
 }
 
 /// A field that the person has added.
@@ -84,12 +88,11 @@ pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>
     let opened = match open(data, &keys) {
         Some(opened) => opened,
         None => {
-            let validation = outline.validation.as_deref();
-            let fits = validation.is_some_and(|value| open(value, &keys).is_some());
-            return Err(if fits {
-                malformed(FORMAT)
-            } else {
-                wrong(FORMAT)
+            return Err(match outline.validation.as_deref() {
+                Some(value) if open(value, &keys).is_some() => malformed(FORMAT),
+                Some(value) if is_sealed(value) => wrong_for_certain(FORMAT),
+                Some(_) => malformed(FORMAT),
+                None => wrong(FORMAT),
             });
         }
     };
@@ -99,7 +102,7 @@ pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>
 
 fn plain(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    Ok(export.items.iter().flat_map(entries).collect())
+    Ok(entries_of(&export.items))
 }
 
 /// Items as Bitwarden's command line lists them: in an array, or one alone.
@@ -108,21 +111,27 @@ pub(super) fn read_items(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
         true => parse(text, FORMAT)?,
         false => vec![parse(text, FORMAT)?],
     };
-    Ok(items.iter().flat_map(entries).collect())
+    Ok(entries_of(&items))
+}
+
+fn entries_of(items: &[Member<Entry>]) -> Vec<ImportEntry> {
+    let check = |_: &Member<Entry>, entry: &Entry| {
+        member::unless_binned(entry.deleted.is_some())?;
+        let login = entry.login.as_ref();
+        login.map_or(Ok(()), |login| login.checked(FORMAT).map(|_| ()))
+    };
+    member::items(items, FORMAT, entries, check)
 }
 
 /// An item has one code of its own; people keep further ones as URIs in fields and notes, and
 /// recovery codes.
-fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
-    let Member::Read(entry) = member else {
-        return vec![damaged(FORMAT)];
-    };
-    let login = entry.login.as_ref();
+fn entries(entry: &Entry) -> Vec<ImportEntry> {
+    let login = entry.login.as_ref().and_then(Member::read);
     let own = login.map(|login| login.totp.expose()).unwrap_or_default();
     let mut beside = CodesBeside::default();
     let mut added = Vec::new();
     for field in entry.fields.iter().flatten() {
-        if let Member::Read(field) = field {
+        if let Some(field) = field.read() {
             added.push(field.value.expose());
             beside.field(
                 field.name.as_deref().unwrap_or_default(),
@@ -176,6 +185,16 @@ fn expand(key: &Key, purpose: &[u8]) -> Result<Key, InputProblem> {
     mac.update(purpose);
     mac.update(&[1]);
     Ok(Zeroizing::new(mac.finalize().into_bytes().into()))
+}
+
+/// Whether a value is complete, whatever it was sealed with.
+fn is_sealed(value: &str) -> bool {
+    let parts = value.strip_prefix(ENCRYPTION).unwrap_or_default();
+    let lengths: Vec<usize> = parts
+        .split('|')
+        .filter_map(|part| Some(base64(part)?.len()))
+        .collect();
+    matches!(lengths.as_slice(), [16, sealed, 32] if *sealed > 0 && sealed.is_multiple_of(16))
 }
 
 /// Opens `2.iv|ciphertext|mac`; nothing if the keys are others.

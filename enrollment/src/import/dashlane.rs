@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::item::Item;
-use super::shapes::{Member, SecretText};
-use super::{CodesBeside, ImportEntry, damaged, parse};
+use super::member::{self, Member};
+use super::shapes::SecretText;
+use super::{CodesBeside, ImportEntry, parse};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::Dashlane;
@@ -31,13 +32,11 @@ struct Login {
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    Ok(export.logins.iter().flat_map(entries).collect())
+    let unknown = |login: &Member<Login>, _: &Login| login.unknown();
+    Ok(member::items(&export.logins, FORMAT, entries, unknown))
 }
 
-fn entries(member: &Member<Login>) -> Vec<ImportEntry> {
-    let Member::Read(login) = member else {
-        return vec![damaged(FORMAT)];
-    };
+fn entries(login: &Login) -> Vec<ImportEntry> {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
     let account_name = said(&login.login).or_else(|| said(&login.email));
     let code = match login.otp_url.expose().trim() {

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
-use super::shapes::{Member, Number, Others, SecretText, meant_among};
-use super::{ImportEntry, damaged, parse};
+use super::member::{self, Member};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -23,19 +24,14 @@ struct Generator {
     otp_secret: SecretText,
     #[serde(default)]
     counter: Number,
-    #[serde(flatten)]
-    others: Others,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let accounts: Vec<Member<Account>> = parse(text, FORMAT)?;
-    Ok(accounts.iter().map(entry).collect())
+    Ok(member::accounts(&accounts, FORMAT, entry))
 }
 
-fn entry(member: &Member<Account>) -> ImportEntry {
-    let Member::Read(account) = member else {
-        return damaged(FORMAT);
-    };
+fn entry(account: &Account) -> ImportEntry {
     let name = account.name.as_deref().unwrap_or_default();
     let Some(generator) = &account.otp_generator else {
         // It only confirms logins in the app.
@@ -49,8 +45,5 @@ fn entry(member: &Member<Account>) -> ImportEntry {
         secret: generator.otp_secret.expose(),
         ..Fields::default()
     };
-    match meant_among(&generator.others) {
-        Ok(()) => ImportEntry::fields(name, &fields),
-        Err(problem) => ImportEntry::refused(name, problem),
-    }
+    ImportEntry::fields(name, &fields)
 }

@@ -4,8 +4,9 @@ use csv::StringRecord;
 use serde::Deserialize;
 
 use super::item::Item;
-use super::shapes::{Member, Number, SecretText};
-use super::{CodesBeside, ImportEntry, damaged, parse};
+use super::member::{self, Member};
+use super::shapes::{Number, SecretText};
+use super::{CodesBeside, ImportEntry, joined_name, parse};
 use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -21,9 +22,11 @@ struct Entry {
     title: Option<String>,
     subtitle: Option<String>,
     #[serde(default)]
-    fields: Vec<Field>,
+    fields: Vec<Member<Field>>,
     #[serde(default)]
     note: SecretText,
+    #[serde(default)]
+    trashed: Number,
 }
 
 #[derive(Deserialize)]
@@ -38,20 +41,32 @@ struct Field {
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    Ok(export.items.iter().flat_map(entries).collect())
+    let check = |_: &Member<Entry>, entry: &Entry| {
+        member::unless_binned(entry.trashed.0.is_some_and(|trashed| trashed != 0))?;
+        entry.codes().try_for_each(|(member, _)| member.unknown())
+    };
+    Ok(member::items(&export.items, FORMAT, entries, check))
 }
 
-fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
-    let Member::Read(entry) = member else {
-        return vec![damaged(FORMAT)];
-    };
-    let of_type = |kind: &'static str| {
-        entry.fields.iter().filter(move |field| {
-            field.r#type.as_deref() == Some(kind) && !matches!(field.deleted.0, Some(1))
-        })
-    };
+impl Entry {
+    /// Its fields, without those that were deleted.
+    fn shown(&self) -> impl Iterator<Item = (&Member<Field>, &Field)> {
+        let read = self.fields.iter().map(|field| (field, field.read()));
+        let read = read.filter_map(|(member, field)| Some((member, field?)));
+        read.filter(|(_, field)| !matches!(field.deleted.0, Some(1)))
+    }
+
+    fn codes(&self) -> impl Iterator<Item = (&Member<Field>, &Field)> {
+        self.shown()
+            .filter(|(_, field)| field.r#type.as_deref() == Some("totp"))
+    }
+}
+
+fn entries(entry: &Entry) -> Vec<ImportEntry> {
     let said = |kind| {
-        of_type(kind)
+        let fields = entry.shown().map(|(_, field)| field);
+        fields
+            .filter(|field| field.r#type.as_deref() == Some(kind))
             .map(|field| field.value.expose())
             .find(|value| !value.trim().is_empty())
     };
@@ -61,18 +76,22 @@ fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
         .unwrap_or_default();
     let mut beside = CodesBeside::default();
     beside.note(entry.note.expose());
-    for field in &entry.fields {
-        if !matches!(field.deleted.0, Some(1)) {
-            let label = field.label.as_deref().unwrap_or_default();
-            beside.field(label, field.value.expose());
-        }
+    for (_, field) in entry.shown() {
+        let label = field.label.as_deref().unwrap_or_default();
+        beside.field(label, field.value.expose());
     }
     let item = Item {
         title: entry.title.as_deref().unwrap_or_default(),
         account_name,
         code: "",
     };
-    item.entries(of_type("totp").map(|field| field.value.expose()), beside)
+    let mut found = item.entries(entry.codes().map(|(_, field)| field.value.expose()), beside);
+    if entry.fields.iter().any(|field| field.read().is_none()) {
+        let name = joined_name(item.title, item.account_name);
+        let problem = InputProblem::EntryMalformed { format: FORMAT };
+        found.push(ImportEntry::refused(&name, problem));
+    }
+    found
 }
 
 /// What a field's name is called in a table, which puts a mark in front of what is secret.

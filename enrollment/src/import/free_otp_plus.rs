@@ -4,8 +4,10 @@ use data_encoding::BASE32_NOPAD;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::shapes::{Member, Number, Outline};
-use super::{ImportEntry, damaged, joined_name, parse};
+use super::member::{self, Member};
+use super::outline::Outline;
+use super::shapes::Number;
+use super::{ImportEntry, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -36,7 +38,7 @@ struct Token {
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    Ok(export.tokens.iter().map(entry).collect())
+    Ok(member::accounts(&export.tokens, FORMAT, entry))
 }
 
 /// A token as FreeOTP keeps each in a text of its own; nothing for another text.
@@ -45,13 +47,11 @@ pub(super) fn token(text: &str) -> Option<ImportEntry> {
     if !outline.has(&["secret", "type"]) && !outline.has(&["secret", "label"]) {
         return None;
     }
-    serde_json::from_str(text).ok().as_ref().map(entry)
+    let token: Member<Token> = serde_json::from_str(text).ok()?;
+    member::accounts(&[token], FORMAT, entry).into_iter().next()
 }
 
-fn entry(member: &Member<Token>) -> ImportEntry {
-    let Member::Read(token) = member else {
-        return damaged(FORMAT);
-    };
+fn entry(token: &Token) -> ImportEntry {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
     let issuer = said(&token.issuer_alt)
         .or_else(|| said(&token.issuer_ext))
@@ -67,7 +67,10 @@ fn entry(member: &Member<Token>) -> ImportEntry {
             .ok()
             .or_else(|| u8::try_from(*byte).ok())
         else {
-            return damaged(FORMAT);
+            return ImportEntry::refused(
+                &joined_name(&issuer, &account_name),
+                InputProblem::EntryMalformed { format: FORMAT },
+            );
         };
         bytes.push(byte);
     }

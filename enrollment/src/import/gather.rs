@@ -3,80 +3,36 @@
 //! made of it.
 
 use serde_json::{Map, Value};
-use zeroize::Zeroize as _;
 
+use super::further;
 use super::item::Item;
+use super::meaning::{self, ALGORITHMS, DIGITS, ISSUERS, KINDS, NAMES, PERIODS, folded};
+use super::member::Tree;
 use super::recovery_codes::is_named;
 use super::shapes::number_in;
-use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name, steam_mafile};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name, secret_names, steam_mafile};
+use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem, Parameter, kinds};
 
-/// Members with a secret in base32.
-const SECRETS: [&str; 6] = [
-    "secret",
-    "seed",
-    "totpsecret",
-    "otpsecret",
-    // Authy's tokens, once a tool has decrypted them.
-    "decryptedseed",
-    "decryptedsecret",
-];
-const ISSUERS: [&str; 6] = [
-    "issuer",
-    "service",
-    "servicename",
-    "provider",
-    "issuername",
-    "appname",
-];
-const NAMES: [&str; 7] = [
-    "account",
-    "accountname",
-    "username",
-    "user",
-    "label",
-    "name",
-    "email",
-];
-const KINDS: [&str; 4] = ["type", "kind", "otptype", "tokentype"];
-const ALGORITHMS: [&str; 5] = [
-    "algorithm",
-    "algo",
-    "hashalgorithm",
-    "hashalgo",
-    "hashfunction",
-];
-const DIGITS: [&str; 7] = [
-    "digits",
-    "digit",
-    "length",
-    "numdigits",
-    "numberofdigits",
-    "codelength",
-    "otpdigits",
-];
-const PERIODS: [&str; 8] = [
-    "period",
-    "duration",
-    "interval",
-    "timestep",
-    "timer",
-    "step",
-    "timeperiod",
-    "timeinterval",
-];
 const NOTES: [&str; 5] = ["note", "notes", "notesplain", "comment", "comments"];
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
-    let mut document: Value =
-        serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
+    let document: Tree = serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
     let mut found = Vec::new();
-    let rest = walk(&document, Names::default(), &mut found);
+    let rest = walk(document.value(), Names::default(), &mut found);
     settle(rest, Names::default(), 0, &mut found);
-    wipe(&mut document);
-    if found.is_empty() {
+    let Some(first) = found.first() else {
         return Err(InputProblem::ImportUnknown);
+    };
+    // A backup of nothing else is told as what it is.
+    if let Err(problem) = &first.content
+        && *problem == encrypted_backup()
+        && found
+            .iter()
+            .all(|entry| entry.content == first.content && entry.name.is_empty())
+    {
+        return Err(problem.clone());
     }
     if found.len() > MAX_ENTRIES {
         return Err(super::too_many());
@@ -91,6 +47,8 @@ struct Names<'a> {
     user: &'a str,
     /// Whether they are in a document that is a text of another one.
     within: bool,
+    /// Whether the member that they are in is called as one with codes is.
+    of_codes: bool,
 }
 
 impl<'a> Names<'a> {
@@ -110,9 +68,18 @@ impl<'a> Names<'a> {
         let names = Self {
             title: text(&["title", "name", "service", "site", "issuer", "label"]),
             user: text(&["username", "login", "user", "account", "email"]),
-            within: around.within,
+            ..around
         };
         if names.are_there() { names } else { around }
+    }
+
+    /// The same in a member with this name.
+    fn inside(self, name: &str) -> Self {
+        let name = folded(name);
+        let of_codes = secret_names::WEAK.contains(&name.as_str())
+            || secret_names::WEAKEST.contains(&name.as_str())
+            || self.of_codes;
+        Self { of_codes, ..self }
     }
 
     const fn are_there(&self) -> bool {
@@ -152,6 +119,13 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
         }
         Value::Array(list) => {
             for value in list {
+                // Beside URIs, a secret alone is named.
+                if let Value::String(text) = value
+                    && ForeignKind::of(text) == ForeignKind::BareSecret
+                    && !names.within
+                {
+                    found.push(ImportEntry::text(text));
+                }
                 let left = walk(value, names, found);
                 // A field of an item belongs to it, and an item of a list to no other.
                 if value
@@ -171,14 +145,16 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
             }
             if let Some(mut entry) = account(object, names) {
                 own_codes(object, 2, &mut entry.beside);
-                found.push(entry);
+                let mut entries = vec![entry];
+                further::add(&mut entries, Item::default(), value);
+                found.extend(entries);
                 return rest;
             }
             let before = found.len();
             let own = Names::of(object, Names::default());
             let names = Names::of(object, names);
-            for value in object.values() {
-                rest.merge(&walk(value, names, found));
+            for (name, value) in object {
+                rest.merge(&walk(value, names.inside(name), found));
             }
             own_codes(object, 0, &mut rest);
             if pair(object).is_none() {
@@ -192,9 +168,9 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
 
 /// Finds the accounts in a document that is a text of another one, as an item's fields can be.
 fn inner(text: &str, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesBeside {
-    let Ok(mut document) = serde_json::from_str::<Value>(text) else {
-        let problem = InputProblem::ImportMalformed {
-            format: ImportFormat::UriList,
+    let Ok(document) = serde_json::from_str::<Tree>(text) else {
+        let problem = InputProblem::EntryMalformed {
+            format: ImportFormat::Json,
         };
         let name = joined_name(names.title, names.user);
         found.push(ImportEntry::refused(&name, problem));
@@ -204,9 +180,7 @@ fn inner(text: &str, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesBes
         within: true,
         ..names
     };
-    let rest = walk(&document, names, found);
-    wipe(&mut document);
-    rest
+    walk(document.value(), names, found)
 }
 
 /// The account that Steam's own app keeps.
@@ -224,9 +198,8 @@ fn of_steam(object: &Map<String, Value>) -> Option<ImportEntry> {
     if secret.is_empty() || !is_steam {
         return None;
     }
-    let name = text("account_name");
-    let entry = steam_mafile::entry(name, (secret, text("revocation_code")));
-    Some(entry.unwrap_or_else(|problem| ImportEntry::refused(name, problem)))
+    let codes = (secret, text("revocation_code"));
+    Some(steam_mafile::entry(text("account_name"), codes))
 }
 
 /// Puts recovery codes beside the account of the object that they are in, whose accounts begin
@@ -310,38 +283,35 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
         Some(Value::String(text)) => number_in(text),
         Some(value) => Some(value.as_u64().unwrap_or(u64::MAX)),
     };
-    let secret = text(&SECRETS);
-    if secret.is_empty() && !text(&["encryptedseed"]).is_empty() {
-        let name = joined_name(text(&ISSUERS), text(&NAMES));
-        let what = kinds::AUTHY_TOKEN.to_owned();
-        return Some(ImportEntry::new(
-            &name,
-            Err(InputProblem::ImportUnsupported { what }),
-        ));
-    }
     let issuer = text(&ISSUERS);
+    let own_name = joined_name(issuer, text(&NAMES));
+    if let Some(problem) = encrypted(object, &text) {
+        return Some(ImportEntry::refused(&own_name, problem));
+    }
     let (digits, period) = (number(&DIGITS), number(&PERIODS));
     // A hash can also be what an account is found by.
     let algorithm = match text(&ALGORITHMS) {
-        "" => said_hash(text(&["hash"])),
+        "" => meaning::said_hash(text(&["hash"])),
         algorithm => algorithm,
     };
-    let says_more = !issuer.is_empty() || !algorithm.is_empty() || digits.or(period).is_some();
-    if secret.is_empty() || otpauth::is_meant(secret) || !says_more {
-        return None;
-    }
+    let says_codes = !algorithm.is_empty()
+        || digits.or(period).is_some()
+        || text(&KINDS).eq_ignore_ascii_case("totp");
+    let beside = secret_names::Beside {
+        says_codes: says_codes || around.of_codes,
+        says_more: !issuer.is_empty(),
+        is_named: !own_name.is_empty() || !text(&["title"]).is_empty(),
+    };
     let (issuer, account_name) = match (issuer, text(&NAMES)) {
         // The object around it is the item that a person sees.
         ("", "") => (around.title, around.user),
         names => names,
     };
     let name = joined_name(issuer, account_name);
-    if member(&["encrypted"]) == Some(&Value::Bool(true)) {
-        let problem = InputProblem::ImportUnsupported {
-            what: "a backup whose secrets are encrypted".to_owned(),
-        };
-        return Some(ImportEntry::refused(&name, problem));
-    }
+    let secret = match secret_names::find(object, beside)? {
+        Ok(secret) => secret,
+        Err(problem) => return Some(ImportEntry::refused(&name, problem)),
+    };
     let is_steam = text(&["encoder"]).eq_ignore_ascii_case("steam")
         || member(&["steam", "issteam"]) == Some(&Value::Bool(true));
     let kind = match text(&KINDS) {
@@ -356,7 +326,8 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
         (_, false) => Some(InputProblem::AlgorithmUnsupported { name: None }),
         _ => None,
     };
-    if let Some(problem) = unreadable.or_else(|| not_understood(object, kind)) {
+    let problem = unreadable.or_else(|| contradicted(object, kind));
+    if let Some(problem) = problem.or_else(|| not_understood(object)) {
         return Some(ImportEntry::refused(&name, problem));
     }
     let fields = Fields {
@@ -368,53 +339,133 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
         digits,
         period,
     };
-    Some(ImportEntry::fields(&name, &fields))
+    let says_parameters = !algorithm.is_empty() || digits.or(period).is_some() || !kind.is_empty();
+    match with_uri(object, &fields, says_parameters) {
+        Some(Ok(entry)) => Some(entry),
+        Some(Err(problem)) => Some(ImportEntry::refused(&name, problem)),
+        None => Some(ImportEntry::fields(&name, &fields)),
+    }
+}
+
+/// The account of an object that has it twice, as fields and as a URI: what the fields leave out is
+/// as the URI says. Nothing if there is no URI with the same secret.
+fn with_uri(
+    object: &Map<String, Value>,
+    fields: &Fields<'_>,
+    says_parameters: bool,
+) -> Option<Result<ImportEntry, InputProblem>> {
+    let read = otpauth::from_fields(fields).ok()?.account;
+    let texts = object.values().filter_map(Value::as_str);
+    let (uri, linked) = texts
+        .filter(|text| otpauth::is_meant(text))
+        .filter_map(|text| Some((text, otpauth::parse(text).ok()?.account)))
+        .find(|(_, linked)| linked.secret() == read.secret())?;
+    if linked.parameters() == read.parameters() {
+        return None;
+    }
+    if says_parameters {
+        let (ours, theirs) = (read.parameters(), linked.parameters());
+        let parameter = if ours.algorithm() != theirs.algorithm() {
+            Parameter::Algorithm
+        } else if ours.digits() != theirs.digits() {
+            Parameter::Digits
+        } else {
+            Parameter::Period
+        };
+        return Some(Err(InputProblem::ParamsConflict { parameter }));
+    }
+    let item = Item {
+        title: fields.issuer,
+        account_name: fields.account_name,
+        code: uri,
+    };
+    item.entry().map(Ok)
+}
+
+/// That an object's secret is encrypted, as Authy's tokens and the browser extension
+/// Authenticator have it.
+fn encrypted<'v>(
+    object: &'v Map<String, Value>,
+    text: &dyn Fn(&[&str]) -> &'v str,
+) -> Option<InputProblem> {
+    let secret = [&secret_names::STRONG[..], &secret_names::COMMON];
+    let secret = secret
+        .iter()
+        .map(|names| text(names))
+        .find(|it| !it.is_empty());
+    if secret.is_none() && !text(&["encryptedseed"]).is_empty() {
+        let what = kinds::AUTHY_TOKEN.to_owned();
+        return Some(InputProblem::ImportUnsupported { what });
+    }
+    let says = |name: &str, value: &Value| object.get(name) == Some(value);
+    let is_extension = says("dataType", &"EncOTPStorage".into()) && object.contains_key("data");
+    (is_extension || says("encrypted", &Value::Bool(true)) && secret.is_some())
+        .then(encrypted_backup)
+}
+
+/// That a secret is one of a backup that is encrypted piece by piece.
+fn encrypted_backup() -> InputProblem {
+    InputProblem::ImportUnsupported {
+        what: kinds::ENCRYPTED_SECRETS.to_owned(),
+    }
+}
+
+/// That members of an object which mean the same parameter say different things.
+fn contradicted(object: &Map<String, Value>, kind: &str) -> Option<InputProblem> {
+    // One that is given several times counts with each value.
+    let members = object.iter().flat_map(|(name, value)| {
+        let values = value
+            .as_array()
+            .map_or(std::slice::from_ref(value), Vec::as_slice);
+        values.iter().map(move |value| (folded(name), value))
+    });
+    let kinds = members.clone().filter(|(name, value)| {
+        let is_read = meaning::said(value).is_some_and(|said| said.eq_ignore_ascii_case(kind));
+        KINDS.contains(&name.as_str()) && !is_read
+    });
+    let mut kinds =
+        kinds.filter_map(|(name, value)| meaning::deciding(&name, value, std::iter::empty()));
+    if let Some(problem) = kinds.next() {
+        return Some(problem);
+    }
+    let groups = [
+        (&ALGORITHMS[..], Parameter::Algorithm),
+        (&DIGITS[..], Parameter::Digits),
+        (&PERIODS[..], Parameter::Period),
+    ];
+    let is_hash = |value: &Value| {
+        let text = value.as_str().unwrap_or_default();
+        !meaning::said_hash(text).is_empty()
+    };
+    let several = object.get("hash").and_then(Value::as_array);
+    if several.is_some_and(|several| several.iter().any(is_hash)) {
+        let parameter = Parameter::Algorithm;
+        return Some(InputProblem::ParamsConflict { parameter });
+    }
+    groups.into_iter().find_map(|(names, parameter)| {
+        let mut said = members.clone().filter_map(|(name, value)| {
+            let is_algorithm =
+                parameter == Parameter::Algorithm && name == "hash" && is_hash(value);
+            let value =
+                (is_algorithm || names.contains(&name.as_str())).then(|| meaning::said(value));
+            value.flatten().map(|text| folded(&text))
+        });
+        let first = said.next()?;
+        let differs = said.any(|other| other != first);
+        differs.then_some(InputProblem::ParamsConflict { parameter })
+    })
 }
 
 /// Why an account's other members keep it from being read: they decide which codes come out, or
 /// seem to.
-fn not_understood(object: &Map<String, Value>, kind: &str) -> Option<InputProblem> {
-    let damaged = |parameter| Some(InputProblem::ParamDamaged { parameter });
-    object.iter().find_map(|(name, value)| {
+fn not_understood(object: &Map<String, Value>) -> Option<InputProblem> {
+    let is_read = |name: &str| {
         let known = folded(name);
-        let is = |names: &[&str]| names.contains(&known.as_str());
-        let said = match value {
-            Value::String(text) => text.trim().to_owned(),
-            Value::Number(number) => number.to_string(),
-            // What is in a separate object is not read, so that nothing there may count.
-            Value::Object(inner) => {
-                let decides = |(name, value): (&String, &Value)| {
-                    let name = folded(name);
-                    let known = [
-                        (&ALGORITHMS[..], Parameter::Algorithm),
-                        (&DIGITS[..], Parameter::Digits),
-                        (&PERIODS[..], Parameter::Period),
-                    ];
-                    let mut known = known.iter();
-                    (value.is_string() || value.is_number())
-                        .then(|| known.find(|(names, _)| names.contains(&name.as_str())))
-                        .flatten()
-                        .map(|(_, parameter)| *parameter)
-                };
-                return inner.iter().find_map(decides).and_then(damaged);
-            }
-            _ => String::new(),
-        };
-        if otpauth::is_start(name) {
-            return (!otpauth::is_zero(&said)).then_some(InputProblem::StartUnsupported);
-        }
-        if is(&["counter"]) {
-            let is_hotp = kind.is_empty() && !otpauth::is_zero(&said);
-            return is_hotp.then_some(InputProblem::HotpUnsupported);
-        }
-        if is(&["encoding", "secretencoding", "otpkeyformat"]) {
-            let is_base32 = said.is_empty() || said.eq_ignore_ascii_case("base32");
-            return (!is_base32).then_some(InputProblem::ParamDamaged {
-                parameter: Parameter::Secret,
-            });
-        }
-        let is_known = [
-            &SECRETS[..],
+        [
+            &secret_names::STRONG[..],
+            &secret_names::COMMON,
+            &secret_names::WEAK,
+            &secret_names::WEAKEST,
             &ISSUERS,
             &NAMES,
             &KINDS,
@@ -423,37 +474,10 @@ fn not_understood(object: &Map<String, Value>, kind: &str) -> Option<InputProble
             &PERIODS,
             &["hash", "encoder", "steam", "issteam"],
         ]
-        .into_iter()
-        .any(is);
-        if is_known || said.is_empty() {
-            return None;
-        }
-        otpauth::meant_by_member(name, &said).and_then(damaged)
-    })
-}
-
-/// A text that names a hash function; nothing otherwise.
-fn said_hash(text: &str) -> &str {
-    let folded = folded(text);
-    let is_name = ["sha", "hmac", "md5"]
         .iter()
-        .any(|name| folded.starts_with(name));
-    if is_name { text } else { "" }
-}
-
-/// Letters and digits only, in lower case.
-fn folded(name: &str) -> String {
-    name.chars()
-        .filter(|c| c.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
-}
-
-fn wipe(value: &mut Value) {
-    match value {
-        Value::String(text) => text.zeroize(),
-        Value::Array(list) => list.iter_mut().for_each(wipe),
-        Value::Object(object) => object.values_mut().for_each(wipe),
-        _ => {}
-    }
+        .any(|names| names.contains(&known.as_str()))
+    };
+    let read = object.iter().filter(|(name, _)| is_read(name));
+    let mut others = object.iter().filter(|(name, _)| !is_read(name));
+    others.find_map(|(name, value)| meaning::deciding(name, value, read.clone()))
 }

@@ -4,13 +4,19 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::opening::Opening;
-use super::shapes::{Outline, SecretText};
+use super::outline::{Outline, Sketch, sketch};
+use super::shapes::SecretText;
 use super::{
     ImportEntry, MAX_ENTRIES, aegis, and_otp, authy, bitwarden, dashlane, duo, enpass, ente,
     free_otp_plus, gather, key_vault, listed, one_password, proton_authenticator, proton_pass,
-    steam_mafile, stratum, totp_authenticator, two_fas, two_fauth,
+    secret_names, steam_mafile, stratum, totp_authenticator, two_fas, two_fauth,
 };
+use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem, kinds};
+
+/// How much may stand in front of a document.
+const MAX_BEFORE: usize = 200;
+const MAX_LINES_BEFORE: usize = 3;
 
 type Read = Result<Vec<ImportEntry>, InputProblem>;
 /// What a document is, with what is in it.
@@ -19,7 +25,15 @@ type ReadAs = Result<(ImportFormat, Vec<ImportEntry>), InputProblem>;
 pub(super) fn read(text: &str, opening: &Opening<'_>) -> ReadAs {
     let documents = in_a_row(text);
     let first = documents.first().ok_or(InputProblem::ImportUnknown)?;
-    let outline: Outline = serde_json::from_str(first).map_err(|_| InputProblem::ImportUnknown)?;
+    let Ok(outline) = serde_json::from_str::<Outline>(first) else {
+        // The first of several, one a line, can be damaged as any other.
+        let is_whole = |text: &&str| text.starts_with("{\"") && is_document(text);
+        if first.starts_with("{\"") && documents.iter().skip(1).any(is_whole) {
+            let of = |text: &str, outline: &Outline| read_object(text, outline, opening);
+            return Ok((ImportFormat::UriList, read_lines(&documents, &of)?));
+        }
+        return Err(damaged(text).unwrap_or(InputProblem::ImportUnknown));
+    };
     let of = |text: &str, outline: &Outline| match text.starts_with('[') {
         true => read_list(text, outline),
         false => read_object(text, outline, opening),
@@ -72,8 +86,8 @@ fn read_lines(documents: &[&str], read: &dyn Fn(&str, &Outline) -> ReadAs) -> Re
     for (number, text) in (1..).zip(documents) {
         let entries = match serde_json::from_str::<Outline>(text) {
             Ok(outline) => read(text, &outline).map(|(_, entries)| entries),
-            Err(_) => Err(InputProblem::ImportMalformed {
-                format: ImportFormat::UriList,
+            Err(_) => Err(InputProblem::EntryMalformed {
+                format: ImportFormat::Json,
             }),
         };
         match entries {
@@ -97,61 +111,100 @@ fn read_lines(documents: &[&str], read: &dyn Fn(&str, &Outline) -> ReadAs) -> Re
     Ok(found)
 }
 
-fn read_list(text: &str, outline: &Outline) -> ReadAs {
-    let as_a = |format: ImportFormat, read: &dyn Fn() -> Read| Ok((format, read()?));
-    if let Ok(uris) = serde_json::from_str::<Vec<SecretText>>(text) {
-        let entries = uris.iter().map(|uri| ImportEntry::text(uri.expose()));
-        return Ok((ImportFormat::UriList, entries.collect()));
+/// Whether an object is an account of Steam's, whose secret is in base64, and no other with a
+/// shared secret.
+fn is_mafile(outline: &Outline) -> bool {
+    const STEAM: [&str; 9] = [
+        "account_name",
+        "steamid",
+        "steam_id",
+        "identity_secret",
+        "revocation_code",
+        "steamguard_scheme",
+        "token_gid",
+        "fully_enrolled",
+        "session",
+    ];
+    let is_other = ["issuer", "digits", "period", "algorithm"];
+    outline.has(&["shared_secret"])
+        && STEAM.iter().any(|name| outline.has(&[name]))
+        && !is_other.iter().any(|name| outline.has(&[name]))
+}
+
+/// What a list is, by the members of its first object.
+fn kind_of_list(outline: &Outline) -> ImportFormat {
+    use ImportFormat as F;
+    let has = |names: &[&str]| outline.has(names);
+    if has(&["otpgenerator"]) || has(&["accounttype", "pkey"]) {
+        return F::Duo;
     }
-    if outline.has(&["otpgenerator"]) || outline.has(&["accounttype", "pkey"]) {
-        return as_a(ImportFormat::Duo, &|| duo::read(text));
+    if has(&["accounttype", "digits"]) || has(&["secretseed"]) {
+        return F::Authy;
     }
-    if outline.has(&["accounttype", "digits"]) || outline.has(&["secretseed"]) {
-        return as_a(ImportFormat::Authy, &|| authy::read(text));
+    if has(&["key", "base"]) {
+        return F::TotpAuthenticator;
     }
-    if outline.has(&["key", "base"]) {
-        let format = ImportFormat::TotpAuthenticator;
-        return as_a(format, &|| totp_authenticator::read(text));
+    if has(&["secret", "account", "kind"]) || has(&["secret", "account", "timer"]) {
+        return F::Raivo;
     }
-    if outline.has(&["secret", "kind"]) || outline.has(&["secret", "timer"]) {
-        let raivo = ImportFormat::Raivo;
-        return as_a(raivo, &|| listed::read(text, raivo));
+    if is_mafile(outline) {
+        return F::SteamMaFile;
     }
-    if outline.has(&["secret", "algo"]) {
-        let otp_client = ImportFormat::OtpClient;
-        return as_a(otp_client, &|| listed::read(text, otp_client));
+    if has(&["secret", "label", "algo"]) {
+        return F::OtpClient;
     }
     let is_and_otp = ["thumbnail", "last_used", "period", "digits", "tags"];
     let others = ["account", "name", "username"];
-    if outline.has(&["secret", "label"])
-        && is_and_otp.iter().any(|name| outline.has(&[name]))
-        && !others.iter().any(|name| outline.has(&[name]))
+    if has(&["secret", "label"])
+        && is_and_otp.iter().any(|name| has(&[name]))
+        && !others.iter().any(|name| has(&[name]))
     {
-        return as_a(ImportFormat::AndOtp, &|| and_otp::read(text));
+        return F::AndOtp;
     }
-    if outline.has(&["login", "name", "reprompt"]) {
-        return as_a(ImportFormat::Bitwarden, &|| bitwarden::read_items(text));
+    if has(&["login", "name", "reprompt"]) {
+        return F::Bitwarden;
     }
-    if outline.has(&["id"]) || outline.has(&["value"]) || outline.has(&["attributes"]) {
-        return Ok((ImportFormat::KeyVault, key_vault::read(text)?));
+    let is_vault = has(&["id"]) || has(&["value"]) || has(&["attributes"]);
+    if is_vault && !secret_names::is_among(outline.names.iter()) {
+        return F::KeyVault;
     }
-    Ok((ImportFormat::UriList, gather::read(text)?))
+    F::Json
 }
 
-fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
+fn read_list(text: &str, outline: &Outline) -> ReadAs {
+    use ImportFormat as F;
+    if let Ok(uris) = serde_json::from_str::<Vec<SecretText>>(text) {
+        let entries = uris.iter().map(|uri| ImportEntry::text(uri.expose()));
+        return Ok((F::UriList, entries.collect()));
+    }
+    let format = kind_of_list(outline);
+    let entries = match format {
+        F::Duo => duo::read(text),
+        F::Authy => authy::read(text),
+        F::TotpAuthenticator => totp_authenticator::read(text),
+        F::Raivo | F::OtpClient => listed::read(text, format),
+        F::SteamMaFile => steam_mafile::read(text),
+        F::AndOtp => and_otp::read(text),
+        F::Bitwarden => bitwarden::read_items(text),
+        F::KeyVault => key_vault::read(text),
+        _ => return Ok((F::UriList, gather::read(text)?)),
+    }?;
+    Ok((format, entries))
+}
+
+/// What an object is, by its members.
+fn kind_of_object(outline: &Outline) -> ImportFormat {
     use ImportFormat as F;
     let has = |names: &[&str]| outline.has(names);
     let inside = |member: &str, names: &[&str]| outline.has_inside(member, names);
-    if has(&["encrypted", "passwords"]) && is_encrypted(text) {
-        let what = kinds::ENCRYPTED_EXPORT.to_owned();
-        return Err(InputProblem::ImportUnsupported { what });
-    }
-    let format = if has(&["db", "header"]) {
+    if has(&["db", "header"]) {
         F::Aegis
     } else if has(&["servicesencrypted"]) || has(&["services"]) {
         F::TwoFas
     } else if has(&["app", "data"]) || inside("data", &["otp_type"]) {
         F::TwoFAuth
+    } else if is_mafile(outline) || inside("entries", &["encryption_iv", "steamid", "steam_id"]) {
+        F::SteamMaFile
     } else if has(&["tokens"]) {
         F::FreeOtpPlus
     } else if has(&["authenticators"]) {
@@ -160,8 +213,6 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
         F::Ente
     } else if inside("entries", &["content"]) || has(&["salt", "content"]) {
         F::ProtonAuthenticator
-    } else if has(&["shared_secret"]) || inside("entries", &["encryption_iv", "steamid"]) {
-        F::SteamMaFile
     } else if inside("accounts", &["vaults"]) {
         F::OnePassword
     } else if inside(
@@ -185,8 +236,27 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
     } else if has(&["id", "value"]) || has(&["id", "attributes"]) {
         F::KeyVault
     } else {
-        F::UriList
-    };
+        F::Json
+    }
+}
+
+fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
+    use ImportFormat as F;
+    let has = |names: &[&str]| outline.has(names);
+    if has(&["encrypted", "passwords"]) && is_encrypted(text) {
+        let what = kinds::ENCRYPTED_EXPORT.to_owned();
+        return Err(InputProblem::ImportUnsupported { what });
+    }
+    let format = kind_of_object(outline);
+    if format == F::Bitwarden && !has(&["encrypted"]) && !has(&["login"]) {
+        // Others have items, too.
+        let read = bitwarden::read(text, opening);
+        let other = || gather::read(text).map(|entries| (F::UriList, entries));
+        return match read {
+            Err(problem @ InputProblem::ImportMalformed { .. }) => other().map_err(|_| problem),
+            read => Ok((format, read?)),
+        };
+    }
     let entries = match format {
         F::Aegis => aegis::read(text, opening),
         F::TwoFas => two_fas::read(text, opening),
@@ -207,9 +277,64 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
         F::Bitwarden => bitwarden::read(text, opening),
         F::Dashlane => dashlane::read(text),
         F::KeyVault => key_vault::read(text),
-        _ => gather::read(text),
+        _ => return Ok((F::UriList, gather::read(text)?)),
     }?;
     Ok((format, entries))
+}
+
+impl Sketch {
+    fn kind(&self) -> ImportFormat {
+        match self.is_list {
+            true => kind_of_list(&self.outline),
+            false => kind_of_object(&self.outline),
+        }
+    }
+}
+
+/// Whether a text begins like an object of a program, with a name in single quotes.
+pub(super) fn is_program_object(text: &str) -> bool {
+    let inside = text.trim_start_matches(|c: char| c.is_whitespace() || c == '[' || c == '{');
+    inside.starts_with('\'') && sketch(text).is_some_and(|seen| seen.is_code)
+}
+
+/// What a text that begins like a document is, although it cannot be read; nothing if there is
+/// nothing of a document in it.
+pub(super) fn damaged(text: &str) -> Option<InputProblem> {
+    let seen = sketch(text)?;
+    if seen.is_code {
+        let what = kinds::PROGRAM_OBJECT.to_owned();
+        return Some(InputProblem::ImportUnsupported { what });
+    }
+    Some(InputProblem::ImportMalformed {
+        format: seen.kind(),
+    })
+}
+
+/// The document in a text that has a little around it: a name and an equals sign in front of it, a
+/// comment, a semicolon behind it. Nothing if there is none, or more than that.
+pub(super) fn within(text: &str) -> Option<&str> {
+    let at = text.find(['{', '['])?;
+    let (before, document) = text.split_at(at);
+    let is_short = before.len() <= MAX_BEFORE && before.lines().count() <= MAX_LINES_BEFORE;
+    let is_plain = !before.is_empty() && !before.contains(['<', '"', '\'']);
+    if !is_short || !is_plain || otpauth::is_meant(before) {
+        return None;
+    }
+    let mut stream = serde_json::Deserializer::from_str(document).into_iter::<IgnoredAny>();
+    let is_whole = stream.next().is_some_and(|first| first.is_ok());
+    if !is_whole {
+        // What is damaged is named, if it has names like one that was exported.
+        let seen = sketch(document)?;
+        return (!seen.is_code && document.contains("\":")).then_some(document);
+    }
+    let (whole, behind) = document.split_at(stream.byte_offset());
+    let is_end = behind.trim().trim_matches([';', ')']).is_empty();
+    let seen = sketch(whole)?;
+    if is_end {
+        return Some(whole);
+    }
+    // Two exports are not one; what is not known is left to what it may be otherwise.
+    (!matches!(seen.kind(), ImportFormat::Json)).then_some(document)
 }
 
 /// Whether an export says of itself that it is encrypted.

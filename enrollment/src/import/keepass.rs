@@ -10,11 +10,12 @@ use quick_xml::events::Event;
 use zeroize::Zeroizing;
 
 use super::item::Item;
+use super::member::checked_entries;
 use super::opening::{base64, malformed};
 use super::recovery_codes::attach;
 use super::shapes::number_in;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name};
-use crate::otpauth::Fields;
+use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::KeePass;
@@ -35,6 +36,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let mut found = Vec::new();
     let (mut entry, mut key) = (Entry::new(), String::new());
     let mut value = Zeroizing::new(String::new());
+    let mut bin = Bin::default();
     loop {
         // The error's own text can quote the document.
         match reader.read_event().map_err(|_| malformed(FORMAT))? {
@@ -47,6 +49,9 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
                     "Key" => key.clear(),
                     "Value" => value = Zeroizing::new(String::new()),
                     _ => {}
+                }
+                if name == "Group" {
+                    bin.groups.push(String::new());
                 }
                 path.push(name);
                 if path.len() > MAX_DEPTH {
@@ -63,10 +68,12 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
                         let value = std::mem::take(&mut *value);
                         entry.insert(std::mem::take(&mut key), Zeroizing::new(value));
                     }
+                    "Group" => {
+                        bin.groups.pop();
+                    }
                     "Entry" => {
                         let entry = std::mem::take(&mut entry);
-                        let accounts = code(&entry).into_iter().collect();
-                        found.extend(attach(accounts, beside(&entry), name_of(&entry)));
+                        found.extend(accounts(&entry, bin.is_open()));
                     }
                     _ => {}
                 }
@@ -76,6 +83,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
             }
             Event::Text(text) if !in_history(&path) => {
                 let text = text.decode().map_err(|_| malformed(FORMAT))?;
+                bin.read(&path, &text);
                 add(&path, &text, &mut key, &mut value);
             }
             Event::CData(text) if !in_history(&path) => {
@@ -102,6 +110,77 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
 
 fn in_history(path: &[String]) -> bool {
     path.iter().any(|name| name == "History")
+}
+
+/// Which groups are open, and which of all is the bin.
+#[derive(Default)]
+struct Bin {
+    /// Its identifier; empty if there is none.
+    id: String,
+    /// The identifiers of the groups that are open.
+    groups: Vec<String>,
+}
+
+impl Bin {
+    fn read(&mut self, path: &[String], text: &str) {
+        match path {
+            [.., parent, last] if parent == "Meta" && last == "RecycleBinUUID" => {
+                text.trim().clone_into(&mut self.id);
+            }
+            [.., parent, last] if parent == "Group" && last == "UUID" => {
+                if let Some(group) = self.groups.last_mut() {
+                    text.trim().clone_into(group);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.id.is_empty() && self.groups.contains(&self.id)
+    }
+}
+
+/// The accounts of an entry.
+fn accounts(entry: &Entry, is_binned: bool) -> Vec<ImportEntry> {
+    let text = |name: &str| entry.get(name).map_or("", |text| text.as_str());
+    let own: Vec<ImportEntry> = code(entry).into_iter().collect();
+    let has_fields =
+        own.iter().any(|entry| entry.content.is_ok()) && !text("otp").contains("otpauth");
+    let item = Item {
+        title: text("Title"),
+        account_name: text("UserName"),
+        code: "",
+    };
+    let unknown = || {
+        let mut others = entry.iter().filter(|(key, _)| !is_known(key));
+        others.find_map(|(key, value)| {
+            let parameter = otpauth::meant_by_field(key, value)?;
+            Some(InputProblem::ParamDamaged { parameter })
+        })
+    };
+    let checked = match is_binned {
+        true => Err(InputProblem::EntryInBin),
+        false => has_fields.then(unknown).flatten().map_or(Ok(()), Err),
+    };
+    let texts = entry.values().map(|text| text.as_str());
+    attach(
+        checked_entries(own, item, texts, checked),
+        beside(entry),
+        name_of(entry),
+    )
+}
+
+/// Whether a field is one that KeePass itself or a reader here knows.
+fn is_known(key: &str) -> bool {
+    let is = |name: &&str| key.eq_ignore_ascii_case(name);
+    ["Title", "UserName", "Password", "URL", "Notes", "otp"]
+        .iter()
+        .chain(&["TOTP Seed", "TOTP Settings"])
+        .chain(&["TimeOtp-Algorithm", "TimeOtp-Length", "TimeOtp-Period"])
+        .any(is)
+        || key.to_ascii_lowercase().starts_with("timeotp-secret")
+        || key.to_ascii_lowercase().starts_with("hmacotp-")
 }
 
 /// Adds text to the key or the value that is open.

@@ -6,16 +6,19 @@
 use serde::Deserialize;
 
 use super::item::Item;
-use super::shapes::SecretText;
-use super::{ImportEntry, display_name, joined_name};
+use super::member::{self, Member};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, display_name, gather, joined_name};
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
+
+const FORMAT: ImportFormat = ImportFormat::KeyVault;
 
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Document {
-    Several(Vec<Secret>),
-    One(Box<Secret>),
+    Several(Vec<Member<Secret>>),
+    One(Box<Member<Secret>>),
 }
 
 #[derive(Deserialize)]
@@ -29,7 +32,7 @@ struct Secret {
     #[serde(default, alias = "SecretValueText")]
     value: SecretText,
     #[serde(alias = "Tags")]
-    tags: Option<Tags>,
+    tags: Option<Member<Tags>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -38,6 +41,11 @@ struct Tags {
     account_name: Option<String>,
     issuer: Option<String>,
     r#type: Option<String>,
+    algorithm: Option<String>,
+    #[serde(default)]
+    digits: Number,
+    #[serde(default)]
+    period: Number,
 }
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
@@ -48,21 +56,41 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
             Ok(Document::One(one)) => secrets.push(*one),
             // The error's own text can quote the document.
             Err(_) => {
-                return Err(InputProblem::ImportMalformed {
-                    format: ImportFormat::KeyVault,
-                });
+                return Err(InputProblem::ImportMalformed { format: FORMAT });
             }
         }
     }
-    let is_empty = |secret: &Secret| secret.value.expose().is_empty();
+    let is_empty = |secret: &Member<Secret>| {
+        let value = secret.read().map(|secret| secret.value.expose());
+        value.is_some_and(str::is_empty)
+    };
     if !secrets.is_empty() && secrets.iter().all(is_empty) {
         return Err(InputProblem::ImportValuesMissing);
     }
-    Ok(secrets.iter().filter_map(entry).collect())
+    let check = |_: &Member<Secret>, secret: &Secret| {
+        let is_whole = otpauth::is_meant(secret.value.expose()) || secret.document().is_some();
+        match &secret.tags {
+            Some(tags) if !is_whole => tags.checked(FORMAT).map(|_| ()),
+            _ => Ok(()),
+        }
+    };
+    Ok(member::items(&secrets, FORMAT, entries, check))
+}
+
+impl Secret {
+    /// The value, if it is a document of an account.
+    fn document(&self) -> Option<&str> {
+        let value = crate::text::trim(self.value.expose());
+        value.starts_with('{').then_some(value)
+    }
+}
+
+fn entries(secret: &Secret) -> Vec<ImportEntry> {
+    entry(secret).into_iter().collect()
 }
 
 fn entry(secret: &Secret) -> Option<ImportEntry> {
-    let tags = secret.tags.as_ref();
+    let tags = secret.tags.as_ref().and_then(Member::read);
     let tag = |get: fn(&Tags) -> &Option<String>| {
         tags.and_then(|tags| get(tags).as_deref())
             .map(str::trim)
@@ -99,6 +127,20 @@ fn entry(secret: &Secret) -> Option<ImportEntry> {
             ..entry
         });
     }
+    // This program keeps the whole account in the value.
+    if let Some(document) = secret.document() {
+        let problem = InputProblem::EntryMalformed { format: FORMAT };
+        let read = gather::read(document)
+            .ok()
+            .and_then(|read| read.into_iter().next());
+        return Some(match read {
+            Some(entry) => ImportEntry {
+                name: display_name(&name),
+                ..entry
+            },
+            None => ImportEntry::refused(&name, problem),
+        });
+    }
     // An account has a name other than its id.
     let account_name = match secret_name {
         Some(secret_name) if issuer.is_empty() && account_name.is_empty() => {
@@ -107,10 +149,16 @@ fn entry(secret: &Secret) -> Option<ImportEntry> {
         _ => None,
     }
     .unwrap_or(account_name);
+    // Other programs say in the same tag what the code is.
+    let kind = tag(|tags| &tags.r#type).filter(|kind| *kind != "totp-secret");
     let fields = Fields {
+        kind: kind.unwrap_or_default(),
         issuer,
         account_name,
         secret: value,
+        algorithm: tag(|tags| &tags.algorithm).unwrap_or_default(),
+        digits: tags.and_then(|tags| tags.digits.0),
+        period: tags.and_then(|tags| tags.period.0),
         ..Fields::default()
     };
     Some(ImportEntry::fields(&name, &fields))

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::recovery_codes::Section;
 use super::shapes::SecretText;
-use super::{CodesBeside, ImportEntry, MAX_ENTRIES};
+use super::{CodesBeside, ImportEntry, MAX_ENTRIES, display_name, joined_name};
 use crate::otpauth;
 use crate::problem::InputProblem;
 
@@ -80,25 +80,36 @@ impl Line {
     fn entry(self) -> ImportEntry {
         let mut entry = ImportEntry::text(&self.text);
         entry.beside = self.beside;
-        if let Some(note) = note_of_ente(&self.text) {
-            entry.beside.note(note.expose());
+        if let Some(display) = display_of_ente(&self.text) {
+            entry.beside.note(display.note.expose());
+            if display.trashed {
+                let name = otpauth::parse(&self.text).map(|read| {
+                    let issuer = read.account.issuer().unwrap_or_default();
+                    joined_name(issuer, read.account.account_name())
+                });
+                entry.name = display_name(&name.unwrap_or_default());
+                entry.content = Err(InputProblem::EntryInBin);
+            }
         }
         entry
     }
 }
 
-/// The note that Ente Auth keeps with a code, in a parameter of its URI.
-fn note_of_ente(uri: &str) -> Option<SecretText> {
-    #[derive(Deserialize)]
-    struct Display {
-        #[serde(default)]
-        note: SecretText,
-    }
+/// What Ente Auth keeps with a code.
+#[derive(Deserialize)]
+struct Display {
+    #[serde(default)]
+    note: SecretText,
+    #[serde(default)]
+    trashed: bool,
+}
+
+/// What Ente Auth keeps with a code, in a parameter of its URI.
+fn display_of_ente(uri: &str) -> Option<Display> {
     let (_, display) = uri.split_once("codeDisplay=")?;
     let display = display.split('&').next()?;
     let decoded: Zeroizing<Vec<u8>> = Zeroizing::new(percent_decode_str(display).collect());
-    let display: Display = serde_json::from_slice(&decoded).ok()?;
-    Some(display.note)
+    serde_json::from_slice(&decoded).ok()
 }
 
 pub(super) fn ends_line(c: char) -> bool {

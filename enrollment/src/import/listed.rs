@@ -3,8 +3,9 @@
 
 use serde::Deserialize;
 
-use super::shapes::{Member, Number, Others, SecretText, meant_among};
-use super::{ImportEntry, damaged, joined_name, parse};
+use super::member::{self, Member};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -29,8 +30,6 @@ struct Listed {
     digits: Number,
     #[serde(default, alias = "timer", alias = "timeStep")]
     period: Number,
-    #[serde(flatten)]
-    others: Others,
 }
 
 #[derive(Deserialize)]
@@ -42,20 +41,17 @@ struct LastPass {
 pub(super) fn read_last_pass(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let format = ImportFormat::LastPassAuthenticator;
     let export: LastPass = parse(text, format)?;
-    let accounts = export.accounts.iter();
-    Ok(accounts.map(|member| entry(member, format)).collect())
+    let accounts = &export.accounts;
+    Ok(member::accounts(accounts, format, |it| entry(it, format)))
 }
 
 /// A list of Raivo or OTPClient.
 pub(super) fn read(text: &str, format: ImportFormat) -> Result<Vec<ImportEntry>, InputProblem> {
     let list: Vec<Member<Listed>> = parse(text, format)?;
-    Ok(list.iter().map(|member| entry(member, format)).collect())
+    Ok(member::accounts(&list, format, |it| entry(it, format)))
 }
 
-fn entry(member: &Member<Listed>, format: ImportFormat) -> ImportEntry {
-    let Member::Read(listed) = member else {
-        return damaged(format);
-    };
+fn entry(listed: &Listed, format: ImportFormat) -> ImportEntry {
     // The first is what the person has changed it to.
     let first = |texts: [&Option<String>; 3]| {
         let said = texts.into_iter().flatten();
@@ -90,9 +86,5 @@ fn entry(member: &Member<Listed>, format: ImportFormat) -> ImportEntry {
         digits: listed.digits.0,
         period: listed.period.0,
     };
-    let name = joined_name(&issuer, &account_name);
-    match meant_among(&listed.others) {
-        Ok(()) => ImportEntry::fields(&name, &fields),
-        Err(problem) => ImportEntry::refused(&name, problem),
-    }
+    ImportEntry::fields(&joined_name(&issuer, &account_name), &fields)
 }

@@ -3,8 +3,9 @@
 use serde::Deserialize;
 
 use super::item::Item;
-use super::shapes::{Member, SecretText};
-use super::{CodesBeside, ImportEntry, damaged, parse};
+use super::member::{self, Member};
+use super::shapes::SecretText;
+use super::{CodesBeside, ImportEntry, parse};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::OnePassword;
@@ -63,7 +64,7 @@ struct Section {
 #[derive(Deserialize)]
 struct Field {
     title: Option<String>,
-    value: Value,
+    value: Member<Value>,
 }
 
 /// Of the kinds of values only these matter.
@@ -80,17 +81,31 @@ struct Value {
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
     let vaults = export.accounts.iter().flat_map(|account| &account.vaults);
+    let check = |_: &Member<Entry>, entry: &Entry| {
+        let mut values = entry.fields().map(|field| &field.value);
+        // In another kind of value nothing is a code.
+        values.try_for_each(|value| match value.has("totp") {
+            true => value.checked(FORMAT).map(|_| ()),
+            false => Ok(()),
+        })
+    };
     Ok(vaults
-        .flat_map(|vault| &vault.items)
-        .flat_map(entries)
+        .flat_map(|vault| member::items(&vault.items, FORMAT, entries, check))
         .collect())
 }
 
+impl Entry {
+    /// The fields of its sections. Another kind of field is passed over.
+    fn fields(&self) -> impl Iterator<Item = &Field> {
+        let sections = self.details.iter().flat_map(|details| &details.sections);
+        sections
+            .flat_map(|section| &section.fields)
+            .filter_map(Member::read)
+    }
+}
+
 /// An item can have several codes.
-fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
-    let Member::Read(entry) = member else {
-        return vec![damaged(FORMAT)];
-    };
+fn entries(entry: &Entry) -> Vec<ImportEntry> {
     let Some(details) = &entry.details else {
         return Vec::new();
     };
@@ -104,9 +119,9 @@ fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
     let mut beside = CodesBeside::default();
     beside.note(details.notes_plain.expose());
     let mut codes = Vec::new();
-    for field in details.sections.iter().flat_map(|section| &section.fields) {
+    for Field { title, value } in entry.fields() {
         // Another kind of value is passed over.
-        let Member::Read(Field { title, value }) = field else {
+        let Some(value) = value.read() else {
             continue;
         };
         codes.push(value.totp.expose());

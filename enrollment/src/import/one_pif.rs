@@ -4,9 +4,10 @@
 use serde::Deserialize;
 
 use super::item::Item;
-use super::shapes::{Member, SecretText};
-use super::{CodesBeside, ImportEntry, damaged};
-use crate::problem::ImportFormat;
+use super::member::{self, Member};
+use super::shapes::SecretText;
+use super::{CodesBeside, ImportEntry};
+use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::OnePassword;
 /// What stands between two items.
@@ -19,6 +20,8 @@ const CODES: &str = "TOTP_";
 struct Entry {
     title: Option<String>,
     secure_contents: Option<Contents>,
+    #[serde(default)]
+    trashed: bool,
 }
 
 #[derive(Deserialize)]
@@ -62,13 +65,29 @@ pub(super) fn is_document(text: &str) -> bool {
 
 pub(super) fn read(text: &str) -> Vec<ImportEntry> {
     let lines = text.lines().map(str::trim);
-    lines
-        .filter(|line| !line.is_empty() && *line != MARK)
-        .flat_map(|line| match serde_json::from_str(line) {
-            Ok(entry) => entries(&entry),
-            Err(_) => vec![damaged(FORMAT)],
+    let lines = lines.filter(|line| !line.is_empty() && *line != MARK);
+    let check = |_: &Member<Entry>, entry: &Entry| {
+        member::unless_binned(entry.trashed)?;
+        let contents = entry.secure_contents.iter();
+        let mut fields = contents
+            .flat_map(|contents| &contents.sections)
+            .flat_map(|section| &section.fields);
+        fields.try_for_each(|field| match field.read() {
+            Some(read) if read.name.starts_with(CODES) => field.unknown(),
+            _ => Ok(()),
         })
-        .collect()
+    };
+    let mut found = Vec::new();
+    for (number, line) in (1..).zip(lines) {
+        match serde_json::from_str::<Member<Entry>>(line) {
+            Ok(item) => found.extend(member::items(&[item], FORMAT, entries, check)),
+            Err(_) => found.push(ImportEntry::refused(
+                &format!("entry {number}"),
+                InputProblem::EntryMalformed { format: FORMAT },
+            )),
+        }
+    }
+    found
 }
 
 /// An item can have several codes.
@@ -76,16 +95,16 @@ fn entries(entry: &Entry) -> Vec<ImportEntry> {
     let Some(contents) = &entry.secure_contents else {
         return Vec::new();
     };
-    let user = contents.fields.iter().find_map(|field| match field {
-        Member::Read(field) if field.designation.as_deref() == Some("username") => Some(field),
-        Member::Read(_) | Member::Damaged(_) => None,
+    let user = contents.fields.iter().find_map(|field| match field.read() {
+        Some(field) if field.designation.as_deref() == Some("username") => Some(field),
+        _ => None,
     });
     let mut beside = CodesBeside::default();
     beside.note(contents.notes_plain.expose());
     let mut codes = Vec::new();
     for field in contents.sections.iter().flat_map(|section| &section.fields) {
         // Another kind of value is passed over.
-        let Member::Read(field) = field else {
+        let Some(field) = field.read() else {
             continue;
         };
         if field.name.starts_with(CODES) {

@@ -141,6 +141,15 @@ pub(super) const fn malformed(format: ImportFormat) -> InputProblem {
 pub(super) const fn wrong(format: ImportFormat) -> InputProblem {
     InputProblem::ImportPasswordWrong {
         format: Some(format),
+        certain: false,
+    }
+}
+
+/// That the password is another one, where the file has something to tell it by.
+pub(super) const fn wrong_for_certain(format: ImportFormat) -> InputProblem {
+    InputProblem::ImportPasswordWrong {
+        format: Some(format),
+        certain: true,
     }
 }
 

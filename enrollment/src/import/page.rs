@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 use super::opening::base64;
-use super::{ImportEntry, ImportImage, MAX_ENTRIES, MAX_IMAGES, flow};
+use super::{ImportEntry, ImportImage, MAX_ENTRIES, MAX_IMAGES, flow, json};
 use crate::otpauth;
 use crate::problem::InputProblem;
 
@@ -33,6 +33,21 @@ pub(super) fn is_document(text: &str) -> bool {
             ]
             .iter()
             .any(|tag| head.contains(tag))
+}
+
+/// The JSON document in a page that shows nothing else, as a browser saves one.
+pub(super) fn document_in(text: &str) -> Option<Zeroizing<String>> {
+    let lower = Zeroizing::new(text.to_ascii_lowercase());
+    let (before, _) = lower.split_once("<pre")?;
+    let begin = before.len() + text[before.len()..].find('>')? + 1;
+    let end = begin + lower[begin..].find("</pre")?;
+    let is_only = lower.matches("<pre").count() == 1 && !text[begin..end].contains('<');
+    let shown = otpauth::without_markup(&text[begin..end]);
+    let document = crate::text::trim(&shown);
+    let is_document = is_only
+        && document.starts_with(['{', '['])
+        && (json::is_document(document) || json::damaged(document).is_some());
+    is_document.then(|| Zeroizing::new(document.to_owned()))
 }
 
 pub(super) fn read(text: &str) -> Result<(Vec<ImportEntry>, Vec<ImportImage>), InputProblem> {

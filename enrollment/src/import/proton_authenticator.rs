@@ -4,9 +4,10 @@
 use serde::Deserialize;
 
 use super::item::Item;
+use super::member::{self, Member};
 use super::opening::{Opening, base64, gcm, malformed, wrong};
-use super::shapes::{Member, SecretText};
-use super::{ImportEntry, damaged, parse};
+use super::shapes::SecretText;
+use super::{ImportEntry, parse};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::ProtonAuthenticator;
@@ -42,20 +43,20 @@ struct Encrypted {
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    Ok(export.entries.iter().map(entry).collect())
+    Ok(member::accounts(&export.entries, FORMAT, entry))
 }
 
-fn entry(member: &Member<Entry>) -> ImportEntry {
-    let Member::Read(Entry { content, note }) = member else {
-        return damaged(FORMAT);
-    };
+fn entry(Entry { content, note }: &Entry) -> ImportEntry {
     // The name is the account's; its issuer is only in the URI.
     let item = Item {
         title: "",
         account_name: content.name.as_deref().unwrap_or_default(),
         code: content.uri.expose(),
     };
-    let mut entry = item.entry().unwrap_or_else(|| damaged(FORMAT));
+    let mut entry = item.entry().unwrap_or_else(|| {
+        let problem = InputProblem::EntryMalformed { format: FORMAT };
+        ImportEntry::refused(item.account_name, problem)
+    });
     entry.beside.note(note.expose());
     entry
 }

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::item::Item;
-use super::shapes::{Member, SecretText};
-use super::{CodesBeside, ImportEntry, damaged, parse};
+use super::member::{self, Member};
+use super::shapes::{Number, SecretText};
+use super::{CodesBeside, ImportEntry, parse};
 use crate::problem::{ImportFormat, InputProblem};
 
 const FORMAT: ImportFormat = ImportFormat::ProtonPass;
+/// The state of an item that is in the bin.
+const IN_BIN: u64 = 2;
 
 #[derive(Deserialize)]
 struct Export {
@@ -25,13 +28,15 @@ struct Vault {
 #[derive(Deserialize)]
 struct Entry {
     data: Data,
+    #[serde(default)]
+    state: Number,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Data {
     metadata: Option<Metadata>,
-    content: Option<Content>,
+    content: Option<Member<Content>>,
     extra_fields: Option<Vec<Member<ExtraField>>>,
 }
 
@@ -40,7 +45,7 @@ struct Data {
 #[serde(rename_all = "camelCase")]
 struct ExtraField {
     field_name: Option<String>,
-    data: Option<ExtraData>,
+    data: Option<Member<ExtraData>>,
 }
 
 #[derive(Deserialize)]
@@ -71,17 +76,24 @@ struct Content {
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    let items = export.vaults.values().flat_map(|vault| &vault.items);
-    Ok(items.flat_map(entries).collect())
+    let check = |_: &Member<Entry>, Entry { data, state }: &Entry| {
+        member::unless_binned(state.0 == Some(IN_BIN))?;
+        let added = data.extra_fields.iter().flatten().filter_map(Member::read);
+        let mut added = added.filter_map(|field| field.data.as_ref());
+        let own = data.content.as_ref();
+        own.map_or(Ok(()), |own| own.checked(FORMAT).map(|_| ()))?;
+        added.try_for_each(|added| added.checked(FORMAT).map(|_| ()))
+    };
+    let vaults = export.vaults.values();
+    Ok(vaults
+        .flat_map(|vault| member::items(&vault.items, FORMAT, entries, check))
+        .collect())
 }
 
 /// An item can have several codes.
-fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
-    let Member::Read(Entry { data }) = member else {
-        return vec![damaged(FORMAT)];
-    };
+fn entries(Entry { data, .. }: &Entry) -> Vec<ImportEntry> {
     let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
-    let content = data.content.as_ref();
+    let content = data.content.as_ref().and_then(Member::read);
     let account_name = content
         .and_then(|content| {
             said(&content.item_username)
@@ -97,11 +109,10 @@ fn entries(member: &Member<Entry>) -> Vec<ImportEntry> {
     let mut codes: Vec<&str> = own.into_iter().collect();
     for field in data.extra_fields.iter().flatten() {
         // Another kind of field is passed over.
-        let Member::Read(ExtraField {
-            field_name,
-            data: Some(data),
-        }) = field
-        else {
+        let Some(ExtraField { field_name, data }) = field.read() else {
+            continue;
+        };
+        let Some(data) = data.as_ref().and_then(Member::read) else {
             continue;
         };
         codes.push(data.totp_uri.expose());

@@ -1,11 +1,15 @@
 //! SafeInCloud's XML. Each card has fields with a name and a type; the code is a URI or a bare
-//! secret. Templates and what was deleted are not shown in the app, and not read.
+//! secret. Templates are not accounts, and not read; what is in the bin is
+//! named.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::item::Item;
+use super::meaning;
+use super::member::{checked_entries, unless_binned};
 use super::opening::malformed;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES};
 use crate::problem::{ImportFormat, InputProblem};
@@ -20,17 +24,26 @@ pub(super) fn is_document(text: &str) -> bool {
 #[derive(Default)]
 struct Card {
     title: String,
-    hidden: bool,
+    is_template: bool,
+    is_binned: bool,
     login: String,
     codes: Vec<Zeroizing<String>>,
+    /// What else stands in it, in which there can be further URIs.
+    texts: Vec<Zeroizing<String>>,
+    /// That something about a code is said in a way that is not known.
+    unknown: Option<InputProblem>,
     beside: CodesBeside,
 }
+
+/// The attributes of a field that decide nothing about a code.
+const ATTRIBUTES: [&str; 6] = ["name", "type", "score", "hash", "autofill", "id"];
 
 /// What the text that comes next is.
 #[derive(Default)]
 struct Field {
     name: String,
     kind: String,
+    unknown: Option<InputProblem>,
     value: Zeroizing<String>,
 }
 
@@ -48,8 +61,8 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
                 b"card" => {
                     card = Some(Card {
                         title: attribute(&tag, "title")?,
-                        hidden: attribute(&tag, "template")? == "true"
-                            || attribute(&tag, "deleted")? == "true",
+                        is_template: attribute(&tag, "template")? == "true",
+                        is_binned: attribute(&tag, "deleted")? == "true",
                         ..Card::default()
                     });
                 }
@@ -57,6 +70,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
                     field = Some(Field {
                         name: attribute(&tag, "name")?,
                         kind: attribute(&tag, "type")?,
+                        unknown: unknown_attribute(&tag)?,
                         ..Field::default()
                     });
                 }
@@ -70,7 +84,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
             },
             Event::End(tag) => match tag.local_name().as_ref() {
                 b"card" => {
-                    if let Some(card) = card.take().filter(|card| !card.hidden) {
+                    if let Some(card) = card.take().filter(|card| !card.is_template) {
                         found.extend(card.entries());
                     }
                     if found.len() > MAX_ENTRIES {
@@ -112,6 +126,23 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     }
 }
 
+/// That an attribute decides which codes come out, or seems to.
+fn unknown_attribute(tag: &BytesStart<'_>) -> Result<Option<InputProblem>, InputProblem> {
+    for found in tag.attributes() {
+        let found = found.map_err(|_| malformed(FORMAT))?;
+        let name = String::from_utf8_lossy(found.key.as_ref()).into_owned();
+        let value = Value::String(attribute(tag, &name)?);
+        let decides = || meaning::deciding(&name, &value, std::iter::empty());
+        if let Some(problem) = Some(&name)
+            .filter(|name| !ATTRIBUTES.contains(&name.as_str()))
+            .and_then(|_| decides())
+        {
+            return Ok(Some(problem));
+        }
+    }
+    Ok(None)
+}
+
 /// An attribute's value; empty without one.
 fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<String, InputProblem> {
     let damaged = malformed(FORMAT);
@@ -126,11 +157,16 @@ fn attribute(tag: &BytesStart<'_>, name: &str) -> Result<String, InputProblem> {
 impl Card {
     fn add(&mut self, field: Field) {
         match field.kind.as_str() {
-            "one_time_password" => self.codes.push(field.value),
+            "one_time_password" => {
+                self.unknown = self.unknown.take().or(field.unknown);
+                self.codes.push(field.value);
+                return;
+            }
             "login" if self.login.is_empty() => self.login = field.value.trim().to_owned(),
             "notes" => self.beside.note(&field.value),
             _ => self.beside.field(&field.name, &field.value),
         }
+        self.texts.push(field.value);
     }
 
     fn entries(self) -> Vec<ImportEntry> {
@@ -139,6 +175,12 @@ impl Card {
             account_name: &self.login,
             code: "",
         };
-        item.entries(self.codes.iter().map(|code| code.as_str()), self.beside)
+        let codes = self.codes.iter().map(|code| code.as_str());
+        let texts = self.texts.iter().map(|text| text.as_str());
+        let checked = match (self.is_binned, self.unknown) {
+            (false, Some(problem)) => Err(problem),
+            (is_binned, _) => unless_binned(is_binned),
+        };
+        checked_entries(item.entries(codes, self.beside), item, texts, checked)
     }
 }

@@ -4,9 +4,10 @@
 
 use serde::Deserialize;
 
+use super::member::{self, Member};
 use super::opening::{Opening, cbc, gcm, malformed, wrong};
-use super::shapes::{Member, Number, SecretText};
-use super::{ImportEntry, damaged, joined_name, parse};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -73,13 +74,10 @@ pub(super) fn open(bytes: &[u8], opening: &Opening<'_>) -> Result<Vec<ImportEntr
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let backup: Backup = parse(text, FORMAT)?;
-    Ok(backup.authenticators.iter().map(entry).collect())
+    Ok(member::accounts(&backup.authenticators, FORMAT, entry))
 }
 
-fn entry(member: &Member<Authenticator>) -> ImportEntry {
-    let Member::Read(kept) = member else {
-        return damaged(FORMAT);
-    };
+fn entry(kept: &Authenticator) -> ImportEntry {
     let kind = match kept.r#type.0 {
         Some(1) => "hotp",
         Some(2) => "totp",

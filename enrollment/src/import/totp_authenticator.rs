@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::member::{self, Member};
 use super::opening::{Opening, base64, cbc, malformed, wrong};
-use super::shapes::{Member, Number, Others, SecretText, meant_among};
-use super::{ImportEntry, damaged, joined_name, parse};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -35,8 +36,6 @@ struct Account {
     digits: Number,
     #[serde(default)]
     period: Number,
-    #[serde(flatten)]
-    others: Others,
 }
 
 /// What a text can be a backup of: whole blocks in base64, and no secret.
@@ -74,31 +73,26 @@ fn list_in(sealed: &[u8], password: &str) -> Option<Zeroizing<String>> {
 /// The list as the app keeps it.
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let accounts: Vec<Member<Account>> = parse(text, FORMAT)?;
-    Ok(accounts.iter().map(entry).collect())
+    Ok(member::accounts(&accounts, FORMAT, entry))
 }
 
-fn entry(member: &Member<Account>) -> ImportEntry {
-    let Member::Read(account) = member else {
-        return damaged(FORMAT);
-    };
+fn entry(account: &Account) -> ImportEntry {
     let issuer = account.issuer.as_deref().unwrap_or_default().trim();
     let issuer = if issuer == "Unknown" { "" } else { issuer };
     let account_name = account.name.as_deref().unwrap_or_default();
     let name = joined_name(issuer, account_name);
-    if let Err(problem) = meant_among(&account.others) {
-        return ImportEntry::refused(&name, problem);
-    }
+    let damaged = || ImportEntry::refused(&name, InputProblem::EntryMalformed { format: FORMAT });
     let key = account.key.expose().trim();
     let bytes = match account.base.0 {
         Some(16) => HEXLOWER_PERMISSIVE.decode(key.as_bytes()).ok(),
         Some(64) => base64(key).map(|bytes| bytes.to_vec()),
         Some(32) => None,
-        _ => return ImportEntry::refused(&name, malformed(FORMAT)),
+        _ => return damaged(),
     };
     let secret = match bytes.map(Zeroizing::new) {
         Some(bytes) => Zeroizing::new(BASE32_NOPAD.encode(&bytes)),
         None if account.base.0 == Some(32) => Zeroizing::new(key.to_owned()),
-        None => return ImportEntry::refused(&name, malformed(FORMAT)),
+        None => return damaged(),
     };
     let fields = Fields {
         issuer,

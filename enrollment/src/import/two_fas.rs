@@ -4,9 +4,10 @@
 
 use serde::Deserialize;
 
-use super::opening::{Opening, base64, gcm, malformed, wrong};
-use super::shapes::{Member, Number, SecretText};
-use super::{ImportEntry, damaged, joined_name, parse};
+use super::member::{self, Member};
+use super::opening::{Opening, base64, gcm, malformed, wrong, wrong_for_certain};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, joined_name, parse};
 use crate::account::after_issuer;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem};
@@ -52,27 +53,24 @@ struct Otp {
 pub(super) fn read(text: &str, opening: &Opening<'_>) -> Result<Vec<ImportEntry>, InputProblem> {
     let backup: Backup = parse(text, FORMAT)?;
     let Some(sealed) = backup.services_encrypted.filter(|text| !text.is_empty()) else {
-        return Ok(backup.services.iter().map(entry).collect());
+        return Ok(member::accounts(&backup.services, FORMAT, entry));
     };
     let password = opening.password(FORMAT)?;
     let opened = match open(&sealed, password, opening)? {
         Some(opened) => opened,
         None => {
             let reference = backup.reference.as_deref();
-            let fits = match reference.map(|sealed| open(sealed, password, opening)) {
-                Some(opened) => opened?.is_some(),
-                None => false,
-            };
-            return Err(if fits {
-                malformed(FORMAT)
-            } else {
-                wrong(FORMAT)
+            let reference = reference.map(|sealed| open(sealed, password, opening));
+            return Err(match reference.transpose()? {
+                Some(Some(_)) => malformed(FORMAT),
+                Some(None) => wrong_for_certain(FORMAT),
+                None => wrong(FORMAT),
             });
         }
     };
     let services: Vec<Member<Service>> =
         serde_json::from_slice(&opened).map_err(|_| malformed(FORMAT))?;
-    Ok(services.iter().map(entry).collect())
+    Ok(member::accounts(&services, FORMAT, entry))
 }
 
 /// Opens `ciphertext:salt:nonce`; nothing if the key is another one.
@@ -88,10 +86,7 @@ fn open(
     Ok(gcm(&*key, &nonce, &ciphertext, b""))
 }
 
-fn entry(member: &Member<Service>) -> ImportEntry {
-    let Member::Read(service) = member else {
-        return damaged(FORMAT);
-    };
+fn entry(service: &Service) -> ImportEntry {
     let otp = &service.otp;
     let said = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
     // The name of a service is what the person sees; the issuer is what its code said.

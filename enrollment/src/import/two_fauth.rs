@@ -5,8 +5,9 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::item::Item;
-use super::shapes::{Member, Number, SecretText};
-use super::{ImportEntry, damaged, joined_name, parse};
+use super::member::{self, Member};
+use super::shapes::{Number, SecretText};
+use super::{ImportEntry, joined_name, parse};
 use crate::otpauth::Fields;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -35,13 +36,10 @@ struct Account {
 
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let export: Export = parse(text, FORMAT)?;
-    Ok(export.data.iter().filter_map(entry).collect())
+    Ok(member::accounts(&export.data, FORMAT, entry))
 }
 
-fn entry(member: &Member<Account>) -> Option<ImportEntry> {
-    let Member::Read(account) = member else {
-        return Some(damaged(FORMAT));
-    };
+fn entry(account: &Account) -> ImportEntry {
     let issuer = account.service.as_deref().unwrap_or_default();
     let account_name = account.account.as_deref().unwrap_or_default();
     if !account.uri.expose().is_empty() {
@@ -50,7 +48,9 @@ fn entry(member: &Member<Account>) -> Option<ImportEntry> {
             code: uri.as_deref().map_or(account.uri.expose(), String::as_str),
             ..Item::default()
         };
-        return item.entry();
+        if let Some(entry) = item.entry() {
+            return entry;
+        }
     }
     let kind = account.otp_type.as_deref().unwrap_or_default();
     let fields = Fields {
@@ -66,10 +66,7 @@ fn entry(member: &Member<Account>) -> Option<ImportEntry> {
         digits: account.digits.0,
         period: account.period.0,
     };
-    Some(ImportEntry::fields(
-        &joined_name(issuer, account_name),
-        &fields,
-    ))
+    ImportEntry::fields(&joined_name(issuer, account_name), &fields)
 }
 
 /// The parameters that 2FAuth writes.

@@ -92,11 +92,57 @@ const TAR: (&str, Option<&str>) = ("a TAR archive", None);
 const DER: (&str, Option<&str>) = ("a certificate or key (DER or PKCS #12)", Some(CERTIFICATE));
 pub(crate) const OFFICE_DOCUMENT: &str = "an office document";
 pub(crate) const ENCRYPTED_EXPORT: &str = "an encrypted export of a password manager";
+const IN_ARCHIVE: &str =
+    "Import an archive: countersign import FILE, or POST /api/imports; of a document, send images.";
 const UNENCRYPTED: &str =
     "Export the accounts again without encryption, and delete that file afterwards.";
+pub(crate) const ENCRYPTED_SECRETS: &str =
+    "a backup whose secrets are encrypted, such as one of the browser extension Authenticator";
+pub(crate) const PROGRAM_OBJECT: &str =
+    "an object in the notation of Python or JavaScript, not JSON";
 pub(crate) const AUTHY_TOKEN: &str = "a token of Authy whose secret is encrypted";
-const OTHERS: [(&str, Option<&str>); 8] = [
+/// Formats of images that are called so in a sentence; other files have an article.
+const IMAGES: [&str; 7] = ["HEIC", "HEIF", "AVIF", "SVG", "ICO", "QOI", "JPEG XL"];
+/// What other files are in a sentence, where they have a short name.
+const SHORT: [(&str, &str); 5] = [
+    ("PDF", "a PDF document"),
+    ("RTF", "a document in Rich Text Format"),
+    ("HTML", "a web page"),
+    ("XML", "an XML document"),
+    // As earlier releases called it.
+    ("this kind of file", UNKNOWN),
+];
+const UNKNOWN: &str = "a file of an unknown kind";
+const AS_TEXT: &str =
+    "Send a URI as text/plain or in the JSON member `uri`, and a QR code as a PNG or JPEG image.";
+const AS_UTF8: &str =
+    "Save the text as UTF-8 and send it as text/plain, or send a PNG or JPEG image of the QR code.";
+const AS_PNG: &str = "Save the image as PNG and send that.";
+
+/// That a file is not an image that is read, as a sentence.
+pub(crate) fn not_an_image(format: &str) -> String {
+    if IMAGES.contains(&format) {
+        return format!("The image format {format} is not supported.");
+    }
+    let short = SHORT.iter().find(|(short, _)| *short == format);
+    let what = short.map_or(format, |(_, what)| *what);
+    format!("The file is {what}, which cannot be read as an image.")
+}
+
+const OTHERS: [(&str, Option<&str>); 15] = [
+    ("text", Some(AS_TEXT)),
+    ("text in an older encoding", Some(AS_UTF8)),
+    ("SVG", Some(AS_PNG)),
+    ("ICO", Some(AS_PNG)),
+    ("a ZIP archive or office document", Some(IN_ARCHIVE)),
     (ENCRYPTED_EXPORT, Some(UNENCRYPTED)),
+    (ENCRYPTED_SECRETS, Some(UNENCRYPTED)),
+    (
+        PROGRAM_OBJECT,
+        Some(
+            "Write it as JSON, in Python with json.dumps, in JavaScript with JSON.stringify, and send it again.",
+        ),
+    ),
     (WIN_AUTH, Some(WIN_AUTH_ADVICE)),
     (BATTLE_NET, Some(ANDROID_BACKUP)),
     ("PDF", Some(PDF)),
@@ -171,6 +217,13 @@ pub(crate) fn picture(bytes: &[u8]) -> Option<&'static str> {
     } else {
         "a video"
     })
+}
+
+/// Whether a text is a drawing in SVG.
+pub(crate) fn is_svg(text: &str) -> bool {
+    let head = text.get(..text.len().min(1_024)).unwrap_or(text);
+    let head = head.to_ascii_lowercase();
+    head.starts_with('<') && head.contains("<svg") && !head.contains("<html")
 }
 
 /// Whether bytes begin with an encrypted session key (RFC 9580, sections 4.2 and 5.1), as the files

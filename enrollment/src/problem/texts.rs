@@ -1,8 +1,8 @@
 //! The texts of problems: a code for programs, sentences for people.
 
-use super::ImportFormat;
 use super::InputProblem;
 use super::kinds;
+use super::{ArchiveFault, ImportFormat};
 use crate::foreign::ForeignKind;
 use crate::ids::EnrollmentId;
 
@@ -25,7 +25,7 @@ impl InputProblem {
     }
 
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 53] = [
+    pub const CODES: [&'static str; 56] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -38,6 +38,9 @@ impl InputProblem {
         "export-parts-unsure",
         "import-unknown",
         "import-malformed",
+        "entry-malformed",
+        "entry-in-bin",
+        "archive-file",
         "import-encrypted",
         "import-password-missing",
         "import-password-wrong",
@@ -97,6 +100,9 @@ impl InputProblem {
             Self::ExportPartsUnsure { .. } => "export-parts-unsure",
             Self::ImportUnknown => "import-unknown",
             Self::ImportMalformed { .. } => "import-malformed",
+            Self::EntryMalformed { .. } => "entry-malformed",
+            Self::EntryInBin => "entry-in-bin",
+            Self::ArchiveFile { .. } => "archive-file",
             Self::ImportEncrypted { .. } => "import-encrypted",
             Self::ImportPasswordMissing { .. } => "import-password-missing",
             Self::ImportPasswordWrong { .. } => "import-password-wrong",
@@ -157,6 +163,9 @@ impl InputProblem {
             Self::ExportPartsUnsure { .. } => "Parts of the export may be missing",
             Self::ImportUnknown => "Unknown file type",
             Self::ImportMalformed { .. } => "Unreadable export file",
+            Self::EntryMalformed { .. } => "Unreadable entry",
+            Self::EntryInBin => "Entry in the bin",
+            Self::ArchiveFile { .. } => "Unreadable file in an archive",
             Self::ImportEncrypted { .. } => "Encrypted export file",
             Self::ImportPasswordMissing { .. } => "Password missing",
             Self::ImportPasswordWrong { .. } => "Wrong password",
@@ -262,6 +271,29 @@ impl InputProblem {
             Self::ImportMalformed { format } => {
                 format!("The file looks like {}, but it is damaged or incomplete.", format.words())
             }
+            Self::EntryMalformed { format } => format!(
+                "This entry of {} is incomplete, or one of its values is of the wrong type.",
+                format.words()
+            ),
+            Self::EntryInBin => {
+                "The entry is in the bin of the app that the file comes from, so it was not imported."
+                    .to_owned()
+            }
+            Self::ArchiveFile { fault } => match fault {
+                ArchiveFault::Damaged => {
+                    "This file of the archive is damaged: it cannot be unpacked, or its checksum is wrong."
+                }
+                ArchiveFault::Method => {
+                    "This file of the archive is compressed or encrypted in a way that is not supported."
+                }
+                ArchiveFault::Repeated => {
+                    "The archive has several files of this name, of which only the last was read."
+                }
+                ArchiveFault::Encrypted => {
+                    "This file of the archive is encrypted, and no password was given."
+                }
+            }
+            .to_owned(),
             Self::ImportEncrypted { format } => {
                 format!("The file is {}, encrypted in a way that is not supported.", format.words())
             }
@@ -269,7 +301,14 @@ impl InputProblem {
                 "The file is {}, encrypted with a password.",
                 format.map_or("an export", ImportFormat::words)
             ),
-            Self::ImportPasswordWrong { format } => format!(
+            Self::ImportPasswordWrong {
+                format,
+                certain: true,
+            } => format!(
+                "The password is wrong: it does not open the file, which is {}.",
+                format.map_or("an export", ImportFormat::words)
+            ),
+            Self::ImportPasswordWrong { format, .. } => format!(
                 "The file is {}, and cannot be opened with this password, or is damaged.",
                 format.map_or("an export", ImportFormat::words)
             ),
@@ -322,9 +361,7 @@ impl InputProblem {
             }
             Self::AccountThere { accounts } => there(accounts),
             Self::ImageEmpty => "The upload is empty; an image was expected.".to_owned(),
-            Self::ImageUnsupported { format } => {
-                format!("The image format {format} is not supported.")
-            }
+            Self::ImageUnsupported { format } => kinds::not_an_image(format),
             Self::ImageUnreadable => "The image is damaged or incomplete.".to_owned(),
             Self::ImageTooLarge { width, height } => {
                 format!("The image has {width} x {height} pixels, which is too many.")
@@ -441,6 +478,20 @@ impl InputProblem {
                 "Export the accounts in a format listed in docs/IMPORT.md, or send one otpauth:// URI per line."
             }
             Self::ImportMalformed { .. } => "Export the accounts again and send the whole file.",
+            Self::EntryMalformed { .. } => {
+                "Show the account in its app, and enroll it on its own, as a QR code or a URI."
+            }
+            Self::EntryInBin => "If you need it, restore it in the app and export it again.",
+            Self::ArchiveFile { fault } => match fault {
+                ArchiveFault::Damaged => "Pack the archive again, or send the file on its own.",
+                ArchiveFault::Method => {
+                    "Pack the archive again with the usual compression (Deflate), or send the file on its own."
+                }
+                ArchiveFault::Repeated => "Unpack the archive, and send each of the files on its own.",
+                ArchiveFault::Encrypted => {
+                    "Send the archive again with its password: --password-file FILE, or the form field `password`."
+                }
+            },
             Self::ImportEncrypted { .. } => {
                 "Export the accounts again without encryption, and delete that file afterwards."
             }
@@ -464,7 +515,7 @@ impl InputProblem {
                 "Use countersign import, which splits lists and exports automatically, or send at most that many at once."
             }
             Self::ImportTooManyPictures { .. } => {
-                "Send at most that many images in one archive or page, and the rest in further imports."
+                "Send at most that many images in one archive or page, and the rest in further imports; of an app that has saved the page, send the export as JSON or text instead."
             }
             Self::ImportTooCostly { .. } => {
                 "Send the files one at a time; if there is only one, export it without a password or with the app's default settings."

@@ -52,6 +52,7 @@ pub(super) fn add_to(api: OpenApiRouter<Arc<FrontDoor>>) -> OpenApiRouter<Arc<Fr
     api.routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(session::session, session::log_in, session::log_out))
+        .routes(routes!(session::current))
         .routes(routes!(session::make_link))
         .routes(routes!(enrollments::list, enrollments::start))
         .routes(routes!(enrollments::status, enrollments::terminate))

@@ -182,6 +182,36 @@ pub(super) async fn session(caller: Caller<Known>) -> Response {
     whoami(&caller)
 }
 
+/// Shows whether the caller is logged in
+///
+/// For pages, which ask before anybody has logged in: without a session, or with one that has
+/// ended, the answer is null, where `GET /api/session` answers 401.
+#[utoipa::path(
+    get, path = "/api/session/current", tag = "session", operation_id = "currentSession",
+    responses((status = OK, description = "The caller, if there is one", body = CurrentView<'static>)),
+    extensions(("x-problems" = json!([
+        ProblemCode::Unauthenticated, ProblemCode::TokenExpired, ProblemCode::TokenNotYetValid,
+        ProblemCode::TokenAudience, ProblemCode::TokenInvalid, ProblemCode::IssuerUnavailable,
+        ProblemCode::DatabaseUnavailable, ProblemCode::CrossSite, ProblemCode::SessionAmbiguous,
+        ProblemCode::SessionChanged, ProblemCode::RoleMissing,
+    ]))),
+)]
+pub(super) async fn current(caller: Result<Caller<Known>, ApiError>) -> Result<Response, ApiError> {
+    match caller {
+        Ok(caller) => Ok(answer(CurrentView {
+            session: Some(who(&caller)),
+        })),
+        Err(ApiError::Unauthenticated) => {
+            let facts = Facts {
+                tells_caller: true,
+                ..Facts::default()
+            };
+            Ok(facts.on(answer(CurrentView { session: None })))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Logs a browser out
 ///
 /// The session ends at the server, and the browser removes its cookie. It needs no caller.
@@ -242,9 +272,25 @@ struct WhoView<'a> {
     granted_only: bool,
 }
 
+/// The caller, or null.
+#[derive(Serialize, ToSchema)]
+struct CurrentView<'a> {
+    /// Null if nobody is logged in.
+    #[schema(required)]
+    session: Option<WhoView<'a>>,
+}
+
 fn whoami(caller: &Caller<Known>) -> Response {
+    answer(who(caller))
+}
+
+fn answer(view: impl Serialize) -> Response {
+    no_store(Json(view).into_response())
+}
+
+fn who(caller: &Caller<Known>) -> WhoView<'_> {
     let roles = caller.roles();
-    let who = WhoView {
+    WhoView {
         caller: caller.id(),
         display_name: caller.display_name(),
         role: [Role::Admin, Role::Approver, Role::Enroller, Role::Reader]
@@ -253,8 +299,7 @@ fn whoami(caller: &Caller<Known>) -> Response {
         roles,
         groups: caller.groups(),
         granted_only: Access::is_limited(caller.identity()),
-    };
-    no_store(Json(who).into_response())
+    }
 }
 
 /// A link that logs a browser in, once.

@@ -139,13 +139,17 @@ struct Health {
     version: &'static str,
 }
 
-/// What Vault's clients add to the question. There is no standby and nothing uninitialized here,
-/// so none of it changes the answer.
+/// What Vault's clients add to the question. There is no standby, no cluster and nothing
+/// uninitialized here, so most of it changes nothing.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "accepted, and about what there is not here")]
 pub(super) struct HealthParameters {
+    /// The status while it is ready, instead of 200: 200, 299 or 503.
+    activecode: Option<String>,
+    /// The status while task hub or vault is unreachable, instead of 503: 200, 299 or 503.
+    sealedcode: Option<String>,
     /// Changes nothing: there is no standby.
     standbyok: Option<String>,
     /// Changes nothing: there is no standby.
@@ -156,8 +160,32 @@ pub(super) struct HealthParameters {
     performancestandbycode: Option<String>,
     /// Changes nothing: there is no second site.
     drsecondarycode: Option<String>,
+    /// Changes nothing: there is no cluster.
+    removedcode: Option<String>,
+    /// Changes nothing: there is no cluster.
+    haunhealthycode: Option<String>,
     /// Changes nothing: it is always initialized.
     uninitcode: Option<String>,
+}
+
+/// The status that a client chose for an answer.
+fn chosen(
+    name: &'static str,
+    text: Option<&str>,
+    otherwise: StatusCode,
+) -> Result<StatusCode, ApiError> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(otherwise);
+    };
+    let code = text
+        .parse()
+        .ok()
+        .filter(|code| [200, 299, 503].contains(code))
+        .and_then(|code| StatusCode::from_u16(code).ok());
+    code.ok_or_else(|| ApiError::InvalidParameter {
+        name,
+        detail: "`200`, `299` or `503`".to_owned(),
+    })
 }
 
 /// Reports whether the server is ready, for clients of HashiCorp Vault
@@ -168,6 +196,7 @@ pub(super) struct HealthParameters {
     params(HealthParameters),
     responses(
         (status = OK, description = "It is ready", body = Health),
+        (status = 299, description = "What `activecode` or `sealedcode` says this of", body = Health),
         (status = SERVICE_UNAVAILABLE, description = "Task hub or vault is unreachable", body = Health),
     ),
 )]
@@ -175,12 +204,12 @@ pub(super) async fn health(
     State(door): State<Arc<FrontDoor>>,
     query: Result<Query<HealthParameters>, QueryRejection>,
 ) -> Result<Response, ApiError> {
-    parameters(query)?;
+    let asked = parameters(query)?;
+    let ready = chosen("activecode", asked.activecode.as_deref(), StatusCode::OK)?;
+    let unready = StatusCode::SERVICE_UNAVAILABLE;
+    let unready = chosen("sealedcode", asked.sealedcode.as_deref(), unready)?;
     let sealed = door.lacks().await.is_some();
-    let status = match sealed {
-        true => StatusCode::SERVICE_UNAVAILABLE,
-        false => StatusCode::OK,
-    };
+    let status = if sealed { unready } else { ready };
     let view = Health {
         initialized: true,
         sealed,

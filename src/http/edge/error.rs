@@ -364,8 +364,8 @@ impl ApiError {
             ),
             Self::KeyNameTaken => row(
                 ProblemCode::KeyNameTaken,
-                "It may have been revoked: names are never reused, so that the audit log is \
-                 unambiguous. Choose another.",
+                "Names are never reused, also after the key is revoked, so that the audit log is \
+                 unambiguous. Rotate the key, or choose another name.",
             ),
             Self::KeyUnknown => row(
                 ProblemCode::KeyUnknown,
@@ -513,7 +513,8 @@ fn enrollment_row(error: &HubError) -> Row {
         ),
         HubError::NotAwaiting => row(
             ProblemCode::NotAwaitingApproval,
-            "It is not waiting for approval. See its status.",
+            "There is nothing to decide: it needed no approval, has finished, or is not ready \
+             yet. See its status.",
         ),
         HubError::AlreadyDecided => row(
             ProblemCode::AlreadyDecided,

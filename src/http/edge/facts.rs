@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) problem: Option<&'static str>,
     /// The kind of credential that was presented, if it is wrong.
     pub(crate) wrong: Option<WrongCredential>,
+    /// Whether the answer tells if there is a caller although it is no refusal.
+    pub(crate) tells_caller: bool,
     /// The public part of a wrong key.
     pub(crate) tried: Option<String>,
     /// Until when the code is valid that was read alone and without a limit on reads.
@@ -111,6 +113,7 @@ impl Facts {
             reason: self.reason.or(other.reason),
             problem: self.problem.or(other.problem),
             wrong: self.wrong.or(other.wrong),
+            tells_caller: self.tells_caller || other.tells_caller,
             tried: self.tried.or(other.tried),
             code_until: self.code_until.or(other.code_until),
             counted: first(self.counted, other.counted),

@@ -114,8 +114,10 @@ where
     let caller = facts.and_then(|facts| facts.caller.as_ref());
     let caller = caller.map(|caller| caller.id.as_str());
     // Also for public operations: their answer may reveal whether a guess was right. An
-    // old cookie, however, comes with every request of a browser.
-    if refused || wrong == Some(WrongCredential::Key) {
+    // old cookie, however, comes with every request of a browser, and counts only where the
+    // answer is about it.
+    let tells = facts.is_some_and(|facts| facts.tells_caller) && wrong.is_some();
+    if refused || tells || wrong == Some(WrongCredential::Key) {
         let refusal = Refusal {
             status: response.status(),
             from,

@@ -9,6 +9,7 @@ mod families;
 mod feeds;
 mod heartbeats;
 mod mixed;
+mod shared_schedules;
 mod starts;
 mod tasks;
 mod workers;
@@ -77,6 +78,7 @@ pub fn all() -> Vec<Feature> {
     rows.extend(feeds::features());
     if python {
         rows.extend(mixed::features());
+        rows.extend(shared_schedules::features());
     }
     if python && blobs {
         rows.extend(mixed::features_with_blobs());
