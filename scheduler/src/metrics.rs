@@ -181,6 +181,8 @@ pub(crate) struct Load {
 /// All metrics.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    /// Whether this node owns the task hubs.
+    pub(crate) owns: bool,
     pub(crate) hubs: HashMap<i64, String>,
     pub(crate) loads: Vec<Load>,
     /// Streams of workers, by task hub.
@@ -304,7 +306,8 @@ impl Collector for Snapshot {
             |load| gauge(load.untaken),
         )?;
         self.encode_hubs(to)?;
-        encode_commits(&self.commits, to)
+        encode_commits(&self.commits, to)?;
+        encode_owner(self.owns, to)
     }
 }
 
@@ -367,4 +370,14 @@ fn encode_commits(commits: &Commits, encoder: &mut DescriptorEncoder<'_>) -> fmt
         MetricType::Gauge,
     )?;
     gauge(usize::from(commits.disk() != Disk::Works)).encode(disk)
+}
+
+fn encode_owner(owns: bool, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let owner = encoder.encode_descriptor(
+        "owns_task_hubs",
+        "1 if this node owns the task hubs, 0 if it stands by for another one",
+        None,
+        MetricType::Gauge,
+    )?;
+    gauge(usize::from(owns)).encode(owner)
 }

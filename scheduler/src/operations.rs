@@ -1,5 +1,6 @@
 //! Health checks and metrics, for supervisors and monitoring systems.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,7 +114,11 @@ fn unavailable(error: &dyn std::error::Error) -> Response {
 }
 
 async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
-    let hubs = operations.store.browse(hub_names).await?;
+    let hubs = match operations.store.browse(hub_names).await {
+        // Nothing is counted here.
+        Err(error) if error.is_not_owner() => HashMap::new(),
+        read => read?,
+    };
     let instances = operations
         .store
         .status_counts()
@@ -121,6 +126,7 @@ async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
         .map(|(hub, status, count)| (hub, status_name(status), count))
         .collect();
     Ok(Snapshot {
+        owns: operations.store.term().is_ok(),
         hubs,
         instances,
         loads: operations.dispatch.loads(),

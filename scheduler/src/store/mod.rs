@@ -49,7 +49,6 @@ mod list;
 mod log_mark;
 #[cfg(test)]
 mod model;
-mod office;
 mod ownership;
 mod pending;
 mod prefix;
@@ -229,6 +228,13 @@ pub(crate) enum StoreError {
     Corrupt(#[from] prost::DecodeError),
     #[error("the scheduler is shutting down")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether another node answers for the task hubs.
+    pub(crate) fn is_not_owner(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.problem() == StorageProblem::NotOwner)
+    }
 }
 
 /// The open storage.

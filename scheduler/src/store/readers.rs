@@ -57,7 +57,9 @@ impl Pool {
             // Returned before its permit, so that the permit's next holder finds it.
             let lent = Lent::take(idle)?;
             let result = match &lent.conn {
-                Some(conn) => conn.reading(standing.as_deref(), &mut work),
+                Some(conn) => {
+                    fence(standing.as_deref()).and_then(|fence| conn.reading(fence, &mut work))
+                }
                 None => Err(StoreError::Closed),
             };
             drop(lent);
@@ -92,6 +94,11 @@ impl Drop for Lent {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.extend(self.conn.take());
     }
+}
+
+/// In which term a reading is one of this node's, where several share the storage.
+fn fence(standing: Option<&Standing>) -> Result<Option<i64>, StoreError> {
+    Ok(standing.map(Standing::fence).transpose()?)
 }
 
 type Reading = Box<dyn FnOnce(&Connection, Option<&Standing>) + Send>;
@@ -142,8 +149,9 @@ impl Browsers {
                 return;
             }
             // A panic must not end the thread; its caller gets no answer.
-            if let Ok(result) = catch_unwind(AssertUnwindSafe(|| conn.reading(standing, &mut work)))
-            {
+            if let Ok(result) = catch_unwind(AssertUnwindSafe(|| {
+                fence(standing).and_then(|fence| conn.reading(fence, &mut work))
+            })) {
                 let _ = answer.send(result);
             }
         });

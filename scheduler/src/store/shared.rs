@@ -5,11 +5,10 @@ use std::sync::Arc;
 use countersign_database::{Database, Migration, Schema};
 
 use super::engine::{Connection, Session};
-use super::office::Office;
 use super::ownership::Standing;
 use super::readers::{Browsers, Pool};
-use super::writer::{Committed, Counters, Home, Pieces, Writer};
-use super::{Counts, Readers, Store};
+use super::writer::{Committed, Counters, Home, Office, Pieces, Writer};
+use super::{Counts, Readers, Store, pending};
 use crate::config::DatabaseStorage;
 use crate::metrics::Commits;
 use crate::{OpenError, SchedulerConfig};
@@ -72,6 +71,10 @@ impl Store {
                 storage.node.clone(),
                 Arc::clone(&standing),
                 config.hub_names(),
+                |conn, hubs, found| {
+                    pending::load(conn, hubs, found)?;
+                    Ok((pending::counters(conn)?, Counts::load(conn)?))
+                },
             )),
         };
         let pieces = Pieces {

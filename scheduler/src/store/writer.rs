@@ -1,5 +1,7 @@
 //! The single writer: one thread, one connection, group commit.
 
+mod office;
+
 use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::Arc;
@@ -8,11 +10,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+pub(crate) use office::Office;
 use tokio::sync::{mpsc, oneshot};
 
 use super::counts::{Changes, Counts};
 use super::engine::{Connection, StorageError, StorageProblem};
-use super::office::Office;
 use super::ownership::TICK;
 use super::{Note, Pending, StoreError};
 use crate::clock::Clock;
@@ -431,6 +433,7 @@ pub(super) struct Told {
     notes: Vec<Note>,
     counts: Changes,
     commands: usize,
+    begun: Instant,
     took: Duration,
 }
 
@@ -565,6 +568,7 @@ impl Thread {
             notes,
             counts,
             commands: done,
+            begun,
             took: begun.elapsed(),
         };
         match outcome {
@@ -597,7 +601,7 @@ impl Thread {
         pieces.counts.apply(told.counts);
         pieces.committed.committed(told.notes);
         if let Some(office) = &self.office {
-            office.renewed();
+            office.renewed(told.begun);
         }
     }
 }

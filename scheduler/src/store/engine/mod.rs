@@ -21,8 +21,6 @@ use std::path::Path;
 use durabletask_sqlite::Database;
 use rusqlite::CachedStatement;
 
-use super::ownership::Standing;
-
 pub(crate) use error::OptionalExtension;
 pub use error::{StorageError, StorageProblem};
 pub(crate) use postgres::{Session, Term, not_owner};
@@ -100,18 +98,15 @@ impl Connection {
         self.prepare_cached(sql)?.query_row(values, read)
     }
 
-    /// Reads, from one moment if the storage is PostgreSQL: one of the term in which this node owns the
-    /// task hubs.
+    /// Reads, from one moment if the storage is PostgreSQL: one of the term `fence`, in which this node
+    /// owns the task hubs.
     pub(crate) fn reading<T, E: From<StorageError>>(
         &self,
-        standing: Option<&Standing>,
+        fence: Option<i64>,
         work: &mut dyn FnMut(&Self) -> std::result::Result<T, E>,
     ) -> std::result::Result<T, E> {
-        match (self, standing) {
-            (Self::Postgres(session), Some(standing)) => {
-                let fence = standing.fence()?;
-                session.read(fence, || work(self))
-            }
+        match (self, fence) {
+            (Self::Postgres(session), Some(fence)) => session.read(fence, || work(self)),
             _ => work(self),
         }
     }
@@ -172,13 +167,12 @@ impl Connection {
 
     /// Makes a write without an effect.
     pub(crate) fn touch(&self) -> Result<()> {
-        match self.sqlite() {
-            Some(sqlite) => {
-                Ok(sqlite.pragma_update(None, "user_version", super::schema::SCHEMA_VERSION)?)
-            }
-            // A transaction writes there in any case.
-            None => Ok(()),
-        }
+        // A transaction of PostgreSQL writes in any case.
+        let Some(sqlite) = self.sqlite() else {
+            return Ok(());
+        };
+        let version: i64 = sqlite.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        Ok(sqlite.pragma_update(None, "user_version", version)?)
     }
 
     /// Gives up to `pages` unused pages of a file back, except `spare` pages; how many. PostgreSQL does

@@ -7,23 +7,27 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::counts::Counts;
-use super::engine::{self, StorageError, StorageProblem, Term, not_owner};
-use super::ownership::{LEASE, Node, Owner, RENEWAL, Standing, Taken};
-use super::pending;
-use super::writer::When;
-use super::writer::{Ended, Job, Thread, Told, refuse};
+use super::{Counters, Ended, Job, Thread, Told, When, refuse};
+use crate::store::Pending;
+use crate::store::counts::Counts;
+use crate::store::engine::{self, Connection, StorageError, StorageProblem, Term, not_owner};
+use crate::store::ownership::{LEASE, Node, Owner, RENEWAL, Standing, Taken};
 
 /// How long to wait before the database is asked again whether a transaction is on its disk.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// Reads what is pending, with these task hubs from the start, and all that the writer counts.
+pub(crate) type Load =
+    fn(&Connection, &[String], &mut dyn FnMut(Pending)) -> engine::Result<(Counters, Counts)>;
+
 /// A node's part in the ownership.
 pub(crate) struct Office {
-    pub(super) node: Node,
-    pub(super) standing: Arc<Standing>,
+    node: Node,
+    standing: Arc<Standing>,
     /// Task hubs that exist from the start.
-    pub(super) hubs: Vec<String>,
-    /// When the lease was last renewed, by this machine's steady clock: before the database has done it.
+    hubs: Vec<String>,
+    load: Load,
+    /// When the lease was last renewed, by this machine's steady clock; the database has done it later.
     renewed: Cell<Instant>,
     /// Whether it leaves the task hubs to others.
     leaving: bool,
@@ -32,20 +36,26 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    pub(super) fn new(name: String, standing: Arc<Standing>, hubs: Vec<String>) -> Self {
+    pub(crate) fn new(
+        name: String,
+        standing: Arc<Standing>,
+        hubs: Vec<String>,
+        load: Load,
+    ) -> Self {
         Self {
             node: Node::new(name),
             standing,
             hubs,
+            load,
             renewed: Cell::new(Instant::now()),
             leaving: false,
             answered: true,
         }
     }
 
-    /// A transaction has renewed the lease.
-    pub(super) fn renewed(&self) {
-        self.renewed.set(Instant::now());
+    /// A transaction that began at this moment has renewed the lease.
+    pub(super) fn renewed(&self, begun: Instant) {
+        self.renewed.set(begun);
     }
 }
 
@@ -125,7 +135,7 @@ impl Thread {
         let (Some(office), Some(session)) = (&self.office, self.conn.session()) else {
             return;
         };
-        office.renewed();
+        office.renewed(Instant::now());
         let begun = Instant::now();
         session.set_term(Some(term));
         let committed = Arc::clone(&self.pieces.committed);
@@ -136,14 +146,12 @@ impl Thread {
             count += 1;
             committed.restore(pending);
         };
-        let loaded = pending::load(&self.conn, &office.hubs, &mut restore)
-            .and_then(|()| pending::counters(&self.conn))
-            .and_then(|counters| Ok((counters, Counts::load(&self.conn)?)));
+        let loaded = (office.load)(&self.conn, &office.hubs, &mut restore);
         match loaded {
             Ok((counters, counts)) => {
                 self.counters = counters;
                 self.pieces.counts.replace(counts);
-                office.renewed();
+                office.renewed(Instant::now());
                 office.standing.is(term.fence, Owner::Here);
                 tracing::info!(
                     fence = term.fence,
@@ -217,7 +225,7 @@ impl Thread {
     fn resume(&mut self, term: Term) {
         if let (Some(office), Some(session)) = (&self.office, self.conn.session()) {
             session.set_term(Some(term));
-            office.renewed();
+            office.renewed(Instant::now());
             office.standing.is(term.fence, Owner::Here);
             tracing::info!(fence = term.fence, "this node continues with the task hubs");
         }
