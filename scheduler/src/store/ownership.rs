@@ -171,7 +171,7 @@ impl Node {
         })
     }
 
-    /// Gives the task hubs to whoever asks next.
+    /// Gives the task hubs to the next node that asks.
     pub(super) fn hand_over(&self, conn: &Connection, term: Term) -> engine::Result<()> {
         conn.execute(
             "UPDATE ownership SET node = NULL, lease_until = 'epoch' WHERE fence = ?1 AND node = ?2",

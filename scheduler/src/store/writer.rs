@@ -281,7 +281,7 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("scheduler-writer".to_owned())
             .spawn(move || {
-                // Whoever opens the store then finds out who owns the task hubs.
+                // Then the store is opened with an answer to who owns the task hubs.
                 thread.tick();
                 drop(begun);
                 thread.run(waiting);
@@ -493,7 +493,7 @@ impl Thread {
             }
             if let Some(done) = leaving {
                 self.hand_over();
-                // Whoever has asked may be gone.
+                // The caller may be gone.
                 let _ = done.send(());
             }
         }

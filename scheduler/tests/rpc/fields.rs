@@ -4,7 +4,7 @@ use durabletask_proto::send_entity_message_action::EntityMessageType as Message;
 use durabletask_proto::*;
 use tonic::Code;
 
-use crate::support::*;
+use super::support::*;
 
 const PAYLOAD: usize = 4 * 1024 * 1024 - 128 * 1024;
 const NAME: usize = 1024;

@@ -9,7 +9,7 @@ use countersign_database::testing::{Postgres, Setup};
 use tonic::Code;
 
 use crate::support::{Client, Process, exists, start};
-use crate::{until_ready, url};
+use crate::url;
 
 /// Starts instances one after the other until it is told to stop; those that were acknowledged. A
 /// call that was refused is repeated.
@@ -41,7 +41,7 @@ async fn what_is_acknowledged_is_there_once_whatever_happens_to_the_connections(
     };
     let name = server.make();
     let node = Process::node(&url(&server, &name), "node", &["--log", "error"]);
-    until_ready(&node).await;
+    node.until_ready().await;
     let (next, stop) = (Arc::default(), Arc::new(AtomicBool::new(false)));
     let running: Vec<_> = (0..8)
         .map(|_| tokio::spawn(load(node.client(), Arc::clone(&next), Arc::clone(&stop))))
@@ -54,7 +54,7 @@ async fn what_is_acknowledged_is_there_once_whatever_happens_to_the_connections(
     server.stop().unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
     server.start_again().unwrap();
-    until_ready(&node).await;
+    node.until_ready().await;
     let before: u64 = next.load(Ordering::Relaxed);
     while next.load(Ordering::Relaxed) < before + 50 {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -12,7 +12,6 @@ mod refused;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use countersign_database::testing::Postgres;
@@ -40,23 +39,6 @@ async fn ready(process: &Process) -> (u16, String) {
     http_as(&process.http, None, "/readyz").await
 }
 
-/// Returns once it answers for the task hubs; how long that took.
-async fn until_ready(process: &Process) -> Duration {
-    let begun = Instant::now();
-    while ready(process).await.0 != 200 {
-        assert!(begun.elapsed() < PATIENCE, "a node takes the task hubs");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    begun.elapsed()
-}
-
-fn signal(process: &Process, name: &str) {
-    let status = Command::new("kill")
-        .args([name, &process.id().to_string()])
-        .status();
-    assert!(status.unwrap().success());
-}
-
 /// The status of a call that is not answered here.
 async fn refused(client: &Client, id: &str) -> tonic::Status {
     let get = GetInstanceRequest {
@@ -74,7 +56,7 @@ async fn refused(client: &Client, id: &str) -> tonic::Status {
 async fn a_node_takes_the_place_of_one_that_was_killed() {
     let Some(url) = database() else { return };
     let mut owner = Process::node(&url, "first", &[]);
-    until_ready(&owner).await;
+    owner.until_ready().await;
     let mut slowest = Duration::ZERO;
     for kill in 0..3 {
         let name = format!("after-{kill}");
@@ -89,7 +71,7 @@ async fn a_node_takes_the_place_of_one_that_was_killed() {
         assert_eq!(http_as(&standby.http, None, "/healthz").await.0, 200);
 
         owner.kill();
-        let took = until_ready(&standby).await;
+        let took = standby.until_ready().await;
         slowest = slowest.max(took);
         assert!(exists(&standby.client(), "default", &id).await);
         assert!(took < TAKEN_OVER, "{took:?}");
@@ -102,11 +84,11 @@ async fn a_node_takes_the_place_of_one_that_was_killed() {
 async fn a_node_that_was_frozen_changes_nothing_and_answers_nothing_from_the_past() {
     let Some(url) = database() else { return };
     let frozen = Process::node(&url, "frozen", &[]);
-    until_ready(&frozen).await;
+    frozen.until_ready().await;
     let old = frozen.client();
     start(&old, "default", "a").await.unwrap();
     let other = Process::node(&url, "other", &[]);
-    signal(&frozen, "-STOP");
+    frozen.signal("STOP");
     // These wait in its sockets, and are read when it is let go.
     let late: Vec<_> = (0..20)
         .map(|number| {
@@ -114,11 +96,11 @@ async fn a_node_that_was_frozen_changes_nothing_and_answers_nothing_from_the_pas
             tokio::spawn(async move { start(&client, "default", &format!("late-{number}")).await })
         })
         .collect();
-    let took = until_ready(&other).await;
+    let took = other.until_ready().await;
     assert!(took < TAKEN_OVER, "{took:?}");
     let new = other.client();
     start(&new, "default", "b").await.unwrap();
-    signal(&frozen, "-CONT");
+    frozen.signal("CONT");
     for (number, call) in late.into_iter().enumerate() {
         let answer = call.await.unwrap();
         let there = exists(&new, "default", &format!("late-{number}")).await;
@@ -134,13 +116,13 @@ async fn a_node_that_was_frozen_changes_nothing_and_answers_nothing_from_the_pas
 async fn a_node_that_is_stopped_hands_over_at_once() {
     let Some(url) = database() else { return };
     let owner = Process::node(&url, "owner", &[]);
-    until_ready(&owner).await;
+    owner.until_ready().await;
     start(&owner.client(), "default", "a").await.unwrap();
     let standby = Process::node(&url, "standby", &[]);
     assert_eq!(ready(&standby).await.0, 503);
     let begun = Instant::now();
     assert!(owner.terminate().success());
-    until_ready(&standby).await;
+    standby.until_ready().await;
     let took = begun.elapsed();
     println!("handed over within {took:?}");
     assert!(
@@ -167,12 +149,12 @@ async fn turn(client: &Client) -> (WorkItem, tonic::Streaming<WorkItem>) {
 async fn what_was_under_way_is_finished_by_the_next_owner() {
     let Some(url) = database() else { return };
     let owner = Process::node(&url, "owner", &[]);
-    until_ready(&owner).await;
+    owner.until_ready().await;
     let standby = Process::node(&url, "standby", &[]);
     start(&owner.client(), "default", "a").await.unwrap();
     let (item, _stream) = turn(&owner.client()).await;
     owner.kill();
-    until_ready(&standby).await;
+    standby.until_ready().await;
     let client = standby.client();
     let finish = |token: String| OrchestratorResponse {
         instance_id: "a".to_owned(),

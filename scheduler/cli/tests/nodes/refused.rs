@@ -7,7 +7,7 @@ use countersign_database::testing::{Postgres, Setup};
 use rcgen::generate_simple_self_signed;
 
 use crate::support::{Process, program, stderr};
-use crate::{until_ready, url};
+use crate::url;
 
 /// What the program says on a database that it does not take, and its exit code.
 fn said(url: &str) -> (Option<i32>, String) {
@@ -147,7 +147,7 @@ async fn a_schema_that_is_newer_incomplete_or_another_programs() {
     ] {
         let name = server.make();
         let process = Process::node(&url(server, &name), "first", &[]);
-        until_ready(&process).await;
+        process.until_ready().await;
         assert!(process.terminate().success());
         server.psql(&name, change).unwrap();
         refuses(&url(server, &name), with);
@@ -155,9 +155,11 @@ async fn a_schema_that_is_newer_incomplete_or_another_programs() {
     // A later release that has only added something does not stop this one.
     let name = server.make();
     let process = Process::node(&url(server, &name), "first", &[]);
-    until_ready(&process).await;
+    process.until_ready().await;
     assert!(process.terminate().success());
     let later = "INSERT INTO durabletask.migrations (number, digest, needs) VALUES (2, 'x', 1)";
     server.psql(&name, later).unwrap();
-    until_ready(&Process::node(&url(server, &name), "again", &[])).await;
+    Process::node(&url(server, &name), "again", &[])
+        .until_ready()
+        .await;
 }

@@ -157,6 +157,24 @@ impl Process {
         TaskHubSidecarServiceClient::new(channel)
     }
 
+    /// Returns once it answers for its task hubs; how long that took.
+    pub async fn until_ready(&self) -> Duration {
+        let begun = Instant::now();
+        while http_as(&self.http, None, "/readyz").await.0 != 200 {
+            assert!(begun.elapsed() < PATIENCE, "it takes the task hubs");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        begun.elapsed()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status();
+        assert!(status.unwrap().success());
+    }
+
     /// Starts it and kills it after a time in which it may or may not have begun to listen.
     pub async fn kill_while_it_starts(folder: &Path, after: Duration) {
         let mut child = serving(folder, &[]).spawn().unwrap();

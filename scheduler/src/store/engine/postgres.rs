@@ -36,7 +36,7 @@ const NOT_OWNER: &str = "DT001";
 /// What stands for U+0000, which the server takes in no text, and for itself.
 const ESCAPE: char = '\u{10fffe}';
 
-/// A session holds its locks in vain no longer than this when its process stands still.
+/// A session of a process that stands still keeps its locks no longer than this.
 const SETTINGS: &str = "SET idle_in_transaction_session_timeout = '2s'";
 const PROVE_WRITE: &str = "SELECT prove(?1, ?2)";
 const PROVE_READ: &str = "SELECT prove_reading(?1)";
@@ -225,7 +225,7 @@ impl Session {
 
     fn begin_with(&self, begin: &'static str) -> Result<()> {
         if self.open.get() {
-            // Whoever used it last has panicked.
+            // The last reading that used it has panicked.
             self.roll_back()?;
         }
         let client = self.client()?;
