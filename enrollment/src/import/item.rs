@@ -6,6 +6,9 @@ use crate::foreign;
 use crate::otpauth::{self, Fields};
 use crate::problem::InputProblem;
 
+/// Secrets in small letters without a digit have at least this many.
+const SHORTEST_WORD: usize = 16;
+
 /// An item with a code: what the person sees of it, and what the code is made of.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Item<'a> {
@@ -58,6 +61,12 @@ impl<'t> Item<'t> {
             secret: code,
             ..Fields::default()
         };
+        // A short word in small letters is what a person has written there, not a secret.
+        let is_word = code.len() < SHORTEST_WORD && code.bytes().all(|c| c.is_ascii_lowercase());
+        if is_word {
+            let kind = foreign::ForeignKind::Other;
+            return ImportEntry::refused(name, InputProblem::NotOtpauth { kind });
+        }
         if !code.contains("key=") {
             return ImportEntry::fields(name, &fields);
         }
