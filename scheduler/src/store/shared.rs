@@ -96,7 +96,7 @@ impl Store {
 
 /// Opens the database on a thread of its own, since this may be called by an asynchronous task.
 pub(super) fn open(storage: &DatabaseStorage) -> Result<Database, OpenError> {
-    let opening = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let opening = std::thread::Builder::new()
             .name("scheduler-opener".to_owned())
             .spawn_scoped(scope, || {
@@ -122,6 +122,5 @@ pub(super) fn open(storage: &DatabaseStorage) -> Result<Database, OpenError> {
             let ended = std::io::Error::other("the thread that opens the database has panicked");
             opening.join().unwrap_or(Err(OpenError::Thread(ended)))
         })
-    });
-    opening
+    })
 }

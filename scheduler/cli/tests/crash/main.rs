@@ -177,7 +177,7 @@ async fn survive_on_a_database(kills: u64) {
     for kill in 0..kills {
         tokio::time::sleep(random.millis_up_to(600)).await;
         let begun = Instant::now();
-        let freezes = random.next() % 2 == 0;
+        let freezes = random.next().is_multiple_of(2);
         if freezes {
             owner.signal("STOP");
         } else {

@@ -205,7 +205,7 @@ fn bind(statement: &mut rusqlite::Statement<'_>, values: &impl Params) -> Result
     }
 }
 
-impl<'c> Statement<'c> {
+impl Statement<'_> {
     /// Runs it; its error may be reported later.
     pub(crate) fn run(&mut self, values: impl Params) -> Result<()> {
         match self {

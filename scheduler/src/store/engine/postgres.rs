@@ -279,7 +279,7 @@ impl Session {
         if count >= SENT {
             return self.settle();
         }
-        if count % PUSHED == 0 {
+        if count.is_multiple_of(PUSHED) {
             self.wait(async {
                 tokio::task::yield_now().await;
                 Ok::<_, Error>(())
