@@ -1,9 +1,12 @@
 //! The settings of a scheduler.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+
+use countersign_database::{DatabaseUrl, PasswordSource};
 
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
@@ -19,13 +22,36 @@ const COMMON_MESSAGE: usize = 4 * 1024 * 1024;
 const MESSAGE_RANGE: std::ops::RangeInclusive<usize> = 64 * 1024..=MAX_MESSAGE;
 
 /// Where a scheduler keeps its task hubs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Storage {
     /// A folder; the database is the file `scheduler.sqlite3` in it. The folder is
     /// created where it is missing.
     Directory(PathBuf),
     /// Nothing is kept once the scheduler is dropped. Meant for tests.
     Memory,
+    /// A PostgreSQL database, which several schedulers may share: one of them owns the task hubs,
+    /// and the others stand by to take them.
+    Database(DatabaseStorage),
+}
+
+/// A PostgreSQL database with task hubs, in its schema `durabletask`.
+#[derive(Clone)]
+pub struct DatabaseStorage {
+    /// Where it is, and as whom to log in.
+    pub url: DatabaseUrl,
+    /// Gives the password for each connection; none if the URL has it, or if none is needed.
+    pub passwords: Option<Arc<dyn PasswordSource>>,
+    /// What this scheduler is called among those that share the database.
+    pub node: String,
+}
+
+impl fmt::Debug for DatabaseStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseStorage")
+            .field("url", &self.url)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The settings of a scheduler. Start from [`SchedulerConfig::new`] and change fields.

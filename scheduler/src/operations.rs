@@ -1,5 +1,6 @@
 //! Health checks and metrics, for supervisors and monitoring systems.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::guard;
 use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
 use crate::nodes::Nodes;
 use crate::status::status_name;
-use crate::store::{Store, StoreError, hub_names};
+use crate::store::{Owner, Store, StoreError, hub_names};
 
 /// How long a write may take before the scheduler counts as unhealthy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -57,8 +58,16 @@ pub(crate) fn router(
         })
 }
 
-/// Healthy means that a write reaches the disk.
+/// Healthy means that a write reaches the disk, or that this node stands by for one whose writes do.
 async fn health(State(operations): State<Operations>) -> Response {
+    if let Some(owner) = operations.store.owner()
+        && let Owner::Other(name) = &*owner.borrow()
+    {
+        return plain(
+            StatusCode::OK,
+            format!("stands by; {name} owns the task hubs\n"),
+        );
+    }
     let write = operations.store.writer.write(|tx| tx.touch());
     let (status, text) = match tokio::time::timeout(PATIENCE, write).await {
         Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
@@ -72,26 +81,28 @@ async fn health(State(operations): State<Operations>) -> Response {
             "writes fail; see the scheduler's log\n".to_owned(),
         ),
     };
+    plain(status, text)
+}
+
+fn plain(status: StatusCode, text: String) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-/// Ready means healthy and not stopping, and for a node among others that it knows who owns what: it
-/// answers for every task hub then, whether the hub is here or at another node.
+/// Ready means that calls are answered: healthy, not stopping, and not standing by, unless there are
+/// other nodes to which calls are forwarded. Then this node has to know who owns what.
 async fn ready(operations: State<Operations>) -> Response {
     if operations.dispatch.ended.is_cancelled() {
         let text = "the scheduler is shutting down and hands out no more work\n";
-        return not_ready(text.to_owned());
+        return plain(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
     }
-    let nodes = operations.nodes.as_ref();
-    if let Some(reason) = nodes.and_then(|nodes| nodes.owners().unready()) {
-        return not_ready(format!("{reason}\n"));
+    if let Some(nodes) = &operations.nodes {
+        if let Some(reason) = nodes.owners().unready() {
+            return plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
+        }
+    } else if let Err(error) = operations.store.term() {
+        return plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
     }
     health(operations).await
-}
-
-fn not_ready(text: String) -> Response {
-    let no_store = [(header::CACHE_CONTROL, "no-store")];
-    (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response()
 }
 
 async fn prometheus(State(operations): State<Operations>) -> Response {
@@ -112,7 +123,11 @@ fn unavailable(error: &dyn std::error::Error) -> Response {
 }
 
 async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
-    let hubs = operations.store.browse(hub_names).await?;
+    let hubs = match operations.store.browse(hub_names).await {
+        // Nothing is counted here.
+        Err(error) if error.is_not_owner() => HashMap::new(),
+        read => read?,
+    };
     let instances = operations
         .store
         .status_counts()
@@ -120,6 +135,7 @@ async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
         .map(|(hub, status, count)| (hub, status_name(status), count))
         .collect();
     Ok(Snapshot {
+        owns: operations.store.term().is_ok(),
         hubs,
         instances,
         loads: operations.dispatch.loads(),

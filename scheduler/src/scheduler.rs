@@ -18,9 +18,11 @@ use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
 use crate::nodes::{self, Nodes, ReceiveLayer, RouteLayer};
 use crate::service::Service;
-use crate::store::{Committed, Store};
+use crate::store::{Committed, Owner, Store};
 use crate::tls::Inside;
-use crate::{OpenError, Retention, SchedulerConfig, ServeError, dashboard, operations, purging};
+use crate::{
+    OpenError, Retention, SchedulerConfig, ServeError, Storage, dashboard, operations, purging,
+};
 
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
@@ -59,8 +61,7 @@ impl Scheduler {
         );
         let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
         let commits: Arc<Commits> = Arc::default();
-        let mut pending = |pending| dispatch.restore(pending);
-        let store = Store::open(&config, committed, Arc::clone(&commits), &mut pending)?;
+        let store = Store::open(&config, committed, Arc::clone(&commits))?;
         let nodes = match (&config.peers, &config.owners) {
             (Some(port), Some(owners)) => Some(Nodes::new(
                 port.clone(),
@@ -77,6 +78,15 @@ impl Scheduler {
             config: Arc::new(config),
             nodes,
         })
+    }
+
+    /// Returns once this scheduler owns its task hubs: at once where no other one can, and otherwise when
+    /// it is the first on its database, or takes the place of another.
+    pub async fn until_owner(&self) {
+        if let Some(mut owner) = self.store.owner() {
+            // It has a sender for as long as this has a store.
+            let _ = owner.wait_for(|owner| *owner == Owner::Here).await;
+        }
     }
 
     /// Answers the gRPC service (HTTP/2, in plaintext unless the settings have a
@@ -112,11 +122,13 @@ impl Scheduler {
             Arc::clone(&self.config.clock),
             ending.clone(),
         ));
-        tokio::spawn(purging::give_back(
-            self.store.clone(),
-            Arc::clone(&self.dispatch),
-            ending.clone(),
-        ));
+        if !matches!(self.config.storage, Storage::Database(_)) {
+            tokio::spawn(purging::give_back(
+                self.store.clone(),
+                Arc::clone(&self.dispatch),
+                ending.clone(),
+            ));
+        }
         tokio::spawn(untaken::run(
             Arc::clone(&self.dispatch),
             self.store.clone(),
@@ -176,6 +188,8 @@ impl Scheduler {
                     "work items were still held by workers at the end of the drain; they run again after the next start"
                 );
             }
+            // Another node answers for the task hubs before this one's streams end.
+            self.store.writer.hand_over().await;
             ending.cancel();
         };
         let mut server = async move { tokio::try_join!(server, peers).map(|_| ()) }.boxed();

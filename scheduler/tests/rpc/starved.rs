@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use durabletask_proto::*;
 
-use crate::support::*;
+use super::support::*;
 
 /// How many deliveries there are to a worker that gives everything back.
 async fn deliveries(worker: &mut Worker, time: Duration) -> usize {

@@ -9,17 +9,19 @@
 
 pub mod nodes;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use countersign_database::testing::Postgres;
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
 use durabletask_proto::*;
 use durabletask_scheduler::{
-    ManualClock, OpenError, PeerPort, Scheduler, SchedulerConfig, Storage,
+    DatabaseStorage, ManualClock, OpenError, PeerPort, Scheduler, SchedulerConfig, Storage,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,32 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How our SDK's workers announce that they continue from what they hold.
 pub const CONTINUES: &[(&str, &str)] = &[("history-continuation", "v1")];
 
+/// Whether this test program is the one that runs the tests of others on PostgreSQL.
+pub const ON_POSTGRES: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"postgres");
+
+/// A PostgreSQL database in place of memory or of a folder, in the test program `postgres` and where
+/// there is PostgreSQL. Each folder stands for one database.
+fn database(folder: Option<&Path>) -> Option<Storage> {
+    static NAMES: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    if !ON_POSTGRES {
+        return None;
+    }
+    let server = Postgres::shared()?;
+    let name = match folder {
+        None => server.make(),
+        Some(folder) => {
+            let mut names = NAMES.lock().unwrap();
+            let name = names.entry(folder.to_owned());
+            name.or_insert_with(|| server.make()).clone()
+        }
+    };
+    Some(Storage::Database(DatabaseStorage {
+        url: server.database_named(&name),
+        passwords: None,
+        node: "test".to_owned(),
+    }))
+}
+
 pub struct Hub {
     pub client: Client,
     pub clock: Arc<ManualClock>,
@@ -54,7 +82,8 @@ impl Hub {
 
     /// In memory, with other settings than usual.
     pub async fn with(change: impl FnOnce(&mut SchedulerConfig)) -> Self {
-        Self::open(Storage::Memory, change).await.unwrap()
+        let storage = database(None).unwrap_or(Storage::Memory);
+        Self::open(storage, change).await.unwrap()
     }
 
     pub async fn folder(path: &Path) -> Self {
@@ -63,6 +92,9 @@ impl Hub {
 
     /// In a folder, with other settings than usual.
     pub async fn folder_with(path: &Path, change: impl Fn(&mut SchedulerConfig)) -> Self {
+        if let Some(storage) = database(Some(path)) {
+            return Self::open(storage, &change).await.unwrap();
+        }
         // The lock of a scheduler that was dropped a moment ago goes with its thread.
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
@@ -220,6 +252,7 @@ async fn serve(
     stop: &CancellationToken,
 ) -> Result<(SocketAddr, Scheduler, JoinHandle<()>), OpenError> {
     let scheduler = Scheduler::open(config)?;
+    scheduler.until_owner().await;
     let (listener, address) = nodes::bind().await;
     let (serving, stop) = (scheduler.clone(), stop.clone());
     let served = tokio::spawn(async move { serving.serve(listener, stop).await.unwrap() });
