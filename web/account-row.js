@@ -189,7 +189,7 @@ export class AccountRow {
     }
     const seconds = token && !covered ? String(Math.max(1, Math.ceil(left / 1000))) : "";
     if (this.left.textContent !== seconds) this.left.textContent = seconds;
-    this.ring.hidden = !seconds;
+    mark(this.ring, "idle", !seconds);
     if (seconds) this.arc?.setAttribute("stroke-dashoffset", String(ROUND * (1 - Math.min(1, left / code.period))));
     const next = token && !covered && code.next && left <= NEXT_MS && code.period > NEXT_MS ? words.next(grouped(code.next)) : "";
     if (this.next.textContent !== next) this.next.textContent = next;

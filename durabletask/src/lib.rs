@@ -8,6 +8,7 @@ pub mod client;
 pub mod connection;
 mod credential;
 pub mod guides;
+pub mod limits;
 pub mod payloads;
 pub mod schedules;
 mod spans;

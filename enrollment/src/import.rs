@@ -325,6 +325,13 @@ impl ImportFile {
         if text.starts_with(['{', '[']) && is_json {
             return json::read(text, opening).map(of);
         }
+        // Another program has kept the document as a text of its own.
+        if text.starts_with('"')
+            && let Ok(inner) = serde_json::from_str::<shapes::SecretText>(text)
+            && crate::text::trim(inner.expose()).starts_with(['{', '['])
+        {
+            return json::read(crate::text::trim(inner.expose()), opening).map(of);
+        }
         if let Some(document) = json::within(text) {
             return json::read(document, opening).map(of);
         }

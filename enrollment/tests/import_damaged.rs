@@ -143,10 +143,15 @@ fn what_stands_around_a_document_is_taken_off() {
             format!("const data = {whole}\n;\n"),
             format!("// exported on 1 May\n{whole}"),
             format!("callback({whole});"),
+            format!("```json\n{whole}\n```\n"),
         ] {
             let read = ImportFile::read(around.as_bytes(), Some("correct horse"));
             assert_eq!(read.as_ref(), Ok(&plain), "{name} {format:?}");
         }
+        // A document that is a text of another.
+        let text = serde_json::to_string(&whole).unwrap();
+        let read = ImportFile::read(text.as_bytes(), Some("correct horse"));
+        assert_eq!(read.as_ref(), Ok(&plain), "{name} as a text");
         // Two in one file are not one.
         let two = format!("First: {whole}\nSecond: {whole}\n");
         let read = ImportFile::read(two.as_bytes(), Some("correct horse"));
@@ -165,6 +170,9 @@ fn what_stands_around_a_document_is_taken_off() {
     );
     let plain = ImportFile::read(&data("bitwarden.json"), None).unwrap();
     assert_eq!(ImportFile::read(page.as_bytes(), None), Ok(plain));
+    let bare = page.find("<pre").unwrap()..page.find("</body").unwrap();
+    let plain = ImportFile::read(&data("bitwarden.json"), None).unwrap();
+    assert_eq!(ImportFile::read(page[bare].as_bytes(), None), Ok(plain));
     let cut = page.replace("]}", "]");
     let cut = cut.replacen("&quot;items&quot;:", "&quot;items&quot;::", 1);
     let read = ImportFile::read(cut.as_bytes(), None);
@@ -174,6 +182,25 @@ fn what_stands_around_a_document_is_taken_off() {
             format: F::Bitwarden
         })
     );
+}
+
+#[test]
+fn xml_that_is_cut_off_is_damaged() {
+    for (name, format) in [
+        ("keepass.xml", F::KeePass),
+        ("keepassxc.xml", F::KeePass),
+        ("safe-in-cloud.xml", F::SafeInCloud),
+        ("authy.xml", F::FreeOtpPlus),
+        ("totp-authenticator.xml", F::FreeOtpPlus),
+    ] {
+        let whole = text(name);
+        let ends = whole.match_indices("</").map(|(at, _)| at);
+        for at in ends.filter(|at| *at > 1_024).chain([whole.len() - 3]) {
+            let read = ImportFile::read(&whole.as_bytes()[..at], None);
+            let damaged = Err(P::ImportMalformed { format });
+            assert_eq!(read, damaged, "{name} cut at {at} of {}", whole.len());
+        }
+    }
 }
 
 #[test]
@@ -191,6 +218,18 @@ fn objects_of_programs_are_named() {
             "{document} {problem:?}"
         );
         assert!(problem.next_step().contains("json.dumps"));
+    }
+}
+
+#[test]
+fn a_word_where_a_secret_belongs_is_none() {
+    for document in [
+        "<?xml version=\"1.0\"?><KeePassFile><Root><Group><Entry><String><Key>Title</Key><Value>B</Value></String><String><Key>otp</Key><Value>garbage</Value></String></Entry></Group></Root></KeePassFile>",
+        r#"{"encrypted":false,"items":[{"type":1,"name":"B","login":{"totp":"none"}}]}"#,
+        r#"{"items":[{"title":"B","fields":[{"type":"totp","value":"todo"}]}]}"#,
+    ] {
+        let named = Err(("B".to_owned(), "not-otpauth".to_owned()));
+        assert_eq!(told(document), [named], "{document}");
     }
 }
 

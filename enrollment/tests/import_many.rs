@@ -164,6 +164,19 @@ fn files_with_the_same_name_in_an_archive_are_not_dropped_in_silence() {
     assert!(codes.any(|code| code == "archive-file"));
 }
 
+/// An entry of Aegis with these members more.
+fn aegis(more: &str) -> String {
+    format!(
+        r#"{{"header":{{}},"db":{{"entries":[{{"name":"a","info":{{{more}"algo":"SHA1","secret":"MFRGGZDF"}}}}]}}}}"#
+    )
+}
+
+/// Members that all seem to mean the algorithm.
+fn members(count: usize, value: &str) -> String {
+    let members = (0..count).map(|number| format!("\"algorithm{number}\":{value},"));
+    members.collect()
+}
+
 #[test]
 fn hostile_shapes_take_no_longer_than_others() {
     let mega = 1024 * 1024;
@@ -193,6 +206,28 @@ fn hostile_shapes_take_no_longer_than_others() {
         ),
         format!("otpauth://totp/a?{}", "secret=&".repeat(mega / 8)),
         "\u{200b}".repeat(mega / 3),
+        // Members that are given again and again, that no reader knows, and notes full of URIs.
+        aegis(&"\"x\":1,\"x\":2,".repeat(mega / 14)),
+        aegis(&members(mega / 24, "\"SHA1\"")),
+        format!(
+            "[{{\"issuer\":\"A\",{}\"secret\":\"MFRGGZDF\"}}]",
+            members(mega / 24, "\"SHA1\"")
+        ),
+        format!(
+            "[{{\"issuer\":\"A\",{}\"secret\":\"MFRGGZDF\"}}]",
+            "\"digits\":[],\"digits\":8,".repeat(mega / 24)
+        ),
+        aegis(&format!(
+            "\"n\":\"{}\",",
+            "otpauth://totp/a?secret=MFRGGZDG\\n".repeat(mega / 34)
+        )),
+        aegis(&format!(
+            "\"n\":[{}0],",
+            "{\"totp\":\"MFRGGZDGMFRGGZDGMFRG2\"},".repeat(mega / 33)
+        )),
+        "{'a':".repeat(mega / 5),
+        format!("x = {{{}", "\"a\":{\"b\":".repeat(mega / 10)),
+        format!("\"{}", "{\\\"a\\\":".repeat(mega / 9)),
     ] {
         let started = Instant::now();
         let read = ImportFile::read(bytes.as_bytes(), Some("password"));

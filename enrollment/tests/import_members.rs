@@ -349,6 +349,57 @@ fn a_uri_in_any_text_of_an_entry_is_read() {
     }
 }
 
+/// Each of several URIs in one note is read or named, once.
+#[test]
+fn every_uri_of_a_note_counts_once() {
+    let short = "otpauth://totp/C:c?secret=MFZWI&issuer=C";
+    let of = |own: &str, note: &str| {
+        format!(
+            r#"{{"encrypted":false,"items":[{{"type":1,"name":"A","login":{{"username":"a","totp":"{own}"}},"x":"{note}"}}]}}"#
+        )
+    };
+    let hotp = |label: &str| format!("otpauth://hotp/{label}?secret={OTHER}&counter=1");
+    for (own, note, count) in [
+        (
+            SECRET.to_owned(),
+            format!("{short}\\n{}", uri(OTHER, "B:b")),
+            3,
+        ),
+        (uri("MFZWI", "D:d"), uri(OTHER, "B:b"), 2),
+        (
+            SECRET.to_owned(),
+            format!("{}\\n{}\\n{}", hotp("x"), hotp("y"), hotp("x")),
+            3,
+        ),
+        (hotp("x"), hotp("x"), 1),
+        (hotp("x"), hotp("y"), 2),
+        (uri(SECRET, "A:a"), uri(SECRET, "A:a"), 1),
+    ] {
+        let document = of(&own, &note);
+        assert_eq!(told(&document).len(), count, "{document}");
+    }
+}
+
+/// What an item had earlier, and fields that were deleted, are not its accounts.
+#[test]
+fn what_an_entry_had_earlier_is_left_out() {
+    let old = uri(OTHER, "B:b");
+    for document in [
+        format!(
+            r#"{{"items":[{{"title":"A","fields":[{{"type":"totp","value":"{SECRET}","history":[{{"value":"{old}"}}]}},{{"type":"text","label":"TOTP","deleted":1,"value":"{OTHER}"}},{{"type":"text","deleted":1,"value":"{old}"}}]}}]}}"#
+        ),
+        format!(
+            r#"{{"encrypted":false,"items":[{{"type":1,"name":"A","passwordHistory":[{{"password":"{old}"}}],"login":{{"totp":"{SECRET}"}}}}]}}"#
+        ),
+    ] {
+        let told = told(&document);
+        assert!(
+            matches!(told.as_slice(), [Ok(uri)] if uri.contains(SECRET)),
+            "{document} {told:?}"
+        );
+    }
+}
+
 /// In a list, no object with a secret is lost, whatever it calls it.
 #[test]
 fn a_secret_under_another_name_is_read_or_named() {
@@ -445,6 +496,31 @@ fn a_secret_under_another_name_is_read_or_named() {
     assert!(told(&same)[0].is_ok());
 }
 
+/// A secret where no reader looks for one is named with its item.
+#[test]
+fn a_secret_where_none_is_looked_for_is_named() {
+    for document in [
+        r#"{"encrypted":false,"items":[{"type":1,"name":"B","login":{"totp":null,"otpSecret":"{S}"}}]}"#,
+        r#"{"encrypted":false,"items":[{"type":1,"name":"B","login":{"totp":null},"fields":[{"name":"TOTP Secret","type":1,"value":"{S}"}]}]}"#,
+        r#"{"items":[{"title":"B","fields":[{"type":"text","label":"2FA","value":"{S}"}]}]}"#,
+        r#"{"vaults":{"v":{"items":[{"data":{"metadata":{"name":"B"},"content":{"totpUri":"","totpSecret":"{S}"}}}]}}}"#,
+        r#"[{"title":"B","custom":[{"name":"Setup key","value":"{S}"}]}]"#,
+    ] {
+        let named = Err(("B".to_owned(), "not-otpauth".to_owned()));
+        assert_eq!(
+            told(&document.replace("{S}", SECRET)),
+            [named],
+            "{document}"
+        );
+    }
+    // It is the one that was read.
+    let same = r#"{"encrypted":false,"items":[{"type":1,"name":"B","login":{"totp":"{S}"},"fields":[{"name":"TOTP","type":1,"value":"{S}"}]}]}"#;
+    assert!(matches!(
+        told(&same.replace("{S}", SECRET)).as_slice(),
+        [Ok(_)]
+    ));
+}
+
 /// Fields and a URI of the same account say the same, or nothing is enrolled.
 #[test]
 fn fields_beside_a_uri_do_not_contradict_it() {
@@ -453,7 +529,11 @@ fn fields_beside_a_uri_do_not_contradict_it() {
             r#"[{{"issuer":"A","account":"a","secret":"{SECRET}"{more},"uri":"otpauth://totp/A:a?secret={SECRET}{query}"}}]"#
         )
     };
-    let read = |document: &str| told(document).remove(0);
+    let read = |document: &str| {
+        let mut told = told(document);
+        assert_eq!(told.len(), 1, "{document}: {told:?}");
+        told.remove(0)
+    };
     for (more, query, expected) in [
         ("", "&digits=8", Some("digits=8")),
         ("", "", Some("issuer=A")),
@@ -469,6 +549,16 @@ fn fields_beside_a_uri_do_not_contradict_it() {
             (told, _) => panic!("{more} {query}: {told:?}"),
         }
     }
+    // What refuses an entry is not passed by in its own link.
+    let link = format!("otpauth://totp/A:a?secret={SECRET}");
+    let digits = format!(
+        r#"{{"services":[{{"name":"A","secret":"{SECRET}","otp":{{"digits":9,"algorithm":"SHA1","period":30,"link":"{link}"}}}}],"schemaVersion":4}}"#
+    );
+    assert!(read(&digits).is_err());
+    let steam = format!(
+        r#"{{"account_name":"a","identity_secret":"x","shared_secret":"!","uri":"{link}"}}"#
+    );
+    assert!(read(&steam).is_err());
     let speakeasy = format!(
         r#"{{"ascii":"x","hex":"78","base32":"{SECRET}","otpauth_url":"otpauth://totp/A:a?secret={SECRET}&period=60"}}"#
     );

@@ -207,6 +207,81 @@ def without_barriers(page, server, axe):
     page.browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": False})
 
 
+# Whether there is a line above each row that is in view, in a picture of the page.
+LINES = """
+    const [shot, done] = arguments;
+    const bytes = Uint8Array.from(atob(shot), (c) => c.charCodeAt(0));
+    createImageBitmap(new Blob([bytes], { type: "image/png" })).then((image) => {
+      const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
+      pen.drawImage(image, 0, 0);
+      const rows = [...document.querySelectorAll(".account")].map((e) => e.getBoundingClientRect());
+      done(rows.filter(({ top }) => top > 70 && top < innerHeight - 80).map(({ left, top }) => {
+        const { data } = pen.getImageData(Math.round(left) + 40, Math.round(top) - 3, 1, 5);
+        return new Set([...data].map((value, n) => (n % 4 === 0 ? value : -1))).size > 2;
+      }));
+    }).catch((error) => done([String(error)]));"""
+
+
+def aligned(page, server):
+    """What stands beside each other is level: labels, buttons with what they are for, rows."""
+    level = """
+        const line = (element) => {
+          const words = document.createRange();
+          words.selectNodeContents(element);
+          return words.getClientRects()[0]?.top ?? element.getBoundingClientRect().top;
+        };"""
+    if not count(server):
+        shapes(server)
+    page.enter(server, server.token)
+    page.says(".account", "Filed")
+    bottoms = lambda css: page.script("return [...document.querySelectorAll(arguments[0])].filter((e) => e.offsetParent).map((e) => e.getBoundingClientRect().bottom)", css)
+    tops = lambda css: page.script(level + "return [...document.querySelectorAll(arguments[0])].filter((e) => e.offsetParent).map(line)", css)
+    near = lambda values: len(values) > 1 and max(values) - min(values) <= 1
+    assert near(tops(".bar .field > span")), tops(".bar .field > span")
+    assert near(bottoms(".bar input[type=search], .bar select, .bar button")), bottoms(".bar input[type=search], .bar select, .bar button")
+    page.open("#/operations/record")
+    page.one("tbody tr")
+    assert near(tops(".bar .field > span")), tops(".bar .field > span")
+    assert near(bottoms(".bar input, .bar select, .bar .main")), bottoms(".bar input, .bar select, .bar .main")
+    server.key("levelled", "reader")
+    page.open("#/operations/keys")
+    page.one("td .plain")
+    row = lambda: page.script(level + "const row = document.querySelector('td .plain').closest('tr'); return [...row.cells].filter((cell) => cell.textContent).map((cell) => line(cell.querySelector('.plain') ?? cell))")
+    page.until(lambda _: near(row()), "a row's words are level")
+    page.open("#/add")
+    page.click("summary", "Type it by hand")
+    page.one("input[name=link]").send_keys("otpauth://totp/levelled?secret=" + SECRET, Keys.ENTER)
+    page.one(".work .head button")
+    middles = page.script("return [...document.querySelectorAll('.work .head > *')].map((e) => { const { top, bottom } = e.getBoundingClientRect(); return (top + bottom) / 2; })")
+    assert near(middles), middles
+    # On a phone, each row has its line above it, also where the screen has one dot for each.
+    page.open("#/accounts")
+    page.size({**PHONE, "deviceScaleFactor": 1})
+    page.until(lambda _: page.row("Filed"), "the rows")
+    for way in (0, 37.5, 150):
+        page.script("window.scrollTo(0, arguments[0])", way)
+        shot = page.browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
+        lines = page.browser.execute_async_script(LINES, shot)
+        assert len(lines) >= 3 and all(lines), f"lines between rows are lost at {way}: {lines}"
+    # Codes stay where they are, and cover nothing, whether or not the next one is shown.
+    places = "return [...document.querySelectorAll('.account')].filter((e) => !e.querySelector('.pending')).map((e) => { const { x, y, right, bottom } = e.querySelector('.digits').getBoundingClientRect(); return [x, y + scrollY, right, bottom + scrollY]; })"
+    for metrics in ({**PHONE, "deviceScaleFactor": 1}, None):
+        page.size(metrics)
+        page.until(lambda _: page.digits("Eight digits").isdigit(), "codes")
+        page.script("for (const e of document.querySelectorAll('.next')) e.textContent = ''")
+        before = page.script(places)
+        page.script("for (const e of document.querySelectorAll('.next')) e.textContent = arguments[0]", "next 123 456 78")
+        assert page.script(places) == before, "codes move when the next one is shown"
+        covered = page.script("""
+            return [...document.querySelectorAll(".account")].filter((e) => e.offsetParent && !e.querySelector(".pending")).filter((row) => {
+              const [code, next, ring] = [".digits", ".next", ".ring"].map((css) => row.querySelector(css).getBoundingClientRect());
+              const apart = (one, other) => one.right <= other.left || one.bottom <= other.top + 4;
+              return !apart(code, next) || !(next.right <= ring.left || next.top >= ring.top) || next.right > innerWidth;
+            }).map((row) => row.querySelector("strong").textContent);""")
+        assert not covered, covered
+    page.size()
+
+
 def weighs_little(page, server):
     """What a browser that was never here loads of the page, as it is sent: icons are separate."""
     page.browser.execute_cdp_cmd("Network.enable", {})
@@ -333,6 +408,7 @@ def main():
             "steady": lambda: steady([(each, *how) for each, how in zip(all_pages, shown)], server),
             "both_languages": lambda: both_languages(page, server, options.axe),
             "without_barriers": lambda: options.axe and without_barriers(page, server, options.axe),
+            "aligned": lambda: aligned(page, server),
             "weighs_little": lambda: weighs_little(page, server),
             "soon": lambda: soon(all_pages, server, options.many),
         }

@@ -17,6 +17,9 @@ use crate::problem::{ImportFormat, InputProblem, Parameter, kinds};
 
 const NOTES: [&str; 5] = ["note", "notes", "notesplain", "comment", "comments"];
 
+/// The most members of an object that is an account; one with more is a list by another name.
+const MAX_MEMBERS: usize = 500;
+
 pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let document: Tree = serde_json::from_str(text).map_err(|_| InputProblem::ImportUnknown)?;
     let mut found = Vec::new();
@@ -145,10 +148,22 @@ fn walk(value: &Value, names: Names<'_>, found: &mut Vec<ImportEntry>) -> CodesB
             }
             if let Some(mut entry) = account(object, names) {
                 own_codes(object, 2, &mut entry.beside);
+                let texts = further::beside(&entry, value);
                 let mut entries = vec![entry];
-                further::add(&mut entries, Item::default(), value);
+                further::add_texts(&mut entries, Item::default(), texts);
                 found.extend(entries);
                 return rest;
+            }
+            if let Some((name, text)) = pair(object)
+                && secret_names::is_of_codes(name)
+                && secret_names::is_shown(text)
+            {
+                let kind = ForeignKind::BareSecret;
+                let name = joined_name(names.title, names.user);
+                found.push(ImportEntry::refused(
+                    &name,
+                    InputProblem::NotOtpauth { kind },
+                ));
             }
             let before = found.len();
             let own = Names::of(object, Names::default());
@@ -265,6 +280,9 @@ fn pair(object: &Map<String, Value>) -> Option<(&str, &str)> {
 /// The account that an object's members say; nothing if there is no secret or nothing beside
 /// it that only accounts have.
 fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry> {
+    if object.len() > MAX_MEMBERS {
+        return None;
+    }
     let member = |names: &[&str]| {
         names.iter().find_map(|wanted| {
             let named = |name: &String| folded(name) == **wanted;

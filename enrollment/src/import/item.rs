@@ -6,6 +6,9 @@ use crate::foreign::{self, ForeignKind};
 use crate::otpauth::{self, Fields};
 use crate::problem::InputProblem;
 
+/// Secrets in small letters without a digit have at least this many.
+const SHORTEST_WORD: usize = 16;
+
 /// An item with a code: what the person sees of it, and what the code is made of.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Item<'a> {
@@ -129,8 +132,7 @@ impl<'t> Item<'t> {
 /// Whether a text is a word rather than a secret, although it has no other letters: a short one
 /// in small letters.
 pub(super) fn is_word(text: &str) -> bool {
-    const SHORTEST_SECRET: usize = 16;
-    text.len() < SHORTEST_SECRET
+    text.len() < SHORTEST_WORD
         && text.bytes().all(|byte| byte.is_ascii_alphabetic())
         && text.bytes().skip(1).any(|byte| byte.is_ascii_lowercase())
 }

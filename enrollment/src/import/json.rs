@@ -328,7 +328,7 @@ pub(super) fn within(text: &str) -> Option<&str> {
         return (!seen.is_code && document.contains("\":")).then_some(document);
     }
     let (whole, behind) = document.split_at(stream.byte_offset());
-    let is_end = behind.trim().trim_matches([';', ')']).is_empty();
+    let is_end = behind.trim().trim_matches([';', ')', '`']).is_empty();
     let seen = sketch(whole)?;
     if is_end {
         return Some(whole);

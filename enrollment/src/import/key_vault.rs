@@ -159,7 +159,6 @@ fn entry(secret: &Secret) -> Option<ImportEntry> {
         algorithm: tag(|tags| &tags.algorithm).unwrap_or_default(),
         digits: tags.and_then(|tags| tags.digits.0),
         period: tags.and_then(|tags| tags.period.0),
-        ..Fields::default()
     };
     Some(ImportEntry::fields(&name, &fields))
 }

@@ -1,6 +1,7 @@
 //! Members of a document's lists. Each is read on its own, so that one that is damaged takes no
 //! other with it; what its reader does not know is looked at, and so is every text in it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
@@ -102,6 +103,7 @@ impl<'de> Visitor<'de> for Build {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tree, A::Error> {
         let mut whole = Tree(Value::Object(Map::new()));
+        let mut several = BTreeSet::new();
         while let Some(name) = map.next_key::<String>()? {
             let mut tree = map.next_value::<Tree>()?;
             let Value::Object(object) = &mut whole.0 else {
@@ -112,13 +114,21 @@ impl<'de> Visitor<'de> for Build {
                 None => {
                     object.insert(name, value);
                 }
+                // One list, so that the document gets no deeper.
+                Some(Value::Array(values)) if several.contains(&name) => values.push(value),
                 Some(first) if *first == value => {}
-                Some(first) => *first = Value::Array(vec![first.take(), value]),
+                Some(first) => {
+                    *first = Value::Array(vec![first.take(), value]);
+                    several.insert(name);
+                }
             }
         }
         Ok(whole)
     }
 }
+
+/// The most members of an entry that its reader does not know.
+const MAX_UNKNOWN: usize = 500;
 
 /// A member of a list, or an object that is read on its own.
 pub(super) struct Member<T> {
@@ -177,7 +187,12 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Member<T> {
         let tree = Tree::deserialize(deserializer)?;
         let mut ignored = Vec::new();
         // The error's own text can quote the document.
-        let read = serde_ignored::deserialize(tree.value(), |path| ignored.push(steps(&path))).ok();
+        let mut read =
+            serde_ignored::deserialize(tree.value(), |path| ignored.push(steps(&path))).ok();
+        if ignored.len() > MAX_UNKNOWN {
+            read = None;
+            ignored.clear();
+        }
         let unknown = ignored
             .iter()
             .find_map(|path| deciding(tree.value(), path, &ignored));
@@ -238,8 +253,13 @@ pub(super) fn accounts<T>(
         if entry.name.is_empty() && entry.content.is_err() {
             entry.name = member.name(number);
         }
-        let own = vec![entry];
-        let entries = with_further(own, Item::default(), member, member.unknown());
+        let texts = further::beside(&entry, member.tree.value());
+        let entries = with_further(
+            (vec![entry], texts),
+            Item::default(),
+            member,
+            member.unknown(),
+        );
         found.extend(entries);
     }
     found
@@ -266,22 +286,27 @@ pub(super) fn items<T>(
             code: "",
         };
         let checked = check(member, kept);
-        found.extend(with_further(read(kept), item, member, checked));
+        let mut texts = Vec::new();
+        further::collect(member.tree.value(), &mut texts);
+        found.extend(with_further((read(kept), texts), item, member, checked));
     }
     found
 }
 
 /// The accounts that a reader has found in a member, as far as nothing speaks against them, and
-/// those that are elsewhere in it.
+/// those that are elsewhere in it, in these texts.
 fn with_further<T>(
-    own: Vec<ImportEntry>,
+    (own, texts): (Vec<ImportEntry>, Vec<&str>),
     item: Item<'_>,
     member: &Member<T>,
     checked: Result<(), InputProblem>,
 ) -> Vec<ImportEntry> {
-    let mut texts = Vec::new();
-    further::collect(member.tree.value(), &mut texts);
-    checked_entries(own, item, texts, checked)
+    let is_binned = checked == unless_binned(true);
+    let mut entries = checked_entries(own, item, texts, checked);
+    if !is_binned {
+        further::name_strays(&mut entries, &member.shown().name(), member.tree.value());
+    }
+    entries
 }
 
 /// As members of a list are read, of an entry in another kind of document, which has these texts.

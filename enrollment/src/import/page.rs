@@ -28,6 +28,7 @@ pub(super) fn is_document(text: &str) -> bool {
                 "<a ",
                 "<img",
                 "<p>",
+                "<pre",
                 "<div",
                 "<ul",
             ]

@@ -61,10 +61,13 @@ fn texts(text: &str) -> Result<Vec<(String, Zeroizing<String>)>, InputProblem> {
     let mut reader = Reader::from_str(text);
     let mut found = Vec::new();
     let mut open: Option<(String, Zeroizing<String>)> = None;
+    let mut is_whole = false;
     loop {
         // The error's own text can quote the document.
         match reader.read_event().map_err(|_| damaged())? {
-            Event::Eof => return Ok(found),
+            Event::Eof if is_whole => return Ok(found),
+            Event::Eof => return Err(damaged()),
+            Event::End(tag) if tag.local_name().as_ref() == b"map" => is_whole = true,
             Event::Start(tag) if tag.local_name().as_ref() == b"string" => {
                 let name = tag.try_get_attribute("name").map_err(|_| damaged())?;
                 let name = name.map(|name| String::from_utf8_lossy(&name.value).into_owned());

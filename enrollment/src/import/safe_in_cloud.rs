@@ -52,10 +52,11 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let mut found = Vec::new();
     let mut card: Option<Card> = None;
     let mut field: Option<Field> = None;
+    let mut is_whole = false;
     loop {
         // The error's own text can quote the document.
         match reader.read_event().map_err(|_| malformed(FORMAT))? {
-            Event::Eof if card.is_some() => return Err(malformed(FORMAT)),
+            Event::Eof if !is_whole => return Err(malformed(FORMAT)),
             Event::Eof => return Ok(found),
             Event::Start(tag) => match tag.local_name().as_ref() {
                 b"card" => {
@@ -91,6 +92,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
                         return Err(super::too_many());
                     }
                 }
+                b"database" => is_whole = true,
                 b"field" | b"notes" => {
                     if let (Some(card), Some(field)) = (&mut card, field.take()) {
                         card.add(field);

@@ -145,7 +145,13 @@ pub(super) fn find(
     }
 }
 
+/// Whether a name says that what it names is a secret of codes, or codes at all.
+pub(super) fn is_of_codes(name: &str) -> bool {
+    let name = folded(name);
+    STRONG.contains(&name.as_str()) || WEAK.contains(&name.as_str())
+}
+
 /// Whether a text is a secret as services show them.
-fn is_shown(text: &str) -> bool {
+pub(super) fn is_shown(text: &str) -> bool {
     ForeignKind::of(text) == ForeignKind::BareSecret
 }
