@@ -10,13 +10,11 @@ use countersign_database::{DatabaseUrl, PasswordSource};
 
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
-use crate::limits::{MAX_MESSAGE, ROOM};
+use crate::limits::{MAX_HUB_NAME, MAX_MESSAGE, ROOM};
+use crate::nodes::{Owners, PeerPort};
 use crate::policy::ActivityPolicy;
 use crate::retention::Retention;
 use crate::tls::Tls;
-
-/// The longest name of a task hub, in bytes.
-pub(crate) const MAX_HUB_NAME: usize = 100;
 
 /// The default limit of gRPC clients in most languages, in bytes.
 const COMMON_MESSAGE: usize = 4 * 1024 * 1024;
@@ -107,6 +105,10 @@ pub struct SchedulerConfig {
     pub access: Access,
     /// Certificate and key of the gRPC service. Default: none, HTTP/2 in plaintext.
     pub tls: Option<Tls>,
+    /// Where the other nodes of this scheduler call this one. Default: nowhere; it is the only node.
+    pub peers: Option<PeerPort>,
+    /// Who owns which task hub, if there are several nodes; then `peers` is needed too.
+    pub owners: Option<Arc<dyn Owners>>,
     /// Connections that read what workers and waiting clients need, besides the single writer.
     /// Default 2. Lists and pages have two of their own.
     pub read_connections: usize,
@@ -136,6 +138,12 @@ impl SchedulerConfig {
                 MESSAGE_RANGE.end(),
                 self.max_message_bytes
             ));
+        }
+        if self.peers.is_some() != self.owners.is_some() {
+            return Err(
+                "several nodes need both: a port at which they call each other, and who owns what"
+                    .to_owned(),
+            );
         }
         for name in self.hub_names() {
             let fits = (1..=MAX_HUB_NAME).contains(&name.len())
@@ -183,6 +191,8 @@ impl Default for SchedulerConfig {
             dashboard_hosts: Vec::new(),
             access: Access::default(),
             tls: None,
+            peers: None,
+            owners: None,
             read_connections: 2,
             clock: Arc::new(SystemClock),
         }

@@ -87,6 +87,12 @@ pub enum ServeError {
     /// The gRPC server failed.
     #[error("the scheduler's gRPC server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+    /// The port for other nodes cannot be served.
+    #[error("the port for other nodes cannot be served: {0}")]
+    Peers(#[from] crate::PeerError),
+    /// The port for other nodes was served before.
+    #[error("the port for other nodes is served already; a scheduler is served once")]
+    ServedBefore,
     /// The writer thread has ended, so nothing can be made durable any more.
     #[error("the scheduler's writer has stopped: {0}; see the log for the first failure")]
     Writer(String),

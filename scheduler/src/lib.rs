@@ -14,6 +14,7 @@ mod error;
 mod guard;
 mod limits;
 mod metrics;
+mod nodes;
 mod operations;
 mod policy;
 mod private;
@@ -31,6 +32,9 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{DatabaseStorage, SchedulerConfig, Storage};
 pub use countersign_database::{DatabaseUrl, PasswordSource};
 pub use error::{OpenError, ServeError};
+pub use nodes::{
+    Fingerprint, Node, Owner, Owners, PeerCertificates, PeerError, PeerPort, PeerSettings,
+};
 pub use policy::{ActivityPolicy, PolicyError, Rate};
 pub use retention::{Retention, RetentionError};
 pub use scheduler::Scheduler;

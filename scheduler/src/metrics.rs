@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::nodes::Meters;
 use crate::{StorageError, StorageProblem};
 
 /// The `Content-Type` of the text of [`render`].
@@ -190,6 +191,8 @@ pub(crate) struct Snapshot {
     /// Instances by task hub and status.
     pub(crate) instances: Vec<(i64, &'static str, i64)>,
     pub(crate) commits: Arc<Commits>,
+    /// Of a node among others.
+    pub(crate) nodes: Option<Arc<Meters>>,
 }
 
 /// The snapshot in the OpenMetrics text format.
@@ -307,7 +310,11 @@ impl Collector for Snapshot {
         )?;
         self.encode_hubs(to)?;
         encode_commits(&self.commits, to)?;
-        encode_owner(self.owns, to)
+        encode_owner(self.owns, to)?;
+        match &self.nodes {
+            Some(nodes) => nodes.encode(to),
+            None => Ok(()),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::access::{Asking, ask};
 use crate::dispatch::Dispatch;
 use crate::guard;
 use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
+use crate::nodes::Nodes;
 use crate::status::status_name;
 use crate::store::{Owner, Store, StoreError, hub_names};
 
@@ -27,6 +28,7 @@ struct Operations {
     store: Store,
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
+    nodes: Option<Nodes>,
 }
 
 /// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is answered to another site's page.
@@ -35,6 +37,7 @@ pub(crate) fn router(
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
     config: &SchedulerConfig,
+    nodes: Option<Nodes>,
 ) -> Router {
     let asking = Asking {
         access: config.access.clone(),
@@ -51,6 +54,7 @@ pub(crate) fn router(
             store,
             dispatch,
             commits,
+            nodes,
         })
 }
 
@@ -84,16 +88,27 @@ fn plain(status: StatusCode, text: String) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-/// Ready means that calls are answered: healthy, not stopping, and not standing by.
+/// Ready means that calls are answered: healthy, not stopping, and owner of its task hubs, or a node
+/// among others that knows who owns what. Such a node answers for every task hub, whether the hub is
+/// here or at another node.
 async fn ready(operations: State<Operations>) -> Response {
     if operations.dispatch.ended.is_cancelled() {
         let text = "the scheduler is shutting down and hands out no more work\n";
-        return plain(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+        return not_ready(text.to_owned());
     }
-    if let Err(error) = operations.store.term() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
+    let reason = match &operations.nodes {
+        Some(nodes) => nodes.owners().unready(),
+        None => operations.store.term().err().map(|error| error.to_string()),
+    };
+    if let Some(reason) = reason {
+        return not_ready(format!("{reason}\n"));
     }
     health(operations).await
+}
+
+fn not_ready(text: String) -> Response {
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response()
 }
 
 async fn prometheus(State(operations): State<Operations>) -> Response {
@@ -132,5 +147,9 @@ async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
         loads: operations.dispatch.loads(),
         workers: operations.dispatch.worker_counts(),
         commits: Arc::clone(&operations.commits),
+        nodes: operations
+            .nodes
+            .as_ref()
+            .map(|nodes| Arc::clone(nodes.meters())),
     })
 }

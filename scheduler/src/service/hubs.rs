@@ -9,7 +9,7 @@ use durabletask_proto::{
 use tonic::{Request, Status};
 
 use super::{Service, invalid, status};
-use crate::config::MAX_HUB_NAME;
+use crate::limits::MAX_HUB_NAME;
 use crate::store::{Slice, StoreError};
 
 /// How many instances of a deleted hub one transaction removes.
