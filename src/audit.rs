@@ -28,6 +28,7 @@ pub(crate) mod transfer;
 mod writer;
 
 pub use archive::Archived;
+pub(crate) use chain::{KEY_FIELD, SERVER_KEY_SUBJECT};
 pub use change::FieldChange;
 pub(crate) use change::{Changes, listed};
 pub use entry::{Action, Entry, Event, Outcome, Subject};

@@ -36,7 +36,7 @@ Exit codes:
   1  failure; standard error says what failed and what to do
   2  the command line or a setting is wrong
   3  an enrollment or request ended without success: invalid, rejected, expired, failed, terminated
-  4  an enrollment or request is running or waits for approval; a new vault key waits to be copied
+  4  an enrollment or request is running or waits for approval; a new key waits to be copied
   5  no such enrollment, account, request or audit log
   6  not allowed
   7  entries are missing from the audit log

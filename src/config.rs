@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::access::OidcSettings;
 
-pub use azure::AzureConfig;
+pub use azure::{AzureConfig, WrappingConfig};
 pub(crate) use client::ClientEnvironment;
 pub use exposure::{Limits, Networks, TlsFiles};
 pub(crate) use known::unknown_variables;

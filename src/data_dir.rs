@@ -379,7 +379,11 @@ impl DataDir {
         let mut line = Zeroizing::new(text.as_bytes().to_vec());
         line.push(b'\n');
         write_private(&temporary, &line).map_err(failed)?;
-        fs::rename(&temporary, &path).map_err(failed)
+        fs::rename(&temporary, &path).map_err(failed)?;
+        // What depends on the new content must not outlive it when the power fails.
+        File::open(&self.path)
+            .and_then(|folder| folder.sync_all())
+            .map_err(failed)
     }
 
     /// Thirty-two secret bytes kept as hexadecimal text in the file `name`.

@@ -11,10 +11,11 @@
 
 use std::net::SocketAddr;
 
+use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
-use zeroize::Zeroizing;
 
 use crate::access::secret::{self, RandomUnavailable};
+use crate::access::{ServerKey, ServerKeys};
 
 /// The path at which the server answers the question, which is in the query.
 pub(crate) const PATH: &str = "/api/hello";
@@ -45,35 +46,45 @@ impl Nonce {
     }
 }
 
-/// The key that server and command share.
+/// The keys that server and command share.
 pub(crate) struct LocalProof {
-    key: Zeroizing<[u8; 32]>,
+    keys: ServerKeys,
 }
 
 impl LocalProof {
-    pub(crate) fn new(server_key: &[u8; 32]) -> Self {
+    pub(crate) fn new(server_keys: impl Into<ServerKeys>) -> Self {
         Self {
-            key: Zeroizing::new(secret::mac(server_key, &[KEY_LABEL])),
+            keys: server_keys.into(),
         }
     }
 
     /// The proof for a connection whose end at the server is `address`.
     pub(crate) fn prove(&self, tls: bool, address: SocketAddr, nonce: &Nonce) -> String {
-        HEXLOWER.encode(&self.mac(tls, address, nonce))
+        HEXLOWER.encode(&mac(&self.keys.ring().current, tls, address, nonce))
     }
 
-    /// Whether a text is the proof.
-    pub(crate) fn holds(&self, tls: bool, address: SocketAddr, nonce: &Nonce, text: &str) -> bool {
+    /// Whether a text is the proof at `now`. While the key is rotated, the server may use the one
+    /// before for another moment.
+    pub(crate) fn holds(
+        &self,
+        tls: bool,
+        address: SocketAddr,
+        nonce: &Nonce,
+        text: &str,
+        now: DateTime<Utc>,
+    ) -> bool {
         let proof = HEXLOWER.decode(text.as_bytes()).unwrap_or_default();
-        secret::same(&proof, &self.mac(tls, address, nonce))
+        let is_of = |key| secret::same(&proof, &mac(key, tls, address, nonce));
+        self.keys.ring().valid(now).any(is_of)
     }
+}
 
-    fn mac(&self, tls: bool, address: SocketAddr, nonce: &Nonce) -> [u8; 32] {
-        let scheme: &[u8] = if tls { b"https" } else { b"http" };
-        // Without IPv6 scope and flow, which only one end knows.
-        let place = SocketAddr::new(address.ip().to_canonical(), address.port()).to_string();
-        secret::mac(&self.key, &[PURPOSE, scheme, place.as_bytes(), &nonce.0])
-    }
+fn mac(server: &ServerKey, tls: bool, address: SocketAddr, nonce: &Nonce) -> [u8; 32] {
+    let scheme: &[u8] = if tls { b"https" } else { b"http" };
+    // Without IPv6 scope and flow, which only one end knows.
+    let place = SocketAddr::new(address.ip().to_canonical(), address.port()).to_string();
+    let key = server.derive(KEY_LABEL);
+    secret::mac(&key, &[PURPOSE, scheme, place.as_bytes(), &nonce.0])
 }
 
 #[cfg(test)]
@@ -82,20 +93,24 @@ mod tests {
 
     #[test]
     fn a_proof_is_for_one_folder_one_address_and_one_question() {
+        let now = Utc::now();
         let (proof, nonce) = (LocalProof::new(&[7; 32]), Nonce([1; 32]));
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let here = at("127.0.0.1:7071");
         let given = proof.prove(false, here, &nonce);
-        assert!(proof.holds(false, here, &nonce, &given));
-        assert!(proof.holds(false, at("[::ffff:127.0.0.1]:7071"), &nonce, &given));
+        assert!(proof.holds(false, here, &nonce, &given, now));
+        assert!(proof.holds(false, at("[::ffff:127.0.0.1]:7071"), &nonce, &given, now));
         for other in ["127.0.0.1:7072", "127.0.0.2:7071", "[::1]:7071"] {
-            assert!(!proof.holds(false, at(other), &nonce, &given), "{other}");
+            assert!(
+                !proof.holds(false, at(other), &nonce, &given, now),
+                "{other}"
+            );
         }
-        assert!(!proof.holds(true, here, &nonce, &given));
-        assert!(!proof.holds(false, here, &Nonce([2; 32]), &given));
-        assert!(!LocalProof::new(&[8; 32]).holds(false, here, &nonce, &given));
+        assert!(!proof.holds(true, here, &nonce, &given, now));
+        assert!(!proof.holds(false, here, &Nonce([2; 32]), &given, now));
+        assert!(!LocalProof::new(&[8; 32]).holds(false, here, &nonce, &given, now));
         for nothing in ["", "00", "no hexadecimal"] {
-            assert!(!proof.holds(false, here, &nonce, nothing), "{nothing}");
+            assert!(!proof.holds(false, here, &nonce, nothing, now), "{nothing}");
         }
         assert!(Nonce::parse(&nonce.to_text()).is_some_and(|read| read.0 == nonce.0));
         assert!(Nonce::parse("7071").is_none());

@@ -45,7 +45,7 @@ impl Place {
 
     async fn open_with(&self, key_file: &Path) -> Result<PostgresVault, SharedVaultError> {
         let database = open(&self.server.database_named(&self.name)).await;
-        PostgresVault::open(database, key_file).await
+        PostgresVault::open(database, &key_file.into()).await
     }
 
     async fn open(&self) -> PostgresVault {
@@ -229,12 +229,16 @@ async fn codes_come_from_memory_only_while_changes_are_received() {
     let folder = tempfile::tempdir().unwrap();
     let key_file = folder.path().join("vault.key");
     let url = server.database();
-    let near = PostgresVault::open(open(&url).await, &key_file)
+    let near = PostgresVault::open(open(&url).await, &key_file.clone().into())
         .await
         .unwrap();
     let database = open(&url).await;
     let heard = database.stamp("vault");
-    let far = Arc::new(PostgresVault::open(database, &key_file).await.unwrap());
+    let far = Arc::new(
+        PostgresVault::open(database, &key_file.clone().into())
+            .await
+            .unwrap(),
+    );
     let cached = CachedVault::new(far, CacheSettings::default());
     heard.until_live().await;
     let id = EnrollmentId::random();
@@ -339,14 +343,14 @@ async fn the_key_is_rotated_while_two_machines_read_and_store_and_no_reading_fai
 
     let key_file = place.key_file();
     let keys = |path: &Path| std::fs::read_to_string(path).unwrap().lines().count();
-    let first = rotate_shared_key(&database, &key_file, false, |_| ())
+    let first = rotate_shared_key(&database, &key_file.clone().into(), false, |_| ())
         .await
         .unwrap();
     let SharedRotation::Copy { key } = first.clone() else {
         panic!("{first:?}");
     };
     // Asked again, it makes no further key. Nothing needs the new one yet.
-    let again = rotate_shared_key(&database, &key_file, false, |_| ())
+    let again = rotate_shared_key(&database, &key_file.clone().into(), false, |_| ())
         .await
         .unwrap();
     assert_eq!(again, first);
@@ -360,7 +364,10 @@ async fn the_key_is_rotated_while_two_machines_read_and_store_and_no_reading_fai
     // Cut off in the middle, it goes on from there.
     let (cut, file) = (database.clone(), key_file.clone());
     let cut = tokio::spawn(async move {
-        rotate_shared_key(&cut, &file, true, |now| assert!(now.done < 100, "cut off")).await
+        rotate_shared_key(&cut, &file.into(), true, |now| {
+            assert!(now.done < 100, "cut off")
+        })
+        .await
     });
     assert!(cut.await.unwrap_err().is_panic());
     let between = place.open_with(&copy).await.unwrap();
@@ -371,7 +378,7 @@ async fn the_key_is_rotated_while_two_machines_read_and_store_and_no_reading_fai
         );
     }
     let mut steps = 0;
-    let done = rotate_shared_key(&database, &key_file, true, |_| steps += 1)
+    let done = rotate_shared_key(&database, &key_file.clone().into(), true, |_| steps += 1)
         .await
         .unwrap();
     let SharedRotation::Done(rotated) = done else {
@@ -414,7 +421,7 @@ async fn a_key_is_rotated_only_where_the_current_one_is() {
     let Some(place) = Place::new() else { return };
     let database = open(&place.server.database_named(&place.name)).await;
     let key_file = place.key_file();
-    let nothing = rotate_shared_key(&database, &key_file, true, |_| ()).await;
+    let nothing = rotate_shared_key(&database, &key_file.clone().into(), true, |_| ()).await;
     assert!(
         matches!(nothing, Err(SharedRotationError::NoVault)),
         "{nothing:?}"
@@ -422,7 +429,7 @@ async fn a_key_is_rotated_only_where_the_current_one_is() {
     place.open().await;
     let further = Place::new().unwrap();
     further.open().await;
-    let wrong = rotate_shared_key(&database, &further.key_file(), true, |_| ()).await;
+    let wrong = rotate_shared_key(&database, &further.key_file().into(), true, |_| ()).await;
     assert!(
         matches!(wrong, Err(SharedRotationError::KeyMissing(_))),
         "{wrong:?}"

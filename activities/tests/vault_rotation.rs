@@ -95,7 +95,7 @@ async fn rotates_under_readers(count: usize) {
     let steps = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&steps);
     let rotated = tokio::task::spawn_blocking(move || {
-        rotate_key(&path, |_| {
+        rotate_key(&path, &path.join("vault.key").into(), |_| {
             counted.fetch_add(1, Ordering::Relaxed);
         })
     });
@@ -113,10 +113,24 @@ async fn rotates_under_readers(count: usize) {
     assert_eq!(now.lines().count(), 1, "the old key is gone");
     assert_ne!(now, key);
     let database = folder.path().join("vault.sqlite3");
-    let found = check(&database, &now, chrono::Utc::now()).unwrap();
+    let found = check(
+        &database,
+        &database.with_file_name("vault.key").into(),
+        &now,
+        chrono::Utc::now(),
+    )
+    .unwrap();
     assert_eq!(found.accounts, (ids.len() + added.len()) as u64);
     assert_eq!(found.with_recovery_codes, 1);
-    assert!(check(&database, &key, chrono::Utc::now()).is_err());
+    assert!(
+        check(
+            &database,
+            &database.with_file_name("vault.key").into(),
+            &key,
+            chrono::Utc::now()
+        )
+        .is_err()
+    );
     assert_eq!(vault.recovery(&ids[0]).await.unwrap(), codes);
     // Accounts are found by what they hold as before.
     for vault in [&vault, &EmbeddedVault::open(folder.path()).unwrap()] {
@@ -149,8 +163,11 @@ async fn an_interrupted_rotation_continues() {
     let (vault, ids) = filled(folder.path(), 250).await;
     let path = folder.path();
     // A panic in between is an end as sudden as a kill.
-    let cut =
-        std::panic::catch_unwind(|| rotate_key(path, |now| assert!(now.done < 100, "cut off")));
+    let cut = std::panic::catch_unwind(|| {
+        rotate_key(path, &path.join("vault.key").into(), |now| {
+            assert!(now.done < 100, "cut off")
+        })
+    });
     assert!(cut.is_err());
     let keys = fs::read_to_string(path.join("vault.key")).unwrap();
     assert_eq!(keys.lines().count(), 2, "both keys are there");
@@ -163,12 +180,18 @@ async fn an_interrupted_rotation_continues() {
         let id = EnrollmentId::random();
         vault.store_for(&id, &account(77_777), None).await.unwrap();
     }
-    let rotated = rotate_key(path, |_| ()).unwrap();
+    let rotated = rotate_key(path, &path.join("vault.key").into(), |_| ()).unwrap();
     assert!(rotated.resumed);
     let key = fs::read_to_string(path.join("vault.key")).unwrap();
     assert_eq!(key.lines().count(), 1);
     assert_eq!(key.lines().next(), keys.lines().next(), "the same new key");
-    let found = check(&path.join("vault.sqlite3"), &key, chrono::Utc::now()).unwrap();
+    let found = check(
+        &path.join("vault.sqlite3"),
+        &path.join("vault.key").into(),
+        &key,
+        chrono::Utc::now(),
+    )
+    .unwrap();
     assert_eq!(found.accounts, 252);
     assert_read(&vault, &ids[9], 9).await;
 }

@@ -9,6 +9,8 @@
 //!   that it also gives the tokens that the task hub wants.
 //! - [`KeyVault`] keeps the promises of
 //!   [`SecretVault`](countersign_activities::vault::SecretVault) in a Key Vault.
+//! - [`WrappingKey`] wraps the key of a vault elsewhere with a key that stays in Key Vault or a
+//!   Managed HSM, by `azure_security_keyvault_keys`.
 //! - [`DatabaseTokens`] logs in to Azure Database for PostgreSQL with that identity.
 
 mod database;
@@ -19,4 +21,7 @@ pub use database::DatabaseTokens;
 pub use durabletask::azure::{
     Identity, IdentityError, IdentitySettings, Selection, Source, UnsupportedAuthentication,
 };
-pub use key_vault::{KeyVault, KeyVaultError, KeyVaultSettings, SettingsError, VaultAddress};
+pub use key_vault::{
+    KeyVault, KeyVaultError, KeyVaultSettings, SettingsError, VaultAddress, WrappingAddress,
+    WrappingError, WrappingKey,
+};

@@ -113,6 +113,12 @@ const MIGRATIONS: &[Migration] = &[
         tables: &["vault_former_keys"],
         needs: 1,
     },
+    Migration {
+        number: 8,
+        sql: include_str!("../migrations/0008_audit_key.sql"),
+        tables: &[],
+        needs: 1,
+    },
 ];
 
 const FIRST: &str = "

@@ -88,21 +88,27 @@ fn plain(status: StatusCode, text: String) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-/// Ready means that calls are answered: healthy, not stopping, and not standing by, unless there are
-/// other nodes to which calls are forwarded. Then this node has to know who owns what.
+/// Ready means that calls are answered: healthy, not stopping, and owner of its task hubs, or a node
+/// among others that knows who owns what. Such a node answers for every task hub, whether the hub is
+/// here or at another node.
 async fn ready(operations: State<Operations>) -> Response {
     if operations.dispatch.ended.is_cancelled() {
         let text = "the scheduler is shutting down and hands out no more work\n";
-        return plain(StatusCode::SERVICE_UNAVAILABLE, text.to_owned());
+        return not_ready(text.to_owned());
     }
-    if let Some(nodes) = &operations.nodes {
-        if let Some(reason) = nodes.owners().unready() {
-            return plain(StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"));
-        }
-    } else if let Err(error) = operations.store.term() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n"));
+    let reason = match &operations.nodes {
+        Some(nodes) => nodes.owners().unready(),
+        None => operations.store.term().err().map(|error| error.to_string()),
+    };
+    if let Some(reason) = reason {
+        return not_ready(format!("{reason}\n"));
     }
     health(operations).await
+}
+
+fn not_ready(text: String) -> Response {
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response()
 }
 
 async fn prometheus(State(operations): State<Operations>) -> Response {

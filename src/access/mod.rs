@@ -16,6 +16,7 @@ mod restored;
 mod role;
 mod schema;
 pub mod secret;
+mod server_keys;
 mod session;
 mod store;
 pub(crate) mod transfer;
@@ -39,6 +40,8 @@ pub use oidc::{IssuerError, MappedRole, OidcSettings, TokenProblem};
 pub(crate) use oidc::{Oidc, OidcError};
 pub use postgres::PostgresAccess;
 pub use role::{Role, Roles, UnknownRole};
+pub use server_keys::ServerKeys;
+pub(crate) use server_keys::{ServerKey, ServerRing};
 pub(crate) use session::{COOKIE, HOST_COOKIE, LIFETIME};
 pub use store::{AccessStore, SecretHash};
 
@@ -77,12 +80,12 @@ pub(crate) enum AuthError {
 
 impl Access {
     /// Recognizes the administrator by `admin_token`, others by their keys in `store`, and
-    /// browsers by cookies signed with a key derived from `server_key`.
+    /// browsers by cookies signed with keys derived from `server_keys`.
     #[must_use]
     pub fn new(
         admin_token: AdminToken,
         store: Arc<dyn AccessStore>,
-        server_key: &[u8; 32],
+        server_keys: impl Into<ServerKeys>,
     ) -> Self {
         let admin_token = Arc::new(admin_token);
         Self {
@@ -91,7 +94,7 @@ impl Access {
             anonymous: None,
             store,
             cache: AccessCache::default(),
-            sessions: Sessions::new(server_key, admin_token),
+            sessions: Sessions::new(server_keys.into(), admin_token),
             oidc: None,
         }
     }
@@ -239,7 +242,7 @@ impl Access {
             .store
             .whose_login_code(&secret::hash(code), now)
             .await?;
-        match who.and_then(|who| self.sessions.subject(&who)) {
+        match who.and_then(|who| self.sessions.subject(&who, now)) {
             Some(subject) => self.still(&subject, now).await,
             None => Ok(None),
         }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 use rusqlite::TransactionBehavior;
+use zeroize::Zeroizing;
 
 use super::admin::AdminToken;
 use super::identity::Subject;
 use super::key_error::KeyError;
 use super::keys::KeyStore;
 use super::secret;
+use super::server_keys::ServerKeys;
 use super::store::AccessStore;
 
 /// The cookie's name where the page comes without TLS.
@@ -34,22 +36,32 @@ pub(super) struct Named {
 
 /// Signs and checks session cookies.
 pub(super) struct Sessions {
-    key: zeroize::Zeroizing<[u8; 32]>,
+    keys: ServerKeys,
     /// Ties the administrator's sessions to the present token: another token ends them.
     admin: Arc<AdminToken>,
 }
 
 impl Sessions {
-    /// Cookies are signed with a key derived from the server's; `admin` says which token is
-    /// the administrator's.
-    pub(super) fn new(server_key: &[u8; 32], admin: Arc<AdminToken>) -> Self {
-        let key = zeroize::Zeroizing::new(secret::mac(server_key, &[LABEL]));
-        Self { key, admin }
+    /// Cookies are signed with a key derived from the server's that is in use; `admin` says which
+    /// token is the administrator's.
+    pub(super) const fn new(keys: ServerKeys, admin: Arc<AdminToken>) -> Self {
+        Self { keys, admin }
     }
 
-    /// What sessions that were opened with the present token have in them.
-    fn admin_mark(&self) -> [u8; 8] {
-        let mark = secret::mac(&self.key, &[b"admin", &self.admin.hash()]);
+    /// The key that signs now.
+    fn key(&self) -> Zeroizing<[u8; 32]> {
+        self.keys.ring().current.derive(LABEL)
+    }
+
+    /// All keys whose signatures are valid at `now`.
+    fn valid_keys(&self, now: DateTime<Utc>) -> Vec<Zeroizing<[u8; 32]>> {
+        let ring = self.keys.ring();
+        ring.valid(now).map(|key| key.derive(LABEL)).collect()
+    }
+
+    /// What sessions that were opened with the present token have in them, with this key.
+    fn admin_mark(&self, key: &[u8; 32]) -> [u8; 8] {
+        let mark = secret::mac(key, &[b"admin", &self.admin.hash()]);
         let mut short = [0; 8];
         short.copy_from_slice(&mark[..8]);
         short
@@ -57,20 +69,23 @@ impl Sessions {
 
     /// A subject as the store keeps it; none for callers who have no sessions.
     pub(super) fn who(&self, subject: &Subject) -> Option<String> {
+        let mark = |key| BASE64URL_NOPAD.encode(&self.admin_mark(key));
         match subject {
-            Subject::Admin => Some(format!("a.{}", BASE64URL_NOPAD.encode(&self.admin_mark()))),
+            Subject::Admin => Some(format!("a.{}", mark(&self.key()))),
             Subject::Key(id) => Some(format!("k.{id}")),
             Subject::Token | Subject::Open => None,
         }
     }
 
     /// The subject that the store keeps as `who`; none if that was for another token of the
-    /// administrator.
-    pub(super) fn subject(&self, who: &str) -> Option<Subject> {
+    /// administrator, or with a server key that is not valid any more at `now`.
+    pub(super) fn subject(&self, who: &str, now: DateTime<Utc>) -> Option<Subject> {
         match who.split_once('.')? {
             ("a", mark) => {
                 let mark = BASE64URL_NOPAD.decode(mark.as_bytes()).ok()?;
-                secret::same(&mark, &self.admin_mark()).then_some(Subject::Admin)
+                let is_of = |key: &Zeroizing<_>| secret::same(&mark, &self.admin_mark(key));
+                let keys = self.valid_keys(now);
+                keys.iter().any(is_of).then_some(Subject::Admin)
             }
             ("k", id) => Some(Subject::Key(id.to_owned())),
             _ => None,
@@ -95,7 +110,7 @@ impl Sessions {
             .begin_session(&hash, &who, until, now.timestamp())
             .await?;
         let body = format!("{who}.{id}.{until}");
-        let mac = secret::mac(&self.key, &[body.as_bytes()]);
+        let mac = secret::mac(&self.key(), &[body.as_bytes()]);
         Ok(Some(format!("{body}.{}", BASE64URL_NOPAD.encode(&mac))))
     }
 
@@ -131,7 +146,8 @@ impl Sessions {
     fn read(&self, value: &str, now: DateTime<Utc>) -> Option<Named> {
         let (body, mac) = value.rsplit_once('.')?;
         let mac = BASE64URL_NOPAD.decode(mac.as_bytes()).ok()?;
-        if !secret::same(&mac, &secret::mac(&self.key, &[body.as_bytes()])) {
+        let signs = |key: &Zeroizing<_>| secret::same(&mac, &secret::mac(key, &[body.as_bytes()]));
+        if !self.valid_keys(now).iter().any(signs) {
             return None;
         }
         let (rest, expiry) = body.rsplit_once('.')?;
@@ -140,7 +156,7 @@ impl Sessions {
             return None;
         }
         Some(Named {
-            subject: self.subject(who)?,
+            subject: self.subject(who, now)?,
             id: secret::hash(id),
         })
     }
@@ -194,7 +210,7 @@ mod tests {
 
     fn sessions(server: u8, admin: u8) -> Sessions {
         let admin = Arc::new(AdminToken::of([admin; 32]));
-        Sessions::new(&[server; 32], admin)
+        Sessions::new((&[server; 32]).into(), admin)
     }
 
     fn store() -> (tempfile::TempDir, FolderAccess) {

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::journal::LedgerJournal;
 use super::{ACCESS_DATABASE, AppError, parts};
-use crate::access::{AccessStore, FolderAccess, KeyStore, PostgresAccess};
+use crate::access::{AccessStore, FolderAccess, KeyStore, PostgresAccess, ServerKeys};
 use crate::audit::{AUDIT_DATABASE, Audit, Ingester, PostgresAudit};
 use crate::clock::Clock;
 use crate::config::{AzureConfig, DatabaseConfig};
@@ -109,19 +109,29 @@ impl Backends {
         }
     }
 
-    async fn vault(&self) -> Result<OwnVault, AppError> {
+    async fn vault(&self, azure: &AzureConfig) -> Result<OwnVault, AppError> {
         let data = self.data.clone();
-        match &self.database {
+        let wrapping = keys::vault_key_wrapping(azure);
+        let is_wrapped = wrapping.is_some();
+        let keys = keys::vault_key_file(data.path(), wrapping);
+        let opened = keys.clone();
+        let vault = match &self.database {
             Some(database) => {
-                let file = data.path().join(countersign_activities::vault::KEY_FILE);
-                let vault = PostgresVault::open(database.clone(), &file).await?;
-                Ok(OwnVault::Shared(Box::new(vault)))
+                let vault = PostgresVault::open(database.clone(), &keys).await?;
+                OwnVault::Shared(Box::new(vault))
             }
             None => {
-                let vault = parts::blocking(move || EmbeddedVault::open(data.path())).await??;
-                Ok(OwnVault::Folder(vault))
+                let open = move || EmbeddedVault::open_with(data.path(), &keys);
+                OwnVault::Folder(parts::blocking(open).await??)
             }
+        };
+        if is_wrapped && parts::blocking(move || opened.holds_clear_keys()).await? {
+            tracing::warn!(
+                "vault.key contains a key in clear, although --vault-key-wrapped-by is set: run \
+                 `countersign rotate vault-key`, which replaces it by a wrapped one"
+            );
         }
+        Ok(vault)
     }
 
     pub(super) fn access(&self) -> Result<Arc<dyn AccessStore>, AppError> {
@@ -147,18 +157,18 @@ impl Backends {
     /// it.
     pub(super) async fn audit(
         &self,
-        server_key: &[u8; 32],
+        server_keys: &ServerKeys,
         clock: Arc<dyn Clock>,
     ) -> Result<(Audit, JoinHandle<()>, Ingester), AppError> {
         let journal = Arc::new(LedgerJournal::new(self.ledger()));
         let wake = Arc::<Notify>::default();
         let Some(database) = &self.database else {
             let path = self.file(AUDIT_DATABASE);
-            let (audit, writer) = Audit::open(path.clone(), server_key, clock)?;
-            let ingester = Ingester::open(&path, server_key, journal, wake)?;
+            let (audit, writer) = Audit::open(path.clone(), server_keys, clock)?;
+            let ingester = Ingester::open(&path, server_keys, journal, wake)?;
             return Ok((audit, writer, ingester));
         };
-        let record = PostgresAudit::open(database.clone(), self.data.path(), server_key).await?;
+        let record = PostgresAudit::open(database.clone(), self.data.path(), server_keys).await?;
         let (audit, writer) = Audit::shared(record.clone(), clock);
         Ok((audit, writer, Ingester::shared(record, journal, wake)))
     }
@@ -212,7 +222,7 @@ impl Vault {
                 (cache, Some(vault), None)
             }
             None => {
-                let own = backends.vault().await?;
+                let own = backends.vault(azure).await?;
                 let cache = CachedVault::new(own.shared(), azure.cache);
                 let embedded = match own {
                     OwnVault::Folder(vault) => Some(vault),

@@ -19,8 +19,8 @@ use super::certificate::Certificate;
 use super::door::DoorServices;
 use super::listen::Listen;
 use super::parts::{self, Part, bind};
-use super::{AppError, Parts, Running, SERVER_KEY};
-use crate::access::{Access, AdminToken, Oidc, secret};
+use super::{AppError, Parts, Running};
+use crate::access::{Access, AdminToken, Oidc, ServerKeys, secret};
 use crate::audit::{AUDIT_SENT, Ingester, Shipper};
 use crate::clock::Clock;
 use crate::config::{AuthMode, Config};
@@ -278,11 +278,22 @@ impl Running {
         let address = listener.local_addr()?;
         let (admin_token, admin) = self.admin_token(config)?;
         let verifier = Verifier::new(backends.checks()?);
-        let folder_key = self.data.secret_key(SERVER_KEY)?;
-        // One chain for all front doors takes a key that all of them have.
+        let shared_keys = keys.server.value();
+        self.follow("server key", |stop| keys.server.until(stop));
+        let folder_keys = match config.azure.key_vault {
+            None => shared_keys.clone(),
+            // The others are in Key Vault, and these are the folder's own.
+            Some(_) => {
+                let own = ServerKeys::follow_folder(&self.data)?;
+                let keys = own.value();
+                self.follow("folder's server key", |stop| own.until(stop));
+                keys
+            }
+        };
+        // One chain for all front doors takes keys that all of them have.
         let chained = match backends.database() {
-            Some(_) => &keys.server,
-            None => &folder_key,
+            Some(_) => &shared_keys,
+            None => &folder_keys,
         };
         let (audit, audit_writer, ingester) = backends.audit(chained, Arc::clone(&clock)).await?;
         if let Some(endpoint) = &config.otlp.logs {
@@ -298,7 +309,7 @@ impl Running {
         self.follow("mandate key", |stop| keys.mandates.until(stop));
         let checks = keys.checks.clone();
         self.follow("checking keys", |stop| checks.until(stop));
-        let mut access = Access::new(admin, backends.access()?, &keys.server).with_oidc(oidc);
+        let mut access = Access::new(admin, backends.access()?, &shared_keys).with_oidc(oidc);
         if config.auth == AuthMode::None {
             access = access.open_to_all();
         }
@@ -306,10 +317,13 @@ impl Running {
         if config.auth != AuthMode::None {
             self.login = Some((Arc::clone(&access), Arc::clone(&clock)));
         }
+        // Ids and pseudonyms have to stay the same: they are derived from the first key.
+        let ring = shared_keys.ring();
+        let first = ring.derives.bytes();
         let hub = Hub::new(
             Client::new(connection)?,
             seal,
-            &keys.server,
+            first,
             Mandates::new(
                 backends.ledger(),
                 DoorMandateKeys {
@@ -317,7 +331,7 @@ impl Running {
                     checks: keys.checks.clone(),
                 },
                 FingerprintKey::new(keys.fingerprint),
-                &keys.server,
+                first,
                 Arc::clone(&clock),
             ),
             approval_policy(config),
@@ -337,7 +351,7 @@ impl Running {
             names: OwnNames::new(address.ip(), &config.public_urls),
             public_url: config.public_urls.first().cloned(),
             tls: config.tls.is_some(),
-            proof: LocalProof::new(&folder_key),
+            proof: LocalProof::new(&folder_keys),
         };
         let listen = Listen {
             limits: config.limits.clone(),

@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use super::chain::link;
+use super::chain::{ChainKeys, Position};
 use super::change::FieldChange;
 use super::entry::Event;
 use super::error::AuditError;
 use super::head::Head;
-use crate::access::secret;
 use crate::private_file;
 
 /// The version of the file's form.
@@ -67,7 +66,7 @@ pub(super) fn recorded(event: &Event, start: &Head, through: &Head) -> Event {
 pub(super) struct NewArchive<'h> {
     path: PathBuf,
     out: BufWriter<File>,
-    start: &'h Head,
+    start: &'h Position,
     through: &'h Head,
     is_whole: bool,
 }
@@ -76,7 +75,7 @@ impl<'h> NewArchive<'h> {
     /// Creates the new file `to`, for the entries after `start` up to `through`.
     pub(super) fn create(
         to: &Path,
-        start: &'h Head,
+        start: &'h Position,
         through: &'h Head,
     ) -> Result<Self, AuditError> {
         let file = private_file::create(to).map_err(AuditError::File)?;
@@ -89,8 +88,8 @@ impl<'h> NewArchive<'h> {
         };
         archive.put(&Header {
             countersign_audit_archive: FORMAT,
-            after: start.sequence,
-            after_hash: HEXLOWER.encode(&start.hash),
+            after: start.head.sequence,
+            after_hash: HEXLOWER.encode(&start.head.hash),
             through: through.sequence,
             through_hash: HEXLOWER.encode(&through.hash),
         })?;
@@ -119,7 +118,7 @@ impl<'h> NewArchive<'h> {
     }
 
     /// Flushes it to the disk, reads it back and checks its chain.
-    pub(super) fn finish(mut self, key: &[u8; 32]) -> Result<(), AuditError> {
+    pub(super) fn finish(mut self, keys: &ChainKeys) -> Result<(), AuditError> {
         self.out.flush().map_err(AuditError::File)?;
         self.out.get_ref().sync_all().map_err(AuditError::File)?;
         // Its directory entry must be on the disk too before anything is removed.
@@ -131,12 +130,12 @@ impl<'h> NewArchive<'h> {
             .and_then(|folder| folder.sync_all())
             .map_err(AuditError::File)?;
         let mut chain = Chain {
-            key,
+            keys,
             end: self.start.clone(),
             kept: None,
         };
         chain.follow(&self.path)?;
-        if chain.end != *self.through {
+        if chain.end.head != *self.through {
             return Err(AuditError::Archive {
                 path: self.path.clone(),
                 reason: "it reads back differently; check the disk".to_owned(),
@@ -159,20 +158,19 @@ impl Drop for NewArchive<'_> {
 /// Checks archives from the very first entry on: they end where the log begins, at `start`.
 pub(super) fn check_all(
     archives: &[PathBuf],
-    key: &[u8; 32],
-    first: Head,
-    start: &Head,
+    keys: &ChainKeys,
+    start: &Position,
     kept: Option<&Head>,
 ) -> Result<(), AuditError> {
     let Some(path) = archives.first() else {
-        return match kept.filter(|kept| kept.sequence < start.sequence) {
+        return match kept.filter(|kept| kept.sequence < start.head.sequence) {
             Some(kept) => Err(AuditError::InArchive(kept.sequence)),
             None => Ok(()),
         };
     };
     let mut chain = Chain {
-        key,
-        end: first,
+        keys,
+        end: keys.beginning(),
         kept,
     };
     chain.follow_all(archives)?;
@@ -181,22 +179,17 @@ pub(super) fn check_all(
             path: path.clone(),
             reason: format!(
                 "the archives end at entry {}, and the audit log begins after entry {}",
-                chain.end.sequence, start.sequence
+                chain.end.head.sequence, start.head.sequence
             ),
         });
     }
     Ok(())
 }
 
-/// Proves that this program archived the entries up to there.
-pub(super) fn code(key: &[u8; 32], sequence: u64, hash: &[u8; 32]) -> [u8; 32] {
-    secret::mac(key, &[b"archived", &sequence.to_be_bytes(), hash])
-}
-
 /// The chain while it is checked through archives.
 struct Chain<'a> {
-    key: &'a [u8; 32],
-    end: Head,
+    keys: &'a ChainKeys,
+    end: Position,
     /// An entry that has to be as it was noted elsewhere, if it is in an archive.
     kept: Option<&'a Head>,
 }
@@ -208,13 +201,16 @@ impl Chain<'_> {
         while !left.is_empty() {
             let mut next = None;
             for (at, path) in left.iter().enumerate() {
-                if header(path)?.after == self.end.sequence {
+                if header(path)?.after == self.end.head.sequence {
                     next = Some(at);
                 }
             }
             let at = next.ok_or_else(|| AuditError::Archive {
                 path: left[0].clone(),
-                reason: format!("no archive continues after entry {}", self.end.sequence),
+                reason: format!(
+                    "no archive continues after entry {}",
+                    self.end.head.sequence
+                ),
             })?;
             let path = left.remove(at);
             self.follow(path)?;
@@ -234,28 +230,29 @@ impl Chain<'_> {
             let line = line.map_err(|error| unreadable(path, &error))?;
             let line: Line = serde_json::from_str(&line)
                 .map_err(|error| wrong(format!("a line is not an entry: {error}")))?;
-            self.end.sequence += 1;
-            self.end.hash = link(self.key, &self.end.hash, self.end.sequence, &line.event);
-            if line.sequence != self.end.sequence || line.hash != HEXLOWER.encode(&self.end.hash) {
-                return Err(wrong(format!(
-                    "it is not intact from entry {} on: it was changed, or the one before it is \
-                     missing",
-                    self.end.sequence
-                )));
-            }
+            let sequence = self.end.head.sequence + 1;
+            let written = HEXLOWER.decode(line.hash.as_bytes()).unwrap_or_default();
+            self.end = match self.keys.follow(&self.end, &line.event, &written)? {
+                Some(next) if line.sequence == sequence => next,
+                _ => {
+                    return Err(wrong(format!(
+                        "it is not intact from entry {sequence} on: it was changed, or the one \
+                         before it is missing"
+                    )));
+                }
+            };
+            let end = &self.end.head;
             if self
                 .kept
-                .is_some_and(|kept| kept.sequence == self.end.sequence && *kept != self.end)
+                .is_some_and(|kept| kept.sequence == sequence && kept != end)
             {
                 return Err(wrong(format!(
-                    "entry {} is not the one whose hash was noted",
-                    self.end.sequence
+                    "entry {sequence} is not the one whose hash was noted"
                 )));
             }
         }
-        match header.through == self.end.sequence
-            && header.through_hash == HEXLOWER.encode(&self.end.hash)
-        {
+        let end = &self.end.head;
+        match header.through == end.sequence && header.through_hash == HEXLOWER.encode(&end.hash) {
             true => Ok(()),
             false => Err(wrong("its end is missing".to_owned())),
         }

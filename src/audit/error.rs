@@ -61,6 +61,24 @@ pub enum AuditError {
         /// The entry's place.
         sequence: u64,
     },
+    /// The note of what was archived is not this installation's.
+    #[error(
+        "that the audit log was archived up to entry {0} was not noted with a key in server.key: \
+         the note was changed, or a line was removed from server.key"
+    )]
+    ArchiveUnproven(u64),
+    /// An entry is chained with a server key that is not known here.
+    #[error(
+        "entry {sequence} of the audit log belongs to the server key {id}, which server.key does \
+         not contain: the key was rotated; copy server.key from the machine where that was done, \
+         or put back the line that was removed"
+    )]
+    KeyMissing {
+        /// The entry's place.
+        sequence: u64,
+        /// The key's id.
+        id: String,
+    },
     /// The shared database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
@@ -103,6 +121,14 @@ pub enum Loss {
         /// The place.
         sequence: u64,
     },
+    /// It ends under a key that was replaced since.
+    #[error(
+        "the audit log ends at entry {ends}, before the server key was rotated: it was truncated, or replaced by an older copy"
+    )]
+    BeforeRotation {
+        /// Its last entry.
+        ends: u64,
+    },
     /// There are entries, but no head.
     #[error("the audit log has no head (the file audit-head), so it may have been truncated")]
     HeadMissing,
@@ -130,6 +156,7 @@ impl Loss {
             Self::Cut { .. } => "cut-off",
             Self::Emptied { .. } => "emptied",
             Self::Other { .. } => "replaced",
+            Self::BeforeRotation { .. } => "before-rotation",
             Self::HeadMissing => "head-missing",
             Self::HeadUnreadable => "head-unreadable",
         }

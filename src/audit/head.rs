@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
+use crate::access::ServerKeys;
 use crate::access::secret;
 use crate::private_file;
 
@@ -109,7 +110,7 @@ impl Note {
         )
     }
 
-    fn parse(text: &str, key: &[u8; 32]) -> Option<Self> {
+    fn parse(text: &str, keys: &[Zeroizing<[u8; 32]>]) -> Option<Self> {
         let mut words = text.lines().next()?.split(' ');
         let mut next = || words.next();
         if next()? != MAGIC {
@@ -126,7 +127,8 @@ impl Note {
             boot: next()?.to_owned(),
         };
         let mac: [u8; 32] = bytes(next()?)?;
-        (next().is_none() && secret::same(&mac, &note.mac(key))).then_some(note)
+        let proves = |key: &Zeroizing<_>| secret::same(&mac, &note.mac(key));
+        (next().is_none() && keys.iter().any(proves)).then_some(note)
     }
 }
 
@@ -145,18 +147,30 @@ pub(super) enum Found {
 #[derive(Clone)]
 pub(super) struct HeadFile {
     path: PathBuf,
-    key: Zeroizing<[u8; 32]>,
+    keys: ServerKeys,
     boot: String,
 }
 
 impl HeadFile {
     /// The file beside the database at `database`.
-    pub(super) fn beside(database: &Path, server_key: &[u8; 32]) -> Self {
+    pub(super) fn beside(database: &Path, keys: &ServerKeys) -> Self {
         Self {
             path: database.with_file_name(AUDIT_HEAD),
-            key: Zeroizing::new(secret::mac(server_key, &[LABEL])),
+            keys: keys.clone(),
             boot: boot_id(),
         }
+    }
+
+    /// The key in use, then all others: another process may have written with one of them.
+    fn keys(&self) -> Vec<Zeroizing<[u8; 32]>> {
+        let ring = self.keys.ring();
+        let earlier = ring.earlier.iter().map(|(key, _)| key);
+        let all = [&ring.current].into_iter().chain(&ring.next).chain(earlier);
+        all.map(|key| key.derive(LABEL)).collect()
+    }
+
+    fn key(&self) -> Zeroizing<[u8; 32]> {
+        self.keys.ring().current.derive(LABEL)
     }
 
     /// The same in another boot of the machine.
@@ -186,7 +200,7 @@ impl HeadFile {
         let mut bytes = Vec::new();
         file.take(MAX_LINE).read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes);
-        Ok(Note::parse(&text, &self.key).map_or(Found::Garbage, Found::Note))
+        Ok(Note::parse(&text, &self.keys()).map_or(Found::Garbage, Found::Note))
     }
 
     /// Notes `head` after `losses` accepted losses, unless a newer one is noted. The
@@ -242,7 +256,7 @@ impl HeadFile {
             (Some(note), _) => {
                 file.rewind()?;
                 // The rest of a longer line comes after this one's end.
-                file.write_all(note.line(&self.key).as_bytes())?;
+                file.write_all(note.line(&self.key()).as_bytes())?;
                 Ok(note)
             }
             (None, Found::Note(there)) => Ok(there),
@@ -255,7 +269,7 @@ impl HeadFile {
         let temporary = format!(".{AUDIT_HEAD}.{}.tmp", &tag[..16]);
         let temporary = self.path.with_file_name(temporary);
         let mut file = private_file::create(&temporary)?;
-        file.write_all(note.line(&self.key).as_bytes())?;
+        file.write_all(note.line(&self.key()).as_bytes())?;
         file.sync_all()?;
         fs::rename(&temporary, &self.path)
     }
@@ -282,7 +296,7 @@ mod tests {
 
     fn file() -> (tempfile::TempDir, HeadFile) {
         let folder = tempfile::tempdir().unwrap();
-        let file = HeadFile::beside(&folder.path().join("audit.sqlite3"), &[7; 32]);
+        let file = HeadFile::beside(&folder.path().join("audit.sqlite3"), &(&[7; 32]).into());
         (folder, file)
     }
 
@@ -311,7 +325,7 @@ mod tests {
             assert_eq!(file.read().unwrap(), Found::Garbage, "{forged}");
         }
         fs::write(&path, &line).unwrap();
-        let other = HeadFile::beside(&path, &[8; 32]);
+        let other = HeadFile::beside(&path, &(&[8; 32]).into());
         assert_eq!(other.read().unwrap(), Found::Garbage);
     }
 

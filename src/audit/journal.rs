@@ -21,6 +21,7 @@ use super::journal_entry::{self, JournalEntry};
 use super::log::LogWriter;
 use super::postgres::PostgresAudit;
 use super::store::AuditStore;
+use crate::access::ServerKeys;
 
 /// How often the journal is checked without a notification, and how long after a failure.
 const LOOK: Duration = Duration::from_secs(1);
@@ -112,11 +113,11 @@ impl Ingester {
     /// As [`AuditStore::open`].
     pub fn open(
         path: &Path,
-        server_key: &[u8; 32],
+        server_keys: impl Into<ServerKeys>,
         journal: Arc<dyn Journal>,
         wake: Arc<Notify>,
     ) -> Result<Self, AuditError> {
-        let log = LogWriter::Folder(AuditStore::open(path, server_key)?);
+        let log = LogWriter::Folder(AuditStore::open(path, server_keys)?);
         Ok(Self::into_log(log, journal, wake))
     }
 

@@ -13,15 +13,15 @@ use countersign_database::{
 };
 use data_encoding::HEXLOWER;
 use futures_util::FutureExt as _;
-use zeroize::Zeroizing;
 
-use super::archive::{check_all, code};
-use super::chain::{beginning, key_of, link, place, unsigned};
+use super::archive::check_all;
+use super::chain::{ChainKeys, Position, place, unsigned};
 use super::entry::{Action, Entry, Event, written};
 use super::error::{AuditError, ChainCheck, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile};
 use super::journal_entry::{self, JournalEntry};
 use super::store::AuditQuery;
+use crate::access::ServerKeys;
 use crate::access::secret;
 
 mod archiving;
@@ -40,7 +40,7 @@ pub struct PostgresAudit {
 }
 
 struct PostgresState {
-    key: Zeroizing<[u8; 32]>,
+    keys: ServerKeys,
     file: HeadFile,
     /// The furthest end that this process knows of.
     known: Mutex<Head>,
@@ -49,6 +49,11 @@ struct PostgresState {
 }
 
 impl PostgresState {
+    /// The keys of the chain as they are now.
+    fn chain(&self) -> ChainKeys {
+        ChainKeys::of(&self.keys)
+    }
+
     fn known(&self) -> MutexGuard<'_, Head> {
         // Replaced as a whole.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
@@ -56,8 +61,8 @@ impl PostgresState {
 }
 
 impl PostgresAudit {
-    /// Opens the audit log in `database`, and creates it if there never was one. Its key is
-    /// derived from `server_key`, which all front doors share; the end is noted in `folder`.
+    /// Opens the audit log in `database`, and creates it if there never was one. Its keys are
+    /// derived from `server_keys`, which all front doors share; the end is noted in `folder`.
     ///
     /// # Errors
     ///
@@ -66,30 +71,29 @@ impl PostgresAudit {
     pub async fn open(
         database: Database,
         folder: &Path,
-        server_key: &[u8; 32],
+        server_keys: impl Into<ServerKeys>,
     ) -> Result<Self, AuditError> {
-        let key = key_of(server_key);
-        let first = Head {
-            sequence: 0,
-            hash: beginning(&key),
-        };
-        let file = HeadFile::beside(&folder.join(AUDIT_HEAD), server_key);
+        let keys = server_keys.into();
+        let first = ChainKeys::of(&keys).beginning().head;
+        let file = HeadFile::beside(&folder.join(AUDIT_HEAD), &keys);
         let (known, losses) = match file.read().map_err(AuditError::File)? {
             Found::Nothing => (first.clone(), 0),
             Found::Garbage => return Err(Loss::HeadUnreadable.into()),
             Found::Note(note) => (note.head, note.losses),
         };
-        let checked = key.clone();
+        let checked = keys.clone();
         let end = database
             .write(move |transaction| {
-                let (first, known, key) = (first.clone(), known.clone(), checked.clone());
+                let (first, known) = (first.clone(), known.clone());
+                let keys = ChainKeys::of(&checked);
                 async move {
                     let sql = "INSERT INTO audit_end (sequence, hash) VALUES (0, $1)
                                ON CONFLICT DO NOTHING";
                     execute(transaction, sql, &[&first.hash.as_slice()]).await?;
-                    let end = end(transaction).await?;
-                    check(transaction, &key, &end, &known).await?;
-                    Ok::<Head, AuditError>(end)
+                    let end = end(transaction, &keys).await?;
+                    keys.appending(&end)?;
+                    check(transaction, &keys, &end.head, &known).await?;
+                    Ok::<Head, AuditError>(end.head)
                 }
                 .boxed()
             })
@@ -97,7 +101,7 @@ impl PostgresAudit {
         let opened = Self {
             database,
             inside: Arc::new(PostgresState {
-                key,
+                keys,
                 file,
                 known: Mutex::new(end.clone()),
                 losses,
@@ -125,6 +129,33 @@ impl PostgresAudit {
             .await?;
         self.note(end.clone()).await;
         Ok(end)
+    }
+
+    /// Appends `event`, which names the next server key, with which the chain continues; nothing,
+    /// and the answer is false, if it continues with that already.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`]; nothing was appended.
+    pub async fn change_key(&self, event: &Event) -> Result<bool, AuditError> {
+        let inside = Arc::clone(&self.inside);
+        let changed = self.database.write(|transaction| {
+            let (event, inside) = (event.clone(), Arc::clone(&inside));
+            async move {
+                let keys = inside.chain();
+                let there = end(transaction, &keys).await?;
+                if keys.continues_with_next(&there) {
+                    return Ok::<_, AuditError>(None);
+                }
+                extend(transaction, &inside, &[event]).await.map(Some)
+            }
+            .boxed()
+        });
+        let Some(end) = changed.await? else {
+            return Ok(false);
+        };
+        self.note(end).await;
+        Ok(true)
     }
 
     /// Appends an event together with `also`, all or nothing.
@@ -176,7 +207,7 @@ impl PostgresAudit {
                 let (id, events, inside) = (id.clone(), events.clone(), Arc::clone(&inside));
                 async move {
                     // Locks the chain's end, so that one copies at a time.
-                    end(transaction).await?;
+                    end(transaction, &inside.chain()).await?;
                     if mark(transaction, &id).await?.unwrap_or(0) != from {
                         return Ok(None);
                     }
@@ -230,9 +261,11 @@ impl PostgresAudit {
             .write(move |transaction| {
                 let inside = Arc::clone(&inside);
                 async move {
-                    let end = end(transaction).await?;
+                    let keys = inside.chain();
+                    let end = end(transaction, &keys).await?;
+                    keys.appending(&end)?;
                     let known = inside.known().clone();
-                    check(transaction, &inside.key, &end, &known).await
+                    check(transaction, &keys, &end.head, &known).await
                 }
                 .boxed()
             })
@@ -283,17 +316,14 @@ impl PostgresAudit {
                 .read(|t| async move { last(t).await }.boxed())
                 .await?,
         );
+        let keys = self.inside.chain();
         let mut at = self.start().await?;
-        let first = Head {
-            sequence: 0,
-            hash: beginning(&self.inside.key),
-        };
-        check_all(archives, &self.inside.key, first, &at, kept)?;
-        if let Some(other) = differing(&noted, &at) {
+        check_all(archives, &keys, &at, kept)?;
+        if let Some(other) = differing(&noted, &at.head) {
             return Ok(ChainCheck::Incomplete(other));
         }
         loop {
-            let after = place(at.sequence);
+            let after = place(at.head.sequence);
             let rows = self.database.read(move |transaction| {
                 async move {
                     let sql = "SELECT sequence, event, hash, at, action, caller, subject
@@ -304,17 +334,12 @@ impl PostgresAudit {
             });
             let rows = rows.await?;
             for row in &rows {
-                let next = Head {
-                    sequence: at.sequence + 1,
-                    hash: at.hash,
+                let sequence = at.head.sequence + 1;
+                at = match follow(&keys, &at, row)? {
+                    Some(next) => next,
+                    None => return Ok(ChainCheck::Broken { sequence }),
                 };
-                let Some(hash) = follow(&self.inside.key, &next, row)? else {
-                    return Ok(ChainCheck::Broken {
-                        sequence: next.sequence,
-                    });
-                };
-                at = Head { hash, ..next };
-                if let Some(other) = differing(&noted, &at) {
+                if let Some(other) = differing(&noted, &at.head) {
                     return Ok(ChainCheck::Incomplete(other));
                 }
             }
@@ -322,6 +347,10 @@ impl PostgresAudit {
                 break;
             }
         }
+        if let Some(loss) = keys.lost_rotation(&at) {
+            return Ok(ChainCheck::Incomplete(loss));
+        }
+        let at = at.head;
         let furthest = noted.iter().max_by_key(|head| head.sequence);
         Ok(match furthest {
             Some(head) if head.sequence > at.sequence => {
@@ -332,12 +361,12 @@ impl PostgresAudit {
     }
 
     /// The entry before the first one in the database.
-    async fn start(&self) -> Result<Head, AuditError> {
+    async fn start(&self) -> Result<Position, AuditError> {
         let inside = Arc::clone(&self.inside);
         self.database
             .read(move |transaction| {
                 let inside = Arc::clone(&inside);
-                async move { start(transaction, &inside.key).await }.boxed()
+                async move { start(transaction, &inside.chain()).await }.boxed()
             })
             .await
     }
@@ -378,17 +407,31 @@ async fn extend(
     inside: &PostgresState,
     events: &[Event],
 ) -> Result<Head, AuditError> {
-    let mut end = end(transaction).await?;
+    let keys = inside.chain();
+    let mut end = end(transaction, &keys).await?;
     // After the lock: what is known by then is no further than the end.
     let known = inside.known().clone();
-    check(transaction, &inside.key, &end, &known).await?;
+    check(transaction, &keys, &end.head, &known).await?;
     for event in events {
-        end = append(transaction, &inside.key, &end, event).await?;
+        let (text, next) = keys.append(&end, event)?;
+        insert(transaction, event, &text, &next.head).await?;
+        end = next;
     }
-    let sql = "UPDATE audit_end SET sequence = $1, hash = $2";
-    let sequence = place(end.sequence);
-    execute(transaction, sql, &[&sequence, &end.hash.as_slice()]).await?;
-    Ok(end)
+    note_end(transaction, &end).await?;
+    Ok(end.head)
+}
+
+/// Notes the chain's end in the database.
+pub(super) async fn note_end(
+    transaction: &Transaction<'_>,
+    end: &Position,
+) -> Result<(), DatabaseError> {
+    let sql = "INSERT INTO audit_end (sequence, hash, key) VALUES ($1, $2, $3)
+               ON CONFLICT (single) DO UPDATE SET
+               sequence = excluded.sequence, hash = excluded.hash, key = excluded.key";
+    let (sequence, hash) = (place(end.head.sequence), end.head.hash.as_slice());
+    execute(transaction, sql, &[&sequence, &hash, &end.key.as_deref()]).await?;
+    Ok(())
 }
 
 /// Up to which place the journal `id` was copied, if it was.
@@ -399,10 +442,23 @@ async fn mark(transaction: &Transaction<'_>, id: &str) -> Result<Option<u64>, Au
     Ok(mark.map(unsigned))
 }
 
-/// The chain's end, which no one else changes until the transaction ends.
-async fn end(transaction: &Transaction<'_>) -> Result<Head, AuditError> {
-    let sql = "SELECT sequence, hash FROM audit_end FOR UPDATE";
-    head(one(transaction, sql, &[]).await?)
+/// The chain's end and the key with which it continues, which no one else changes until the
+/// transaction ends.
+async fn end(transaction: &Transaction<'_>, keys: &ChainKeys) -> Result<Position, AuditError> {
+    let sql = "SELECT sequence, hash, key FROM audit_end FOR UPDATE";
+    let row = one(transaction, sql, &[]).await?;
+    let key: Option<String> = match &row {
+        Some(row) => value(row, 2)?,
+        None => None,
+    };
+    let head = head(row)?;
+    let key = match (key, head.sequence) {
+        (Some(id), _) => Some(id.into()),
+        (None, 0) => None,
+        // Written by a release that knew one key.
+        (None, _) => Some(keys.first()),
+    };
+    Ok(Position { head, key })
 }
 
 /// The chain's end as it is noted in the database.
@@ -425,29 +481,24 @@ fn head(row: Option<Row>) -> Result<Head, AuditError> {
 
 /// The entry before the first one in the database: it is in an archive, or it is the chain's
 /// beginning.
-async fn start(transaction: &Transaction<'_>, key: &[u8; 32]) -> Result<Head, AuditError> {
+async fn start(transaction: &Transaction<'_>, keys: &ChainKeys) -> Result<Position, AuditError> {
     let sql = "SELECT sequence, hash, code FROM audit_archived ORDER BY sequence DESC LIMIT 1";
     let Some(row) = one(transaction, sql, &[]).await? else {
-        return Ok(Head {
-            sequence: 0,
-            hash: beginning(key),
-        });
+        return Ok(keys.beginning());
     };
     let sequence = unsigned(value(&row, 0)?);
-    let (hash, noted): (Vec<u8>, Vec<u8>) = (value(&row, 1)?, value(&row, 2)?);
-    let unreadable = || AuditError::Unreadable { sequence };
-    let hash: [u8; 32] = hash.try_into().map_err(|_| unreadable())?;
-    match secret::same(&noted, &code(key, sequence, &hash)) {
-        true => Ok(Head { sequence, hash }),
-        // Someone without the key has written it.
-        false => Err(unreadable()),
-    }
+    let (hash, code): (Vec<u8>, Vec<u8>) = (value(&row, 1)?, value(&row, 2)?);
+    let hash = hash
+        .try_into()
+        .map_err(|_| AuditError::Unreadable { sequence })?;
+    keys.after_archive(Head { sequence, hash }, &code)
+        .ok_or(AuditError::ArchiveUnproven(sequence))
 }
 
 /// Checks that an audit log that ends at `end` has every noted entry.
 async fn check(
     transaction: &Transaction<'_>,
-    key: &[u8; 32],
+    keys: &ChainKeys,
     end: &Head,
     known: &Head,
 ) -> Result<(), AuditError> {
@@ -467,7 +518,7 @@ async fn check(
         match one(transaction, sql, &[&place(known.sequence)]).await? {
             Some(row) => Some(value(&row, 0)?),
             // Archives prove themselves.
-            None if known.sequence < start(transaction, key).await?.sequence => return Ok(()),
+            None if known.sequence < start(transaction, keys).await?.head.sequence => return Ok(()),
             None => None,
         }
     };
@@ -477,25 +528,22 @@ async fn check(
     }
 }
 
-/// Appends an event after `end`; the new end.
-async fn append(
+/// Writes an event at its place, with its text as it is chained.
+async fn insert(
     transaction: &Transaction<'_>,
-    key: &[u8; 32],
-    end: &Head,
     event: &Event,
-) -> Result<Head, AuditError> {
-    let sequence = end.sequence + 1;
-    let text = serde_json::to_string(event).map_err(|_| AuditError::Unreadable { sequence })?;
-    let hash = link(key, &end.hash, sequence, &text);
+    text: &str,
+    head: &Head,
+) -> Result<(), DatabaseError> {
     let asked = SearchColumns::of(event);
     execute(
         transaction,
         "INSERT INTO audit_entries (sequence, event, hash, at, action, caller, subject)
          VALUES ($1, $2, $3, $4, $5, $6, $7)",
         &[
-            &place(sequence),
+            &place(head.sequence),
             &text,
-            &hash.as_slice(),
+            &head.hash.as_slice(),
             &asked.at,
             &asked.action,
             &asked.caller,
@@ -503,7 +551,7 @@ async fn append(
         ],
     )
     .await?;
-    Ok(Head { sequence, hash })
+    Ok(())
 }
 
 /// The parameters of a query.
@@ -528,13 +576,11 @@ impl SearchColumns {
     }
 }
 
-/// The hash of the entry in `row`, if it is the next one in the chain: `next` has its
-/// place and the hash before it.
-fn follow(key: &[u8; 32], next: &Head, row: &Row) -> Result<Option<[u8; 32]>, AuditError> {
-    let text: String = value(row, 1)?;
-    let hash = link(key, &next.hash, next.sequence, &text);
-    let kept: Vec<u8> = value(row, 2)?;
-    let is_next = unsigned(value(row, 0)?) == next.sequence && secret::same(&hash, &kept);
+/// The place of the entry in `row`, if it is the next one in the chain after `at`.
+fn follow(keys: &ChainKeys, at: &Position, row: &Row) -> Result<Option<Position>, AuditError> {
+    let (text, kept): (String, Vec<u8>) = (value(row, 1)?, value(row, 2)?);
+    let next = keys.follow(at, &text, &kept)?;
+    let sequence = unsigned(value(row, 0)?);
     // An entry that its columns misrepresent could not be found; that counts as changed.
     let asked = SearchColumns {
         at: value(row, 3)?,
@@ -544,7 +590,7 @@ fn follow(key: &[u8; 32], next: &Head, row: &Row) -> Result<Option<[u8; 32]>, Au
     };
     let is_found =
         serde_json::from_str(&text).is_ok_and(|event| SearchColumns::of(&event) == asked);
-    Ok((is_next && is_found).then_some(hash))
+    Ok(next.filter(|next| next.head.sequence == sequence && is_found))
 }
 
 async fn select(

@@ -3,24 +3,24 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use data_encoding::HEXLOWER;
 use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-use zeroize::Zeroizing;
 
-use super::archive::check_all;
-use super::chain::{beginning, key_of, link, place};
-use super::change::FieldChange;
+use super::chain::{ChainKeys, Position, SERVER_KEY_SUBJECT, changed_key, place};
 use super::entry::{Action, Entry, Event, written};
-use super::error::{AuditError, ChainCheck, Loss};
+use super::error::{AuditError, Loss};
 use super::head::{AUDIT_HEAD, Found, Head, HeadFile, Note};
+use crate::access::ServerKeys;
 use crate::access::secret;
 use crate::private_file;
 
 pub(super) use archive::table as archive_table;
+pub(super) use losing::{head_change, rotated_again};
 
 /// The version of the tables below.
 const SCHEMA_VERSION: i64 = 2;
@@ -80,7 +80,7 @@ pub struct AuditQuery {
 /// The audit log of one data folder.
 pub struct AuditStore {
     connection: Database,
-    key: Zeroizing<[u8; 32]>,
+    keys: ServerKeys,
     path: PathBuf,
     head: HeadFile,
     /// What this process remembers of the head.
@@ -89,14 +89,15 @@ pub struct AuditStore {
 
 impl AuditStore {
     /// Opens the audit log at `path` for writing, and creates it if there never was one. Its
-    /// key is derived from `server_key`. Blocks.
+    /// keys are derived from those of the server. Blocks.
     ///
     /// # Errors
     ///
     /// [`AuditError`], whose text says what to do; [`AuditError::Incomplete`] when entries
     /// are missing.
-    pub fn open(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
-        let head = HeadFile::beside(path, server_key);
+    pub fn open(path: &Path, keys: impl Into<ServerKeys>) -> Result<Self, AuditError> {
+        let keys = keys.into();
+        let head = HeadFile::beside(path, &keys);
         if !path.try_exists().map_err(AuditError::File)?
             && let Found::Note(note) = head.read().map_err(AuditError::File)?
             && note.head.sequence > 0
@@ -104,7 +105,7 @@ impl AuditStore {
         {
             return Err(Loss::of(0, &note.head).into());
         }
-        let mut store = Self::make(path, server_key)?;
+        let mut store = Self::make(path, &keys)?;
         store.begin()?;
         Ok(store)
     }
@@ -115,8 +116,9 @@ impl AuditStore {
     ///
     /// [`AuditError::Nothing`] when there never was one, [`AuditError::Incomplete`] when
     /// only its head is left.
-    pub fn open_existing(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
-        let head = HeadFile::beside(path, server_key);
+    pub fn open_existing(path: &Path, keys: impl Into<ServerKeys>) -> Result<Self, AuditError> {
+        let keys = keys.into();
+        let head = HeadFile::beside(path, &keys);
         let nothing = || AuditError::Nothing(path.parent().unwrap_or(path).to_owned());
         let lost = || match head.read().map_err(AuditError::File)? {
             Found::Nothing => Err(nothing()),
@@ -140,63 +142,15 @@ impl AuditStore {
         }
         Ok(Self {
             connection,
-            key: key_of(server_key),
+            keys,
             path: path.to_owned(),
             head,
             known: None,
         })
     }
 
-    /// Lets the audit log continue from where it ends now, although entries are
-    /// missing, and records that with `reason`. Returns what was missing.
-    ///
-    /// # Errors
-    ///
-    /// [`AuditError::NothingLost`] when nothing is missing, [`AuditError::Nothing`] when
-    /// there never was an audit log.
-    pub fn accept_loss(
-        path: &Path,
-        server_key: &[u8; 32],
-        event: Event,
-    ) -> Result<Loss, AuditError> {
-        if let Err(error @ AuditError::Nothing(_)) = Self::open_existing(path, server_key) {
-            return Err(error);
-        }
-        let mut store = Self::make(path, server_key)?;
-        let transaction = store
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let found = store.head.read().map_err(AuditError::File)?;
-        let before = version(&transaction)?;
-        if before == 0 {
-            transaction.execute_batch(TABLES)?;
-        }
-        let end = end(&transaction, &store.key)?;
-        let loss = match &found {
-            Found::Nothing if before == SCHEMA_VERSION => Some(Loss::HeadMissing),
-            Found::Nothing => None,
-            Found::Garbage => Some(Loss::HeadUnreadable),
-            Found::Note(note) => missing(&transaction, &store.key, &end, &note.head)?,
-        };
-        let loss = loss.ok_or(AuditError::NothingLost)?;
-        let (noted, losses) = match found {
-            Found::Note(note) => (Some(note.head), note.losses + 1),
-            Found::Nothing | Found::Garbage => (None, 1),
-        };
-        upgrade(&transaction, before)?;
-        let event = event.changing(head_change(noted.as_ref(), &end));
-        let end = append(&transaction, &store.key, end, [&event])?;
-        transaction.commit()?;
-        store
-            .head
-            .write(&end, losses)
-            .and_then(|_| store.syncing(end.sequence).run())
-            .map_err(AuditError::File)?;
-        Ok(loss)
-    }
-
     /// The database, without tables or checks.
-    fn make(path: &Path, server_key: &[u8; 32]) -> Result<Self, AuditError> {
+    fn make(path: &Path, keys: &ServerKeys) -> Result<Self, AuditError> {
         private_file::ensure(path).map_err(AuditError::File)?;
         let connection = Database::open(path)?;
         // A statement stays prepared whatever values it is run with.
@@ -208,9 +162,9 @@ impl AuditStore {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         Ok(Self {
             connection,
-            key: key_of(server_key),
+            keys: keys.clone(),
             path: path.to_owned(),
-            head: HeadFile::beside(path, server_key),
+            head: HeadFile::beside(path, keys),
             known: None,
         })
     }
@@ -218,6 +172,7 @@ impl AuditStore {
     /// Creates what a new audit log needs, upgrades one of an earlier release, and checks that
     /// it reaches its head.
     fn begin(&mut self) -> Result<(), AuditError> {
+        let keys = ChainKeys::of(&self.keys);
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -229,7 +184,8 @@ impl AuditStore {
         if before == 0 {
             transaction.execute_batch(TABLES)?;
         }
-        let mut end = end(&transaction, &self.key)?;
+        let mut end = end(&transaction, &keys)?;
+        keys.appending(&end)?;
         let mut losses = 0;
         let is_first = found == Found::Nothing;
         match found {
@@ -237,45 +193,63 @@ impl AuditStore {
             Found::Nothing if before == SCHEMA_VERSION => return Err(Loss::HeadMissing.into()),
             Found::Nothing => {
                 upgrade(&transaction, before)?;
-                if end.sequence > 0 {
+                if end.head.sequence > 0 {
                     let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
                         .because("an earlier release kept no head")
-                        .changing(head_change(None, &end));
-                    end = append(&transaction, &self.key, end, [&event])?;
+                        .changing(head_change(None, &end.head));
+                    end = append(&transaction, &keys, end, [&event])?;
                 }
             }
             Found::Note(note) => {
                 losses = note.losses;
                 upgrade(&transaction, before)?;
-                if let Some(loss) = missing(&transaction, &self.key, &end, &note.head)? {
+                if let Some(loss) = missing(&transaction, &keys, &end.head, &note.head)? {
                     let cut = matches!(loss, Loss::Cut { .. } | Loss::Emptied { .. });
-                    if !cut || !note.lost_at_restart(end.sequence, self.head.boot()) {
+                    if !cut || !note.lost_at_restart(end.head.sequence, self.head.boot()) {
                         return Err(loss.into());
                     }
                     tracing::warn!(%loss, "the machine stopped before all entries were on disk");
                     let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
                         .because("the machine stopped before they were on disk")
-                        .changing(head_change(Some(&note.head), &end));
-                    end = append(&transaction, &self.key, end, [&event])?;
+                        .changing(head_change(Some(&note.head), &end.head));
+                    end = append(&transaction, &keys, end, [&event])?;
                     losses += 1;
                 }
             }
         }
         if is_first {
             // Before the tables say that there is a head.
-            let beginning = Head {
-                sequence: 0,
-                hash: beginning(&self.key),
-            };
+            let beginning = keys.beginning().head;
             self.head
                 .write(&beginning, losses)
                 .map_err(AuditError::File)?;
         }
         transaction.commit()?;
         self.connection.mark()?;
-        let note = self.head.write(&end, losses).map_err(AuditError::File)?;
+        let note = self
+            .head
+            .write(&end.head, losses)
+            .map_err(AuditError::File)?;
         self.known = Some(note);
         Ok(())
+    }
+
+    /// Appends `event`, which names the next server key, with which the chain continues; nothing,
+    /// and the answer is false, if it continues with that already.
+    ///
+    /// # Errors
+    ///
+    /// [`AuditError`]; nothing was appended.
+    pub fn change_key(&mut self, event: &Event) -> Result<bool, AuditError> {
+        let keys = ChainKeys::of(&self.keys);
+        // Nobody else changes the key: a rotation holds a lock.
+        let there = end(&self.connection, &keys)?;
+        if keys.continues_with_next(&there) {
+            return Ok(false);
+        }
+        self.append([event])?;
+        self.flush()?;
+        Ok(true)
     }
 
     /// Appends events in order, all or none.
@@ -300,16 +274,17 @@ impl AuditStore {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let end = end(&transaction, &self.key)?;
+        let keys = ChainKeys::of(&self.keys);
+        let end = end(&transaction, &keys)?;
         let losses = check(
             &transaction,
-            &self.key,
-            &end,
+            &keys,
+            &end.head,
             &self.head,
             self.known.as_ref(),
         )?;
         also(&transaction)?;
-        let end = append(&transaction, &self.key, end, events)?;
+        let end = append(&transaction, &keys, end, events)?.head;
         transaction.commit()?;
         match self.head.write(&end, losses) {
             Ok(note) => self.known = Some(note),
@@ -330,11 +305,13 @@ impl AuditStore {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let end = end(&transaction, &self.key)?;
+        let keys = ChainKeys::of(&self.keys);
+        let end = end(&transaction, &keys)?;
+        keys.appending(&end)?;
         check(
             &transaction,
-            &self.key,
-            &end,
+            &keys,
+            &end.head,
             &self.head,
             self.known.as_ref(),
         )?;
@@ -422,83 +399,6 @@ impl AuditStore {
         }
         Ok(entries)
     }
-
-    /// Checks the whole chain, and compares its end with the head that is noted beside it
-    /// and, if given, with one that was `kept` elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// [`AuditError::Store`] when the file cannot be read.
-    pub fn verify(&self, kept: Option<&Head>) -> Result<ChainCheck, AuditError> {
-        self.verify_with(kept, &[])
-    }
-
-    /// As [`AuditStore::verify`], from the first entry on, with the archives that hold the entries
-    /// that are no longer in the database.
-    ///
-    /// # Errors
-    ///
-    /// [`AuditError::Archive`] when one of them is invalid or missing.
-    pub fn verify_with(
-        &self,
-        kept: Option<&Head>,
-        archives: &[PathBuf],
-    ) -> Result<ChainCheck, AuditError> {
-        // One consistent view, also while entries are being archived.
-        let _reading = self.connection.unchecked_transaction()?;
-        let start = archive::start(&self.connection, &self.key)?;
-        let first = Head {
-            sequence: 0,
-            hash: beginning(&self.key),
-        };
-        check_all(archives, &self.key, first, &start, kept)?;
-        // Before the entries: entries appended in the meantime are not counted as missing.
-        let found = self.head.read().map_err(AuditError::File)?;
-        let mut places: Vec<&Head> = kept.into_iter().collect();
-        if let Found::Note(note) = &found {
-            places.push(&note.head);
-        }
-        let mut statement = self
-            .connection
-            .prepare("SELECT sequence, event, hash FROM entries ORDER BY sequence")?;
-        let mut rows = statement.query([])?;
-        let mut end = start;
-        let differs = |end: &Head| {
-            let here = |place: &&&Head| place.sequence == end.sequence;
-            places
-                .iter()
-                .filter(here)
-                .any(|place| !secret::same(&place.hash, &end.hash))
-        };
-        let mut differing = differs(&end).then_some(end.sequence);
-        while let Some(row) = rows.next()? {
-            end.sequence += 1;
-            let text: String = row.get(1)?;
-            end.hash = link(&self.key, &end.hash, end.sequence, &text);
-            let written: Vec<u8> = row.get(2)?;
-            if row.get::<_, i64>(0)? != place(end.sequence) || !secret::same(&end.hash, &written) {
-                return Ok(ChainCheck::Broken {
-                    sequence: end.sequence,
-                });
-            }
-            if differs(&end) {
-                differing.get_or_insert(end.sequence);
-            }
-        }
-        let furthest = places.iter().max_by_key(|place| place.sequence);
-        let loss = match (differing, &found) {
-            (Some(sequence), _) => Some(Loss::Other { sequence }),
-            (None, Found::Garbage) => Some(Loss::HeadUnreadable),
-            (None, Found::Nothing) => Some(Loss::HeadMissing),
-            (None, Found::Note(_)) => furthest
-                .filter(|place| place.sequence > end.sequence)
-                .map(|place| Loss::of(end.sequence, place)),
-        };
-        Ok(match loss {
-            Some(loss) => ChainCheck::Incomplete(loss),
-            None => ChainCheck::Intact(end),
-        })
-    }
 }
 
 /// Flushes what was appended to the disk.
@@ -542,27 +442,30 @@ fn upgrade(transaction: &Connection, before: i64) -> rusqlite::Result<()> {
 /// Appends events after `end`; the new end.
 fn append<'a>(
     transaction: &Connection,
-    key: &[u8; 32],
-    mut end: Head,
+    keys: &ChainKeys,
+    mut end: Position,
     events: impl IntoIterator<Item = &'a Event>,
-) -> Result<Head, AuditError> {
-    let mut insert = transaction
-        .prepare_cached("INSERT INTO entries (sequence, event, hash) VALUES (?1, ?2, ?3)")?;
+) -> Result<Position, AuditError> {
     for event in events {
-        end.sequence += 1;
-        let sequence = end.sequence;
-        let text = serde_json::to_string(event).map_err(|_| AuditError::Unreadable { sequence })?;
-        end.hash = link(key, &end.hash, sequence, &text);
-        insert.execute(params![place(sequence), text, end.hash])?;
+        let (text, next) = keys.append(&end, event)?;
+        insert(transaction, &text, &next.head)?;
+        end = next;
     }
     Ok(end)
+}
+
+fn insert(transaction: &Connection, text: &str, head: &Head) -> rusqlite::Result<()> {
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO entries (sequence, event, hash) VALUES (?1, ?2, ?3)")?;
+    insert.execute(params![place(head.sequence), text, head.hash])?;
+    Ok(())
 }
 
 /// Checks that an audit log that ends at `end` reaches its head; returns how many
 /// losses were accepted. The head that this process has `known` counts like the file's.
 fn check(
     transaction: &Connection,
-    key: &[u8; 32],
+    keys: &ChainKeys,
     end: &Head,
     file: &HeadFile,
     known: Option<&Note>,
@@ -575,7 +478,7 @@ fn check(
         (Found::Nothing, None) => return Err(Loss::HeadMissing.into()),
         (Found::Garbage, None) => return Err(Loss::HeadUnreadable.into()),
     };
-    match missing(transaction, key, end, &noted.head)? {
+    match missing(transaction, keys, end, &noted.head)? {
         None => Ok(noted.losses),
         Some(loss) => Err(loss.into()),
     }
@@ -584,7 +487,7 @@ fn check(
 /// What an audit log that ends at `end` lacks.
 fn missing(
     transaction: &Connection,
-    key: &[u8; 32],
+    keys: &ChainKeys,
     end: &Head,
     noted: &Head,
 ) -> Result<Option<Loss>, AuditError> {
@@ -593,7 +496,9 @@ fn missing(
     }
     let there = if noted.sequence == end.sequence {
         Some(end.hash.to_vec())
-    } else if noted.sequence == 0 || noted.sequence < archive::start(transaction, key)?.sequence {
+    } else if noted.sequence == 0
+        || noted.sequence < archive::start(transaction, keys)?.head.sequence
+    {
         // Every chain begins with the same hash, and archives prove themselves.
         return Ok(None);
     } else {
@@ -611,18 +516,9 @@ fn missing(
     }))
 }
 
-/// How an accepted loss changed the head.
-pub(super) fn head_change(noted: Option<&Head>, end: &Head) -> Vec<FieldChange> {
-    let noted = noted.map(Head::to_string);
-    vec![FieldChange::new(
-        "head",
-        noted.as_deref(),
-        Some(&end.to_string()),
-    )]
-}
-
-/// Where the chain ends: the last place, 0 if there is none, and its hash.
-pub(super) fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
+/// Where the chain ends: the last place, 0 if there is none, its hash, and the key with which the
+/// chain continues.
+pub(super) fn end(connection: &Connection, keys: &ChainKeys) -> Result<Position, AuditError> {
     let last = connection
         .query_row(
             "SELECT sequence, hash FROM entries ORDER BY sequence DESC LIMIT 1",
@@ -631,15 +527,55 @@ pub(super) fn end(connection: &Connection, key: &[u8; 32]) -> Result<Head, Audit
         )
         .optional()?;
     let Some((sequence, written)) = last else {
-        return archive::start(connection, key);
+        return archive::start(connection, keys);
     };
     let sequence = u64::try_from(sequence).unwrap_or(0);
     let hash = written
         .try_into()
         .map_err(|_| AuditError::Unreadable { sequence })?;
-    Ok(Head { sequence, hash })
+    let key = key_after(connection, keys, sequence)?;
+    Ok(Position {
+        head: Head { sequence, hash },
+        key,
+    })
+}
+
+/// The key with which the entry after `sequence` is chained: the one that the last rotation until
+/// there names, or the one with which the log in the database begins.
+fn key_after(
+    connection: &Connection,
+    keys: &ChainKeys,
+    sequence: u64,
+) -> Result<Option<Arc<str>>, AuditError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT event FROM entries WHERE action = ?1 AND subject = ?2 AND sequence <= ?3
+         ORDER BY sequence DESC",
+    )?;
+    let rotation = Action::RotateSecret.as_str();
+    let mut rows = statement.query(params![rotation, SERVER_KEY_SUBJECT, place(sequence)])?;
+    while let Some(row) = rows.next()? {
+        if let Some(id) = changed_key(&row.get::<_, String>(0)?) {
+            return Ok(Some(id));
+        }
+    }
+    let start = archive::start(connection, keys)?;
+    if start.key.is_some() {
+        return Ok(start.key);
+    }
+    let mut first =
+        connection.prepare_cached("SELECT event, hash FROM entries ORDER BY sequence LIMIT 1")?;
+    let first: Option<(String, Vec<u8>)> = first
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((event, hash)) = first else {
+        return Ok(None);
+    };
+    let begun = keys.follow(&start, &event, &hash)?;
+    Ok(begun.and_then(|begun| begun.key))
 }
 
 mod archive;
+mod losing;
 #[cfg(test)]
 mod tests;
+mod verifying;

@@ -1,14 +1,16 @@
 //! The audit log on its way between a data folder and the shared database: the same entries in
-//! the same chain, with the same key.
+//! the same chain, with the same keys.
 
+use countersign_database::Transaction;
 use countersign_database::tables::{Column, Table};
-use countersign_database::{Transaction, execute};
 use rusqlite::Connection;
 
-use super::chain::{key_of, place};
+use super::chain::ChainKeys;
 use super::error::AuditError;
 use super::head::Head;
+use super::postgres::note_end;
 use super::store::{archive_table, end};
+use crate::access::ServerKeys;
 
 /// Its tables.
 pub(crate) const TABLES: &[Table] = &[
@@ -59,11 +61,9 @@ pub(crate) fn bring_up(folder: &Connection) -> rusqlite::Result<()> {
 pub(crate) async fn end_in_database(
     transaction: &Transaction<'_>,
     folder: &Connection,
-    server_key: &[u8; 32],
+    server_keys: &ServerKeys,
 ) -> Result<Head, AuditError> {
-    let end = end(folder, &key_of(server_key))?;
-    let sql = "INSERT INTO audit_end (sequence, hash) VALUES ($1, $2)";
-    let sequence = place(end.sequence);
-    execute(transaction, sql, &[&sequence, &end.hash.as_slice()]).await?;
-    Ok(end)
+    let end = end(folder, &ChainKeys::of(server_keys))?;
+    note_end(transaction, &end).await?;
+    Ok(end.head)
 }

@@ -17,6 +17,7 @@ use super::log::{LogReader, LogWriter};
 use super::postgres::PostgresAudit;
 use super::repeats::{Repeats, Together};
 use super::store::{AuditQuery, AuditStore};
+use crate::access::ServerKeys;
 use crate::clock::Clock;
 
 /// How many events may wait to be written; further callers wait.
@@ -70,11 +71,12 @@ impl Audit {
     /// whether a code's time has passed. Blocks for the opening.
     pub(crate) fn open(
         path: PathBuf,
-        server_key: &[u8; 32],
+        server_keys: impl Into<ServerKeys>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, JoinHandle<()>), AuditError> {
-        let store = AuditStore::open(&path, server_key)?;
-        let reader = AuditStore::open(&path, server_key)?;
+        let keys = server_keys.into();
+        let store = AuditStore::open(&path, &keys)?;
+        let reader = AuditStore::open(&path, &keys)?;
         let reading = LogReader::Folder(Arc::new(Mutex::new(reader)));
         Ok(Self::start(LogWriter::Folder(store), reading, clock))
     }

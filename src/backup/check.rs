@@ -3,16 +3,16 @@
 use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 
-use countersign_activities::vault;
+use countersign_activities::vault::{self, KeyFile};
 use countersign_ledger::LEDGER_DATABASE;
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, OpenFlags};
 
 use super::BackupError;
 use super::archive::Staged;
-use super::contents::Contents;
+use super::contents::{Contents, Unwrapping};
 use super::parts::{DATABASES, FOLDER_ID, HUB_DATABASE, LEDGER_NOTE, VAULT_DATABASE, VAULT_KEY};
-use crate::access::{KeyStore, secret};
+use crate::access::{KeyStore, ServerKeys};
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, AuditStore, ChainCheck, Head};
 use crate::private_file;
@@ -22,7 +22,11 @@ use crate::private_file;
 /// # Errors
 ///
 /// [`BackupError`]: the first problem.
-pub(super) fn check(staged: &Staged, head: Option<&Head>) -> Result<Contents, BackupError> {
+pub(super) fn check(
+    staged: &Staged,
+    head: Option<&Head>,
+    unwrapping: &Unwrapping,
+) -> Result<Contents, BackupError> {
     for name in DATABASES {
         if let Some(path) = staged.database(name) {
             let failed = |source| BackupError::Database { name, source };
@@ -35,7 +39,7 @@ pub(super) fn check(staged: &Staged, head: Option<&Head>) -> Result<Contents, Ba
         }
     }
     let mut contents = Contents::default();
-    vault(staged, &mut contents)?;
+    vault(staged, unwrapping, &mut contents)?;
     ledger(staged, &mut contents)?;
     audit(staged, head, &mut contents)?;
     if let Some(path) = staged.database(ACCESS_DATABASE) {
@@ -48,7 +52,11 @@ pub(super) fn check(staged: &Staged, head: Option<&Head>) -> Result<Contents, Ba
     Ok(contents)
 }
 
-fn vault(staged: &Staged, contents: &mut Contents) -> Result<(), BackupError> {
+fn vault(
+    staged: &Staged,
+    unwrapping: &Unwrapping,
+    contents: &mut Contents,
+) -> Result<(), BackupError> {
     let keys = staged.text(VAULT_KEY)?;
     let (path, keys) = match (staged.database(VAULT_DATABASE), keys) {
         (Some(path), Some(keys)) => (path, keys),
@@ -56,7 +64,14 @@ fn vault(staged: &Staged, contents: &mut Contents) -> Result<(), BackupError> {
         (Some(_), None) => return Err(missing(VAULT_DATABASE, VAULT_KEY)),
         (None, Some(_)) => return Err(missing(VAULT_KEY, VAULT_DATABASE)),
     };
-    let found = vault::check(&path, keys, staged.at)?;
+    let file = KeyFile::from(path.with_file_name(VAULT_KEY)).wrapped_by(unwrapping.by.clone());
+    let by = file.contents_of(keys).map_err(vault::CheckError::from)?;
+    contents.vault_key_wrapped_by = by.wrapped_by.into_iter().next();
+    let is_closed = contents.vault_key_wrapped_by.is_some() && unwrapping.by.is_none();
+    let found = match is_closed && !unwrapping.required {
+        true => vault::count(&path)?,
+        false => vault::check(&path, &file, keys, staged.at)?,
+    };
     contents.embedded_vault = true;
     contents.accounts = found.accounts;
     contents.removed_accounts = found.removed;
@@ -100,12 +115,12 @@ fn audit(staged: &Staged, head: Option<&Head>, contents: &mut Contents) -> Resul
             false => Ok(()),
         };
     };
-    let key = staged
+    let keys = staged
         .text(SERVER_KEY)?
         .ok_or_else(|| missing(AUDIT_DATABASE, SERVER_KEY))?;
-    let key = secret::key_from_hex(key).ok_or(BackupError::Malformed {
+    let keys = ServerKeys::parse(keys).ok_or(BackupError::Malformed {
         name: SERVER_KEY,
-        reason: "expected 64 hexadecimal digits",
+        reason: "expected server keys",
     })?;
     if let Some(note) = staged.files.get(AUDIT_HEAD) {
         // The audit log expects it beside the database. It may be there already, and is not a secret.
@@ -117,7 +132,7 @@ fn audit(staged: &Staged, head: Option<&Head>, contents: &mut Contents) -> Resul
         };
         written.map_err(|source| BackupError::folder("write", &place, source))?;
     }
-    match AuditStore::open_existing(&path, &key)?.verify(head)? {
+    match AuditStore::open_existing(&path, keys)?.verify(head)? {
         ChainCheck::Intact(end) => {
             contents.audit_entries = end.sequence;
             contents.audit_head = Some(format!("{}:{}", end.sequence, HEXLOWER.encode(&end.hash)));

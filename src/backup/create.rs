@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use super::BackupError;
 use super::archive::{self, Digesting, Staged};
 use super::check::check;
-use super::contents::Contents;
+use super::contents::{Contents, Unwrapping};
 use super::parts::{DATABASES, FILES, MAX_FILE, strangers};
 use super::protection::Protection;
 use super::restore::verify;
@@ -60,6 +60,7 @@ pub fn create(
     to: &Path,
     protection: &Protection,
     identities: &[Box<dyn Identity>],
+    unwrapping: &Unwrapping,
 ) -> Result<Made, BackupError> {
     let failed = |source| BackupError::folder("write", to, source);
     // Creates the file first, so that no other can appear there in the meantime.
@@ -70,7 +71,7 @@ pub fn create(
     let mut name = to.as_os_str().to_owned();
     name.push(".partial");
     let partial = PathBuf::from(name);
-    let made = fill(data, &partial, protection, identities).and_then(|made| {
+    let made = fill(data, &partial, protection, identities, unwrapping).and_then(|made| {
         fs::rename(&partial, to).map_err(failed)?;
         let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))
@@ -92,13 +93,14 @@ fn fill(
     partial: &Path,
     protection: &Protection,
     identities: &[Box<dyn Identity>],
+    unwrapping: &Unwrapping,
 ) -> Result<Made, BackupError> {
     let failed = |source| BackupError::folder("write", partial, source);
     let staging = Staging::make(data)?;
     let cut = cut(data)?;
     let paused = cut.paused;
     let staged = cut.copy_to(&staging.path)?;
-    let contents = check(&staged, None)?;
+    let contents = check(&staged, None, unwrapping)?;
     // Left over from an interrupted backup.
     match fs::remove_file(partial) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
@@ -118,7 +120,7 @@ fn fill(
     }
     let opened = !identities.is_empty() || matches!(protection, Protection::None);
     if opened {
-        verify(partial, identities, None)?;
+        verify(partial, identities, None, unwrapping)?;
     }
     Ok(Made {
         contents,

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::access::KeyError;
 use crate::audit::{AuditError, Loss};
 use crate::data_dir::DataDirError;
+use crate::keys::KeyMaterialError;
 
 /// Why a backup could not be created, checked or restored.
 #[derive(Debug, Error)]
@@ -97,6 +98,9 @@ pub enum BackupError {
     /// The keys of callers cannot be read.
     #[error("{0}")]
     Keys(#[from] KeyError),
+    /// The server's keys cannot be read.
+    #[error(transparent)]
+    ServerKeys(#[from] KeyMaterialError),
     /// The audit log cannot be read or written.
     #[error("{0}")]
     Audit(#[from] AuditError),

@@ -28,7 +28,7 @@ mod protection;
 mod restore;
 
 pub use archive::Manifest;
-pub use contents::Contents;
+pub use contents::{Contents, Unwrapping};
 pub use create::{Made, create};
 pub use error::BackupError;
 pub use protection::{Protection, identities};

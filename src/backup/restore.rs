@@ -11,10 +11,10 @@ use countersign_ledger::{LEDGER_DATABASE, SqliteLedger};
 
 use super::archive::{self, Manifest, Staged};
 use super::check::check;
-use super::contents::Contents;
+use super::contents::{Contents, Unwrapping};
 use super::parts::database_in;
 use super::{BackupError, protection};
-use crate::access::KeyStore;
+use crate::access::{KeyStore, ServerKeys};
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, Action, AuditStore, Event, FieldChange, Head};
 use crate::data_dir::{DataDir, DataDirLock, UNFINISHED};
@@ -57,10 +57,11 @@ pub fn verify(
     path: &Path,
     identities: &[Box<dyn Identity>],
     head: Option<&Head>,
+    unwrapping: &Unwrapping,
 ) -> Result<Verified, BackupError> {
     let folder = tempfile::tempdir()
         .map_err(|source| BackupError::folder("write", &std::env::temp_dir(), source))?;
-    opened(path, identities, folder.path(), head).map(|(verified, _)| verified)
+    opened(path, identities, folder.path(), head, unwrapping).map(|(verified, _)| verified)
 }
 
 fn opened(
@@ -68,10 +69,11 @@ fn opened(
     identities: &[Box<dyn Identity>],
     folder: &Path,
     head: Option<&Head>,
+    unwrapping: &Unwrapping,
 ) -> Result<(Verified, Staged), BackupError> {
     let (archive, encrypted) = protection::open(path, identities)?;
     let (manifest, staged) = archive::read(path, archive, folder)?;
-    let contents = check(&staged, head)?;
+    let contents = check(&staged, head, unwrapping)?;
     if contents != manifest.contents {
         let reason = "its contents do not match its manifest";
         return Err(BackupError::spoilt(path, reason));
@@ -95,15 +97,18 @@ pub async fn restore(
     identities: &[Box<dyn Identity>],
     to: &Path,
     by: &str,
+    unwrapping: &Unwrapping,
 ) -> Result<Restored, BackupError> {
     let (made, _lock) = make_empty(to)?;
     let mark = to.join(UNFINISHED);
-    let restored = fill(path, identities, to, by).await.and_then(|restored| {
-        fs::remove_file(&mark)
-            .and_then(|()| File::open(to)?.sync_all())
-            .map_err(|source| BackupError::folder("write", &mark, source))?;
-        Ok(restored)
-    });
+    let restored = fill(path, identities, to, by, unwrapping)
+        .await
+        .and_then(|restored| {
+            fs::remove_file(&mark)
+                .and_then(|()| File::open(to)?.sync_all())
+                .map_err(|source| BackupError::folder("write", &mark, source))?;
+            Ok(restored)
+        });
     if restored.is_err() {
         archive::remove_from(to);
         // Best effort: the error that matters is the first one.
@@ -159,8 +164,9 @@ async fn fill(
     identities: &[Box<dyn Identity>],
     to: &Path,
     by: &str,
+    unwrapping: &Unwrapping,
 ) -> Result<Restored, BackupError> {
-    let (verified, staged) = opened(path, identities, to, None)?;
+    let (verified, staged) = opened(path, identities, to, None, unwrapping)?;
     for (name, content) in &staged.files {
         let place = to.join(name);
         let failed = |source| BackupError::folder("write", &place, source);
@@ -202,7 +208,7 @@ fn record(to: &Path, restored: &Restored, by: &str, now: DateTime<Utc>) -> Resul
         let place = to.join(SERVER_KEY);
         BackupError::folder("read", &place, ErrorKind::NotFound.into())
     };
-    let key = data.existing_key(SERVER_KEY)?.ok_or_else(missing)?;
+    let keys = ServerKeys::existing(&data)?.ok_or_else(missing)?;
     let made = restored.verified.manifest.created_at;
     let made = made.to_rfc3339_opts(SecondsFormat::Secs, true);
     let count = |field: &str, count: usize| FieldChange::new(field, None, Some(&count.to_string()));
@@ -214,7 +220,7 @@ fn record(to: &Path, restored: &Restored, by: &str, now: DateTime<Utc>) -> Resul
             count("grantsTakenBack", restored.grants),
             count("sessionsEnded", restored.sessions),
         ]);
-    let mut store = AuditStore::open(&to.join(AUDIT_DATABASE), &key)?;
+    let mut store = AuditStore::open(&to.join(AUDIT_DATABASE), keys)?;
     store.append([&event])?;
     store.flush()?;
     Ok(())

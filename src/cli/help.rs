@@ -297,7 +297,7 @@ fn heading(id: &str) -> Option<&'static str> {
     let begins = |with: &[&str]| with.iter().any(|start| id.starts_with(start));
     let heading = if begins(&["oidc"]) {
         "Tokens of an OpenID Connect issuer"
-    } else if begins(&["key_vault", "keys_vault", "azure"]) {
+    } else if begins(&["key_vault", "keys_vault", "vault_key", "azure"]) {
         "Azure"
     } else if begins(&[
         "approv",

@@ -22,6 +22,10 @@ pub enum RotateCommand {
         /// vault.key with the new key, which the first run without this flag creates
         #[arg(long)]
         copied: bool,
+        /// Write the new key in clear although COUNTERSIGN_VAULT_KEY_WRAPPED_BY names a key that
+        /// wraps it; the setting can be removed afterwards
+        #[arg(long)]
+        in_clear: bool,
         /// The installation's folder.
         #[command(flatten)]
         place: KeyPlace,
@@ -30,6 +34,22 @@ pub enum RotateCommand {
     /// vault for keys; what was sealed before can still be opened. If it is interrupted, run it
     /// again to continue
     SealKey(Box<ServeArgs>),
+    /// Rotate the front doors' key, which chains the audit log, signs browser sessions and proves
+    /// the server to commands; what earlier keys have chained can still be verified. If it is
+    /// interrupted, run it again to continue
+    ServerKey {
+        /// How long browser sessions that were signed with the old key stay valid, such as 12h;
+        /// 0s ends them immediately
+        #[arg(long, value_name = "TIME", default_value = "12h")]
+        overlap: String,
+        /// Confirm that every machine with a front door on the shared database has a copy of this
+        /// folder's server.key with the new key, which the first run without this flag creates
+        #[arg(long)]
+        copied: bool,
+        /// The installation's settings.
+        #[command(flatten)]
+        args: Box<ServeArgs>,
+    },
     /// Replace the admin token in the data folder; the new one is printed once, and the
     /// administrator's browser sessions end
     AdminToken {

@@ -7,13 +7,13 @@ use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
 use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 use data_encoding::HEXLOWER;
 use serde_json::json;
-use zeroize::Zeroizing;
 
 use super::client::{Api, data_dir, existing_folder};
 use super::find::Among;
 use super::output;
 use super::shared::{self, Shared, audit_fault as fault};
 use super::{Exit, Fault, Outcome};
+use crate::access::ServerKeys;
 use crate::app::SERVER_KEY;
 use crate::audit::{
     AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT, Action, AuditError, AuditQuery, AuditStore, ChainCheck,
@@ -333,9 +333,19 @@ impl Recorder {
     }
 
     fn of(data: &DataDir) -> Result<Self, Fault> {
-        let key = data.secret_key(SERVER_KEY).map_err(Fault::failed)?;
-        let store = AuditStore::open(&data.path().join(AUDIT_DATABASE), &key).map_err(fault)?;
+        let keys = ServerKeys::in_folder(data).map_err(Fault::failed)?;
+        let store = AuditStore::open(&data.path().join(AUDIT_DATABASE), keys).map_err(fault)?;
         Ok(Self::Folder(Box::new(store)))
+    }
+
+    /// Records that the server key was rotated, after which the audit log continues with the next
+    /// one; once, however often it is run.
+    pub(super) async fn change_key(self, event: &Event) -> Outcome {
+        let changed = match self {
+            Self::Folder(mut store) => store.change_key(event),
+            Self::Shared(audit) => audit.change_key(event).await,
+        };
+        changed.map(drop).map_err(fault)
     }
 
     /// Records what a command has done.
@@ -431,8 +441,8 @@ async fn open(place: &KeyPlace) -> Result<AuditSource, Fault> {
     Ok(AuditSource::Folder(Box::new(store)))
 }
 
-/// Where the audit log is or was, and the server's key. Creates nothing.
-fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
+/// Where the audit log is or was, and the server's keys. Creates nothing.
+fn existing(place: &KeyPlace) -> Result<(PathBuf, ServerKeys), Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let path = folder.join(AUDIT_DATABASE);
     if !folder.try_exists().map_err(Fault::failed)? {
@@ -440,8 +450,8 @@ fn existing(place: &KeyPlace) -> Result<(PathBuf, Zeroizing<[u8; 32]>), Fault> {
     }
     let data = DataDir::open(&folder).map_err(Fault::failed)?;
     shared::refuse(&data, "`audit verify` and `audit export` read it there")?;
-    match data.existing_key(SERVER_KEY).map_err(Fault::failed)? {
-        Some(key) => Ok((path, key)),
+    match ServerKeys::existing(&data).map_err(Fault::failed)? {
+        Some(keys) => Ok((path, keys)),
         None if path.exists() || folder.join(AUDIT_HEAD).exists() => Err(Fault::new(
             Exit::Failed,
             format!(

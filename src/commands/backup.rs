@@ -10,9 +10,9 @@ use super::audit::{self, LOCAL, Recorder};
 use super::client::{data_dir, folder_fault};
 use super::output;
 use super::shared;
-use super::{Exit, Fault, Outcome};
+use super::{Exit, Fault, Outcome, wrapping};
 use crate::audit::{Action, FieldChange, Head};
-use crate::backup::{self, BackupError, Contents, Manifest, Protection};
+use crate::backup::{self, BackupError, Contents, Manifest, Protection, Unwrapping};
 use crate::causes::in_one_line;
 use crate::cli::{BackupCommand, KeyPlace};
 use crate::config::ClientEnvironment;
@@ -85,7 +85,17 @@ async fn create(
             .record(&audit::local(Action::Backup, SUBJECT).changing(vec![change]))
             .await?;
     }
-    let made = backup::create(&data, file, protection, &identities).map_err(fault)?;
+    let unwrapping = Unwrapping {
+        by: wrapping::named(Some(&folder))?,
+        required: true,
+    };
+    let made = backup::create(&data, file, protection, &identities, &unwrapping).map_err(fault)?;
+    if let Some(key) = &made.contents.vault_key_wrapped_by {
+        output::note(&format!(
+            "Restoring it needs {key}: without that key it opens no account. Keep the key's own backup, \
+             or protect it from being purged."
+        ));
+    }
     for name in &made.left_out {
         output::note(&format!(
             "left out: {name} in the data folder is not part of the installation"
@@ -132,7 +142,10 @@ fn verify(file: &Path, identity: Option<&str>, head: Option<&str>, json: bool) -
             })
         })
         .transpose()?;
-    let found = backup::verify(file, &identities(identity)?, head.as_ref()).map_err(fault)?;
+    let unwrapping = unwrapping()?;
+    let found = backup::verify(file, &identities(identity)?, head.as_ref(), &unwrapping);
+    let found = found.map_err(fault)?;
+    say_if_closed(&found.contents, &unwrapping);
     if json {
         let mut document = about(&found.manifest)?;
         document["encrypted"] = json!(found.encrypted);
@@ -152,9 +165,11 @@ fn verify(file: &Path, identity: Option<&str>, head: Option<&str>, json: bool) -
 
 async fn restore(file: &Path, identity: Option<&str>, place: &KeyPlace) -> Outcome {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-    let restored = backup::restore(file, &identities(identity)?, &folder, LOCAL)
+    let unwrapping = unwrapping()?;
+    let restored = backup::restore(file, &identities(identity)?, &folder, LOCAL, &unwrapping)
         .await
         .map_err(fault)?;
+    say_if_closed(&restored.verified.contents, &unwrapping);
     let manifest = &restored.verified.manifest;
     if place.json {
         let mut document = about(manifest)?;
@@ -189,6 +204,24 @@ async fn restore(file: &Path, identity: Option<&str>, place: &KeyPlace) -> Outco
          guard them again. The installation that this one replaces must not run any more.",
     );
     Ok(())
+}
+
+/// What unwraps the vault's key in a backup that is opened, if the environment names it.
+fn unwrapping() -> Result<Unwrapping, Fault> {
+    Ok(Unwrapping {
+        by: wrapping::named(None)?,
+        required: false,
+    })
+}
+
+fn say_if_closed(contents: &Contents, unwrapping: &Unwrapping) {
+    if let (Some(key), None) = (&contents.vault_key_wrapped_by, &unwrapping.by) {
+        output::note(&format!(
+            "Its accounts were counted and not decrypted: their key is wrapped by {key}. Set \
+             COUNTERSIGN_VAULT_KEY_WRAPPED_BY to that key to decrypt them, and to start a server \
+             on what is restored."
+        ));
+    }
 }
 
 fn identities(file: Option<&str>) -> Result<Vec<Box<dyn Identity>>, Fault> {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::output::{self, Progress, clean};
 use super::{Exit, Fault, input, pinned, unreachable};
-use crate::app::SERVER_KEY;
+use crate::access::ServerKeys;
 use crate::cli::{ServerArgs, ServerPlace};
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
 use crate::data_dir::{DataDir, DataDirError};
@@ -136,8 +136,8 @@ impl Api {
             }
             given => given,
         };
-        self.proof = match data.existing_key(SERVER_KEY).map_err(folder_fault)? {
-            Some(key) => Proof::OfFolder(folder, LocalProof::new(&key)),
+        self.proof = match ServerKeys::existing(&data).map_err(Fault::failed)? {
+            Some(keys) => Proof::OfFolder(folder, LocalProof::new(keys)),
             None => Proof::OfNone(folder),
         };
         Ok(self)
@@ -154,9 +154,9 @@ impl Api {
         let mut api = Self::at(named, &folder)?;
         if !is_named
             && is_local(&api.base)
-            && let Ok(Some(key)) = DataDir::at(&folder).existing_key(SERVER_KEY)
+            && let Ok(Some(keys)) = ServerKeys::existing(&DataDir::at(&folder))
         {
-            api.proof = Proof::OfFolder(folder, LocalProof::new(&key));
+            api.proof = Proof::OfFolder(folder, LocalProof::new(keys));
         }
         Ok(api)
     }
@@ -303,11 +303,22 @@ impl Api {
         };
         let answer = self.sent(request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED
-            && let Some(fault) = self.no_token()
+            && let Some(fault) = self.no_token().or_else(|| self.none_was_given())
         {
             return Err(fault);
         }
         Ok(answer)
+    }
+
+    /// The error if a server was named, and no token for it.
+    fn none_was_given(&self) -> Option<Fault> {
+        let message = format!(
+            "the server at {} requires a token: give one with --token-file or in \
+             COUNTERSIGN_TOKEN",
+            self.base.authority()
+        );
+        (self.folder.is_none() && self.token.is_none())
+            .then(|| Fault::new(Exit::NotAllowed, message))
     }
 
     /// The error if the data folder has no token for a server that requires one.
@@ -361,7 +372,7 @@ impl Api {
             _ => Value::Null,
         };
         let said = said["proof"].as_str().unwrap_or_default();
-        if end.is_some_and(|end| proof.holds(tls, end, &nonce, said)) {
+        if end.is_some_and(|end| proof.holds(tls, end, &nonce, said, chrono::Utc::now())) {
             return Ok(());
         }
         if !is_local(&self.base) {

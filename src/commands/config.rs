@@ -4,15 +4,16 @@
 use std::time::Duration;
 
 use countersign_activities::vault::SecretVault as _;
-use countersign_azure::{Identity, KeyVault, KeyVaultSettings};
+use countersign_azure::{Identity, KeyVault, KeyVaultSettings, WrappingKey};
 use durabletask::{Client, Connection};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::{SettingsCheck, check_settings};
 use crate::causes::in_one_line;
-use crate::config::Config;
+use crate::config::{Config, WrappingConfig};
 use crate::data_dir::DataDir;
 use crate::local_hub::{self, HUB_TOKEN};
 
@@ -161,9 +162,28 @@ async fn try_hub(config: &Config, identity: &Identity) -> Tried {
 
 async fn try_vault(config: &Config, identity: &Identity) -> Tried {
     let Some(settings) = &config.azure.key_vault else {
-        return Ok("embedded; opened by front door and worker".to_owned());
+        let embedded = "embedded; opened by front door and worker".to_owned();
+        return match &config.azure.vault_key_wrapping {
+            Some(wrapping) => try_wrapping(wrapping, identity).await,
+            None => Ok(embedded),
+        };
     };
     try_key_vault(settings, identity).await
+}
+
+/// Wraps a key that is used for nothing, and unwraps it.
+async fn try_wrapping(settings: &WrappingConfig, identity: &Identity) -> Tried {
+    let key = WrappingKey::new(&settings.vault, settings.key.clone(), identity.clone());
+    let key = key.map_err(|error| in_one_line(&error))?;
+    let both_ways = async {
+        let (by, wrapped) = key.wrap(&Zeroizing::new([0; 32])).await?;
+        key.unwrap(&by, &wrapped).await.map(|_| by)
+    };
+    match tokio::time::timeout(PATIENCE, both_ways).await {
+        Ok(Ok(by)) => Ok(format!("embedded; {by} wraps and unwraps its key")),
+        Ok(Err(error)) => Err(in_one_line(&error)),
+        Err(_) => Err(late(&settings.key.to_string())),
+    }
 }
 
 /// The vault with the installation's keys, if it is another one.

@@ -15,8 +15,8 @@ use crate::causes::in_one_line;
 use crate::cli::{MigrateCommand, SchemaArgs, ServeArgs};
 use crate::config::{Config, DatabaseConfig};
 use crate::data_dir::DataDir;
-use crate::keys::KeyStorage;
-use crate::migrate::{MigrateError, Moved, to_database, to_folder};
+use crate::keys::{self, KeyStorage};
+use crate::migrate::{KeyPlaces, MigrateError, Moved, to_database, to_folder};
 
 /// How many connections it holds, besides the one that copies.
 const CONNECTIONS: usize = 2;
@@ -27,12 +27,12 @@ pub(super) async fn run(command: MigrateCommand) -> Outcome {
         MigrateCommand::ToDatabase(args) => (args, true),
         MigrateCommand::ToFolder(args) => (args, false),
     };
-    let (data, database, place) = open(args).await?;
+    let (data, database, keys) = open(args).await?;
     let mut progress = Progress::new();
     let mut told = |text: &str| progress.show(text);
     let moved = match into_database {
-        true => to_database(&data, &database, &place, LOCAL, &mut told).await,
-        false => to_folder(&data, &database, &place, LOCAL, &mut told).await,
+        true => to_database(&data, &database, &keys, LOCAL, &mut told).await,
+        false => to_folder(&data, &database, &keys, LOCAL, &mut told).await,
     };
     progress.end();
     let moved = moved.map_err(fault)?;
@@ -93,8 +93,8 @@ fn passwords(found: &DatabaseConfig, identity: &Identity) -> Option<Arc<dyn Pass
         .then(|| Arc::new(DatabaseTokens::new(identity.clone())) as Arc<dyn PasswordSource>)
 }
 
-/// The folder, the database and the place of the keys that the settings name.
-async fn open(args: &ServeArgs) -> Result<(DataDir, Database, KeyStorage), Fault> {
+/// The folder, the database and the places of the keys that the settings name.
+async fn open(args: &ServeArgs) -> Result<(DataDir, Database, KeyPlaces), Fault> {
     let config = load(&args.settings)?;
     let found = database(&config)?;
     if !config.data_dir.is_dir() {
@@ -109,7 +109,9 @@ async fn open(args: &ServeArgs) -> Result<(DataDir, Database, KeyStorage), Fault
     let database = Database::open(found.url.clone(), tokens, CONNECTIONS).await;
     let database = database.map_err(Fault::failed)?;
     let place = KeyStorage::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
-    Ok((data, database, place))
+    let wrapping = keys::vault_key_wrapping(&config.azure);
+    let vault = keys::vault_key_file(data.path(), wrapping);
+    Ok((data, database, KeyPlaces { place, vault }))
 }
 
 fn document(moved: &Moved) -> Value {

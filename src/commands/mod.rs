@@ -40,6 +40,7 @@ mod status;
 mod table;
 mod token;
 mod unreachable;
+mod wrapping;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! `countersign rotate`: new values for secrets of the data folder, while it is in use.
 
+mod server_key;
+
 use std::fs::File;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -12,7 +14,7 @@ use super::client::{data_dir, folder_fault};
 use super::key::from_now;
 use super::output::{self, Progress};
 use super::shared::Shared;
-use super::{Exit, Fault, Outcome, load};
+use super::{Exit, Fault, Outcome, load, wrapping};
 use crate::access::secret;
 use crate::audit::{Action, FieldChange};
 use crate::cli::{KeyPlace, RotateCommand, ServeArgs};
@@ -26,8 +28,17 @@ const LOCK: &str = "rotate.lock";
 
 pub(super) async fn run(command: RotateCommand) -> Outcome {
     match command {
-        RotateCommand::VaultKey { copied, place } => vault_key(copied, &place).await,
+        RotateCommand::VaultKey {
+            copied,
+            in_clear,
+            place,
+        } => vault_key(copied, in_clear, &place).await,
         RotateCommand::SealKey(args) => seal_key(&args).await,
+        RotateCommand::ServerKey {
+            overlap,
+            copied,
+            args,
+        } => server_key::rotate(&overlap, copied, &args).await,
         RotateCommand::AdminToken { overlap, place } => {
             let (data, _lock) = take(&place)?;
             if data.existing_admin_token().map_err(folder_fault)?.is_none() {
@@ -131,8 +142,20 @@ async fn seal_key(args: &ServeArgs) -> Outcome {
     Ok(())
 }
 
-async fn vault_key(copied: bool, place: &KeyPlace) -> Outcome {
+async fn vault_key(copied: bool, in_clear: bool, place: &KeyPlace) -> Outcome {
     let (data, _lock) = take(place)?;
+    let wrapping = wrapping::named(Some(data.path()))?;
+    if in_clear && wrapping.is_none() {
+        return Err(Fault::new(
+            Exit::Usage,
+            "--in-clear: set COUNTERSIGN_VAULT_KEY_WRAPPED_BY to the key that wraps the present one",
+        ));
+    }
+    let keys = keys::vault_key_file(data.path(), wrapping);
+    let keys = match in_clear {
+        true => keys.adding_in_clear(),
+        false => keys,
+    };
     let shared = Shared::of(&data).await?;
     let recorder = Recorder::beside(&data).await?;
     let mut progress = Progress::new();
@@ -141,8 +164,7 @@ async fn vault_key(copied: bool, place: &KeyPlace) -> Outcome {
     };
     let rotated = match &shared {
         Some(shared) => {
-            let file = data.path().join(vault::KEY_FILE);
-            let rotated = vault::rotate_shared_key(&shared.database, &file, copied, told).await;
+            let rotated = vault::rotate_shared_key(&shared.database, &keys, copied, told).await;
             progress.end();
             match rotated.map_err(shared_rotation_fault)? {
                 SharedRotation::Done(rotated) => rotated,
@@ -150,7 +172,7 @@ async fn vault_key(copied: bool, place: &KeyPlace) -> Outcome {
             }
         }
         None => {
-            let rotated = vault::rotate_key(data.path(), told);
+            let rotated = vault::rotate_key(data.path(), &keys, told);
             progress.end();
             rotated.map_err(|error| {
                 let exit = match error {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use countersign_azure::{DatabaseTokens, Identity};
 use countersign_database::{Database, PasswordSource};
-use zeroize::Zeroizing;
 
 use super::{Exit, Fault, load};
+use crate::access::ServerKeys;
 use crate::audit::{AuditError, Event, Loss, PostgresAudit};
 use crate::config::Settings;
 use crate::data_dir::DataDir;
@@ -57,22 +57,22 @@ impl Shared {
 
     /// The audit log of all of them.
     pub(super) async fn audit(&self) -> Result<PostgresAudit, Fault> {
-        let key = self.server_key().await?;
-        PostgresAudit::open(self.database.clone(), self.data.path(), &key)
+        let keys = self.server_keys().await?;
+        PostgresAudit::open(self.database.clone(), self.data.path(), keys)
             .await
             .map_err(audit_fault)
     }
 
     /// Accepts that entries of it are missing that this machine has noted.
     pub(super) async fn accept_loss(&self, event: Event) -> Result<Loss, Fault> {
-        let key = self.server_key().await?;
-        let accepted = PostgresAudit::accept_loss(&self.database, self.data.path(), &key, event);
+        let keys = self.server_keys().await?;
+        let accepted = PostgresAudit::accept_loss(&self.database, self.data.path(), keys, event);
         accepted.await.map_err(audit_fault)
     }
 
-    async fn server_key(&self) -> Result<Zeroizing<[u8; 32]>, Fault> {
-        let key = self.place.server_key().await.map_err(Fault::failed)?;
-        key.ok_or_else(|| {
+    async fn server_keys(&self) -> Result<ServerKeys, Fault> {
+        let keys = self.place.server_keys().await.map_err(Fault::failed)?;
+        keys.ok_or_else(|| {
             Fault::new(
                 Exit::Failed,
                 "server.key is missing: the audit log cannot be read or written without the \

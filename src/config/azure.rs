@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_activities::vault::CacheSettings;
-use countersign_azure::{IdentitySettings, KeyVaultSettings, Selection, VaultAddress};
+use countersign_azure::{
+    IdentitySettings, KeyVaultSettings, Selection, VaultAddress, WrappingAddress,
+};
 use durabletask::Connection;
 use durabletask::connection::AuthenticationKind;
 
@@ -22,10 +24,21 @@ pub struct AzureConfig {
     /// The Key Vault that keeps the installation's keys, if it is not the
     /// accounts'.
     pub keys_vault: Option<KeyVaultSettings>,
+    /// The key that wraps the vault's key, if any does.
+    pub vault_key_wrapping: Option<WrappingConfig>,
     /// This process's identity for Key Vault and the task hub.
     pub identity: IdentitySettings,
     /// The cache of a Key Vault's accounts.
     pub cache: CacheSettings,
+}
+
+/// The key in Key Vault or Managed HSM that wraps the vault's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WrappingConfig {
+    /// The key.
+    pub key: WrappingAddress,
+    /// The vault that it is in.
+    pub vault: KeyVaultSettings,
 }
 
 impl Settings {
@@ -39,6 +52,7 @@ impl Settings {
             .or_else(|| var("KEY_VAULT_URL"))
             .or_else(|| var("KEY_VAULT_NAME"));
         self.keys_vault = var("COUNTERSIGN_KEYS_VAULT");
+        self.vault_key_wrapped_by = var("COUNTERSIGN_VAULT_KEY_WRAPPED_BY");
         self.key_vault_emulator =
             var("KEY_VAULT_EMULATOR").and_then(|value| match value.as_str() {
                 "true" | "1" => Some(true),
@@ -123,7 +137,12 @@ impl Settings {
         }
         let key_vault = self.check_key_vault(problems);
         let keys_vault = self.check_keys_vault(problems);
-        let emulator = key_vault.as_ref().is_none_or(|vault| vault.emulator);
+        let vault_key_wrapping = self.check_wrapping(problems);
+        let wrapping = vault_key_wrapping.as_ref().map(|wrapping| &wrapping.vault);
+        let emulator = [key_vault.as_ref(), wrapping]
+            .into_iter()
+            .flatten()
+            .all(|vault| vault.emulator);
         if identity.selection == Selection::Unsigned && !emulator {
             problems.push(
                 "azure-identity unsigned is for emulators; Azure refuses it. Set \
@@ -134,6 +153,7 @@ impl Settings {
         AzureConfig {
             key_vault,
             keys_vault,
+            vault_key_wrapping,
             identity,
             cache: self.check_cache(problems),
         }
@@ -141,13 +161,13 @@ impl Settings {
 
     fn check_key_vault(&self, problems: &mut Vec<String>) -> Option<KeyVaultSettings> {
         let Some(text) = self.key_vault.as_deref() else {
-            if self.key_vault_emulator == Some(true)
+            let is_about_one = self.key_vault_emulator == Some(true)
                 || self.key_vault_ca_file.is_some()
-                || self.key_vault_api_version.is_some()
-            {
+                || self.key_vault_api_version.is_some();
+            if is_about_one && self.vault_key_wrapped_by.is_none() {
                 problems.push(
                     "key-vault-emulator, key-vault-ca-file and key-vault-api-version need a key \
-                     vault, but key-vault is not set"
+                     vault, but neither key-vault nor vault-key-wrapped-by is set"
                         .to_owned(),
                 );
             }
@@ -169,6 +189,37 @@ impl Settings {
         self.vault_settings("keys-vault", text, problems)
     }
 
+    fn check_wrapping(&self, problems: &mut Vec<String>) -> Option<WrappingConfig> {
+        let text = self.vault_key_wrapped_by.as_deref()?;
+        if self.key_vault.is_some() {
+            problems.push(
+                "vault-key-wrapped-by is for accounts in the data folder or the shared database, \
+                 but key-vault keeps them in Key Vault; set one of both"
+                    .to_owned(),
+            );
+            return None;
+        }
+        match text.parse::<WrappingAddress>() {
+            Ok(key) => Some(WrappingConfig {
+                vault: self.vault_at(key.vault().clone()),
+                key,
+            }),
+            Err(error) => {
+                problems.push(format!("vault-key-wrapped-by: {error}"));
+                None
+            }
+        }
+    }
+
+    fn vault_at(&self, address: VaultAddress) -> KeyVaultSettings {
+        KeyVaultSettings {
+            emulator: self.key_vault_emulator.unwrap_or(false),
+            ca_file: self.key_vault_ca_file.as_deref().map(PathBuf::from),
+            api_version: self.key_vault_api_version.clone(),
+            ..KeyVaultSettings::new(address)
+        }
+    }
+
     /// The vault with this name or URL, by the setting `name`.
     fn vault_settings(
         &self,
@@ -182,12 +233,7 @@ impl Settings {
             VaultAddress::from_name(text)
         };
         match address {
-            Ok(address) => Some(KeyVaultSettings {
-                emulator: self.key_vault_emulator.unwrap_or(false),
-                ca_file: self.key_vault_ca_file.as_deref().map(PathBuf::from),
-                api_version: self.key_vault_api_version.clone(),
-                ..KeyVaultSettings::new(address)
-            }),
+            Ok(address) => Some(self.vault_at(address)),
             Err(error) => {
                 problems.push(format!("{name}: {error}"));
                 None

@@ -53,6 +53,7 @@ macro_rules! every_setting {
             hub_endpoint,
             key_vault,
             keys_vault,
+            vault_key_wrapped_by,
             key_vault_emulator,
             key_vault_ca_file,
             key_vault_api_version,
@@ -216,6 +217,14 @@ pub struct Settings {
     /// Name or https URL of the Azure Key Vault that keeps the installation's own keys, apart from the accounts [env: COUNTERSIGN_KEYS_VAULT] [default: the vault of --key-vault]
     #[arg(long, value_name = "NAME|URL")]
     pub keys_vault: Option<String>,
+    /// Key in Azure Key Vault or Managed HSM that wraps the key of the accounts in the data folder or the shared database, as https://NAME.vault.azure.net/keys/KEY[/VERSION] [env: COUNTERSIGN_VAULT_KEY_WRAPPED_BY]
+    #[allow(
+        rustdoc::bare_urls,
+        rustdoc::broken_intra_doc_links,
+        reason = "the help shows the text as it is"
+    )]
+    #[arg(long, value_name = "URL")]
+    pub vault_key_wrapped_by: Option<String>,
     /// The vault is an emulator: accept an authentication challenge for its own host [env: KEY_VAULT_EMULATOR=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub key_vault_emulator: Option<bool>,

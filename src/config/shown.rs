@@ -108,6 +108,10 @@ impl Config {
                 (None, Some(_)) => "the vault of the accounts".to_owned(),
                 (None, None) => "none: the keys in the data folder".to_owned(),
             },
+            "vault-key-wrapped-by": azure.vault_key_wrapping.as_ref().map_or_else(
+                || "none: the key is in clear in the data folder".to_owned(),
+                |wrapping| wrapping.key.to_string(),
+            ),
             "key-vault-emulator": vault.is_some_and(|vault| vault.emulator),
             "key-vault-ca-file": file(vault.and_then(|vault| vault.ca_file.as_deref())),
             "key-vault-api-version": vault

@@ -89,7 +89,7 @@ fn a_key_vault_is_named_or_has_a_url() {
     }
     let error = vault(&[("KEY_VAULT_EMULATOR", "true")]).unwrap_err();
     assert!(
-        error.to_string().contains("key-vault is not set"),
+        error.to_string().contains("neither key-vault nor"),
         "{error}"
     );
 }

@@ -8,6 +8,7 @@ use countersign_enrollment::ids::{CallerId, EnrollmentId};
 use countersign_enrollment::mandate::{Digest, SignedMandate};
 
 use super::error::{hub, internal};
+use super::patience::patiently;
 use super::{DECISION_SEEN, Decider, EARLY, Hub, HubError, RequestSnapshot, Snapshot, Stage};
 use crate::mandates::NewDecision;
 
@@ -251,8 +252,9 @@ impl Hub {
 
     /// Notifies the orchestration of a recorded decision.
     pub(super) async fn tell(&self, about: &str, raised: RaisedDecision) -> Result<(), HubError> {
-        self.client
-            .raise_event(about, &APPROVAL, &raised)
+        // A decision is signed and recorded: told twice, it counts once.
+        let event = APPROVAL;
+        patiently(|| self.client.raise_event(about, &event, &raised))
             .await
             .map_err(hub)?;
         let approved = raised.decision.approved;

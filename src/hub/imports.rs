@@ -189,7 +189,7 @@ impl Hub {
             fingerprint,
         };
         let starting = Starting {
-            start: self.client.start(&IMPORT, &request).reuse(IdReuse::Never),
+            start: || self.client.start(&IMPORT, &request).reuse(IdReuse::Never),
             id: id.as_str(),
             caller: new.caller.id,
             fingerprint: &request.fingerprint,

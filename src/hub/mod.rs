@@ -9,10 +9,12 @@ mod follow;
 mod imports;
 mod list;
 mod options;
+mod patience;
 mod recovery;
 mod request_snapshot;
 mod requests;
 mod snapshot;
+mod starting;
 
 use std::fmt::{self, Display};
 use std::ops::Deref;
@@ -29,9 +31,8 @@ use countersign_enrollment::recovery::RecoveryCodes;
 use countersign_enrollment::request::{Approval, EnrollmentRequest, RecoverySource, Source};
 use countersign_enrollment::sealed::{ImageBytes, OtpauthText};
 use data_encoding::HEXLOWER;
-use durabletask::client::{IdReuse, InstanceState, Payloads, Recursive, StartRequest, Status};
-use durabletask::{Client, ClientError};
-use serde::Deserialize;
+use durabletask::Client;
+use durabletask::client::{IdReuse, InstanceState, Payloads, Recursive, Status};
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
@@ -41,6 +42,7 @@ use crate::intake::AcceptedUpload;
 use crate::keys::SealingKeys;
 use crate::mandates::{self, MandateError, Mandates};
 use error::{hub, internal};
+use starting::Starting;
 
 pub(crate) use approval::{ApprovalPolicy, Decider, Requester};
 pub(crate) use decide::Ballot;
@@ -162,16 +164,6 @@ struct Draft {
     recovery: Option<RecoverySource>,
     /// The keyed hash of what was requested.
     fingerprint: String,
-}
-
-/// An instance to start under a mandate.
-struct Starting<'a, O> {
-    start: StartRequest<O>,
-    id: &'a str,
-    caller: &'a str,
-    /// The keyed hash of what was requested.
-    fingerprint: &'a str,
-    mandate: &'a SignedMandate,
 }
 
 impl Hub {
@@ -382,7 +374,7 @@ impl Hub {
             fingerprint: draft.fingerprint.clone(),
         };
         let starting = Starting {
-            start: self.client.start(&ENROLL, &request).reuse(reuse),
+            start: || self.client.start(&ENROLL, &request).reuse(reuse.clone()),
             id: id.as_str(),
             caller: caller.id,
             fingerprint: &request.fingerprint,
@@ -430,31 +422,6 @@ impl Hub {
             deadline,
             notify: matches!(approval, Approval::Required { notify: true, .. }),
             reminders: u8::try_from(self.policy.reminders.len()).unwrap_or(u8::MAX),
-        }
-    }
-
-    /// Starts an instance under a mandate, or returns the one that a request with the same
-    /// fingerprint has started under its id.
-    async fn start_once<S: FromState, O>(
-        &self,
-        starting: Starting<'_, O>,
-        just_started: impl FnOnce() -> S,
-    ) -> Result<S, HubError> {
-        let Starting {
-            start,
-            id,
-            caller,
-            fingerprint,
-            mandate,
-        } = starting;
-        let start = start.instance_id(id).tag("requestedBy", caller);
-        match start.send().await {
-            Ok(_) => Ok(just_started()),
-            Err(ClientError::AlreadyExists { .. }) => {
-                self.mandates.never_began(mandate).await?;
-                self.repeated(id, fingerprint).await
-            }
-            Err(error) => Err(hub(error)),
         }
     }
 
@@ -513,40 +480,6 @@ impl Hub {
         }
     }
 
-    /// What was started earlier under the same id by an equal request, if something was.
-    ///
-    /// To be asked before a mandate is registered: an answer can be lost, and of a second mandate
-    /// nobody would know whether something runs under it. Decisions would be made about that one,
-    /// and the instance, which runs under the first, would ignore them.
-    async fn started_before<S: FromState, Id: Display>(
-        &self,
-        id: &StartId<Id>,
-        fingerprint: &str,
-    ) -> Result<Option<S>, HubError> {
-        if id.drawn {
-            return Ok(None);
-        }
-        let id = id.to_string();
-        if self.mandates.latest(&id).await?.is_none() {
-            return Ok(None);
-        }
-        match self.repeated(&id, fingerprint).await {
-            Ok(seen) => Ok(Some(seen)),
-            Err(HubError::Unknown) => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// What was started earlier under the same id, if by an equal request.
-    async fn repeated<S: FromState>(&self, id: &str, fingerprint: &str) -> Result<S, HubError> {
-        let seen: S = self.look(id, None).await?;
-        if secret::same(seen.fingerprint().as_bytes(), fingerprint.as_bytes()) {
-            Ok(seen)
-        } else {
-            Err(HubError::KeyReused)
-        }
-    }
-
     /// Ends a running enrollment, or an import with the enrollments that it waits for,
     /// so that nothing is done under its mandate from now on, whatever the task hub does.
     /// With `only`, it is ended only if the ledger names this requester.
@@ -595,39 +528,6 @@ impl Hub {
             self.mandates.withdraw(signed, id).await?;
         }
         Ok(true)
-    }
-
-    /// Withdraws the mandates of `id` under which nothing was started, if something runs under
-    /// another one: to be done before anyone decides about it, since what is decided is decided
-    /// under one mandate, and what runs knows its own only.
-    ///
-    /// Requests with one id that come at once have a mandate each, and one of them starts it. The
-    /// others withdraw theirs, unless their process or the task hub is gone at that moment.
-    async fn leave_one_mandate(&self, id: &str) -> Result<(), HubError> {
-        /// The input of whatever runs under a mandate.
-        #[derive(Deserialize)]
-        struct Mandated {
-            mandate: SignedMandate,
-        }
-        let open = self.mandates.still_open(id).await?;
-        if open.len() < 2 {
-            return Ok(());
-        }
-        let state = self.client.get(id, Payloads::Include).await.map_err(hub)?;
-        let Some(Ok(runs)) = state.map(|state| state.input::<Mandated>()) else {
-            return Ok(());
-        };
-        if !open.iter().any(|(signed, _)| *signed == runs.mandate) {
-            return Ok(());
-        }
-        for (signed, mandate) in &open {
-            // An account of an import has the mandate of the whole import.
-            if *signed != runs.mandate && mandate.id == id {
-                tracing::warn!(instance_id = %id, "a mandate under which nothing was started is withdrawn");
-                self.mandates.never_began(signed).await?;
-            }
-        }
-        Ok(())
     }
 
     /// Whether the task hub answers.

@@ -110,10 +110,11 @@ impl Hub {
             fingerprint,
         };
         let starting = Starting {
-            start: self
-                .client
-                .start(&ACCOUNT_REQUEST, &request)
-                .reuse(IdReuse::Never),
+            start: || {
+                self.client
+                    .start(&ACCOUNT_REQUEST, &request)
+                    .reuse(IdReuse::Never)
+            },
             id: id.as_str(),
             caller: caller.id,
             fingerprint: &request.fingerprint,

@@ -70,6 +70,18 @@ pub enum KeyMaterialError {
     /// It is not 32 bytes in hexadecimal.
     #[error("{0} cannot be used: expected 64 hexadecimal digits")]
     NotHexadecimal(String),
+    /// It is not the text of server keys.
+    #[error(
+        "{0} cannot be used: expected 64 hexadecimal digits, or lines that begin with derives, \
+         current, next or earlier; copy it again from another machine or a backup"
+    )]
+    NotServerKeys(String),
+    /// The file was replaced by one of another installation.
+    #[error("{0} has the keys of another installation: put the previous file back")]
+    OtherServerKey(String),
+    /// No front door has created a server key yet.
+    #[error("{0} does not exist: a front door creates it at its first start")]
+    NoServerKey(String),
     /// No worker has created what a front door needs.
     #[error(
         "{missing} does not exist, even after waiting for {waited:?}. A worker creates it when \

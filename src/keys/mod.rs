@@ -19,14 +19,17 @@ mod installation;
 mod mandate;
 mod place;
 mod seal;
+mod server;
 mod shared;
 mod webhook;
+mod wrapping;
 
 use std::time::Duration;
 
 use countersign_enrollment::sealed::OpenKey;
 use zeroize::Zeroizing;
 
+use crate::access::ServerKeys;
 use crate::access::secret::{self, RandomUnavailable};
 
 pub use error::KeyMaterialError;
@@ -35,11 +38,16 @@ pub(crate) use installation::{Installation, check_embedded};
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::KeyStorage;
 pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
+pub(crate) use server::{ServerRotation, until_read};
 pub(crate) use shared::{
     DOOR_FILES, Own, WORKER_FILES, add_mandate_key, note_keys, refuse_missing, refuse_other,
     would_agree,
 };
 pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
+pub(crate) use wrapping::{vault_key_file, vault_key_wrapping};
+
+/// How many rereading intervals are waited for, so that every process has read a key.
+const LOOKS: u32 = 3;
 
 /// A key's names: of its file in the data folder, and of its secret in Key Vault.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +76,7 @@ const FINGERPRINT: Name = Name {
     secret: "countersign-fingerprint-key",
     published: false,
 };
-/// The front door's own key.
+/// The front door's own keys.
 pub(crate) const SERVER: Name = Name {
     file: "server.key",
     secret: "countersign-server-key",
@@ -83,8 +91,8 @@ pub(crate) struct DoorKeys {
     pub(crate) mandates: Followed<MandateKeys>,
     /// What mandates are checked with.
     pub(crate) checks: MandateChecks,
-    /// The key that sessions, ids and the like are derived from.
-    pub(crate) server: Zeroizing<[u8; 32]>,
+    /// The keys that sessions, ids and the like are derived from, now and after a rotation.
+    pub(crate) server: Followed<ServerKeys>,
     /// The key under which secrets get fingerprints.
     pub(crate) fingerprint: Zeroizing<[u8; 32]>,
 }
@@ -112,14 +120,18 @@ impl DoorKeys {
                 KeyStorage::Folder(_) => Ok(()),
             }
         };
-        let ((), (text, mandates), server) =
-            tokio::try_join!(check, MandateKeys::open(place), place.random_key(SERVER))?;
+        let ((), (text, mandates), own) = tokio::try_join!(
+            check,
+            MandateKeys::open(place),
+            place.read_or_make(SERVER, secret::random_hex)
+        )?;
+        let server = ServerKeys::new(server::parse(place, &own)?);
         Ok(Self {
             mandates: Followed::new(place.clone(), mandate::MANDATE, text, mandates),
             checks: MandateChecks::open(place).await?,
             seal: Followed::new(place.clone(), SEAL_PUBLIC, public, seal),
             fingerprint: place.bytes(FINGERPRINT, &fingerprint)?,
-            server,
+            server: Followed::new(place.clone(), SERVER, own, server),
         })
     }
 }
@@ -129,7 +141,7 @@ impl DoorKeys {
     pub(crate) fn own(&self) -> Own<'_> {
         Own {
             fingerprint: &self.fingerprint,
-            server: Some(&self.server),
+            server: Some(self.server.value()),
             mandate: Some(self.mandates.value().signing().first().id().to_owned()),
         }
     }
@@ -207,10 +219,11 @@ impl KeyStorage {
         self.bytes(name, &text)
     }
 
-    /// The key that front doors share, if it was made.
-    pub(crate) async fn server_key(&self) -> Result<Option<Zeroizing<[u8; 32]>>, KeyMaterialError> {
+    /// The keys that front doors share, if they were made.
+    pub(crate) async fn server_keys(&self) -> Result<Option<ServerKeys>, KeyMaterialError> {
         let text = self.read(SERVER).await?;
-        text.map(|text| self.bytes(SERVER, &text)).transpose()
+        text.map(|text| server::parse(self, &text).map(ServerKeys::new))
+            .transpose()
     }
 
     fn bytes(&self, name: Name, text: &str) -> Result<Zeroizing<[u8; 32]>, KeyMaterialError> {

@@ -10,7 +10,7 @@ use countersign_enrollment::sealed::{
 use zeroize::Zeroizing;
 
 use super::follow::Replace;
-use super::{KeyMaterialError, KeyStorage, SEAL, SEAL_PUBLIC};
+use super::{KeyMaterialError, KeyStorage, LOOKS, SEAL, SEAL_PUBLIC};
 
 /// The sealing keys that the worker has published last. Clones follow the same worker.
 #[derive(Clone)]
@@ -104,8 +104,6 @@ async fn publish(place: &KeyStorage, id: &str, public: &str) -> Result<(), KeyMa
 
 /// Marks a key that workers can open with but that is not used for sealing yet.
 const NEXT: &str = "# next";
-/// How many rereading intervals of a worker are waited for.
-const LOOKS: u32 = 3;
 
 /// Makes another key the one that values are sealed with: first all workers learn to open with
 /// it, then it takes precedence over the others, which still open what was sealed for them. Returns its

@@ -11,7 +11,9 @@ use countersign_database::{Database, DatabaseError, Transaction, all, execute, o
 use futures_util::FutureExt as _;
 
 use super::mandate::{MANDATE, MANDATE_PUBLIC};
-use super::{FINGERPRINT, KeyMaterialError, KeyStorage, Name, SEAL, SEAL_PUBLIC, SERVER};
+use super::{
+    FINGERPRINT, KeyMaterialError, KeyStorage, Name, SEAL, SEAL_PUBLIC, SERVER, ServerKeys,
+};
 use crate::access::secret;
 use crate::data_dir::DataDir;
 
@@ -77,7 +79,7 @@ pub(crate) async fn refuse_missing(
 pub(crate) struct Own<'a> {
     pub(super) fingerprint: &'a [u8; 32],
     /// A front door's.
-    pub(super) server: Option<&'a [u8; 32]>,
+    pub(super) server: Option<ServerKeys>,
     /// The id of the key that a front door signs mandates with.
     pub(super) mandate: Option<String>,
 }
@@ -94,7 +96,7 @@ pub(crate) async fn refuse_other(
     own: Own<'_>,
 ) -> Result<(), KeyMaterialError> {
     let mut marks = vec![mark(FINGERPRINT, own.fingerprint)];
-    marks.extend(own.server.map(|key| mark(SERVER, key)));
+    marks.extend(own.server.map(|keys| mark_of(&keys)));
     let mandate = own.mandate;
     let other = database.write(move |transaction| {
         let (marks, mandate) = (marks.clone(), mandate.clone());
@@ -125,11 +127,10 @@ pub(crate) async fn would_agree(
     data: &DataDir,
 ) -> Result<(), KeyMaterialError> {
     let mut marks = Vec::new();
-    for name in [FINGERPRINT, SERVER] {
-        if let Some(key) = data.existing_key(name.file)? {
-            marks.push(mark(name, &key));
-        }
+    if let Some(key) = data.existing_key(FINGERPRINT.file)? {
+        marks.push(mark(FINGERPRINT, &key));
     }
+    marks.extend(ServerKeys::existing(data)?.map(|keys| mark_of(&keys)));
     let place = KeyStorage::Folder(data.clone());
     let mandate = match place.read(MANDATE).await? {
         Some(text) => Some(super::mandate::signing_id(&place, &text)?),
@@ -164,6 +165,11 @@ type Mark = (Name, [u8; 32]);
 
 fn mark(name: Name, key: &[u8; 32]) -> Mark {
     (name, secret::mac(key, &[LABEL, name.file.as_bytes()]))
+}
+
+/// That of the server keys is the first one's, which a rotation does not change.
+fn mark_of(server: &ServerKeys) -> Mark {
+    mark(SERVER, server.ring().derives.bytes())
 }
 
 /// Notes marks of keys, where none are noted.
@@ -224,9 +230,9 @@ async fn differing(
 pub(crate) async fn note_keys(
     transaction: &Transaction<'_>,
     place: &KeyStorage,
-    server: &[u8; 32],
+    server: &ServerKeys,
 ) -> Result<(), KeyMaterialError> {
-    let mut marks = vec![mark(SERVER, server)];
+    let mut marks = vec![mark_of(server)];
     if let Some(text) = place.read(FINGERPRINT).await? {
         marks.push(mark(FINGERPRINT, &*place.bytes(FINGERPRINT, &text)?));
     }

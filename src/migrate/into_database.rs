@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use countersign_activities::vault::transfer as vault;
+use countersign_activities::vault::{KeyFile, transfer as vault};
 use countersign_database::{Database, Transfer, others, tables};
 use countersign_ledger::transfer as ledger_rows;
 use futures_util::FutureExt as _;
 
 use super::stores::{ACCESS, ALL, AUDIT, LEDGER, Stores, VAULT, VERIFY, count, flush, move_files};
-use super::{MigrateError, Moved, event, intact, mark_of};
-use crate::access::KeyStore;
+use super::{KeyPlaces, MigrateError, Moved, event, intact, mark_of};
+use crate::access::{KeyStore, ServerKeys};
 use crate::audit::{AuditStore, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
-use crate::keys::{self, Installation, KeyStorage};
+use crate::keys::{self, Installation};
 use crate::ledger::{self, Noted, moved};
 use crate::verify::{FolderChecks, transfer as verify};
 
@@ -26,7 +26,7 @@ use crate::verify::{FolderChecks, transfer as verify};
 pub(crate) async fn to_database(
     data: &DataDir,
     database: &Database,
-    place: &KeyStorage,
+    keys: &KeyPlaces,
     by: &str,
     told: &mut dyn FnMut(&str),
 ) -> Result<Moved, MigrateError> {
@@ -37,12 +37,11 @@ pub(crate) async fn to_database(
     if noted == Noted::None {
         return Err(MigrateError::Nothing(folder()));
     }
-    let key = place.server_key().await?;
-    let key = key.ok_or(MigrateError::NoServerKey)?;
+    let server_keys = keys.server_keys().await?;
     let mut session = database.transfer().await?;
     let (id, finished) = match noted {
         Noted::Own(id) => {
-            copy(data, &mut session, database, place, &key, told).await?;
+            copy(data, &mut session, database, keys, &server_keys, told).await?;
             (id, false)
         }
         Noted::Shared(id) | Noted::Both(id) => {
@@ -70,9 +69,9 @@ pub(crate) async fn to_database(
     let id = id
         .parse()
         .map_err(|_| countersign_ledger::LedgerError::Malformed)?;
-    place.follow(Installation::Database(&id)).await?;
+    keys.place.follow(Installation::Database(&id)).await?;
     let counts = count(&session.begin().await?).await?;
-    let record = PostgresAudit::open(database.clone(), data.path(), &key).await?;
+    let record = PostgresAudit::open(database.clone(), data.path(), &server_keys).await?;
     let head = record
         .append_with(
             event(by, "data folder", "database", &counts),
@@ -92,12 +91,12 @@ async fn copy(
     data: &DataDir,
     session: &mut Transfer,
     database: &Database,
-    place: &KeyStorage,
-    key: &[u8; 32],
+    keys: &KeyPlaces,
+    server_keys: &ServerKeys,
     told: &mut dyn FnMut(&str),
 ) -> Result<(), MigrateError> {
     let folder = data.path();
-    bring_up(folder, key)?;
+    bring_up(folder, server_keys, &keys.vault)?;
     let stores = Stores::open(folder)?;
     settle_restore(&stores)?;
     let transaction = session.begin().await?;
@@ -119,13 +118,13 @@ async fn copy(
         ledger_rows::end_in_database(&transaction, ledger).await?;
     }
     if let Some(accounts) = stores.get(VAULT) {
-        vault::name_key(&transaction, accounts, folder).await?;
+        vault::name_key(&transaction, accounts, &keys.vault).await?;
     }
     let end = match stores.get(AUDIT) {
-        Some(entries) => Some(audit::end_in_database(&transaction, entries, key).await?),
+        Some(entries) => Some(audit::end_in_database(&transaction, entries, server_keys).await?),
         None => None,
     };
-    keys::note_keys(&transaction, place, key).await?;
+    keys::note_keys(&transaction, &keys.place, server_keys).await?;
     transaction
         .commit()
         .await
@@ -135,9 +134,9 @@ async fn copy(
     let transaction = session.begin().await?;
     stores.compare(&transaction).await?;
     if let Some(accounts) = stores.get(VAULT) {
-        vault::compare(accounts, &transaction, folder, Utc::now()).await?;
+        vault::compare(accounts, &transaction, &keys.vault, Utc::now()).await?;
     }
-    let record = PostgresAudit::open(database.clone(), folder, key).await?;
+    let record = PostgresAudit::open(database.clone(), folder, server_keys).await?;
     let head = intact(record.verify(None).await?)?;
     match end {
         Some(end) if end != head => Err(MigrateError::Differs {
@@ -148,10 +147,14 @@ async fn copy(
 }
 
 /// Brings the databases of an earlier release up to date, and checks the audit log.
-fn bring_up(folder: &Path, key: &[u8; 32]) -> Result<(), MigrateError> {
+fn bring_up(
+    folder: &Path,
+    server_keys: &ServerKeys,
+    vault_keys: &KeyFile,
+) -> Result<(), MigrateError> {
     let there = |file| folder.join(file).is_file();
     if there(VAULT.file) {
-        vault::bring_up(folder)?;
+        vault::bring_up(folder, vault_keys)?;
     }
     if there(ACCESS.file) {
         KeyStore::open(&folder.join(ACCESS.file)).map(drop)?;
@@ -161,7 +164,7 @@ fn bring_up(folder: &Path, key: &[u8; 32]) -> Result<(), MigrateError> {
     }
     ledger_rows::bring_up(folder)?;
     // A log that is missing is noticed by the note beside it.
-    let record = AuditStore::open(&folder.join(AUDIT.file), key)?;
+    let record = AuditStore::open(&folder.join(AUDIT.file), server_keys)?;
     intact(record.verify(None)?)?;
     Ok(())
 }

@@ -6,18 +6,18 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
 use chrono::Utc;
-use countersign_activities::vault::transfer as vault;
+use countersign_activities::vault::{KeyFile, transfer as vault};
 use countersign_database::{Database, DatabaseError, Transaction, Transfer, others, tables};
 use countersign_ledger::transfer as ledger_rows;
 
 use super::stores::{
     ACCESS, ALL, AUDIT, LEDGER, Stores, VAULT, VERIFY, every_table, flush, move_files,
 };
-use super::{MigrateError, Moved, event, intact, ledger_in, stores};
-use crate::access::KeyStore;
+use super::{KeyPlaces, MigrateError, Moved, event, intact, ledger_in, stores};
+use crate::access::{KeyStore, ServerKeys};
 use crate::audit::{AUDIT_HEAD, AuditStore, Head, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
-use crate::keys::{Installation, KeyStorage};
+use crate::keys::Installation;
 use crate::ledger::{self, Noted, moved};
 use crate::verify::FolderChecks;
 
@@ -33,7 +33,7 @@ const BESIDE: &str = "moving";
 pub(crate) async fn to_folder(
     data: &DataDir,
     database: &Database,
-    place: &KeyStorage,
+    keys: &KeyPlaces,
     by: &str,
     told: &mut dyn FnMut(&str),
 ) -> Result<Moved, MigrateError> {
@@ -45,8 +45,7 @@ pub(crate) async fn to_folder(
         Noted::Own(_) => return Err(MigrateError::AlreadyOwn(folder())),
         Noted::None => return Err(MigrateError::Nothing(folder())),
     };
-    let key = place.server_key().await?;
-    let key = key.ok_or(MigrateError::NoServerKey)?;
+    let server_keys = keys.server_keys().await?;
     let beside = data.path().join(BESIDE);
     let mut session = database.transfer().await?;
     let mark = {
@@ -78,7 +77,11 @@ pub(crate) async fn to_folder(
             }
             remove(&beside)?;
             make(&beside)?;
-            let copied = copy(data, &beside, &mut session, database, &key, by, told).await;
+            let own = Keys {
+                server: &server_keys,
+                vault: &keys.vault,
+            };
+            let copied = copy(data, &beside, &mut session, database, &own, by, told).await;
             if let Err(error) = copied {
                 // Best effort: the error that matters is the first one.
                 let _ = std::fs::remove_dir_all(&beside);
@@ -95,11 +98,11 @@ pub(crate) async fn to_folder(
     }
     move_files(AUDIT_HEAD, &beside, data.path())?;
     flush(data.path())?;
-    place.follow(Installation::Folder(data)).await?;
+    keys.place.follow(Installation::Folder(data)).await?;
     ledger::forget_shared(data)?;
     remove(&beside)?;
     let counts = stores::count(&session.begin().await?).await?;
-    let record = AuditStore::open(&data.path().join(AUDIT.file), &key)?;
+    let record = AuditStore::open(&data.path().join(AUDIT.file), &server_keys)?;
     Ok(Moved {
         counts,
         head: intact(record.verify(None)?)?,
@@ -115,23 +118,29 @@ fn is_beside(folder: &Path) -> bool {
     there(LEDGER.file) && there(AUDIT.file)
 }
 
+/// What opens both places.
+struct Keys<'a> {
+    server: &'a ServerKeys,
+    vault: &'a KeyFile,
+}
+
 /// Copies everything into the folder `beside`, compares, and marks the database as left.
 async fn copy(
     data: &DataDir,
     beside: &Path,
     session: &mut Transfer,
     database: &Database,
-    key: &[u8; 32],
+    keys: &Keys<'_>,
     by: &str,
     told: &mut dyn FnMut(&str),
 ) -> Result<(), MigrateError> {
-    let record = PostgresAudit::open(database.clone(), data.path(), key).await?;
+    let record = PostgresAudit::open(database.clone(), data.path(), keys.server).await?;
     let end = intact(record.verify(None).await?)?;
     drop(record);
     let transaction = session.begin().await?;
     tables::lock(&transaction, &every_table()).await?;
-    let has_vault = vault::has_vault(&transaction, data.path()).await?;
-    make_stores(beside, has_vault, key)?;
+    let has_vault = vault::has_vault(&transaction, keys.vault).await?;
+    make_stores(beside, has_vault, keys.server)?;
     let stores = Stores::open(beside)?;
     if let Some(entries) = stores.get(AUDIT) {
         audit::bring_up(entries).map_err(stores.failed(AUDIT))?;
@@ -143,12 +152,12 @@ async fn copy(
     told("comparing every row and every code");
     let counts = stores.compare(&transaction).await?;
     if let Some(accounts) = stores.get(VAULT) {
-        vault::compare(accounts, &transaction, data.path(), Utc::now()).await?;
+        vault::compare(accounts, &transaction, keys.vault, Utc::now()).await?;
     }
     drop(stores);
     record_move(
         beside,
-        key,
+        keys.server,
         &end,
         event(by, "database", "data folder", &counts),
     )?;
@@ -174,14 +183,18 @@ async fn leave(transaction: Transaction<'_>, database: &Database) -> Result<(), 
 }
 
 /// Makes empty databases.
-fn make_stores(folder: &Path, has_vault: bool, key: &[u8; 32]) -> Result<(), MigrateError> {
+fn make_stores(
+    folder: &Path,
+    has_vault: bool,
+    server_keys: &ServerKeys,
+) -> Result<(), MigrateError> {
     if has_vault {
         vault::make(folder)?;
     }
     KeyStore::open(&folder.join(ACCESS.file)).map(drop)?;
     FolderChecks::open(&folder.join(VERIFY.file)).map(drop)?;
     ledger_rows::bring_up(folder)?;
-    AuditStore::open(&folder.join(AUDIT.file), key).map(drop)?;
+    AuditStore::open(&folder.join(AUDIT.file), server_keys).map(drop)?;
     Ok(())
 }
 
@@ -189,11 +202,11 @@ fn make_stores(folder: &Path, has_vault: bool, key: &[u8; 32]) -> Result<(), Mig
 /// the move in it.
 fn record_move(
     folder: &Path,
-    key: &[u8; 32],
+    server_keys: &ServerKeys,
     end: &Head,
     event: crate::audit::Event,
 ) -> Result<(), MigrateError> {
-    let mut record = AuditStore::open(&folder.join(AUDIT.file), key)?;
+    let mut record = AuditStore::open(&folder.join(AUDIT.file), server_keys)?;
     if intact(record.verify(None)?)? != *end {
         return Err(MigrateError::Differs {
             rows: "audit entries",

@@ -21,14 +21,32 @@ mod into_folder;
 mod rows;
 mod stores;
 
+use countersign_activities::vault::KeyFile;
 use countersign_database::Transaction;
 
 pub use error::MigrateError;
 pub(crate) use into_database::to_database;
 pub(crate) use into_folder::to_folder;
 
+use crate::access::ServerKeys;
 use crate::audit::{Action, ChainCheck, Event, FieldChange, Head};
+use crate::keys::KeyStorage;
 use crate::ledger::moved;
+
+/// Where the installation's keys are.
+pub(crate) struct KeyPlaces {
+    /// Those of its parts.
+    pub(crate) place: KeyStorage,
+    /// That of its own vault.
+    pub(crate) vault: KeyFile,
+}
+
+impl KeyPlaces {
+    async fn server_keys(&self) -> Result<ServerKeys, MigrateError> {
+        let keys = self.place.server_keys().await?;
+        keys.ok_or(MigrateError::NoServerKey)
+    }
+}
 
 /// What was moved.
 #[derive(Clone, Debug)]

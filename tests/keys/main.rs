@@ -10,6 +10,7 @@ mod folder;
 mod parts;
 mod roles;
 mod rotation;
+mod server_key;
 #[path = "../support/mod.rs"]
 #[allow(
     dead_code,
@@ -17,3 +18,4 @@ mod rotation;
     reason = "each test program uses a part of it"
 )]
 mod support;
+mod wrapped;

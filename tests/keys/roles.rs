@@ -122,6 +122,8 @@ const fn does(op: Op) -> &'static str {
         Op::Versions | Op::List | Op::GetDeleted | Op::ListDeleted => "look",
         Op::Recover => "recover",
         Op::Purge => "purge",
+        Op::Wrap => "wrap",
+        Op::Unwrap => "unwrap",
     }
 }
 

@@ -2,6 +2,9 @@
 //! holds at the others, and where that cannot be known nothing is given out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../azure/tests/fake/mod.rs"]
+mod fake;
+
 mod at_once;
 mod clock;
 mod failures;
@@ -10,6 +13,7 @@ mod moving;
 #[path = "../../database/tests/database/proxy.rs"]
 mod proxy;
 mod restored;
+mod server_key;
 mod shipping;
 #[path = "../support/mod.rs"]
 #[allow(
@@ -20,3 +24,4 @@ mod shipping;
 mod support;
 mod together;
 mod users;
+mod wrapped;

@@ -284,8 +284,10 @@ async fn a_database_replaced_by_an_older_copy_is_noticed_running_and_at_start() 
     // Another server key makes another chain.
     let folder = tempfile::tempdir().unwrap();
     let foreign = PostgresAudit::open(database, folder.path(), &[8; 32]).await;
-    let verdict = foreign.unwrap().verify(None).await.unwrap();
-    assert_eq!(verdict, ChainCheck::Broken { sequence: 1 });
+    assert!(matches!(
+        foreign.map(drop),
+        Err(AuditError::KeyMissing { .. })
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -354,7 +356,7 @@ async fn old_entries_move_into_archives_that_prove_themselves_while_others_write
     );
     let refused = door.verify(None).await;
     assert!(
-        matches!(refused, Err(AuditError::Unreadable { .. })),
+        matches!(refused, Err(AuditError::ArchiveUnproven(22))),
         "{refused:?}"
     );
 }

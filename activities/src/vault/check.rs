@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::crypter::Crypter;
 use super::embedded::{AccountRow, COLUMNS, from_sqlite, read_row};
-use super::key_file::{self, KeyFileError};
+use super::key_file::{KeyFile, KeyFileError};
 use super::{VaultError, recovery};
 use crate::totp::{self, Code, CodeError};
 
@@ -80,14 +80,44 @@ pub(super) fn opened(
     Ok((account, code))
 }
 
-/// Opens every account of the vault at `database` with the keys of a key file, makes its code
-/// at `now` and shows none, and opens its recovery codes. Changes nothing. Blocks.
+/// Counts what is in the vault at `database`, whose key is not at hand. Changes nothing. Blocks.
+///
+/// # Errors
+///
+/// [`CheckError`].
+pub fn count(database: &Path) -> Result<VaultContents, CheckError> {
+    let failed = |error| CheckError::Database {
+        path: database.to_owned(),
+        source: from_sqlite(error),
+    };
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(database, flags).map_err(failed)?;
+    let count = |what: &str| {
+        let sql = format!("SELECT count(*) FROM {what}");
+        let rows: rusqlite::Result<i64> = connection.query_row(&sql, [], |row| row.get(0));
+        rows.map(|rows| u64::try_from(rows).unwrap_or(0))
+            .map_err(failed)
+    };
+    Ok(VaultContents {
+        accounts: count("accounts WHERE deleted_at IS NULL")?,
+        removed: count("accounts WHERE deleted_at IS NOT NULL")?,
+        with_recovery_codes: count("recovery_codes")?,
+    })
+}
+
+/// Opens every account of the vault at `database` with the keys in `text`, which is that of the
+/// file `keys`, makes its code at `now` and shows none, and opens its recovery codes. Changes nothing. Blocks.
 ///
 /// # Errors
 ///
 /// [`CheckError`]: the first thing that is wrong.
-pub fn check(database: &Path, keys: &str, now: DateTime<Utc>) -> Result<VaultContents, CheckError> {
-    let crypter = key_file::parse(keys, &database.with_file_name("vault.key"))?;
+pub fn check(
+    database: &Path,
+    keys: &KeyFile,
+    text: &str,
+    now: DateTime<Utc>,
+) -> Result<VaultContents, CheckError> {
+    let crypter = keys.parse(text)?;
     let unreadable = |source| CheckError::Database {
         path: database.to_owned(),
         source,

@@ -29,7 +29,7 @@ use crate::database_stamp::DatabaseStamp;
 
 use super::content;
 use super::crypter::{Crypter, CrypterError, Encrypted};
-use super::key_file::{self, KeyFileError};
+use super::key_file::{KeyFile, KeyFileError};
 use super::order::{self, ListPosition};
 use super::recovery;
 use super::schema::{self, Opened};
@@ -111,6 +111,15 @@ impl EmbeddedVault {
     ///
     /// [`VaultOpenError`], whose text says what to do.
     pub fn open(folder: &Path) -> Result<Self, VaultOpenError> {
+        Self::open_with(folder, &folder.join(KEY_FILE).into())
+    }
+
+    /// The same with the keys in the file `keys`, which may be wrapped.
+    ///
+    /// # Errors
+    ///
+    /// As [`EmbeddedVault::open`].
+    pub fn open_with(folder: &Path, keys: &KeyFile) -> Result<Self, VaultOpenError> {
         let path = folder.join(DATABASE);
         durabletask_sqlite::create_private(&path).map_err(|source| VaultOpenError::Io {
             path: path.clone(),
@@ -137,24 +146,23 @@ impl EmbeddedVault {
         let stamp = DatabaseStamp::open(&path).map_err(failed)?;
         let mut used: Vec<String> = key_ids(&writer).map_err(failed)?;
 
-        let key_path = folder.join(KEY_FILE);
         let missing = |key_id: &String| VaultOpenError::KeyMissing {
-            path: key_path.clone(),
+            path: keys.path().to_owned(),
             key_id: key_id.clone(),
         };
-        let crypter = match key_file::read(&key_path)? {
+        let crypter = match keys.read()? {
             Some(crypter) => crypter,
             // A new key must not hide that the old one is lost.
             None => match used.first() {
                 Some(key_id) => return Err(missing(key_id)),
                 None => {
-                    key_file::create(&key_path)?;
-                    key_file::read(&key_path)?
-                        .ok_or_else(|| KeyFileError::Empty(key_path.clone()))?
+                    keys.create()?;
+                    keys.read()?
+                        .ok_or_else(|| KeyFileError::Empty(keys.path().to_owned()))?
                 }
             },
         };
-        let crypter = crypter.following(key_file::again(&key_path));
+        let crypter = crypter.following(keys.again());
         if used.iter().any(|key_id| !crypter.has(key_id)) {
             // The last account of a retired key may have got another one in between.
             used = key_ids(&writer).map_err(failed)?;

@@ -12,6 +12,7 @@ mod recovery;
 mod rotation;
 mod schema;
 pub mod transfer;
+mod wrapping;
 
 use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,13 +29,14 @@ use thiserror::Error;
 use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
-pub use check::{BadAccount, CheckError, VaultContents, check};
+pub use check::{BadAccount, CheckError, VaultContents, check, count};
 pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, VaultOpenError};
-pub use key_file::KeyFileError;
+pub use key_file::{KeyFile, KeyFileContents, KeyFileError};
 pub use postgres::{
     PostgresVault, SharedRotation, SharedRotationError, SharedVaultError, rotate_shared_key,
 };
 pub use rotation::{Progress, Rotated, RotationError, rotate_key};
+pub use wrapping::{KeyWrapping, WrapError, WrappedKey};
 
 /// The most accounts on one page of a list.
 pub const MAX_PAGE: usize = 500;

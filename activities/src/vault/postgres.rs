@@ -4,7 +4,7 @@
 //! program and bound to its id and parameters. The database never sees the key: a dump of it
 //! opens nothing. Every process that uses the vault has the same key file.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -23,7 +23,7 @@ use thiserror::Error;
 use super::content;
 use super::crypter::{Crypter, Encrypted};
 use super::embedded::{AccountRow, from_crypter, place, spoilt_column};
-use super::key_file::{self, KeyFileError};
+use super::key_file::{KeyFile, KeyFileError};
 use super::order::{self, ListPosition};
 use super::{
     AccountPage, AccountRecord, Change, Filter, MAX_PAGE, Reading, SecretVault, Stored,
@@ -106,24 +106,25 @@ pub struct PostgresVault {
 }
 
 impl PostgresVault {
-    /// Opens the vault in `database` with the keys in the file `key_file`. The first process
+    /// Opens the vault in `database` with the keys in the file `keys`. The first process
     /// ever makes the file; every other one must have a copy of it.
     ///
     /// # Errors
     ///
     /// [`SharedVaultError`], whose text says what to do.
-    pub async fn open(database: Database, key_file: &Path) -> Result<Self, SharedVaultError> {
-        let path = key_file.to_owned();
+    pub async fn open(database: Database, keys: &KeyFile) -> Result<Self, SharedVaultError> {
+        let keys = keys.clone();
         let crypter = database
             .write(move |transaction| {
-                let path = path.clone();
+                let keys = keys.clone();
                 async move {
                     one_at_a_time(transaction, TOPIC, "keys").await?;
                     let needed = needed_keys(transaction).await?;
-                    let crypter = keys(&path, &needed).await?;
+                    let crypter = crypter(&keys, &needed).await?;
                     if needed.is_empty() {
                         let first = crypter.first_id();
-                        let first = first.ok_or_else(|| KeyFileError::Empty(path.clone()))?;
+                        let first =
+                            first.ok_or_else(|| KeyFileError::Empty(keys.path().to_owned()))?;
                         let sql = "INSERT INTO vault_keys (id) VALUES ($1)";
                         execute(transaction, sql, &[&first]).await?;
                     }
@@ -178,31 +179,40 @@ pub(super) async fn needed_keys(
     Ok(ids?)
 }
 
+/// Does something with the key file that blocks.
+pub(super) async fn blocking<T: Send + 'static>(
+    keys: &KeyFile,
+    work: impl FnOnce(&KeyFile) -> Result<T, KeyFileError> + Send + 'static,
+) -> Result<T, KeyFileError> {
+    let file = keys.clone();
+    let done = tokio::task::spawn_blocking(move || work(&file)).await;
+    done.unwrap_or_else(|_| Err(KeyFileError::Empty(keys.path().to_owned())))
+}
+
 /// The keys in the file, which is made if no key is needed yet.
-async fn keys(path: &Path, needed: &[String]) -> Result<Crypter, SharedVaultError> {
-    let (file, may_make) = (path.to_owned(), needed.is_empty());
-    let read = tokio::task::spawn_blocking(move || {
-        if may_make && key_file::read(&file)?.is_none() {
-            key_file::create(&file)?;
+async fn crypter(keys: &KeyFile, needed: &[String]) -> Result<Crypter, SharedVaultError> {
+    let may_make = needed.is_empty();
+    let crypter = blocking(keys, move |file| {
+        if may_make && file.read()?.is_none() {
+            file.create()?;
         }
-        key_file::read(&file)
+        file.read()
     });
-    let read = read.await.map_err(|_| KeyFileError::Empty(path.to_owned()));
-    let crypter = read??;
+    let crypter = crypter.await?;
     let missing = match &crypter {
         Some(crypter) => needed.iter().find(|key_id| !crypter.has(key_id)),
         None => needed.first(),
     };
     if let Some(key_id) = missing {
         return Err(SharedVaultError::KeyMissing {
-            path: path.to_owned(),
+            path: keys.path().to_owned(),
             key_id: key_id.clone(),
         });
     }
     // Another machine may rotate the key while this process runs.
     crypter
-        .map(|crypter| crypter.following(key_file::again(path)))
-        .ok_or_else(|| KeyFileError::Empty(path.to_owned()).into())
+        .map(|crypter| crypter.following(keys.again()))
+        .ok_or_else(|| KeyFileError::Empty(keys.path().to_owned()).into())
 }
 
 #[async_trait]

@@ -19,8 +19,8 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use thiserror::Error;
 
 use super::crypter::Crypter;
-use super::embedded::{self, DATABASE, KEY_FILE, from_crypter, from_sqlite};
-use super::key_file::{self, KeyFileError};
+use super::embedded::{self, DATABASE, from_crypter, from_sqlite};
+use super::key_file::{KeyFile, KeyFileError};
 use super::schema::{self, Opened};
 use super::{VaultError, content, recovery};
 
@@ -75,32 +75,33 @@ pub struct Rotated {
     pub resumed: bool,
 }
 
-/// Gives the vault in `folder` another key, and tells `progress` after each step. One process
-/// at a time may do this. Blocks.
+/// Gives the vault in `folder` another key in the file `keys`, and tells `progress` after each
+/// step. One process at a time may do this. Blocks.
 ///
 /// # Errors
 ///
 /// [`RotationError`]: run it again, and it continues.
 pub fn rotate_key(
     folder: &Path,
+    keys: &KeyFile,
     mut progress: impl FnMut(Progress),
 ) -> Result<Rotated, RotationError> {
-    let (path, keys) = (folder.join(DATABASE), folder.join(KEY_FILE));
+    let path = folder.join(DATABASE);
     let none = || RotationError::NoVault(folder.to_owned());
     if !path.is_file() {
         return Err(none());
     }
-    let before = key_file::read(&keys)?.ok_or_else(none)?.ids();
+    let before = keys.read()?.ok_or_else(none)?.ids();
     let Opened::Ready(mut connection) = schema::open(&path)? else {
         return Err(RotationError::OtherRelease(path));
     };
     let resumed = before.len() > 1;
     let (key, before) = match resumed {
         true => (before[0].clone(), before[1..].to_vec()),
-        false => (key_file::add(&keys)?, before),
+        false => (keys.add()?, before),
     };
     schema::set_current_key(&connection, &key)?;
-    let crypter = key_file::read(&keys)?.ok_or_else(none)?;
+    let crypter = keys.read()?.ok_or_else(none)?;
     let of = count(&connection, "")?;
     loop {
         let left = count(&connection, &key)?;
@@ -114,7 +115,7 @@ pub fn rotate_key(
         step(&mut connection, &key, &crypter)?;
         std::thread::sleep(PAUSE);
     }
-    key_file::keep_first(&keys)?;
+    keys.keep_first()?;
     Ok(Rotated {
         before,
         key,

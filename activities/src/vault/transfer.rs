@@ -13,9 +13,9 @@ use thiserror::Error;
 use super::check::{BadAccount, opened};
 use super::crypter::Crypter;
 use super::embedded::{
-    AccountRow, COLUMNS, DATABASE, EmbeddedVault, KEY_FILE, VaultOpenError, from_sqlite, read_row,
+    AccountRow, COLUMNS, DATABASE, EmbeddedVault, VaultOpenError, from_sqlite, read_row,
 };
-use super::key_file::{self, KeyFileError};
+use super::key_file::{KeyFile, KeyFileError};
 use super::{VaultError, postgres, recovery, schema};
 
 /// How many accounts are compared at a time.
@@ -119,8 +119,8 @@ pub enum TransferError {
 /// # Errors
 ///
 /// [`TransferError::Open`].
-pub fn bring_up(folder: &Path) -> Result<(), TransferError> {
-    Ok(EmbeddedVault::open(folder).map(drop)?)
+pub fn bring_up(folder: &Path, keys: &KeyFile) -> Result<(), TransferError> {
+    Ok(EmbeddedVault::open_with(folder, keys).map(drop)?)
 }
 
 /// Makes an empty vault in `folder`, for accounts whose key is in a file elsewhere. Blocks.
@@ -165,10 +165,10 @@ pub fn periods(folder: &Connection) -> Result<Vec<(String, i64)>, TransferError>
 pub async fn name_key(
     transaction: &Transaction<'_>,
     folder: &Connection,
-    data: &Path,
+    keys: &KeyFile,
 ) -> Result<(), TransferError> {
-    let (keys, _) = keys(data)?;
-    let [key] = keys.as_slice() else {
+    let known = crypter(keys).await?.ids();
+    let [key] = known.as_slice() else {
         return Err(TransferError::Rotating);
     };
     let others: bool = folder
@@ -187,19 +187,22 @@ pub async fn name_key(
     Ok(())
 }
 
-/// Whether the database has a vault, with the key in the file in `data`.
+/// Whether the database has a vault, with the key in the file `keys`.
 ///
 /// # Errors
 ///
 /// [`TransferError::KeyMissing`] and [`TransferError::Rotating`].
-pub async fn has_vault(transaction: &Transaction<'_>, data: &Path) -> Result<bool, TransferError> {
+pub async fn has_vault(
+    transaction: &Transaction<'_>,
+    keys: &KeyFile,
+) -> Result<bool, TransferError> {
     let needed = postgres::needed_keys(transaction).await?;
     let Some(key_id) = needed.first() else {
         return Ok(false);
     };
-    let (known, path) = keys(data)?;
+    let known = crypter(keys).await?.ids();
     if !known.contains(key_id) {
-        let key_id = key_id.clone();
+        let (path, key_id) = (keys.path().to_owned(), key_id.clone());
         return Err(TransferError::KeyMissing { path, key_id });
     }
     match needed.len() == 1 && known.len() == 1 {
@@ -208,21 +211,12 @@ pub async fn has_vault(transaction: &Transaction<'_>, data: &Path) -> Result<boo
     }
 }
 
-/// The ids of the keys in the file in `data`.
-fn keys(data: &Path) -> Result<(Vec<String>, PathBuf), TransferError> {
-    let path = data.join(KEY_FILE);
-    Ok((crypter(data)?.ids(), path))
+async fn crypter(keys: &KeyFile) -> Result<Crypter, TransferError> {
+    let found = postgres::blocking(keys, KeyFile::read).await?;
+    found.ok_or_else(|| KeyFileError::Empty(keys.path().to_owned()).into())
 }
 
-fn crypter(data: &Path) -> Result<Crypter, TransferError> {
-    let path = data.join(KEY_FILE);
-    match key_file::read(&path)? {
-        Some(crypter) => Ok(crypter),
-        None => Err(KeyFileError::Empty(path).into()),
-    }
-}
-
-/// Opens every account in the folder and in the database with the key in `data`, computes the
+/// Opens every account in the folder and in the database with the key in `keys`, computes the
 /// code of both at `now` and compares them, and so with recovery codes. Shows none. How many
 /// accounts there are, removed ones included.
 ///
@@ -232,10 +226,10 @@ fn crypter(data: &Path) -> Result<Crypter, TransferError> {
 pub async fn compare(
     folder: &Connection,
     transaction: &Transaction<'_>,
-    data: &Path,
+    keys: &KeyFile,
     now: DateTime<Utc>,
 ) -> Result<u64, TransferError> {
-    let crypter = crypter(data)?;
+    let crypter = crypter(keys).await?;
     let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
     let mut after = String::new();
     let mut compared = 0;

@@ -68,6 +68,13 @@ impl VaultAddress {
     pub fn as_str(&self) -> &str {
         self.url.as_str()
     }
+
+    /// The vault or HSM of an object with this URL.
+    pub(super) fn of(object: &Url) -> Option<Self> {
+        let mut url = object.clone();
+        url.set_path("/");
+        url.as_str().parse().ok()
+    }
 }
 
 impl FromStr for VaultAddress {

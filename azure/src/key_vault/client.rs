@@ -12,11 +12,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use azure_core::credentials::TokenCredential;
-use azure_core::http::{ClientOptions, RetryOptions, Transport};
 use azure_security_keyvault_secrets::models::{
     DeletedSecret, DeletedSecretProperties, Secret, SecretAttributes, SecretClientGetSecretOptions,
     SecretClientListSecretPropertiesOptions, SecretClientUpdateSecretPropertiesOptions,
@@ -25,13 +23,13 @@ use azure_security_keyvault_secrets::models::{
 use azure_security_keyvault_secrets::{ResourceExt as _, SecretClient, SecretClientOptions};
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt as _;
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::address::SecretName;
+use super::calls::{Budget, Calls, options_of};
 use super::entry::{CONTENT_TYPE, Metadata, Tags};
 use super::error::{KeyVaultError, Operation};
-use super::pace::{Gate, Pace};
+use super::pace::Pace;
 use super::settings::{KeyVaultSettings, Limits, SettingsError};
 use durabletask::azure::Identity;
 
@@ -64,30 +62,11 @@ const PURGE: Operation = Operation {
     action: "Microsoft.KeyVault/vaults/secrets/purge/action",
 };
 
-/// How long connecting may take.
-const CONNECT: Duration = Duration::from_secs(3);
-
-/// How long a call may take.
-#[derive(Clone, Copy)]
-pub(super) struct Budget {
-    pub(super) one: Duration,
-    pub(super) all: Duration,
-}
-
-/// What has happened since the process started.
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) calls: AtomicU64,
-    pub(super) retries: AtomicU64,
-    pub(super) throttled: AtomicU64,
-}
-
 pub(super) struct Client {
     sdk: SecretClient,
     limits: Limits,
-    gate: Gate,
     writes: Pace,
-    pub(super) counters: Counters,
+    pub(super) calls: Calls,
 }
 
 impl Client {
@@ -95,35 +74,8 @@ impl Client {
         settings: &KeyVaultSettings,
         identity: Identity,
     ) -> Result<Self, SettingsError> {
-        let mut http = reqwest::Client::builder()
-            // Whatever the environment says: what is sent is for the vault alone.
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            // Longer than any try, which is cut off by its own bound.
-            .read_timeout(settings.limits.write_try)
-            .redirect(reqwest::redirect::Policy::none());
-        if let Some(path) = &settings.ca_file {
-            let failed = |reason: String| SettingsError::CaFile {
-                path: path.clone(),
-                reason,
-            };
-            let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|error| failed(error.to_string()))?;
-            if certificates.is_empty() {
-                return Err(failed("it contains no certificate in PEM form".to_owned()));
-            }
-            http = http.tls_certs_merge(certificates);
-        }
-        let http = http
-            .build()
-            .map_err(|error| SettingsError::Client(error.to_string()))?;
         let mut options = SecretClientOptions {
-            client_options: ClientOptions {
-                transport: Some(Transport::new(Arc::new(http))),
-                retry: RetryOptions::none(),
-                ..ClientOptions::default()
-            },
+            client_options: options_of(settings)?,
             verify_challenge_resource: Some(!settings.emulator),
             ..SecretClientOptions::default()
         };
@@ -136,9 +88,8 @@ impl Client {
         Ok(Self {
             sdk,
             limits: settings.limits,
-            gate: Gate::default(),
             writes: Pace::new(settings.limits.writes_per_second),
-            counters: Counters::default(),
+            calls: Calls::default(),
         })
     }
 
@@ -359,7 +310,6 @@ impl Client {
         .await
     }
 
-    /// Tries until it works, cannot work, or the budget would be exceeded.
     async fn call<T, A, F>(
         &self,
         operation: Operation,
@@ -370,60 +320,8 @@ impl Client {
         A: Fn() -> F,
         F: Future<Output = azure_core::Result<T>>,
     {
-        let started = Instant::now();
-        let deadline = started + budget.all;
-        let mut tries = 0;
-        loop {
-            if let Some(opens) = self.gate.opens() {
-                if opens > deadline.max(started + budget.one) {
-                    return Err(KeyVaultError::Throttled {
-                        retry_after: Some(opens - Instant::now()),
-                    });
-                }
-                tokio::time::sleep_until(opens).await;
-            }
-            self.counters.calls.fetch_add(1, Ordering::Relaxed);
-            let patience = match tries {
-                0 => budget.one,
-                _ => budget.one.min(deadline - Instant::now()),
-            };
-            let error = match tokio::time::timeout(patience, attempt()).await {
-                Ok(Ok(done)) => return Ok(done),
-                Ok(Err(error)) => KeyVaultError::from_sdk(operation, &error),
-                Err(_) => KeyVaultError::TimedOut { after: patience },
-            };
-            self.note(operation, &error, tries);
-            let Some(wait) = error.wait(tries) else {
-                return Err(error);
-            };
-            let wait = jitter(wait);
-            if Instant::now() + wait >= deadline {
-                return Err(error);
-            }
-            tokio::time::sleep(wait).await;
-            tries += 1;
-            self.counters.retries.fetch_add(1, Ordering::Relaxed);
-        }
+        self.calls.call(operation, budget, attempt).await
     }
-
-    fn note(&self, operation: Operation, error: &KeyVaultError, tries: u32) {
-        if let KeyVaultError::Throttled { retry_after } = error {
-            self.counters.throttled.fetch_add(1, Ordering::Relaxed);
-            // The others need not find out on their own.
-            if let Some(wait) = retry_after {
-                self.gate.close(*wait);
-            }
-        }
-        if error.wait(tries).is_some() {
-            tracing::warn!(operation = operation.name, tries, %error, "Key Vault call failed");
-        }
-    }
-}
-
-/// A little longer, by chance, so that those who failed together do not come back
-/// together.
-fn jitter(wait: Duration) -> Duration {
-    wait + wait.mul_f64(rand::random_range(0.0..0.2))
 }
 
 fn properties(secret: SecretProperties) -> (Option<String>, Metadata) {

@@ -6,6 +6,7 @@
 //! from being used again by a disabled secret without content.
 
 mod address;
+mod calls;
 mod client;
 mod directory;
 mod entry;
@@ -15,6 +16,7 @@ mod recovery;
 mod same;
 mod settings;
 mod shared;
+mod wrapping;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -35,9 +37,11 @@ use zeroize::Zeroizing;
 pub use address::{AddressError, VaultAddress};
 pub use error::KeyVaultError;
 pub use settings::{KeyVaultSettings, Limits, SettingsError};
+pub use wrapping::{WrappingAddress, WrappingError, WrappingKey};
 
 use address::SecretName;
-use client::{Budget, Client};
+use calls::Budget;
+use client::Client;
 use directory::Directory;
 use durabletask::azure::Identity;
 use entry::{Kind, Metadata};
@@ -95,7 +99,7 @@ impl KeyVault {
     /// What has happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let counters = &self.client.counters;
+        let counters = &self.client.calls.counters;
         Counts {
             calls: counters.calls.load(Ordering::Relaxed),
             retries: counters.retries.load(Ordering::Relaxed),

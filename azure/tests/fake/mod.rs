@@ -1,10 +1,11 @@
 //! A small Key Vault of our own, for tests: HTTPS with a certificate of its own, the
-//! challenge, versions, soft delete with its delays, paging, roles, and faults on
-//! demand. It follows the REST reference for api-version 2025-07-01; it is no product of
+//! challenge, versions, soft delete with its delays, paging, keys that wrap others, roles, and
+//! faults on demand. It follows the REST reference for api-version 2025-07-01; it is no product of
 //! Microsoft's and proves nothing about the real service.
 
 #![allow(dead_code, clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod keys;
 mod roles;
 mod state;
 mod tls;

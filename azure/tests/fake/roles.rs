@@ -50,6 +50,8 @@ impl Op {
             }
             Self::Recover => "Microsoft.KeyVault/vaults/secrets/recover/action",
             Self::Purge => "Microsoft.KeyVault/vaults/secrets/purge/action",
+            Self::Wrap => "Microsoft.KeyVault/vaults/keys/wrap/action",
+            Self::Unwrap => "Microsoft.KeyVault/vaults/keys/unwrap/action",
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use super::keys::Keys;
+
 /// What a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
@@ -19,6 +21,8 @@ pub(crate) enum Op {
     ListDeleted,
     Recover,
     Purge,
+    Wrap,
+    Unwrap,
 }
 
 /// How many requests an unfinished change is answered as unfinished.
@@ -55,6 +59,7 @@ type Answer = Result<(u16, Value), (u16, &'static str, &'static str)>;
 #[derive(Default)]
 pub(crate) struct Vault {
     entries: BTreeMap<String, Entry>,
+    pub(crate) keys: Keys,
     purging: BTreeMap<String, u32>,
     pub(crate) forbidden: HashSet<Op>,
     pub(crate) purge_protection: bool,
@@ -81,6 +86,10 @@ pub(crate) fn route(method: &Method, path: &str) -> Option<(Op, String, Option<S
         ("GET", ["deletedsecrets", name]) => (Op::GetDeleted, *name, None),
         ("POST", ["deletedsecrets", name, "recover"]) => (Op::Recover, *name, None),
         ("DELETE", ["deletedsecrets", name]) => (Op::Purge, *name, None),
+        ("POST", ["keys", name, "wrapkey"]) => (Op::Wrap, *name, None),
+        ("POST", ["keys", name, version, "wrapkey"]) => (Op::Wrap, *name, Some(*version)),
+        ("POST", ["keys", name, "unwrapkey"]) => (Op::Unwrap, *name, None),
+        ("POST", ["keys", name, version, "unwrapkey"]) => (Op::Unwrap, *name, Some(*version)),
         _ => return None,
     };
     // Names compare without case.
@@ -213,6 +222,7 @@ impl Vault {
             Op::GetDeleted => self.get_deleted(name, base),
             Op::Recover => self.recover(name, base),
             Op::Purge => self.purge(name),
+            Op::Wrap | Op::Unwrap => self.keys.answer(op, name, version, body, base),
         }
     }
 

@@ -129,8 +129,7 @@ impl<'t> Item<'t> {
 /// Whether a text is a word rather than a secret, although it has no other letters: a short one
 /// in small letters.
 pub(super) fn is_word(text: &str) -> bool {
-    const SHORTEST_SECRET: usize = 16;
-    text.len() < SHORTEST_SECRET
+    text.len() < SHORTEST_WORD
         && text.bytes().all(|byte| byte.is_ascii_alphabetic())
         && text.bytes().skip(1).any(|byte| byte.is_ascii_lowercase())
 }

@@ -8,9 +8,9 @@ use countersign_database::{Row, Transaction, all, execute, one};
 use futures_util::FutureExt as _;
 
 use super::{AT_ONCE, PostgresAudit, end, extend, start, value};
-use crate::audit::archive::{Archived, NewArchive, code, recorded};
-use crate::audit::chain::{place, unsigned};
-use crate::audit::entry::{Event, written};
+use crate::audit::archive::{Archived, NewArchive, recorded};
+use crate::audit::chain::{ChainKeys, Position, SERVER_KEY_SUBJECT, changed_key, place, unsigned};
+use crate::audit::entry::{Action, Event, written};
 use crate::audit::error::AuditError;
 use crate::audit::head::Head;
 
@@ -33,7 +33,7 @@ impl PostgresAudit {
         event: &Event,
     ) -> Result<Option<Archived>, AuditError> {
         let start = self.start().await?;
-        let most = place(sent.unwrap_or(u64::MAX).min(start.sequence + MOST));
+        let most = place(sent.unwrap_or(u64::MAX).min(start.head.sequence + MOST));
         let before = written(before);
         let through = self
             .database
@@ -52,7 +52,7 @@ impl PostgresAudit {
             return Err(error);
         }
         Ok(Some(Archived {
-            entries: through.sequence - start.sequence,
+            entries: through.sequence - start.head.sequence,
             through,
         }))
     }
@@ -60,11 +60,11 @@ impl PostgresAudit {
     async fn write_archive(
         &self,
         to: &Path,
-        start: &Head,
+        start: &Position,
         through: &Head,
     ) -> Result<(), AuditError> {
         let mut archive = NewArchive::create(to, start, through)?;
-        let (mut after, last) = (place(start.sequence), place(through.sequence));
+        let (mut after, last) = (place(start.head.sequence), place(through.sequence));
         while after < last {
             let rows = self.database.read(move |transaction| {
                 async move {
@@ -84,18 +84,18 @@ impl PostgresAudit {
                 return Err(AuditError::ArchivedMeanwhile);
             }
         }
-        archive.finish(&self.inside.key)
+        archive.finish(&self.inside.chain())
     }
 
     /// Removes entries that are in a file now: all of them, with the entry that records it, or
     /// none. A log from which part of an archive was removed could not be verified.
     async fn take_out(
         &self,
-        start: &Head,
+        start: &Position,
         through: &Head,
         event: &Event,
     ) -> Result<(), AuditError> {
-        let event = recorded(event, start, through);
+        let event = recorded(event, &start.head, through);
         let (start, through) = (start.clone(), through.clone());
         let inside = Arc::clone(&self.inside);
         let end = self
@@ -104,12 +104,15 @@ impl PostgresAudit {
                 let (start, through) = (start.clone(), through.clone());
                 let (event, inside) = (event.clone(), Arc::clone(&inside));
                 async move {
+                    let keys = inside.chain();
                     // Locks the chain's end first, as every writer does.
-                    end(transaction).await?;
-                    if self::start(transaction, &inside.key).await? != start {
+                    end(transaction, &keys).await?;
+                    if self::start(transaction, &keys).await? != start {
                         return Err(AuditError::ArchivedMeanwhile);
                     }
-                    remove(transaction, &through, &inside.key).await?;
+                    let key = key_after(transaction, &keys, &start, &through).await?;
+                    let code = keys.find(&key, through.sequence)?.archived(&through);
+                    remove(transaction, &through, &code).await?;
                     extend(transaction, &inside, &[event]).await
                 }
                 .boxed()
@@ -150,10 +153,45 @@ async fn through(
     }))
 }
 
+/// The key with which the entry after `through` is chained, while all after `start` are in the
+/// database still.
+async fn key_after(
+    transaction: &Transaction<'_>,
+    keys: &ChainKeys,
+    start: &Position,
+    through: &Head,
+) -> Result<Arc<str>, AuditError> {
+    let sql =
+        "SELECT event FROM audit_entries WHERE action = $1 AND subject = $2 AND sequence <= $3
+               ORDER BY sequence DESC";
+    let (action, last) = (Action::RotateSecret.as_str(), place(through.sequence));
+    for row in all(transaction, sql, &[&action, &SERVER_KEY_SUBJECT, &last]).await? {
+        if let Some(id) = changed_key(&value::<String>(&row, 0)?) {
+            return Ok(id);
+        }
+    }
+    if let Some(id) = &start.key {
+        return Ok(Arc::clone(id));
+    }
+    let sql = "SELECT event, hash FROM audit_entries ORDER BY sequence LIMIT 1";
+    let first = one(transaction, sql, &[]).await?;
+    let begun = match first {
+        Some(row) => keys.follow(
+            start,
+            &value::<String>(&row, 0)?,
+            &value::<Vec<u8>>(&row, 1)?,
+        )?,
+        None => None,
+    };
+    Ok(begun
+        .and_then(|begun| begun.key)
+        .unwrap_or_else(|| keys.first()))
+}
+
 async fn remove(
     transaction: &Transaction<'_>,
     through: &Head,
-    key: &[u8; 32],
+    code: &[u8; 32],
 ) -> Result<(), AuditError> {
     let trigger =
         |what: &str| format!("ALTER TABLE audit_entries {what} TRIGGER audit_entries_stay");
@@ -163,7 +201,6 @@ async fn remove(
     execute(transaction, sql, &[&sequence]).await?;
     execute(transaction, &trigger("ENABLE"), &[]).await?;
     execute(transaction, "DELETE FROM audit_archived", &[]).await?;
-    let code = code(key, through.sequence, &through.hash);
     execute(
         transaction,
         "INSERT INTO audit_archived (sequence, hash, code) VALUES ($1, $2, $3)",

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use countersign_database::{Database, execute};
+use countersign_database::Database;
 use futures_util::FutureExt as _;
 
-use super::{PostgresAudit, append, check, end};
-use crate::audit::chain::{key_of, place};
+use super::{PostgresAudit, check, end, insert, note_end};
+use crate::access::ServerKeys;
+use crate::audit::chain::ChainKeys;
 use crate::audit::entry::Event;
 use crate::audit::error::{AuditError, Loss};
 use crate::audit::head::{AUDIT_HEAD, Found, HeadFile};
-use crate::audit::store::head_change;
+use crate::audit::store::{head_change, rotated_again};
 
 impl PostgresAudit {
     /// Accepts that entries which this machine has noted in `folder` are missing: the database
@@ -23,11 +24,11 @@ impl PostgresAudit {
     pub async fn accept_loss(
         database: &Database,
         folder: &Path,
-        server_key: &[u8; 32],
+        server_keys: impl Into<ServerKeys>,
         event: Event,
     ) -> Result<Loss, AuditError> {
-        let key = key_of(server_key);
-        let file = HeadFile::beside(&folder.join(AUDIT_HEAD), server_key);
+        let server_keys = server_keys.into();
+        let file = HeadFile::beside(&folder.join(AUDIT_HEAD), &server_keys);
         let (noted, losses) = match file.read().map_err(AuditError::File)? {
             Found::Nothing => return Err(AuditError::NothingLost),
             Found::Garbage => (None, 1),
@@ -35,23 +36,33 @@ impl PostgresAudit {
         };
         let (loss, head) = database
             .write(move |transaction| {
-                let (key, noted, event) = (key.clone(), noted.clone(), event.clone());
+                let keys = ChainKeys::of(&server_keys);
+                let (noted, event) = (noted.clone(), event.clone());
                 async move {
-                    let end = end(transaction).await?;
-                    let loss = match &noted {
-                        None => Loss::HeadUnreadable,
-                        Some(noted) => match check(transaction, &key, &end, noted).await {
-                            Ok(()) => return Err(AuditError::NothingLost),
-                            Err(AuditError::Incomplete(loss)) => loss,
-                            Err(error) => return Err(error),
-                        },
+                    let mut end = end(transaction, &keys).await?;
+                    let rotated = keys.lost_rotation(&end);
+                    let loss = match (&rotated, &noted) {
+                        (Some(loss), _) => loss.clone(),
+                        (None, None) => Loss::HeadUnreadable,
+                        (None, Some(noted)) => {
+                            match check(transaction, &keys, &end.head, noted).await {
+                                Ok(()) => return Err(AuditError::NothingLost),
+                                Err(AuditError::Incomplete(loss)) => loss,
+                                Err(error) => return Err(error),
+                            }
+                        }
                     };
-                    let event = event.changing(head_change(noted.as_ref(), &end));
-                    let head = append(transaction, &key, &end, &event).await?;
-                    let sql = "UPDATE audit_end SET sequence = $1, hash = $2";
-                    let sequence = place(head.sequence);
-                    execute(transaction, sql, &[&sequence, &head.hash.as_slice()]).await?;
-                    Ok((loss, head))
+                    let event = event.changing(head_change(noted.as_ref(), &end.head));
+                    if rotated.is_some() {
+                        let bridge = rotated_again(&end, &keys);
+                        let (text, next) = keys.bridge(&end, &bridge)?;
+                        insert(transaction, &bridge, &text, &next.head).await?;
+                        end = next;
+                    }
+                    let (text, next) = keys.append(&end, &event)?;
+                    insert(transaction, &event, &text, &next.head).await?;
+                    note_end(transaction, &next).await?;
+                    Ok((loss, next.head))
                 }
                 .boxed()
             })

@@ -5,10 +5,9 @@ use std::path::Path;
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::{AuditStore, append, end};
-use crate::access::secret;
-use crate::audit::archive::{Archived, NewArchive, code, recorded};
-use crate::audit::chain::{beginning, place, unsigned};
+use super::{AuditStore, append, end, key_after};
+use crate::audit::archive::{Archived, NewArchive, recorded};
+use crate::audit::chain::{ChainKeys, Position, place, unsigned};
 use crate::audit::entry::{Event, written};
 use crate::audit::error::AuditError;
 use crate::audit::head::Head;
@@ -45,8 +44,9 @@ impl AuditStore {
         sent: Option<u64>,
         event: &Event,
     ) -> Result<Option<Archived>, AuditError> {
-        let start = start(&self.connection, &self.key)?;
-        let last = end(&self.connection, &self.key)?;
+        let keys = ChainKeys::of(&self.keys);
+        let start = start(&self.connection, &keys)?;
+        let last = end(&self.connection, &keys)?;
         let through: Option<(i64, Vec<u8>)> = self
             .connection
             .query_row(
@@ -56,8 +56,8 @@ impl AuditStore {
                        (SELECT min(sequence) FROM entries WHERE at >= ?3), ?1)
                  ORDER BY sequence DESC LIMIT 1",
                 params![
-                    place(last.sequence),
-                    place(sent.unwrap_or(u64::MAX).min(start.sequence + MOST)),
+                    place(last.head.sequence),
+                    place(sent.unwrap_or(u64::MAX).min(start.head.sequence + MOST)),
                     written(before)
                 ],
                 |row| Ok((row.get(0)?, row.get(1)?)),
@@ -73,20 +73,26 @@ impl AuditStore {
                 .try_into()
                 .map_err(|_| AuditError::Unreadable { sequence })?,
         };
-        self.write_archive(to, &start, &through)?;
-        if let Err(error) = self.take_out(&start, &through, event) {
+        self.write_archive(to, &keys, &start, &through)?;
+        if let Err(error) = self.take_out(&keys, &start, &through, event) {
             // Nothing was removed, so the entries may still go into another archive.
             let _ = std::fs::remove_file(to);
             return Err(error);
         }
         while durabletask_sqlite::shrink(&self.connection, PAGES, 0)? == PAGES {}
         Ok(Some(Archived {
-            entries: through.sequence - start.sequence,
+            entries: through.sequence - start.head.sequence,
             through,
         }))
     }
 
-    fn write_archive(&self, to: &Path, start: &Head, through: &Head) -> Result<(), AuditError> {
+    fn write_archive(
+        &self,
+        to: &Path,
+        keys: &ChainKeys,
+        start: &Position,
+        through: &Head,
+    ) -> Result<(), AuditError> {
         let mut archive = NewArchive::create(to, start, through)?;
         let mut statement = self.connection.prepare(
             "SELECT sequence, event, hash FROM entries WHERE sequence <= ?1 ORDER BY sequence",
@@ -96,19 +102,26 @@ impl AuditStore {
             let (sequence, event): (i64, String) = (row.get(0)?, row.get(1)?);
             archive.add(unsigned(sequence), event, &row.get::<_, Vec<u8>>(2)?)?;
         }
-        archive.finish(&self.key)
+        archive.finish(keys)
     }
 
     /// Removes entries that are in a file now: all of them, with the entry that records it, or
     /// none. A log from which part of an archive was removed could not be verified.
-    fn take_out(&mut self, start: &Head, through: &Head, event: &Event) -> Result<(), AuditError> {
+    fn take_out(
+        &mut self,
+        keys: &ChainKeys,
+        start: &Position,
+        through: &Head,
+        event: &Event,
+    ) -> Result<(), AuditError> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        if self::start(&transaction, &self.key)? != *start {
+        if self::start(&transaction, keys)? != *start {
             return Err(AuditError::ArchivedMeanwhile);
         }
-        let (upto, hash) = (through.sequence, &through.hash);
+        let upto = through.sequence;
+        let code = code(&transaction, keys, through)?;
         transaction.execute_batch("DROP TRIGGER entries_are_not_deleted")?;
         transaction.execute("DELETE FROM entries WHERE sequence <= ?1", [place(upto)])?;
         transaction.execute_batch(TRIGGER)?;
@@ -116,11 +129,11 @@ impl AuditStore {
         transaction.execute("DELETE FROM archived", [])?;
         transaction.execute(
             "INSERT INTO archived (sequence, hash, code) VALUES (?1, ?2, ?3)",
-            params![place(upto), hash, code(&self.key, upto, hash)],
+            params![place(upto), through.hash, code],
         )?;
-        let end = end(&transaction, &self.key)?;
-        let event = recorded(event, start, through);
-        let end = append(&transaction, &self.key, end, [&event])?;
+        let end = end(&transaction, keys)?;
+        let event = recorded(event, &start.head, through);
+        let end = append(&transaction, keys, end, [&event])?.head;
         transaction.commit()?;
         let losses = self.known.as_ref().map_or(0, |known| known.losses);
         let note = self.head.write(&end, losses).map_err(AuditError::File)?;
@@ -129,9 +142,22 @@ impl AuditStore {
     }
 }
 
+/// Proves that entries up to `through`, which are in the database still, were archived.
+fn code(
+    transaction: &Connection,
+    keys: &ChainKeys,
+    through: &Head,
+) -> Result<[u8; 32], AuditError> {
+    let key = match key_after(transaction, keys, through.sequence)? {
+        Some(id) => keys.find(&id, through.sequence)?,
+        None => keys.current(),
+    };
+    Ok(key.archived(through))
+}
+
 /// The entry before the first one in the database: it is in an archive, or it is
 /// the chain's beginning.
-pub(super) fn start(connection: &Connection, key: &[u8; 32]) -> Result<Head, AuditError> {
+pub(super) fn start(connection: &Connection, keys: &ChainKeys) -> Result<Position, AuditError> {
     let there: bool = connection.query_row(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'archived')",
         [],
@@ -147,21 +173,15 @@ pub(super) fn start(connection: &Connection, key: &[u8; 32]) -> Result<Head, Aud
             )
             .optional()?,
     };
-    let Some((sequence, hash, noted)) = noted else {
-        return Ok(Head {
-            sequence: 0,
-            hash: beginning(key),
-        });
+    let Some((sequence, hash, code)) = noted else {
+        return Ok(keys.beginning());
     };
     let sequence = u64::try_from(sequence).unwrap_or(0);
-    let hash: [u8; 32] = hash
+    let hash = hash
         .try_into()
         .map_err(|_| AuditError::Unreadable { sequence })?;
-    match secret::same(&noted, &code(key, sequence, &hash)) {
-        true => Ok(Head { sequence, hash }),
-        // Someone without the key has written it.
-        false => Err(AuditError::Unreadable { sequence }),
-    }
+    keys.after_archive(Head { sequence, hash }, &code)
+        .ok_or(AuditError::ArchiveUnproven(sequence))
 }
 
 /// What makes the table of what was archived.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::audit::ChainCheck;
 
 fn store() -> (tempfile::TempDir, AuditStore) {
     let folder = tempfile::tempdir().unwrap();
@@ -308,15 +309,11 @@ fn the_log_may_be_one_commit_ahead_of_its_head() {
 fn an_audit_log_of_an_earlier_release_gets_a_head() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.sqlite3");
-    let key = key_of(&[7; 32]);
     let old = Connection::open(&path).unwrap();
     old.execute_batch(TABLES).unwrap();
     old.pragma_update(None, "user_version", 1).unwrap();
-    let first = Head {
-        sequence: 0,
-        hash: beginning(&key),
-    };
-    append(&old, &key, first, &events(2)).unwrap();
+    let keys = ChainKeys::of(&(&[7; 32]).into());
+    append(&old, &keys, keys.beginning(), &events(2)).unwrap();
     drop(old);
     assert_eq!(verdict(&path), ChainCheck::Incomplete(Loss::HeadMissing));
     let store = again(&path).unwrap();

@@ -12,7 +12,6 @@
 //! operator knows that all of them have the new one: so the first run ends after step 1, and
 //! one that confirms the copies continues. If it is interrupted after any step, running it again continues.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use countersign_database::{
@@ -24,10 +23,10 @@ use thiserror::Error;
 
 use super::super::crypter::Crypter;
 use super::super::embedded::{from_crypter, place, spoilt_column};
-use super::super::key_file::{self, KeyFileError};
+use super::super::key_file::{KeyFile, KeyFileError};
 use super::super::rotation::{Progress, Rotated};
 use super::super::{VaultError, content, recovery};
-use super::{TOPIC, find, get, kept_recovery, needed_keys};
+use super::{TOPIC, blocking, find, get, kept_recovery, needed_keys};
 
 /// How many accounts one transaction encrypts.
 const STEP: i64 = 100;
@@ -65,7 +64,7 @@ pub enum SharedRotation {
     Done(Rotated),
 }
 
-/// Gives the vault in `database` another key, which is in the file `key_file`, and tells
+/// Gives the vault in `database` another key, which is in the file `keys`, and tells
 /// `progress` after each step. The first time it makes the key only. With `copied`, which says
 /// that every machine has the file, it encrypts everything with that key. One process at a time
 /// may do this.
@@ -75,7 +74,7 @@ pub enum SharedRotation {
 /// [`SharedRotationError`]: run it again, and it continues.
 pub async fn rotate_shared_key(
     database: &Database,
-    key_file: &Path,
+    keys: &KeyFile,
     copied: bool,
     mut progress: impl FnMut(Progress),
 ) -> Result<SharedRotation, SharedRotationError> {
@@ -84,8 +83,11 @@ pub async fn rotate_shared_key(
     let Some((current, former)) = needed.split_first() else {
         return Err(SharedRotationError::NoVault);
     };
-    let empty = || KeyFileError::Empty(key_file.to_owned());
-    let known = key_file::read(key_file)?.ok_or_else(empty)?.ids();
+    let empty = || KeyFileError::Empty(keys.path().to_owned());
+    let known = blocking(keys, KeyFile::read)
+        .await?
+        .ok_or_else(empty)?
+        .ids();
     if let Some(missing) = needed.iter().find(|id| !known.contains(id)) {
         return Err(SharedRotationError::KeyMissing(missing.clone()));
     }
@@ -99,11 +101,11 @@ pub async fn rotate_shared_key(
             return Ok(SharedRotation::Copy { key });
         }
         _ => {
-            let key = key_file::add(key_file)?;
+            let key = blocking(keys, KeyFile::add).await?;
             return Ok(SharedRotation::Copy { key });
         }
     };
-    let crypter = Arc::new(key_file::read(key_file)?.ok_or_else(empty)?);
+    let crypter = Arc::new(blocking(keys, KeyFile::read).await?.ok_or_else(empty)?);
     let resumed = new == *current;
     switch(database, &new).await?;
     let of = left(database, "").await?;
@@ -119,7 +121,7 @@ pub async fn rotate_shared_key(
         step(database, &new, &crypter).await?;
     }
     let before = finish(database, &new).await?;
-    key_file::keep_first(key_file)?;
+    blocking(keys, KeyFile::keep_first).await?;
     Ok(SharedRotation::Done(Rotated {
         before,
         key: new,

@@ -22,7 +22,7 @@ use crate::store::{FinishedTurn, StoreError, inbox, pending, state, testing};
 #[derive(Clone)]
 pub(super) enum Place {
     Folder(Arc<tempfile::TempDir>),
-    Database(Database),
+    Database(Box<Database>),
 }
 
 /// The store, driven as the writer thread drives it.
@@ -45,7 +45,7 @@ impl Sql {
     /// Over a database, which is emptied before.
     pub(super) fn database(database: &Database) -> Self {
         let conn = testing::emptied(database);
-        Self::over(Place::Database(database.clone()), conn)
+        Self::over(Place::Database(Box::new(database.clone())), conn)
     }
 
     fn over(place: Place, conn: Connection) -> Self {
