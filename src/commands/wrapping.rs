@@ -15,7 +15,7 @@ const SAID: [&str; 2] = ["COUNTERSIGN_VAULT_KEY_WRAPPED_BY", "COUNTERSIGN_CONFIG
 /// What wraps the vault's key in the folder, as the environment or the file that it names says.
 pub(super) fn named(folder: Option<&Path>) -> Result<Option<Arc<dyn KeyWrapping>>, Fault> {
     let is_said = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    if !SAID.iter().any(|name| is_said(&name)) {
+    if !SAID.iter().any(is_said) {
         return Ok(None);
     }
     let settings = Settings {

@@ -33,7 +33,7 @@ fn ring(used: usize, next: Option<u8>) -> ServerKeys {
 /// An audit log of either kind.
 enum Log {
     Folder(PathBuf, Box<AuditStore>),
-    Shared(PathBuf, Database, PostgresAudit),
+    Shared(PathBuf, Database, Box<PostgresAudit>),
 }
 
 impl Log {
@@ -76,7 +76,7 @@ impl Log {
             }
             Self::Shared(folder, database, _) => {
                 let audit = PostgresAudit::open(database.clone(), folder, keys).await?;
-                Self::Shared(folder.clone(), database.clone(), audit)
+                Self::Shared(folder.clone(), database.clone(), Box::new(audit))
             }
         })
     }
@@ -121,7 +121,10 @@ async fn logs() -> Vec<(tempfile::TempDir, Log)> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let audit = PostgresAudit::open(database.clone(), &path, &first).await;
-        logs.push((folder, Log::Shared(path, database, audit.unwrap())));
+        logs.push((
+            folder,
+            Log::Shared(path, database, Box::new(audit.unwrap())),
+        ));
     }
     logs
 }

@@ -6,6 +6,9 @@ use crate::foreign::{self, ForeignKind};
 use crate::otpauth::{self, Fields};
 use crate::problem::InputProblem;
 
+/// Secrets of letters alone have at least this many.
+const SHORTEST_WORD: usize = 16;
+
 /// An item with a code: what the person sees of it, and what the code is made of.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Item<'a> {
