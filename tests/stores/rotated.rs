@@ -33,7 +33,7 @@ fn ring(used: usize, next: Option<u8>) -> ServerKeys {
 /// An audit log of either kind.
 enum Log {
     Folder(PathBuf, Box<AuditStore>),
-    Shared(PathBuf, Database, Box<PostgresAudit>),
+    Shared(PathBuf, Box<Database>, Box<PostgresAudit>),
 }
 
 impl Log {
@@ -75,7 +75,7 @@ impl Log {
                 Self::Folder(folder.clone(), Box::new(store))
             }
             Self::Shared(folder, database, _) => {
-                let audit = PostgresAudit::open(database.clone(), folder, keys).await?;
+                let audit = PostgresAudit::open(Database::clone(database), folder, keys).await?;
                 Self::Shared(folder.clone(), database.clone(), Box::new(audit))
             }
         })
@@ -123,7 +123,7 @@ async fn logs() -> Vec<(tempfile::TempDir, Log)> {
         let audit = PostgresAudit::open(database.clone(), &path, &first).await;
         logs.push((
             folder,
-            Log::Shared(path, database, Box::new(audit.unwrap())),
+            Log::Shared(path, Box::new(database), Box::new(audit.unwrap())),
         ));
     }
     logs
