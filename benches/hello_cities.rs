@@ -1,12 +1,12 @@
 //! "Hello cities": N instances started at once, five sequential activities each.
 //!
-//! Runs our scheduler on a SQLite file (synchronous=FULL), our worker and our
+//! Runs our scheduler on a SQLite file (synchronous=FULL) or a PostgreSQL database, our worker and our
 //! client in one process, over loopback gRPC, and prints how long it took, how
 //! many work items per second that is (an instance is 11 of them: six turns and
 //! five activities) and the latency of single instances on the idle system.
 //!
 //! ```text
-//! cargo bench --bench hello_cities -- [--instances 5000] [--memory]
+//! cargo bench --bench hello_cities -- [--instances 5000] [--memory | --database-url URL]
 //! ```
 //!
 //! It never fails on time, only when an instance is lost or wrong.
@@ -50,6 +50,7 @@ async fn hello_cities(ctx: OrchestrationContext, (): ()) -> Result<Vec<String>, 
 struct Options {
     instances: usize,
     memory: bool,
+    database: Option<String>,
 }
 
 impl Options {
@@ -57,6 +58,7 @@ impl Options {
         let mut options = Self {
             instances: 5_000,
             memory: false,
+            database: None,
         };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -66,6 +68,7 @@ impl Options {
                     options.instances = value.parse().expect("--instances takes a number");
                 }
                 "--memory" => options.memory = true,
+                "--database-url" => options.database = args.next(),
                 // Cargo passes --bench to every benchmark.
                 _ => {}
             }
@@ -85,7 +88,7 @@ async fn run(options: Options) {
     let registry = Registry::new()
         .orchestration(&HELLO_CITIES, hello_cities)
         .activity(&SAY_HELLO, say_hello);
-    let system = System::start(options.memory, registry).await;
+    let system = System::start(options.memory, options.database.as_deref(), registry).await;
     let client = &system.client;
 
     // Warm up: connections, prepared statements, the worker's stream.

@@ -122,7 +122,7 @@ async fn run(options: Options) {
         .orchestration(&LONG, long)
         .orchestration(&WAITING, waiting)
         .activity(&STEP, step);
-    let system = System::start(options.memory, registry).await;
+    let system = System::start(options.memory, None, registry).await;
     let client = &system.client;
     println!("{}", system.storage);
 

@@ -129,6 +129,7 @@ fn packages_use_only_the_packages_below_them() {
         (
             "durabletask-scheduler",
             &[
+                "countersign-database",
                 "durabletask-proto",
                 "durabletask-scheduler-core",
                 "durabletask-sqlite",

@@ -25,6 +25,9 @@ const GONE = -1;
 /** Problems with which the page no longer shows who is logged in, beside a missing session. */
 const OTHERS = new Set(["session-changed", "session-ambiguous"]);
 
+/** After how many milliseconds a server that does not answer counts as lost, where nothing is shown yet. */
+export const PATIENCE = 5000;
+
 /** What is asked while nobody is shown; anything else would be asked for whoever is logged in. */
 const NOBODYS = new Set(["/api/session", "/api/session/current", "/healthz"]);
 
@@ -45,18 +48,19 @@ export function shows(caller) {
 }
 
 /** What `run` does, and what it finds out when it is done, is for the caller who is shown now. */
-async function ask(path, { headers = {}, signal, ...options }, run) {
+async function ask(path, { headers = {}, signal, patience, ...options }, run) {
   const mine = showing.signal;
   const gone = () => {
     if (mine.aborted || (shown === undefined && !NOBODYS.has(path))) throw new Problem(GONE, { detail: t.gone });
   };
   gone();
+  const late = patience === undefined ? undefined : AbortSignal.timeout(patience);
   let answer;
   try {
     answer = await fetch(path, {
       ...options,
       headers: { ...headers, ...(shown === undefined ? {} : { "x-countersign-caller": shown }) },
-      signal: signal ? AbortSignal.any([mine, signal]) : mine,
+      signal: AbortSignal.any([mine, signal, late].filter(Boolean)),
       credentials: "same-origin",
       cache: "no-store",
     });
@@ -90,14 +94,15 @@ function refused(status, content) {
   return problem;
 }
 
-/** Asks the server. `body` may be a text or form; anything else becomes JSON. */
-export async function call(method, path, { query = {}, body, headers = {}, refusals = {} } = {}) {
+/** Asks the server. `body` may be a text or form; anything else becomes JSON. The server is lost after `patience` milliseconds. */
+export async function call(method, path, { query = {}, body, headers = {}, refusals = {}, patience } = {}) {
   const wanted = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined && value !== null);
   const parameters = new URLSearchParams(wanted.flatMap(([name, value]) => [value].flat().map((each) => [name, each]))).toString();
   const raw = body === undefined || body instanceof Blob || body instanceof FormData;
   const asked = Date.now();
   return ask(parameters ? `${path}?${parameters}` : path, {
     method,
+    patience,
     headers: raw ? headers : { "content-type": "application/json", ...headers },
     body: raw ? body : JSON.stringify(body),
   }, async (answer) => {

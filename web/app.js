@@ -2,7 +2,7 @@
 
 import * as accounts from "./accounts.js";
 import * as add from "./add.js";
-import { Problem, call, link, pause, shows } from "./api.js";
+import { PATIENCE, Problem, call, link, pause, shows } from "./api.js";
 import * as approvals from "./approvals.js";
 import { fill, h, say } from "./dom.js";
 import { glyph } from "./glyphs.js";
@@ -210,7 +210,7 @@ link.addEventListener("lost", async () => {
   banner.hidden = false;
   for (let wait = 250; lost; wait = Math.min(wait * 2, 4000)) {
     await pause(wait);
-    await call("GET", "/healthz").catch(() => {});
+    await call("GET", "/healthz", { patience: PATIENCE }).catch(() => {});
   }
 });
 link.addEventListener("back", () => {
@@ -232,7 +232,7 @@ tabs?.addEventListener("message", () => {
 async function begin(offer) {
   let said;
   try {
-    const { session: who } = await call("GET", CURRENT, { refusals: { signedOut: true } });
+    const { session: who } = await call("GET", CURRENT, { refusals: { signedOut: true }, patience: PATIENCE });
     if (who) {
       if (session?.caller !== who.caller) clean();
       session = who;

@@ -90,10 +90,8 @@ impl Activities {
                 list: Some(list(ImportList::default())?),
             });
         }
-        let problems = unread(&reading)
-            .into_iter()
-            .chain(foreign_account(&reading));
-        let problems = problems.collect();
+        let mut problems = missed(&reading);
+        problems.extend(foreign_account(&reading));
         let parts = reading.parts;
         Ok(CodesRead::Found {
             list: list(ImportList { entries, parts })?,
@@ -137,7 +135,7 @@ fn choose(mut reading: ScanResult) -> Result<Payload, InputProblem> {
     let (first, others) = (accounts().next(), accounts().count().saturating_sub(1));
     match first {
         None => Err(without_account(reading)),
-        Some(account) if others == 0 => match unread(&reading) {
+        Some(account) if others == 0 => match missed(&reading).into_iter().next() {
             Some(problem) => Err(problem),
             None => Ok(account.clone()),
         },
@@ -149,14 +147,33 @@ fn choose(mut reading: ScanResult) -> Result<Payload, InputProblem> {
 }
 
 /// That an image in which something was read has more.
-fn unread(reading: &ScanResult) -> Option<InputProblem> {
-    if !reading.unread.is_empty() {
-        return Some(InputProblem::CodesUnread {
-            count: u32::try_from(reading.unread.len()).unwrap_or(u32::MAX),
+fn missed(reading: &ScanResult) -> Vec<InputProblem> {
+    let mut missed = Vec::new();
+    let unread = reading.unread.len() + reading.unread_elsewhere;
+    if unread > 0 {
+        missed.push(InputProblem::CodesUnread {
+            count: u32::try_from(unread).unwrap_or(u32::MAX),
             regions: reading.unread.clone(),
         });
     }
-    reading.cut_short.then_some(InputProblem::ImageTimeLimit)
+    missed.extend(not_searched(reading));
+    if missed.is_empty() && reading.cut_short {
+        missed.push(InputProblem::ImageTimeLimit);
+    }
+    missed
+}
+
+/// That there are frames or pages that were not searched.
+fn not_searched(reading: &ScanResult) -> Option<InputProblem> {
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let pages = &reading.pages;
+    if pages.is_damaged {
+        return Some(InputProblem::ImageUnreadable);
+    }
+    (pages.seen < pages.count).then(|| InputProblem::PagesNotSearched {
+        pages: count(pages.count),
+        searched: count(pages.seen),
+    })
 }
 
 /// That a code beside accounts is one, too, which only another app reads, or a secret alone.
@@ -176,11 +193,12 @@ fn foreign_account(reading: &ScanResult) -> Option<InputProblem> {
 
 /// Why there is no account in an image.
 fn without_account(reading: ScanResult) -> InputProblem {
+    let has_unread = !reading.unread.is_empty() || reading.unread_elsewhere > 0;
+    if (!reading.payloads.is_empty() && has_unread) || not_searched(&reading).is_some() {
+        let first = missed(&reading).into_iter().next();
+        return first.unwrap_or(InputProblem::ImageTimeLimit);
+    }
     match reading.payloads.first() {
-        Some(_) if !reading.unread.is_empty() => InputProblem::CodesUnread {
-            count: u32::try_from(reading.unread.len()).unwrap_or(u32::MAX),
-            regions: reading.unread,
-        },
         Some(first) => InputProblem::QrNotOtpauth {
             kind: ForeignKind::of(first.expose()),
             regions: reading

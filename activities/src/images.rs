@@ -4,6 +4,7 @@
 //! anything is decoded, and decoding itself runs under a memory limit. Nothing here looks for codes;
 //! that is [`crate::qr`].
 
+mod count;
 mod format;
 mod frames;
 mod plane;
@@ -18,6 +19,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 pub use format::UploadFormat;
+pub use frames::Pages;
 pub use plane::Plane;
 
 /// Bounds of reading one image. The defaults fit a phone's photograph and keep a hostile file
@@ -147,14 +149,13 @@ pub fn inspect(bytes: &[u8]) -> Result<ImageInfo, ImageProblem> {
 }
 
 /// Decodes further frames of an animation, or further pages of a TIFF, one at a time, and calls
-/// `look` with each until it breaks off. Returns whether that was everything: neither `look` nor a
-/// bound ended it, and no frame was damaged. Other images have none.
+/// `look` with each until it breaks off. Other images have none.
 pub fn further(
     bytes: &[u8],
     info: ImageInfo,
     limits: &ReadLimits,
     look: &mut dyn FnMut(DecodedImage) -> ControlFlow<()>,
-) -> bool {
+) -> Pages {
     frames::each(bytes, info, limits, look)
 }
 

@@ -5,6 +5,7 @@
 //! finder patterns, the sets tried, the pixels scaled up, and one deadline for the whole job.
 //! Everything here is synchronous and pure computation; callers give it a blocking thread.
 
+mod area;
 mod bend;
 mod bits;
 mod cascade;
@@ -13,10 +14,13 @@ mod frames;
 mod grid;
 mod guard;
 mod headers;
+mod marks;
+mod patch;
 mod refine;
+mod rest;
 pub mod single;
-mod soft;
 mod symbols;
+mod texture;
 mod unread;
 
 use std::fmt;
@@ -27,7 +31,7 @@ use countersign_enrollment::problem::InputProblem;
 use countersign_enrollment::region::Region;
 use zeroize::Zeroizing;
 
-use crate::images::{self, DecodedImage, ImageProblem, ReadLimits};
+use crate::images::{self, DecodedImage, ImageProblem, Pages, ReadLimits};
 
 pub use cascade::Step;
 
@@ -109,6 +113,10 @@ pub struct ScanResult {
     pub tried: Vec<Step>,
     /// Where there are codes that could not be read, in the same order.
     pub unread: Vec<Region>,
+    /// How many more there are in further frames or on further pages.
+    pub unread_elsewhere: usize,
+    /// What became of the frames or pages.
+    pub pages: Pages,
     /// Whether the search ended at a bound or at the deadline while there was more to look at.
     pub cut_short: bool,
     /// Whether the deadline ended the search before every attempt was made.

@@ -95,7 +95,7 @@ fn strips_truncated_and_other_files_are_refused_by_kind() {
     check(b"", ImageProblem::Empty);
     check(URI.as_bytes(), ImageProblem::Unsupported { format: "text" });
     check(
-        &vec![0x89; 11 * 1024 * 1024],
+        &vec![0x01; 11 * 1024 * 1024],
         ImageProblem::Unsupported {
             format: "a file of an unknown kind",
         },

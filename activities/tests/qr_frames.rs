@@ -6,7 +6,7 @@ mod drawn;
 
 use std::time::Duration;
 
-use countersign_activities::images::{ImageProblem, ReadLimits};
+use countersign_activities::images::{ImageProblem, Pages, ReadLimits};
 use countersign_activities::qr::{self, Payload, ScanResult};
 use countersign_activities::shrink::shrink_within;
 use drawn::{blurred, code, covered, encoded, png, split};
@@ -141,7 +141,14 @@ fn every_frame_and_every_page_is_read() {
         for (kind, bytes) in [("GIF", gif(&pages)), ("TIFF", tiff(&pages))] {
             let found = examine(&bytes);
             assert_eq!(texts(&found), expected, "{kind}: {name}");
-            assert_eq!(found.cut_short, is_too_long, "{kind}: {name}");
+            assert!(!found.cut_short, "{kind}: {name}");
+            let seen = if is_too_long { 64 } else { pages.len() };
+            let expected = Pages {
+                count: pages.len(),
+                seen,
+                is_damaged: false,
+            };
+            assert_eq!(found.pages, expected, "{kind}: {name}");
             assert!(
                 found.unread.is_empty() && found.split.is_empty(),
                 "{kind}: {name}"
@@ -155,12 +162,24 @@ fn every_frame_and_every_page_is_read() {
     assert_eq!(texts(&found), [&one]);
     let found = examine(&tiff(&[first.clone(), hidden]));
     assert_eq!(texts(&found), [&one]);
-    assert!(
-        found.cut_short,
-        "the second page has a code that was not read"
-    );
+    assert_eq!((found.unread.len(), found.unread_elsewhere), (0, 1));
     let parts = examine(&gif(&parts[..1]));
     assert!(parts.payloads.is_empty() && parts.split.len() == 1);
+}
+
+#[test]
+fn frames_are_counted_as_they_are_decoded() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/qr/gen");
+    for name in [
+        "gif-animated-first.gif",
+        "apng-first.png",
+        "webp-animated-first.webp",
+    ] {
+        let bytes = std::fs::read(folder.join(name)).unwrap();
+        let pages = examine(&bytes).pages;
+        assert!(pages.count > 1 && !pages.is_damaged, "{name}: {pages:?}");
+        assert_eq!(pages.seen, pages.count, "{name}");
+    }
 }
 
 #[test]
@@ -169,13 +188,23 @@ fn too_many_frames_and_damaged_files_are_reported() {
     for bytes in [gif(&many), tiff(&many)] {
         let found = examine(&bytes);
         assert_eq!(found.payloads.len(), 16);
-        assert!(found.cut_short);
+        let expected = Pages {
+            count: 20,
+            seen: 16,
+            is_damaged: false,
+        };
+        assert_eq!(found.pages, expected);
     }
     let mut cut = tiff(&many[..2]);
     cut.truncate(cut.len() - 40);
     let found = examine(&cut);
     assert_eq!(texts(&found), [uri(0)]);
-    assert!(found.cut_short, "the second page is damaged");
+    let expected = Pages {
+        count: 2,
+        seen: 1,
+        is_damaged: true,
+    };
+    assert_eq!(found.pages, expected);
     // A directory that points to itself.
     let mut circle = tiff(&many[..1]);
     let directory = u32::from_le_bytes(circle[4..8].try_into().unwrap());

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use durabletask::worker::WorkerError;
 use durabletask::{Client, Connection, Registry, Worker};
-use durabletask_scheduler::{OpenError, Scheduler, SchedulerConfig, ServeError, Storage};
+use durabletask_scheduler::{
+    DatabaseStorage, OpenError, Scheduler, SchedulerConfig, ServeError, Storage,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -72,7 +74,11 @@ impl Hub {
                 Err(OpenError::InUse { .. }) if begun.elapsed() < PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
-                opened => return opened.expect("the scheduler opens"),
+                opened => {
+                    let opened = opened.expect("the scheduler opens");
+                    opened.until_owner().await;
+                    return opened;
+                }
             }
         }
     }
@@ -134,10 +140,17 @@ pub(crate) struct System {
 }
 
 impl System {
-    /// Starts it on a new SQLite file, or in memory.
-    pub(crate) async fn start(memory: bool, registry: Registry) -> Self {
+    /// Starts it on a new SQLite file, in memory, or over a database.
+    pub(crate) async fn start(memory: bool, database: Option<&str>, registry: Registry) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let (storage, words) = if memory {
+        let (storage, words) = if let Some(url) = database {
+            let database = DatabaseStorage {
+                url: url.parse().expect("the database's URL is right"),
+                passwords: None,
+                node: "bench".to_owned(),
+            };
+            (Storage::Database(database), "PostgreSQL")
+        } else if memory {
             (Storage::Memory, "in memory")
         } else {
             let folder = folder.path().to_owned();

@@ -23,7 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::DatabaseError;
-use crate::connection::{AnyWire, Connector, Wire, prepare};
+use crate::connection::{AnyWire, Connector, Wire};
 
 /// The channel on which changes are announced.
 const CHANNEL: &str = "countersign_change";
@@ -155,7 +155,7 @@ impl Follower {
         let (client, wire) = self.connector.connect().await?;
         let received = Arc::clone(&self.received);
         let wire = AbortOnDropHandle::new(tokio::spawn(receive(wire, received)));
-        prepare(&client).await?;
+        self.connector.prepare(&client).await?;
         // A channel of its own: other processes do not need these heartbeats.
         let heartbeats = format!("countersign_beat_{:016x}", rand::rng().random::<u64>());
         // A heartbeat changes nothing that has to be on a disk.

@@ -11,16 +11,15 @@ use tokio_postgres::{Client, Config, Connection, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::url::DatabaseAddress;
-use crate::{DatabaseError, DatabaseUrl, PasswordSource, tls};
+use crate::{DatabaseError, DatabaseUrl, PasswordSource, Schema, tls};
 
 /// How long making a connection may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long one statement may take, for the server to give up on.
 pub(crate) const STATEMENT: Duration = Duration::from_secs(4);
-/// What a session is set to. The schema is named here once and for all, and a transaction
+/// What a session is set to, besides its schema, which is named once and for all. A transaction
 /// whose client is gone without a word does not keep its locks.
 const SESSION: &str = "
-    SET search_path = countersign;
     SET statement_timeout = '4s';
     SET lock_timeout = '4s';
     SET idle_in_transaction_session_timeout = '10s';
@@ -46,6 +45,7 @@ pub(crate) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
     passwords: Option<Arc<dyn PasswordSource>>,
+    schema: &'static Schema,
 }
 
 impl Connector {
@@ -53,6 +53,7 @@ impl Connector {
     pub(crate) fn new(
         url: DatabaseUrl,
         passwords: Option<Arc<dyn PasswordSource>>,
+        schema: &'static Schema,
     ) -> Result<Self, DatabaseError> {
         let mut config = Config::new();
         match &url.place {
@@ -63,7 +64,7 @@ impl Connector {
             .port(url.port)
             .user(&url.user)
             .dbname(&url.database)
-            .application_name("countersign")
+            .application_name(schema.name)
             .connect_timeout(CONNECT)
             .tcp_user_timeout(CONNECT)
             .keepalives_idle(Duration::from_secs(10));
@@ -82,6 +83,7 @@ impl Connector {
             config,
             tls,
             passwords,
+            schema,
         })
     }
 
@@ -89,7 +91,30 @@ impl Connector {
     pub(crate) fn to(&self, database: &str) -> Result<Self, DatabaseError> {
         let mut url = DatabaseUrl::clone(&self.url);
         database.clone_into(&mut url.database);
-        Self::new(url, self.passwords.clone())
+        Self::new(url, self.passwords.clone(), self.schema)
+    }
+
+    pub(crate) const fn schema(&self) -> &'static Schema {
+        self.schema
+    }
+
+    /// A connection that is set up, driven by the runtime until its client is dropped.
+    pub(crate) async fn link(&self) -> Result<Client, DatabaseError> {
+        let (client, wire) = self.connect().await?;
+        tokio::spawn(async move {
+            if let Err(error) = wire.drive().await {
+                tracing::warn!(%error, "a connection to the database was lost");
+            }
+        });
+        self.prepare(&client).await?;
+        Ok(client)
+    }
+
+    /// Sets a session to what everything here relies on.
+    pub(crate) async fn prepare(&self, client: &Client) -> Result<(), DatabaseError> {
+        let session = format!("SET search_path = {};{SESSION}", self.schema.name);
+        let prepared = tokio::time::timeout(CONNECT, client.batch_execute(&session)).await;
+        Ok(prepared.map_err(|_| DatabaseError::Late(CONNECT))??)
     }
 
     /// Where it connects to, without the password.
@@ -142,12 +167,6 @@ impl AnyWire {
     }
 }
 
-/// Sets a session to what everything here relies on.
-pub(crate) async fn prepare(client: &Client) -> Result<(), DatabaseError> {
-    let prepared = tokio::time::timeout(CONNECT, client.batch_execute(SESSION)).await;
-    Ok(prepared.map_err(|_| DatabaseError::Late(CONNECT))??)
-}
-
 impl Manager for Connector {
     type Type = ClientWrapper;
     type Error = DatabaseError;
@@ -161,7 +180,7 @@ impl Manager for Connector {
             }
         });
         let client = ClientWrapper::new(client, task);
-        prepare(&client).await?;
+        self.prepare(&client).await?;
         Ok(client)
     }
 

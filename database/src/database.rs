@@ -8,10 +8,10 @@ use deadpool_postgres::{ClientWrapper, Transaction};
 use futures_util::future::BoxFuture;
 use rand::RngExt as _;
 use tokio::sync::Semaphore;
-use tokio_postgres::IsolationLevel;
+use tokio_postgres::{Client, IsolationLevel};
 
 use crate::connection::Connector;
-use crate::schema::{self, Look};
+use crate::schema::{self, COUNTERSIGN, Look, Schema};
 use crate::stamp::{Followed, Stamps};
 use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Stamp, Subscription};
 
@@ -62,11 +62,35 @@ impl Database {
         passwords: Option<Arc<dyn PasswordSource>>,
         size: usize,
     ) -> Result<Self, DatabaseError> {
-        let database = Self::connect(url, passwords, size).await?;
+        Self::open_schema(url, passwords, size, &COUNTERSIGN).await
+    }
+
+    /// The same for another program's tables, in a schema of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::open`].
+    pub async fn open_schema(
+        url: DatabaseUrl,
+        passwords: Option<Arc<dyn PasswordSource>>,
+        size: usize,
+        schema: &'static Schema,
+    ) -> Result<Self, DatabaseError> {
+        let database = Self::connect(url, passwords, size, schema).await?;
         let mut session = database.session().await?;
-        schema::bring_up(&mut session).await?;
+        schema::bring_up(&mut session, schema).await?;
         drop(session);
         Ok(database)
+    }
+
+    /// A connection outside the pool, for a caller with transactions and a runtime of its own: the
+    /// one on which this is called drives it until the client is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`DatabaseError`].
+    pub async fn link(&self) -> Result<Client, DatabaseError> {
+        self.connector.link().await
     }
 
     /// Connects as [`Database::open`] does, and changes nothing: what is there.
@@ -79,9 +103,9 @@ impl Database {
         url: DatabaseUrl,
         passwords: Option<Arc<dyn PasswordSource>>,
     ) -> Result<(Self, Look), DatabaseError> {
-        let database = Self::connect(url, passwords, 1).await?;
+        let database = Self::connect(url, passwords, 1, &COUNTERSIGN).await?;
         let mut session = database.session().await?;
-        let look = schema::look(&mut session).await?;
+        let look = schema::look(&mut session, &COUNTERSIGN).await?;
         drop(session);
         Ok((database, look))
     }
@@ -91,11 +115,12 @@ impl Database {
         url: DatabaseUrl,
         passwords: Option<Arc<dyn PasswordSource>>,
         size: usize,
+        schema: &'static Schema,
     ) -> Result<Self, DatabaseError> {
         if url.is_exposed() {
             tracing::warn!(database = %url, "connections to the database leave this machine without TLS");
         }
-        let connector = Connector::new(url, passwords)?;
+        let connector = Connector::new(url, passwords, schema)?;
         let pool = Pool::builder(connector.clone())
             .max_size(size)
             .runtime(deadpool::Runtime::Tokio1)
@@ -261,7 +286,7 @@ impl Database {
         let row = second.query_one("SELECT pg_backend_pid()", &[]).await;
         wire.abort();
         let other: i32 = row?.try_get(0)?;
-        if other == process || path != "countersign" {
+        if other == process || path != self.connector.schema().name {
             return Err(DatabaseError::Pooler);
         }
         Ok(())

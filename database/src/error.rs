@@ -122,15 +122,18 @@ pub enum DatabaseError {
     },
     /// The schema is not what its migrations made of it.
     #[error(
-        "the schema `countersign` in the database is incomplete or was changed manually: {0}; \
+        "the schema `{schema}` in the database is incomplete or was changed manually: {what}; \
          restore it from a backup"
     )]
-    Incomplete(String),
+    Incomplete {
+        /// Its name.
+        schema: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The schema belongs to another program.
-    #[error(
-        "the schema `countersign` in the database belongs to another program; use another database"
-    )]
-    Foreign,
+    #[error("the schema `{0}` in the database belongs to another program; use another database")]
+    Foreign(&'static str),
     /// It takes no more connections.
     #[error(
         "the database takes no more connections; raise its max_connections, or run fewer processes"

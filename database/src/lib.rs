@@ -30,7 +30,7 @@ pub use database::{Database, Failure, Step};
 pub use deadpool_postgres::Transaction;
 pub use error::DatabaseError;
 pub use password::{PasswordFailure, PasswordSource};
-pub use schema::Look;
+pub use schema::{Look, Migration, Schema};
 pub use stamp::Stamp;
 pub use statements::{Parameters, all, execute, one, one_at_a_time};
 pub use tokio_postgres::types::{FromSql, ToSql};

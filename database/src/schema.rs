@@ -13,16 +13,36 @@ use crate::DatabaseError;
 /// at once: `CSDB` and the number of its use.
 pub(crate) const LOCK: i64 = 0x4353_4442_0001;
 
-/// A step from one schema to the next.
-struct Migration {
-    /// Its number, from 1.
-    number: i32,
-    sql: &'static str,
-    /// The tables that it makes.
-    tables: &'static [&'static str],
-    /// Which schema a release has to understand to work with what this one leaves.
-    needs: i32,
+/// A program's tables, in a schema of their own.
+#[derive(Debug)]
+pub struct Schema {
+    /// Its name, a word in lower case.
+    pub name: &'static str,
+    /// The number of the lock that is held while it is brought up.
+    pub lock: i64,
+    /// From an empty schema to the newest one, numbered from 1.
+    pub migrations: &'static [Migration],
 }
+
+/// A step from one schema to the next.
+#[derive(Debug)]
+pub struct Migration {
+    /// Its number, from 1.
+    pub number: i32,
+    /// Its statements, which only add.
+    pub sql: &'static str,
+    /// The tables that it makes.
+    pub tables: &'static [&'static str],
+    /// Which schema a release has to understand to work with what this one leaves.
+    pub needs: i32,
+}
+
+/// Countersign's own.
+pub(crate) const COUNTERSIGN: Schema = Schema {
+    name: "countersign",
+    lock: LOCK,
+    migrations: MIGRATIONS,
+};
 
 const MIGRATIONS: &[Migration] = &[
     Migration {
@@ -102,8 +122,8 @@ const MIGRATIONS: &[Migration] = &[
 ];
 
 const FIRST: &str = "
-    CREATE SCHEMA IF NOT EXISTS countersign;
-    CREATE TABLE countersign.migrations (
+    CREATE SCHEMA IF NOT EXISTS {schema};
+    CREATE TABLE {schema}.migrations (
         number integer PRIMARY KEY,
         -- Of the statements, in hexadecimal.
         digest text NOT NULL,
@@ -129,19 +149,26 @@ pub struct Look {
 }
 
 /// Looks at the schema, and whether it could be brought up.
-pub(crate) async fn look(session: &mut ClientWrapper) -> Result<Look, DatabaseError> {
+pub(crate) async fn look(
+    session: &mut ClientWrapper,
+    schema: &Schema,
+) -> Result<Look, DatabaseError> {
     let transaction = session.build_transaction().read_only(true).start().await?;
-    let applied = found(&transaction).await?.unwrap_or(0);
-    let missing = MIGRATIONS.iter().filter(|it| it.number > applied).count();
+    let applied = found(&transaction, schema).await?.unwrap_or(0);
+    let missing = schema
+        .migrations
+        .iter()
+        .filter(|it| it.number > applied)
+        .count();
     let row = transaction
         .query_one(
             "SELECT current_setting('server_version'),
                     coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
                     extract(epoch FROM clock_timestamp())::bigint,
                     has_database_privilege(current_database(), 'CREATE'),
-                    coalesce(has_schema_privilege(to_regnamespace('countersign'), 'CREATE'), true),
+                    coalesce(has_schema_privilege(to_regnamespace($1), 'CREATE'), true),
                     current_user::text",
-            &[],
+            &[&schema.name],
         )
         .await?;
     let (makes_schema, makes_tables): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);
@@ -156,7 +183,7 @@ pub(crate) async fn look(session: &mut ClientWrapper) -> Result<Look, DatabaseEr
         )));
     }
     if missing == 0 {
-        may_write(&transaction).await?;
+        may_write(&transaction, schema).await?;
     }
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
@@ -171,9 +198,9 @@ pub(crate) async fn look(session: &mut ClientWrapper) -> Result<Look, DatabaseEr
 }
 
 /// Refuses a user who may not read and change every table.
-async fn may_write(transaction: &Transaction<'_>) -> Result<(), DatabaseError> {
-    for table in MIGRATIONS.iter().flat_map(|it| it.tables) {
-        let name = format!("countersign.{table}");
+async fn may_write(transaction: &Transaction<'_>, schema: &Schema) -> Result<(), DatabaseError> {
+    for table in schema.migrations.iter().flat_map(|it| it.tables) {
+        let name = format!("{}.{table}", schema.name);
         let rights = "SELECT, INSERT, UPDATE, DELETE";
         for right in rights.split(", ") {
             let row = transaction
@@ -187,25 +214,38 @@ async fn may_write(transaction: &Transaction<'_>) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// The newest schema that this release understands.
-fn known() -> i32 {
-    MIGRATIONS.last().map_or(0, |last| last.number)
+impl Schema {
+    /// The newest one that this release understands.
+    fn known(&self) -> i32 {
+        self.migrations.last().map_or(0, |last| last.number)
+    }
+
+    fn incomplete(&self, what: String) -> DatabaseError {
+        DatabaseError::Incomplete {
+            schema: self.name,
+            what,
+        }
+    }
 }
 
 /// Brings the schema up to what this release writes, and checks what is there.
-pub(crate) async fn bring_up(session: &mut ClientWrapper) -> Result<(), DatabaseError> {
+pub(crate) async fn bring_up(
+    session: &mut ClientWrapper,
+    schema: &Schema,
+) -> Result<(), DatabaseError> {
     let transaction = session.transaction().await?;
     transaction
-        .execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])
+        .execute("SELECT pg_advisory_xact_lock($1)", &[&schema.lock])
         .await?;
-    let applied = match found(&transaction).await? {
+    let applied = match found(&transaction, schema).await? {
         Some(applied) => applied,
         None => {
-            transaction.batch_execute(FIRST).await?;
+            let first = FIRST.replace("{schema}", schema.name);
+            transaction.batch_execute(&first).await?;
             0
         }
     };
-    for migration in MIGRATIONS.iter().filter(|it| it.number > applied) {
+    for migration in schema.migrations.iter().filter(|it| it.number > applied) {
         transaction.batch_execute(migration.sql).await?;
         transaction
             .execute(
@@ -224,26 +264,29 @@ pub(crate) async fn bring_up(session: &mut ClientWrapper) -> Result<(), Database
 }
 
 /// The number of the last migration that was applied; none if there is no schema.
-async fn found(transaction: &Transaction<'_>) -> Result<Option<i32>, DatabaseError> {
-    if exists(transaction, "migrations").await? {
-        return check(transaction).await.map(Some);
+async fn found(
+    transaction: &Transaction<'_>,
+    schema: &Schema,
+) -> Result<Option<i32>, DatabaseError> {
+    if exists(transaction, schema, "migrations").await? {
+        return check(transaction, schema).await.map(Some);
     }
     let tables: i64 = transaction
         .query_one(
             "SELECT count(*) FROM pg_catalog.pg_class
-             WHERE relnamespace = to_regnamespace('countersign')",
-            &[],
+             WHERE relnamespace = to_regnamespace($1)",
+            &[&schema.name],
         )
         .await?
         .try_get(0)?;
     match tables {
         0 => Ok(None),
-        _ => Err(DatabaseError::Foreign),
+        _ => Err(DatabaseError::Foreign(schema.name)),
     }
 }
 
 /// The number of the last migration that was applied, once all of them were found whole.
-async fn check(transaction: &Transaction<'_>) -> Result<i32, DatabaseError> {
+async fn check(transaction: &Transaction<'_>, schema: &Schema) -> Result<i32, DatabaseError> {
     let rows = transaction
         .query(
             "SELECT number, digest, needs FROM migrations ORDER BY number",
@@ -257,13 +300,11 @@ async fn check(transaction: &Transaction<'_>) -> Result<i32, DatabaseError> {
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         if number != applied + 1 {
             let missing = applied + 1;
-            return Err(DatabaseError::Incomplete(format!(
-                "migration {missing} is missing"
-            )));
+            return Err(schema.incomplete(format!("migration {missing} is missing")));
         }
         applied = number;
         needed = needed.max(needs);
-        let Some(migration) = MIGRATIONS.iter().find(|it| it.number == number) else {
+        let Some(migration) = schema.migrations.iter().find(|it| it.number == number) else {
             continue;
         };
         let same: bool = transaction
@@ -274,30 +315,32 @@ async fn check(transaction: &Transaction<'_>) -> Result<i32, DatabaseError> {
             .await?
             .try_get(0)?;
         if !same {
-            return Err(DatabaseError::Incomplete(format!(
+            return Err(schema.incomplete(format!(
                 "migration {number} is another one than this release's"
             )));
         }
         for table in migration.tables {
-            if !exists(transaction, table).await? {
-                return Err(DatabaseError::Incomplete(format!(
-                    "the table {table} is missing"
-                )));
+            if !exists(transaction, schema, table).await? {
+                return Err(schema.incomplete(format!("the table {table} is missing")));
             }
         }
     }
-    if needed > known() {
+    if needed > schema.known() {
         return Err(DatabaseError::Newer {
             found: applied,
             needed,
-            known: known(),
+            known: schema.known(),
         });
     }
     Ok(applied)
 }
 
-async fn exists(transaction: &Transaction<'_>, table: &str) -> Result<bool, DatabaseError> {
-    let name = format!("countersign.{table}");
+async fn exists(
+    transaction: &Transaction<'_>,
+    schema: &Schema,
+    table: &str,
+) -> Result<bool, DatabaseError> {
+    let name = format!("{}.{table}", schema.name);
     let row = transaction
         .query_one("SELECT to_regclass($1) IS NOT NULL", &[&name])
         .await?;

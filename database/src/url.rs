@@ -87,6 +87,20 @@ impl DatabaseUrl {
         }
     }
 
+    /// Whether another one leads to the same database as the same user, as far as the URLs say.
+    #[must_use]
+    pub fn is_same_login(&self, other: &Self) -> bool {
+        let whole = |url: &Self| {
+            (
+                url.place.clone(),
+                url.port,
+                url.user.clone(),
+                url.database.clone(),
+            )
+        };
+        whole(self) == whole(other)
+    }
+
     /// Whether it holds a password.
     #[must_use]
     pub const fn has_password(&self) -> bool {
@@ -285,6 +299,19 @@ mod tests {
         ] {
             let url = read(text);
             assert_eq!((url.uses_tls(), url.is_exposed()), (tls, exposed), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_login_is_the_same_whatever_its_password() {
+        let own = read("postgres://ann:one@db/front");
+        assert!(own.is_same_login(&read("postgresql://ann:two@DB:5432/front?sslmode=disable")));
+        for other in [
+            "postgres://bob@db/front",
+            "postgres://ann@db/hub",
+            "postgres://ann@db2/front",
+        ] {
+            assert!(!own.is_same_login(&read(other)), "{other}");
         }
     }
 

@@ -274,7 +274,10 @@ async fn a_schema_that_this_release_cannot_use_is_refused_and_left_as_it_is() {
         }
         server.psql(&name, statement).unwrap();
         let error = refused(&at).await;
-        assert!(matches!(error, DatabaseError::Incomplete(_)), "{error:?}");
+        assert!(
+            matches!(error, DatabaseError::Incomplete { .. }),
+            "{error:?}"
+        );
         assert!(error.to_string().contains(says), "{error}");
     }
 
@@ -283,7 +286,7 @@ async fn a_schema_that_this_release_cannot_use_is_refused_and_left_as_it_is() {
     let theirs = "CREATE SCHEMA countersign; CREATE TABLE countersign.theirs (c text)";
     server.psql(&name, theirs).unwrap();
     let error = refused(&server.database_named(&name)).await;
-    assert!(matches!(error, DatabaseError::Foreign), "{error:?}");
+    assert!(matches!(error, DatabaseError::Foreign(_)), "{error:?}");
     assert_eq!(tables(&name), "1");
 
     // A user who may log in and nothing else.

@@ -42,6 +42,8 @@ pub enum ForeignKind {
     Esim,
     /// What seems to be a secret alone, without its URI.
     BareSecret,
+    /// A QR code that is drawn with characters, as in a terminal.
+    DrawnCode,
     /// Anything else.
     #[default]
     Other,
@@ -113,7 +115,8 @@ impl ForeignKind {
             .find(|(beginning, _)| start.starts_with(beginning));
         match known {
             Some((_, kind)) => *kind,
-            None if is_bare_secret(text) || is_bare_secret(after_name(text)) => Self::BareSecret,
+            None if is_drawn_code(text) => Self::DrawnCode,
+            None if text.lines().any(has_only_secret) => Self::BareSecret,
             None => Self::Other,
         }
     }
@@ -132,6 +135,9 @@ impl ForeignKind {
             Self::Payment => "is for a payment, not for an authenticator",
             Self::Esim => "is for a mobile network's eSIM, not for an authenticator",
             Self::BareSecret => "seems to be only the secret, without its otpauth URI",
+            Self::DrawnCode => {
+                "is a QR code drawn with characters, which can only be read as an image"
+            }
             Self::Other => "does not contain an authenticator account",
         }
     }
@@ -150,9 +156,49 @@ impl ForeignKind {
             Self::BareSecret => Some(
                 "Write it as otpauth://totp/NAME?secret=THE-SECRET&issuer=SERVICE, with the name and the service of the account.",
             ),
+            Self::DrawnCode => {
+                Some("Take a screenshot of it where it is shown as a QR code, and send that.")
+            }
             _ => None,
         }
     }
+}
+
+/// Whether a text is a QR code that a program has drawn with characters: blocks, hashes, or
+/// colors of a terminal.
+fn is_drawn_code(text: &str) -> bool {
+    /// The smallest QR code has 21 modules a side, two of which one line can show.
+    const FEWEST_LINES: usize = 11;
+    const FEWEST_COLUMNS: usize = 21;
+    let is_block = |c: char| matches!(c, '\u{2580}'..='\u{259f}' | '\u{2800}'..='\u{28ff}');
+    let is_ink =
+        |c: char| is_block(c) || matches!(c, '#' | '@' | 'X' | '*' | '\u{25a0}' | '\u{25a1}');
+    let is_row = |line: &str| {
+        let colors = line.matches("\u{1b}[").count();
+        let shown = without_colors(line);
+        let is_drawn = shown.chars().any(is_ink)
+            && shown.chars().all(|c| is_ink(c) || c.is_whitespace())
+            && shown.chars().count() >= FEWEST_COLUMNS;
+        is_drawn || colors >= FEWEST_COLUMNS / 4
+    };
+    let rows = text.lines().filter(|line| is_row(line)).count();
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).count();
+    rows >= FEWEST_LINES && rows * 3 >= lines * 2
+}
+
+/// A line without what colors a terminal.
+fn without_colors(line: &str) -> String {
+    let mut pieces = line.split("\u{1b}[");
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        shown.push_str(piece.split_once('m').map_or("", |(_, rest)| rest));
+    }
+    shown
+}
+
+/// Whether a line is a secret alone, or behind a name.
+fn has_only_secret(line: &str) -> bool {
+    is_bare_secret(line) || is_bare_secret(after_name(line))
 }
 
 /// What follows the name that a person has put in front of a secret.

@@ -20,6 +20,7 @@ mod flow;
 mod free_otp_plus;
 mod further;
 mod gather;
+mod headings;
 mod item;
 pub mod job;
 mod json;
@@ -29,6 +30,7 @@ mod key_vault;
 mod lines;
 mod list_format;
 mod listed;
+mod loose;
 mod meaning;
 mod member;
 mod one_password;
@@ -43,6 +45,7 @@ mod proton_pass;
 mod recovery_codes;
 mod safe_in_cloud;
 mod secret_names;
+mod settings;
 mod shapes;
 mod steam_mafile;
 mod stratum;
@@ -103,16 +106,23 @@ impl ImportEntry {
     #[must_use]
     pub fn new(name: &str, content: Result<Zeroizing<String>, InputProblem>) -> Self {
         Self {
-            name: display_name(name),
+            name: display_name(shown_name(name)),
             content,
             beside: CodesBeside::default(),
         }
     }
 
-    /// An entry without a name of its own.
+    /// An entry without a name of its own. If it cannot be read, it is called as its URI says.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self::new("", Ok(Zeroizing::new(text.to_owned())))
+        let name = match otpauth::parse(text) {
+            Ok(_) => None,
+            Err(_) => otpauth::name_in(text),
+        };
+        Self::new(
+            &name.unwrap_or_default(),
+            Ok(Zeroizing::new(text.to_owned())),
+        )
     }
 
     /// That an account called `name` cannot be enrolled.
@@ -122,6 +132,11 @@ impl ImportEntry {
 
     /// An entry from fields, called `name` if that says more than they do.
     fn fields(name: &str, fields: &Fields<'_>) -> Self {
+        let fields = &Fields {
+            issuer: shown_name(fields.issuer),
+            account_name: shown_name(fields.account_name),
+            ..*fields
+        };
         let content = otpauth::from_fields(fields).map(|parsed| parsed.account.to_uri());
         Self::new(name, content)
     }
@@ -356,7 +371,7 @@ impl ImportFile {
             let entries = totp_authenticator::open(&sealed, opening)?;
             return Ok(of((ImportFormat::TotpAuthenticator, entries)));
         }
-        let is_table = table::has_codes_column(text) || !text.lines().any(lines::begins_with_uri);
+        let is_table = table::has_names(text) || !text.lines().any(lines::begins_with_uri);
         if is_table && let Some(table) = table::read(text) {
             return table.map(of);
         }
@@ -415,16 +430,31 @@ fn too_many_pictures() -> InputProblem {
 
 /// `issuer: account`, as far as they are there.
 fn joined_name(issuer: &str, account_name: &str) -> String {
-    match (issuer.trim(), account_name.trim()) {
+    match (shown_name(issuer), shown_name(account_name)) {
         ("", name) => name.to_owned(),
         (issuer, "") => issuer.to_owned(),
         (issuer, name) => format!("{issuer}: {name}"),
     }
 }
 
-/// An entry that could not be read.
-fn damaged(format: ImportFormat) -> ImportEntry {
-    ImportEntry::new("", Err(InputProblem::ImportMalformed { format }))
+/// A name as it is shown: nothing where a URI or a secret stands in its place, as in a file whose
+/// columns are shifted.
+fn shown_name(text: &str) -> &str {
+    /// The shortest word that is taken for a secret, and how many digits are in it.
+    const SECRET: (usize, usize) = (16, 2);
+    let text = text.trim();
+    let lower = text.to_ascii_lowercase();
+    let is_secret = |word: &str| {
+        let digits = word.bytes().filter(u8::is_ascii_digit).count();
+        word.len() >= SECRET.0
+            && digits >= SECRET.1
+            && word.bytes().all(|c| matches!(c, b'A'..=b'Z' | b'2'..=b'7'))
+    };
+    let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    if lower.contains("otpauth:") || lower.contains("secret=") || words.any(is_secret) {
+        return "";
+    }
+    text
 }
 
 /// A document of a known kind.

@@ -12,20 +12,22 @@ mod markup;
 mod query;
 mod secret;
 mod steam;
+mod unknown;
+mod warning;
 mod wrapping;
 mod write;
 
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::account::{Algorithm, CodeParameters, Labels, TotpAccount};
 use crate::foreign::{self, ForeignKind};
-use crate::ids::EnrollmentId;
-use crate::problem::{InputProblem, Parameter, there};
+use crate::problem::{InputProblem, Parameter};
 
 pub use crate::account::AccountPreview;
 pub(crate) use markup::{attributes, end_of_tag};
-pub(crate) use query::{is_start, is_zero};
+pub(crate) use query::{is_start, is_zero, whole_number};
+pub(crate) use unknown::{is_hash, may_mean, shown as shown_name};
+pub use warning::Warning;
 pub(crate) use wrapping::open_secret;
 
 /// The longest text that is looked at, in bytes. The largest QR code holds less than
@@ -41,64 +43,6 @@ pub struct Parsed {
     pub account: TotpAccount,
     /// In a fixed order, each at most once.
     pub warnings: Vec<Warning>,
-}
-
-/// Something odd about a URI that yields right codes all the same. Public metadata.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "warning",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub enum Warning {
-    /// The secret has fewer than 128 bits, less than RFC 4226 demands.
-    WeakSecret {
-        /// How many bits the secret has.
-        bits: u32,
-    },
-    /// The label names another issuer than the parameter, which counts.
-    IssuerMismatch {
-        /// The issuer in the label.
-        #[cfg_attr(feature = "schema", schema(rename = "labelIssuer"))]
-        label_issuer: String,
-    },
-    /// The issuer is given more than once; the first is used.
-    RepeatedIssuer,
-    /// The secret's last character holds bits that don't count.
-    TrailingBits,
-    /// Codes have a number of digits that few apps show: 7.
-    UnusualDigits,
-    /// Codes change after a time that few apps know: neither 30 nor 60 seconds.
-    UnusualPeriod,
-    /// Parameter names are written in upper case, which many apps don't read.
-    FoldedNames,
-    /// What follows a `#` was left out.
-    FragmentIgnored,
-    /// Control characters were taken out of the labels.
-    CleanedLabel,
-    /// Another program had escaped the whole URI; the escapes were undone.
-    EscapesUndone,
-    /// It names Steam, which accepts no codes of digits only.
-    MaybeSteam,
-    /// Other accounts have the same secret, and their codes are made in the same way.
-    Duplicate {
-        /// The ids of those accounts that the reader may see.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        #[cfg_attr(feature = "schema", schema(value_type = Vec<String>, required = false))]
-        accounts: Vec<EnrollmentId>,
-    },
-    /// Texts beside the account in an export look like recovery codes and were not read.
-    RecoveryCodesUnread {
-        /// How many.
-        count: u32,
-    },
-    /// Recovery codes came with an account that was there before, which does not have all of
-    /// them.
-    RecoveryCodesNotAdded {
-        /// How many came.
-        count: u32,
-    },
 }
 
 impl Parsed {
@@ -125,58 +69,6 @@ impl Parsed {
     }
 }
 
-impl Warning {
-    /// What is odd, as a sentence for the person who sent it.
-    #[must_use]
-    pub fn detail(&self) -> String {
-        match self {
-            Self::WeakSecret { bits } => {
-                format!("The secret has {bits} bits; a strong one has 128 or more.")
-            }
-            Self::IssuerMismatch { label_issuer } => format!(
-                "The label names another issuer, \u{201c}{label_issuer}\u{201d}; the issuer parameter is used."
-            ),
-            Self::RepeatedIssuer => "The issuer is given more than once; the first is used.".to_owned(),
-            Self::TrailingBits => {
-                "The secret's last character contains unused bits; check that it was copied completely."
-                    .to_owned()
-            }
-            Self::UnusualDigits => "Codes have 7 digits, which few apps show.".to_owned(),
-            Self::UnusualPeriod => {
-                "Codes change after an unusual period: neither 30 nor 60 seconds.".to_owned()
-            }
-            Self::FoldedNames => {
-                "Parameter names are in upper case, which many apps do not accept.".to_owned()
-            }
-            Self::FragmentIgnored => "Everything after the # was ignored.".to_owned(),
-            Self::CleanedLabel => "Control characters were removed from the names.".to_owned(),
-            Self::EscapesUndone => {
-                "The URI was escaped as a whole, as in HTML, JSON or a web address; the escapes were undone."
-                    .to_owned()
-            }
-            Self::MaybeSteam => {
-                "The account gives 6 digits, and Steam itself accepts only its own codes of 5 letters and digits: if it is for logging in to Steam, enroll it again as a Steam account (kind=steam, or --kind steam)."
-                    .to_owned()
-            }
-            Self::RecoveryCodesUnread { count: 1 } => {
-                "A text beside the account looks like recovery codes and was not read; if it has any, set all of the account's recovery codes with countersign recovery-codes set."
-                    .to_owned()
-            }
-            Self::RecoveryCodesUnread { count } => format!(
-                "{count} texts beside the account look like recovery codes and were not read; if they have any, set all of the account's recovery codes with countersign recovery-codes set."
-            ),
-            Self::RecoveryCodesNotAdded { .. } => {
-                "The account existed already, without some of the recovery codes that came with it; they were not added. Set them with countersign recovery-codes set."
-                    .to_owned()
-            }
-            Self::Duplicate { accounts } => format!(
-                "{} This one gives the same codes: keep both only if you need two.",
-                there(accounts)
-            ),
-        }
-    }
-}
-
 /// Reads an otpauth URI of type `totp` or `steam`, or Steam's own `steam://` and a secret.
 ///
 /// Line ends and tabs are dropped, as browsers do; what plainly surrounds the URI is taken
@@ -195,31 +87,96 @@ impl Warning {
 /// # Ok::<(), countersign_enrollment::problem::InputProblem>(())
 /// ```
 pub fn parse(text: &str) -> Result<Parsed, InputProblem> {
-    if text.len() > MAX_URI_BYTES {
+    parse_from(text, Source::Sent).and_then(without_escaped_names)
+}
+
+/// Reads what [`TotpAccount::to_uri`] has written, which nobody has escaped or damaged.
+fn parse_kept(text: &str) -> Result<Parsed, InputProblem> {
+    parse_from(text, Source::Kept)
+}
+
+/// Where a URI comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Sent,
+    Kept,
+}
+
+fn parse_from(given: &str, source: Source) -> Result<Parsed, InputProblem> {
+    if given.len() > MAX_URI_BYTES {
         return Err(InputProblem::OtpauthTooLong {
             limit: u32::try_from(MAX_URI_BYTES).unwrap_or(u32::MAX),
         });
     }
-    let unwrapped = wrapping::unwrap(text)?;
+    let unwrapped = wrapping::unwrap(given)?;
     let text = unwrapped.text.as_str();
     if let Some(secret) = steam::after_scheme(text) {
         return steam::read(secret);
     }
-    let rest = after_scheme(text)?;
-    let mut parsed = match rest.split_once('#') {
+    let rest = after_scheme(text).map_err(|problem| match problem {
+        // Its lines may say more than they do together.
+        InputProblem::NotOtpauth {
+            kind: ForeignKind::Other,
+        } => InputProblem::NotOtpauth {
+            kind: ForeignKind::of(given),
+        },
+        other => other,
+    })?;
+    if source == Source::Sent && query::is_ambiguous_mail(rest) {
+        return Err(InputProblem::ParamDamaged {
+            parameter: Parameter::Secret,
+        });
+    }
+    let Read {
+        mut parsed,
+        unclear,
+    } = match rest.split_once('#') {
         None => read(rest),
         Some((before, after)) => read_with_fragment(before, after, rest),
     }?;
     let names = [parsed.account.issuer(), Some(parsed.account.account_name())];
     let hidden = names.into_iter().flatten().find_map(damage::hidden_in);
-    if let Some(parameter) = hidden {
+    let damaged = hidden.map(|parameter| InputProblem::ParamDamaged { parameter });
+    let unclear = unclear.map(|parameter| InputProblem::ParamUnclear {
+        parameter,
+        name: None,
+    });
+    if let Some(problem) = damaged.or(unclear) {
         // Names can be like that, where they are written consistently.
         let labels = parsed.account.labels();
         if labels.label_issuer().is_some() || *parsed.account.to_uri() != *text {
-            return Err(InputProblem::ParamDamaged { parameter });
+            return Err(problem);
         }
     }
     if unwrapped.escaped {
+        parsed.warnings.push(Warning::EscapesUndone);
+    }
+    Ok(parsed)
+}
+
+/// An account whose names had been escaped before they were put into a URI, under its names.
+fn without_escaped_names(mut parsed: Parsed) -> Result<Parsed, InputProblem> {
+    let labels = parsed.account.labels();
+    let undone = |name: &str| escapes::twice(name).unwrap_or_else(|| name.to_owned());
+    let issuer = labels.issuer().map(undone);
+    let account_name = undone(labels.account_name());
+    let label_issuer = labels.label_issuer().map(undone);
+    if issuer.as_deref() == labels.issuer()
+        && account_name == labels.account_name()
+        && label_issuer.as_deref() == labels.label_issuer()
+    {
+        return Ok(parsed);
+    }
+    let names = label::from_names(&account_name, issuer.as_deref());
+    let labels = Labels::new(names.issuer.as_deref(), &names.account_name)?
+        .with_label_issuer(label_issuer.as_deref());
+    if labels.label_issuer().is_none() {
+        let is_other = |warning: &Warning| matches!(warning, Warning::IssuerMismatch { .. });
+        parsed.warnings.retain(|warning| !is_other(warning));
+    }
+    let (parameters, secret) = (parsed.account.parameters(), parsed.account.secret().clone());
+    parsed.account = TotpAccount::new(labels, parameters, secret);
+    if !parsed.warnings.contains(&Warning::EscapesUndone) {
         parsed.warnings.push(Warning::EscapesUndone);
     }
     Ok(parsed)
@@ -234,6 +191,28 @@ pub fn is_meant(text: &str) -> bool {
         || lower.contains("otpauth%")
         || lower.contains("otpauth-migration")
         || lower.trim_start().starts_with("steam://")
+}
+
+/// What the account of a URI is called that cannot be read, as far as its label can be told from
+/// the rest.
+pub(crate) fn name_in(text: &str) -> Option<String> {
+    const SCHEME: &str = "otpauth://";
+    const LONGEST: usize = 128;
+    let lower = Zeroizing::new(text.to_ascii_lowercase());
+    let rest = &text[lower.find(SCHEME)? + SCHEME.len()..];
+    let (path, _) = rest.split_once('?')?;
+    let (_, label) = path.split_once('/')?;
+    let label = percent_encoding::percent_decode_str(label)
+        .decode_utf8()
+        .ok()?;
+    let is_name = !label.is_empty()
+        && label.len() <= LONGEST
+        && !label.contains(['=', '&', '\n', '\r', '\t'])
+        && ForeignKind::of(&label) != ForeignKind::BareSecret;
+    let (issuer, account_name) = label.split_once(':').unwrap_or(("", &label));
+    let names = [issuer.trim(), account_name.trim()].into_iter();
+    let names: Vec<&str> = names.filter(|name| !name.is_empty()).collect();
+    is_name.then(|| names.join(": "))
 }
 
 /// A text without what plainly surrounds it.
@@ -256,12 +235,15 @@ pub(crate) fn without_markup(text: &str) -> Zeroizing<String> {
 /// It begins a fragment, which says nothing, unless no secret precedes it: then it
 /// stands in a name for itself (guests in Azure are called `...#EXT#@...`). Where the
 /// fragment would change the codes if it were part of the URI, nobody can tell.
-fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Parsed, InputProblem> {
-    let parsed = read(before);
-    if matches!(parsed, Err(InputProblem::SecretMissing)) {
+fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Read, InputProblem> {
+    let first = read(before);
+    if matches!(first, Err(InputProblem::SecretMissing)) {
         return read(whole);
     }
-    let mut parsed = parsed?;
+    let Read {
+        mut parsed,
+        unclear,
+    } = first?;
     if let Some(parameter) = query::cut_off(before, after) {
         return Err(InputProblem::ParamDamaged { parameter });
     }
@@ -292,7 +274,7 @@ fn read_with_fragment(before: &str, after: &str, whole: &str) -> Result<Parsed, 
         return Err(conflict(parameter));
     }
     parsed.warnings.push(Warning::FragmentIgnored);
-    Ok(parsed)
+    Ok(Read { parsed, unclear })
 }
 
 /// What follows `otpauth://`.
@@ -323,8 +305,14 @@ fn after_scheme(text: &str) -> Result<&str, InputProblem> {
     }
 }
 
+/// What was read, and which parameter the names seem to give another value than it has.
+struct Read {
+    parsed: Parsed,
+    unclear: Option<Parameter>,
+}
+
 /// Reads what follows the scheme; `#` has no special meaning any more.
-fn read(rest: &str) -> Result<Parsed, InputProblem> {
+fn read(rest: &str) -> Result<Read, InputProblem> {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (kind, label) = path.split_once('/').unwrap_or((path, ""));
     let steam = is_steam(kind)?;
@@ -333,11 +321,42 @@ fn read(rest: &str) -> Result<Parsed, InputProblem> {
         return Err(InputProblem::ParamDamaged { parameter });
     }
     query.steam |= steam;
+    // Programs that put addresses together can double the slash.
+    let label = label.trim_start_matches('/');
+    let names = percent_encoding::percent_decode_str(label).decode_utf8_lossy();
+    let mut said = unknown::in_words(&names);
+    said.extend(
+        query
+            .issuer
+            .iter()
+            .flat_map(|issuer| unknown::in_words(issuer)),
+    );
+    said.retain(|(parameter, _)| !query.says(*parameter));
     let label = label::read(label, query.issuer.as_deref());
     if query.secret.is_none() {
         return Err(InputProblem::SecretMissing);
     }
-    account(label?, query)
+    query.refuse_unclear()?;
+    let label = label?;
+    let parsed = account(label, query)?;
+    let unclear = contradicted(&said, parsed.account.parameters());
+    Ok(Read { parsed, unclear })
+}
+
+/// The first parameter of which words say another value than the account has.
+fn contradicted(said: &[(Parameter, String)], used: CodeParameters) -> Option<Parameter> {
+    let is_other = |(parameter, value): &&(Parameter, String)| {
+        let end = value
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(value.len());
+        let number = value[..end].parse::<u32>();
+        match parameter {
+            Parameter::Digits => number != Ok(u32::from(used.digits())),
+            Parameter::Period => number != Ok(used.period()),
+            _ => query::algorithm_field(value) != Ok(Some(used.algorithm())),
+        }
+    };
+    said.iter().find(is_other).map(|(parameter, _)| *parameter)
 }
 
 /// The account that the parts say together.
@@ -360,6 +379,7 @@ fn account(label: label::Label, query: query::Query) -> Result<Parsed, InputProb
             query.period.unwrap_or(30),
         )?
     };
+    let ignored = query.ignored();
     let secret = query.secret.ok_or(InputProblem::SecretMissing)?;
     let secret_bits = secret.secret.expose().len() * 8;
 
@@ -394,6 +414,7 @@ fn account(label: label::Label, query: query::Query) -> Result<Parsed, InputProb
         named_steam && parameters == CodeParameters::default(),
         Warning::MaybeSteam,
     );
+    warnings.extend(ignored);
 
     let account = TotpAccount::new(labels, parameters, secret.secret);
     Ok(Parsed { account, warnings })
@@ -468,6 +489,7 @@ pub(crate) fn meant_by_member(name: &str, value: &str) -> Option<Parameter> {
         .filter(decides)
         .or_else(|| damage::meant_torn(name).filter(decides))
         .or_else(|| damage::meant_by_value(name, &value.trim().to_ascii_lowercase()))
+        .or_else(|| unknown::meant_by_number(name, value))
 }
 
 /// As [`meant_by_member`], of a field that a person has named.

@@ -97,6 +97,15 @@ pub enum InputProblem {
     },
     /// A file to import is of no kind that is known.
     ImportUnknown,
+    /// A table to import has no column that is known to hold codes.
+    ImportColumnsUnknown {
+        /// The names of its columns, as far as they can be repeated.
+        columns: Vec<String>,
+    },
+    /// A row of a table has more or fewer cells than there are columns.
+    RowDisplaced,
+    /// A line with a URI is marked as a comment.
+    LineCommented,
     /// A file to import begins like a known kind and cannot be read.
     ImportMalformed {
         /// The kind.
@@ -217,6 +226,13 @@ pub enum InputProblem {
     },
     /// Reading it took too long.
     ImageTimeLimit,
+    /// It has more frames or pages than are searched.
+    PagesNotSearched {
+        /// How many it has.
+        pages: u32,
+        /// How many of them were searched, from the first on.
+        searched: u32,
+    },
     /// The text does not begin with `otpauth:`.
     NotOtpauth {
         /// What it is instead.
@@ -252,6 +268,8 @@ pub enum InputProblem {
     },
     /// The secret has a length that no base32 text has.
     SecretTruncated,
+    /// The secret is followed by what may be its rest, or something else.
+    SecretUnclear,
     /// The secret is too long.
     SecretTooLong {
         /// The most characters that are taken.
@@ -278,6 +296,14 @@ pub enum InputProblem {
     ParamDamaged {
         /// Which one.
         parameter: Parameter,
+    },
+    /// An unknown parameter, or a name, says something that could be a parameter's value.
+    ParamUnclear {
+        /// Which one.
+        parameter: Parameter,
+        /// What the unknown parameter is called, if it has a name that can be repeated.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
     },
     /// Issuer or account name is not text.
     LabelMalformed,

@@ -210,11 +210,7 @@ fn a_parameter_that_is_meant_and_not_understood_is_refused_by_name() {
     }
     for (template, problem) in [
         (
-            "otpauth://totp/a?secret={S}&digits=8\"",
-            InputProblem::DigitsUnsupported,
-        ),
-        (
-            "otpauth://totp/a?secret={S}&digits=8.",
+            "otpauth://totp/a?secret={S}&digits=8.5",
             InputProblem::DigitsUnsupported,
         ),
         (
@@ -440,9 +436,13 @@ fn accounts() -> impl Strategy<Value = TotpAccount> {
     let name = prop_oneof![
         "[A-Za-z][A-Za-z ]{0,11}[a-z]",
         "[a-z]{1,8}@[a-z]{1,8}\\.com",
-        "\\PC{1,10}"
+        "[^\\pC%]{1,10}"
     ];
-    let secret = prop::collection::vec(any::<u8>(), 10..40);
+    // In mail, `3D` in front of a secret is rather the rest of an equals sign.
+    let secret = prop::collection::vec(any::<u8>(), 10..40)
+        .prop_filter("begins with 3D", |secret| {
+            secret[0] != 0xd8 || secret[1] >> 6 != 3
+        });
     (name.clone(), name, parameters, secret).prop_map(|(issuer, name, parameters, secret)| {
         let labels = Labels::new(Some(&format!("I{issuer}")), &format!("n{name}")).unwrap();
         let secret = TotpSecret::new(Zeroizing::new(secret)).unwrap();

@@ -221,6 +221,51 @@ fn objects_of_programs_are_named() {
     }
 }
 
+/// Found by fuzzing: a tag or a comma is missing, and what follows becomes a name.
+#[test]
+fn a_secret_in_the_place_of_a_name_is_not_shown() {
+    for (name, from, to) in [
+        (
+            "keepass.xml",
+            "</Value></String><String><Key>otp</Key><Value",
+            " ",
+        ),
+        (
+            "safe-in-cloud.xml",
+            "alice</field>",
+            "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ</field>",
+        ),
+        ("1password.csv", "Bank,,me", "Bane"),
+        (
+            "2fas.json",
+            "\"name\": \"",
+            "\"name\": \"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ ",
+        ),
+        (
+            "bitwarden.json",
+            "\"name\": \"GitHub",
+            "\"name\": \"otpauth://totp/x?secret=GEZDGNBVGY3TQOJQ",
+        ),
+        (
+            "andotp.json",
+            "\"issuer\": \"GitHub",
+            "\"issuer\": \"GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+        ),
+    ] {
+        let whole = text(name);
+        let damaged = whole.replacen(from, to, 1);
+        assert_ne!(damaged, whole, "{name}");
+        let file = ImportFile::read(damaged.as_bytes(), None).unwrap();
+        let shown = format!("{file:?}");
+        assert!(!shown.contains("GEZDGNBV"), "{name}: {shown}");
+        let (found, _) = expand(&file.list.entries);
+        for parsed in found.into_iter().filter_map(|found| found.parsed.ok()) {
+            let preview = format!("{:?}", parsed.account.preview());
+            assert!(!preview.contains("GEZDGNBV"), "{name}: {preview}");
+        }
+    }
+}
+
 #[test]
 fn a_word_where_a_secret_belongs_is_none() {
     for document in [

@@ -14,7 +14,7 @@ use countersign_enrollment::problem::{ArchiveFault, ImportFormat, InputProblem, 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/PROBLEMS.md");
 const TABLE: &str = "| Code | Message | What to do |\n| --- | --- | --- |\n";
 
-const KINDS: [ForeignKind; 11] = [
+const KINDS: [ForeignKind; 12] = [
     ForeignKind::Wifi,
     ForeignKind::Url,
     ForeignKind::Whatsapp,
@@ -25,6 +25,7 @@ const KINDS: [ForeignKind; 11] = [
     ForeignKind::Payment,
     ForeignKind::Esim,
     ForeignKind::BareSecret,
+    ForeignKind::DrawnCode,
     ForeignKind::Other,
 ];
 
@@ -152,6 +153,20 @@ fn all() -> Vec<InputProblem> {
         P::ArchiveFile {
             fault: ArchiveFault::Damaged,
         },
+        P::SecretUnclear,
+        P::ParamUnclear {
+            parameter: Parameter::Period,
+            name: Some("window".to_owned()),
+        },
+        P::ImportColumnsUnknown {
+            columns: ["Name", "Login", "Code card"].map(str::to_owned).to_vec(),
+        },
+        P::RowDisplaced,
+        P::LineCommented,
+        P::PagesNotSearched {
+            pages: 20,
+            searched: 16,
+        },
     ]
 }
 
@@ -215,6 +230,12 @@ fn place(problem: &InputProblem) -> usize {
         P::EntryMalformed { .. } => 53,
         P::EntryInBin => 54,
         P::ArchiveFile { .. } => 55,
+        P::SecretUnclear => 56,
+        P::ParamUnclear { .. } => 57,
+        P::ImportColumnsUnknown { .. } => 58,
+        P::RowDisplaced => 59,
+        P::LineCommented => 60,
+        P::PagesNotSearched { .. } => 61,
     }
 }
 

@@ -55,6 +55,7 @@ fn name_of(warning: &Warning) -> &'static str {
         Warning::FragmentIgnored => "FragmentIgnored",
         Warning::EscapesUndone => "EscapesUndone",
         Warning::MaybeSteam => "MaybeSteam",
+        Warning::ParametersIgnored { .. } => "ParametersIgnored",
         other => panic!("{other:?}"),
     }
 }
@@ -62,14 +63,13 @@ fn name_of(warning: &Warning) -> &'static str {
 fn check_texts(name: &str, at_least: usize) {
     let rows = table(name);
     assert!(rows.len() >= at_least, "{name}");
-    for row in rows {
+    let read = |row: &Value| {
         let given = text(&row[0]);
-        assert_eq!(
-            told(&given.replace("{S}", SECRET), true),
-            text(&row[1]),
-            "{given:?}"
-        );
-    }
+        let told = told(&given.replace("{S}", SECRET), true);
+        (told != text(&row[1])).then(|| format!("{given:?}: {told:?}"))
+    };
+    let others: Vec<String> = rows.iter().filter_map(read).collect();
+    assert!(others.is_empty(), "{}", others.join("\n"));
 }
 
 #[test]
@@ -140,14 +140,18 @@ fn read(bytes: &[u8]) -> Vec<String> {
 fn tables_documents_and_pages_lose_nothing_and_end_in_no_usual_value() {
     let rows = table("texts");
     assert!(rows.len() >= 175);
+    let mut others = Vec::new();
     for row in &rows {
         let [given, expected @ ..] = row.as_array().unwrap().as_slice() else {
             panic!("{row}");
         };
         let expected: Vec<&str> = expected.iter().map(text).collect();
         let read = read(text(given).replace("{S}", SECRET).as_bytes());
-        assert_eq!(read, expected, "{given}");
+        if read != expected {
+            others.push(format!("{given}: {read:?}"));
+        }
     }
+    assert!(others.is_empty(), "{}", others.join("\n"));
 }
 
 #[test]

@@ -1,19 +1,20 @@
 //! The settings of a scheduler.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_database::{DatabaseUrl, PasswordSource};
+
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
-use crate::limits::{MAX_MESSAGE, ROOM};
+use crate::limits::{MAX_HUB_NAME, MAX_MESSAGE, ROOM};
+use crate::nodes::{Owners, PeerPort};
 use crate::policy::ActivityPolicy;
 use crate::retention::Retention;
 use crate::tls::Tls;
-
-/// The longest name of a task hub, in bytes.
-pub(crate) const MAX_HUB_NAME: usize = 100;
 
 /// The default limit of gRPC clients in most languages, in bytes.
 const COMMON_MESSAGE: usize = 4 * 1024 * 1024;
@@ -21,13 +22,36 @@ const COMMON_MESSAGE: usize = 4 * 1024 * 1024;
 const MESSAGE_RANGE: std::ops::RangeInclusive<usize> = 64 * 1024..=MAX_MESSAGE;
 
 /// Where a scheduler keeps its task hubs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Storage {
     /// A folder; the database is the file `scheduler.sqlite3` in it. The folder is
     /// created where it is missing.
     Directory(PathBuf),
     /// Nothing is kept once the scheduler is dropped. Meant for tests.
     Memory,
+    /// A PostgreSQL database, which several schedulers may share: one of them owns the task hubs,
+    /// and the others stand by to take them.
+    Database(DatabaseStorage),
+}
+
+/// A PostgreSQL database with task hubs, in its schema `durabletask`.
+#[derive(Clone)]
+pub struct DatabaseStorage {
+    /// Where it is, and as whom to log in.
+    pub url: DatabaseUrl,
+    /// Gives the password for each connection; none if the URL has it, or if none is needed.
+    pub passwords: Option<Arc<dyn PasswordSource>>,
+    /// What this scheduler is called among those that share the database.
+    pub node: String,
+}
+
+impl fmt::Debug for DatabaseStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DatabaseStorage")
+            .field("url", &self.url)
+            .field("node", &self.node)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The settings of a scheduler. Start from [`SchedulerConfig::new`] and change fields.
@@ -81,6 +105,10 @@ pub struct SchedulerConfig {
     pub access: Access,
     /// Certificate and key of the gRPC service. Default: none, HTTP/2 in plaintext.
     pub tls: Option<Tls>,
+    /// Where the other nodes of this scheduler call this one. Default: nowhere; it is the only node.
+    pub peers: Option<PeerPort>,
+    /// Who owns which task hub, if there are several nodes; then `peers` is needed too.
+    pub owners: Option<Arc<dyn Owners>>,
     /// Connections that read what workers and waiting clients need, besides the single writer.
     /// Default 2. Lists and pages have two of their own.
     pub read_connections: usize,
@@ -110,6 +138,12 @@ impl SchedulerConfig {
                 MESSAGE_RANGE.end(),
                 self.max_message_bytes
             ));
+        }
+        if self.peers.is_some() != self.owners.is_some() {
+            return Err(
+                "several nodes need both: a port at which they call each other, and who owns what"
+                    .to_owned(),
+            );
         }
         for name in self.hub_names() {
             let fits = (1..=MAX_HUB_NAME).contains(&name.len())
@@ -157,6 +191,8 @@ impl Default for SchedulerConfig {
             dashboard_hosts: Vec::new(),
             access: Access::default(),
             tls: None,
+            peers: None,
+            owners: None,
             read_connections: 2,
             clock: Arc::new(SystemClock),
         }

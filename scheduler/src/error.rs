@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::StorageError;
+
 /// Why a scheduler could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -19,7 +21,10 @@ pub enum OpenError {
     #[error(
         "cannot open the scheduler's database: {0}; check that the disk is writable and has free space"
     )]
-    Database(#[from] rusqlite::Error),
+    Database(#[from] StorageError),
+    /// The PostgreSQL database could not be reached, used or prepared.
+    #[error("cannot use the task hubs' database: {0}")]
+    SharedDatabase(#[source] countersign_database::DatabaseError),
     /// The database was written by a newer version of this program.
     #[error(
         "the scheduler's database has schema version {found}, this program knows up to {known}; use the newer program that wrote it"
@@ -57,6 +62,12 @@ pub enum OpenError {
     Config(String),
 }
 
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
 impl From<durabletask_sqlite::OpenError> for OpenError {
     fn from(error: durabletask_sqlite::OpenError) -> Self {
         use durabletask_sqlite::OpenError as Of;
@@ -65,7 +76,7 @@ impl From<durabletask_sqlite::OpenError> for OpenError {
             Of::Lock { path, source } | Of::File { path, source } => {
                 Self::Directory { path, source }
             }
-            Of::Sqlite(error) => Self::Database(error),
+            Of::Sqlite(error) => Self::Database(error.into()),
         }
     }
 }
@@ -76,6 +87,12 @@ pub enum ServeError {
     /// The gRPC server failed.
     #[error("the scheduler's gRPC server failed: {0}")]
     Transport(#[from] tonic::transport::Error),
+    /// The port for other nodes cannot be served.
+    #[error("the port for other nodes cannot be served: {0}")]
+    Peers(#[from] crate::PeerError),
+    /// The port for other nodes was served before.
+    #[error("the port for other nodes is served already; a scheduler is served once")]
+    ServedBefore,
     /// The writer thread has ended, so nothing can be made durable any more.
     #[error("the scheduler's writer has stopped: {0}; see the log for the first failure")]
     Writer(String),

@@ -1,4 +1,4 @@
-//! A durable task hub over SQLite that speaks the Durable Task Scheduler's protocol.
+//! A durable task hub over SQLite or PostgreSQL that speaks the Durable Task Scheduler's protocol.
 //!
 //! [`Scheduler::open`] opens a data folder, [`Scheduler::serve`] answers the gRPC
 //! service `TaskHubSidecarService` on a listener until it is asked to stop. What a
@@ -6,7 +6,6 @@
 //! machine's power.
 
 mod access;
-mod backup;
 mod clock;
 mod config;
 mod dashboard;
@@ -15,6 +14,7 @@ mod error;
 mod guard;
 mod limits;
 mod metrics;
+mod nodes;
 mod operations;
 mod policy;
 mod private;
@@ -28,11 +28,15 @@ mod store;
 mod tls;
 
 pub use access::{Access, AccessError, JwtRules, TICKET_LIFE, TicketError, login_path};
-pub use backup::{BackupError, BackupReport, backup, count_instances};
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use config::{SchedulerConfig, Storage};
+pub use config::{DatabaseStorage, SchedulerConfig, Storage};
+pub use countersign_database::{DatabaseUrl, PasswordSource};
 pub use error::{OpenError, ServeError};
+pub use nodes::{
+    Fingerprint, Node, Owner, Owners, PeerCertificates, PeerError, PeerPort, PeerSettings,
+};
 pub use policy::{ActivityPolicy, PolicyError, Rate};
 pub use retention::{Retention, RetentionError};
 pub use scheduler::Scheduler;
+pub use store::{BackupError, BackupReport, StorageError, StorageProblem, backup, count_instances};
 pub use tls::{Connection, Inside, Tls, TlsError, TlsListener};

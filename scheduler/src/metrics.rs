@@ -19,6 +19,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::nodes::Meters;
+use crate::{StorageError, StorageProblem};
+
 /// The `Content-Type` of the text of [`render`].
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -139,11 +142,10 @@ impl Commits {
     }
 
     /// A write failed, perhaps because of the disk.
-    pub(crate) fn failed(&self, error: &rusqlite::Error) {
-        use rusqlite::ErrorCode as Code;
-        let disk = match error.sqlite_error_code() {
-            Some(Code::DiskFull) => 1,
-            Some(Code::SystemIoFailure | Code::ReadOnly | Code::CannotOpen) => 2,
+    pub(crate) fn failed(&self, error: &StorageError) {
+        let disk = match error.problem() {
+            StorageProblem::Full => 1,
+            StorageProblem::Disk | StorageProblem::ReadOnly => 2,
             _ => return,
         };
         self.disk.store(disk, Ordering::Relaxed);
@@ -180,6 +182,8 @@ pub(crate) struct Load {
 /// All metrics.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
+    /// Whether this node owns the task hubs.
+    pub(crate) owns: bool,
     pub(crate) hubs: HashMap<i64, String>,
     pub(crate) loads: Vec<Load>,
     /// Streams of workers, by task hub.
@@ -187,6 +191,8 @@ pub(crate) struct Snapshot {
     /// Instances by task hub and status.
     pub(crate) instances: Vec<(i64, &'static str, i64)>,
     pub(crate) commits: Arc<Commits>,
+    /// Of a node among others.
+    pub(crate) nodes: Option<Arc<Meters>>,
 }
 
 /// The snapshot in the OpenMetrics text format.
@@ -303,7 +309,12 @@ impl Collector for Snapshot {
             |load| gauge(load.untaken),
         )?;
         self.encode_hubs(to)?;
-        encode_commits(&self.commits, to)
+        encode_commits(&self.commits, to)?;
+        encode_owner(self.owns, to)?;
+        match &self.nodes {
+            Some(nodes) => nodes.encode(to),
+            None => Ok(()),
+        }
     }
 }
 
@@ -366,4 +377,14 @@ fn encode_commits(commits: &Commits, encoder: &mut DescriptorEncoder<'_>) -> fmt
         MetricType::Gauge,
     )?;
     gauge(usize::from(commits.disk() != Disk::Works)).encode(disk)
+}
+
+fn encode_owner(owns: bool, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let owner = encoder.encode_descriptor(
+        "owns_task_hubs",
+        "1 if this node owns the task hubs, 0 if it stands by for another one",
+        None,
+        MetricType::Gauge,
+    )?;
+    gauge(usize::from(owns)).encode(owner)
 }

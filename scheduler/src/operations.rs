@@ -1,5 +1,6 @@
 //! Health checks and metrics, for supervisors and monitoring systems.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,8 +16,9 @@ use crate::access::{Asking, ask};
 use crate::dispatch::Dispatch;
 use crate::guard;
 use crate::metrics::{self, CONTENT_TYPE, Commits, Snapshot};
+use crate::nodes::Nodes;
 use crate::status::status_name;
-use crate::store::{Store, StoreError, hub_names};
+use crate::store::{Owner, Store, StoreError, hub_names};
 
 /// How long a write may take before the scheduler counts as unhealthy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -26,6 +28,7 @@ struct Operations {
     store: Store,
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
+    nodes: Option<Nodes>,
 }
 
 /// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is answered to another site's page.
@@ -34,6 +37,7 @@ pub(crate) fn router(
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
     config: &SchedulerConfig,
+    nodes: Option<Nodes>,
 ) -> Router {
     let asking = Asking {
         access: config.access.clone(),
@@ -50,11 +54,20 @@ pub(crate) fn router(
             store,
             dispatch,
             commits,
+            nodes,
         })
 }
 
-/// Healthy means that a write reaches the disk.
+/// Healthy means that a write reaches the disk, or that this node stands by for one whose writes do.
 async fn health(State(operations): State<Operations>) -> Response {
+    if let Some(owner) = operations.store.owner()
+        && let Owner::Other(name) = &*owner.borrow()
+    {
+        return plain(
+            StatusCode::OK,
+            format!("stands by; {name} owns the task hubs\n"),
+        );
+    }
     let write = operations.store.writer.write(|tx| tx.touch());
     let (status, text) = match tokio::time::timeout(PATIENCE, write).await {
         Ok(Ok(())) => (StatusCode::OK, "ok\n".to_owned()),
@@ -68,17 +81,34 @@ async fn health(State(operations): State<Operations>) -> Response {
             "writes fail; see the scheduler's log\n".to_owned(),
         ),
     };
+    plain(status, text)
+}
+
+fn plain(status: StatusCode, text: String) -> Response {
     (status, [(header::CACHE_CONTROL, "no-store")], text).into_response()
 }
 
-/// Ready means healthy and not stopping.
+/// Ready means that calls are answered: healthy, not stopping, and owner of its task hubs, or a node
+/// among others that knows who owns what. Such a node answers for every task hub, whether the hub is
+/// here or at another node.
 async fn ready(operations: State<Operations>) -> Response {
     if operations.dispatch.ended.is_cancelled() {
         let text = "the scheduler is shutting down and hands out no more work\n";
-        let no_store = [(header::CACHE_CONTROL, "no-store")];
-        return (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response();
+        return not_ready(text.to_owned());
+    }
+    let reason = match &operations.nodes {
+        Some(nodes) => nodes.owners().unready(),
+        None => operations.store.term().err().map(|error| error.to_string()),
+    };
+    if let Some(reason) = reason {
+        return not_ready(format!("{reason}\n"));
     }
     health(operations).await
+}
+
+fn not_ready(text: String) -> Response {
+    let no_store = [(header::CACHE_CONTROL, "no-store")];
+    (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response()
 }
 
 async fn prometheus(State(operations): State<Operations>) -> Response {
@@ -99,7 +129,11 @@ fn unavailable(error: &dyn std::error::Error) -> Response {
 }
 
 async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
-    let hubs = operations.store.browse(hub_names).await?;
+    let hubs = match operations.store.browse(hub_names).await {
+        // Nothing is counted here.
+        Err(error) if error.is_not_owner() => HashMap::new(),
+        read => read?,
+    };
     let instances = operations
         .store
         .status_counts()
@@ -107,10 +141,15 @@ async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
         .map(|(hub, status, count)| (hub, status_name(status), count))
         .collect();
     Ok(Snapshot {
+        owns: operations.store.term().is_ok(),
         hubs,
         instances,
         loads: operations.dispatch.loads(),
         workers: operations.dispatch.worker_counts(),
         commits: Arc::clone(&operations.commits),
+        nodes: operations
+            .nodes
+            .as_ref()
+            .map(|nodes| Arc::clone(nodes.meters())),
     })
 }

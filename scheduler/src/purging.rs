@@ -131,7 +131,7 @@ async fn shrink(store: &Store) -> Result<(), StoreError> {
             let slice = Slice::begin();
             let mut pages = 0;
             loop {
-                let step = durabletask_sqlite::shrink(tx.conn, PAGES, SPARE_PAGES)?;
+                let step = tx.conn.shrink(PAGES, SPARE_PAGES)?;
                 pages += step;
                 if step < PAGES || slice.is_over() {
                     return Ok(pages);

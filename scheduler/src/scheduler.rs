@@ -5,9 +5,10 @@ use std::sync::Arc;
 use durabletask_proto::completion_stream_service_server::CompletionStreamServiceServer;
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::service::InterceptorLayer;
+use tonic::service::{InterceptorLayer, Routes};
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -15,14 +16,22 @@ use crate::access::AuthInterceptor;
 use crate::dispatch::{Dispatch, backoff, pace, timers, untaken};
 use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
+use crate::nodes::{self, Nodes, ReceiveLayer, RouteLayer};
 use crate::service::Service;
-use crate::store::{Committed, Store};
+use crate::store::{Committed, Owner, Store};
 use crate::tls::Inside;
-use crate::{OpenError, Retention, SchedulerConfig, ServeError, dashboard, operations, purging};
+use crate::{
+    OpenError, Retention, SchedulerConfig, ServeError, Storage, dashboard, operations, purging,
+};
 
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const MAX_STREAMS: u32 = 100_000;
+/// The same between nodes.
+const PEER_STREAM_WINDOW: u32 = 256 * 1024;
+const PEER_CONNECTION_WINDOW: u32 = 1 << 30;
+/// More than a node opens on one connection, so that none of its calls waits for another.
+const PEER_STREAMS: u32 = 2000;
 
 /// An open scheduler. Cheap to clone; all clones are the same scheduler. Dropping the
 /// last one closes the storage, with or without a graceful end of [`Scheduler::serve`].
@@ -32,6 +41,8 @@ pub struct Scheduler {
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
     config: Arc<SchedulerConfig>,
+    /// If there are others.
+    nodes: Option<Nodes>,
 }
 
 impl Scheduler {
@@ -50,18 +61,36 @@ impl Scheduler {
         );
         let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
         let commits: Arc<Commits> = Arc::default();
-        let mut pending = |pending| dispatch.restore(pending);
-        let store = Store::open(&config, committed, Arc::clone(&commits), &mut pending)?;
+        let store = Store::open(&config, committed, Arc::clone(&commits))?;
+        let nodes = match (&config.peers, &config.owners) {
+            (Some(port), Some(owners)) => Some(Nodes::new(
+                port.clone(),
+                Arc::clone(owners),
+                config.access.clone(),
+                config.keepalive,
+            )),
+            _ => None,
+        };
         Ok(Self {
             store,
             dispatch,
             commits,
             config: Arc::new(config),
+            nodes,
         })
     }
 
+    /// Returns once this scheduler owns its task hubs: at once where no other one can, and otherwise when
+    /// it is the first on its database, or takes the place of another.
+    pub async fn until_owner(&self) {
+        if let Some(mut owner) = self.store.owner() {
+            // It has a sender for as long as this has a store.
+            let _ = owner.wait_for(|owner| *owner == Owner::Here).await;
+        }
+    }
+
     /// Answers the gRPC service (HTTP/2, in plaintext unless the settings have a
-    /// certificate) on `listener` until `stop`. Then it dispatches no
+    /// certificate) on `listener` until `stop`, and other nodes on the port in the settings. Then it dispatches no
     /// more work, waits up to the drain timeout for outstanding items, ends its streams and returns.
     /// A scheduler is served once.
     ///
@@ -93,11 +122,13 @@ impl Scheduler {
             Arc::clone(&self.config.clock),
             ending.clone(),
         ));
-        tokio::spawn(purging::give_back(
-            self.store.clone(),
-            Arc::clone(&self.dispatch),
-            ending.clone(),
-        ));
+        if !matches!(self.config.storage, Storage::Database(_)) {
+            tokio::spawn(purging::give_back(
+                self.store.clone(),
+                Arc::clone(&self.dispatch),
+                ending.clone(),
+            ));
+        }
         tokio::spawn(untaken::run(
             Arc::clone(&self.dispatch),
             self.store.clone(),
@@ -115,26 +146,28 @@ impl Scheduler {
         }
         let results = CompletionStreamServiceServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE);
+        let peers = self.serve_peers(&service, ending.clone())?;
         let rpc = TaskHubSidecarServiceServer::new(service)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "the scheduler is ready");
         }
+        let routed = RouteLayer {
+            nodes: self.nodes.clone(),
+            default_hub: self.config.default_hub.as_str().into(),
+            stop: ending.clone(),
+        };
         // Around everything on this port, so that it covers every service and path.
         let asked = InterceptorLayer::new(AuthInterceptor(self.config.access.clone()));
-        let router = Server::builder()
+        let router = self
+            .server()
             .layer(asked)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_concurrent_streams(MAX_STREAMS)
-            // A worker that is frozen, or whose machine is gone, closes no connection.
-            .http2_keepalive_interval(Some(self.config.keepalive))
-            .http2_keepalive_timeout(Some(self.config.keepalive))
+            .layer(routed)
             .add_service(rpc)
             .add_service(results);
         let end = ending.clone().cancelled_owned();
-        let mut server = match &self.config.tls {
+        let server = match &self.config.tls {
             Some(tls) => {
                 let incoming = tls.listen(listener, Inside::Grpc);
                 router.serve_with_incoming_shutdown(incoming, end).boxed()
@@ -155,8 +188,11 @@ impl Scheduler {
                     "work items were still held by workers at the end of the drain; they run again after the next start"
                 );
             }
+            // Another node answers for the task hubs before this one's streams end.
+            self.store.writer.hand_over().await;
             ending.cancel();
         };
+        let mut server = async move { tokio::try_join!(server, peers).map(|_| ()) }.boxed();
         let result = tokio::select! {
             result = &mut server => result.map_err(ServeError::from),
             () = self.store.writer.closed() => Err(ServeError::Writer("its thread has ended".to_owned())),
@@ -175,6 +211,57 @@ impl Scheduler {
         Ok(())
     }
 
+    /// An HTTP/2 server with the settings of both ports.
+    fn server(&self) -> Server {
+        Server::builder()
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(MAX_STREAMS)
+            // A worker that is frozen, or whose machine is gone, closes no connection.
+            .http2_keepalive_interval(Some(self.config.keepalive))
+            .http2_keepalive_timeout(Some(self.config.keepalive))
+    }
+
+    /// Answers what other nodes send here, until `ending`; nothing where there are none.
+    fn serve_peers(
+        &self,
+        service: &Service,
+        ending: CancellationToken,
+    ) -> Result<BoxFuture<'static, Result<(), tonic::transport::Error>>, ServeError> {
+        let Some(nodes) = &self.nodes else {
+            return Ok(std::future::ready(Ok(())).boxed());
+        };
+        let listener = nodes.port().take_listener();
+        let listener = listener.ok_or(ServeError::ServedBefore)?;
+        let incoming = nodes::listen(listener, nodes.port(), nodes.owners())?;
+        let results = CompletionStreamServiceServer::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE);
+        let rpc = TaskHubSidecarServiceServer::new(service.clone())
+            .max_decoding_message_size(MAX_MESSAGE)
+            .max_encoding_message_size(MAX_MESSAGE);
+        let pages = dashboard::for_peers(service.clone(), nodes.clone(), ending.clone());
+        let routes = Routes::new(rpc)
+            .add_service(results)
+            .into_axum_router()
+            .merge(pages);
+        let receive = ReceiveLayer {
+            nodes: nodes.clone(),
+            stop: ending.clone(),
+        };
+        let router = self
+            .server()
+            // Its streams are other nodes' callers: none of them stops another by not reading.
+            .initial_connection_window_size(PEER_CONNECTION_WINDOW)
+            .initial_stream_window_size(PEER_STREAM_WINDOW)
+            .max_concurrent_streams(PEER_STREAMS)
+            .layer(receive)
+            .add_routes(Routes::from(routes));
+        tracing::info!(node = %nodes.port().node().id, address = %nodes.port().local_addr(), "other nodes can call this one");
+        Ok(router
+            .serve_with_incoming_shutdown(incoming, ending.cancelled_owned())
+            .boxed())
+    }
+
     /// The dashboard: pages on the task hubs with operations on instances,
     /// and `/healthz` and `/metrics`. Callers are authenticated as configured;
     /// requests from other sites' pages are refused.
@@ -185,7 +272,7 @@ impl Scheduler {
             Arc::clone(&self.config),
             self.dispatch.ended.clone(),
         );
-        dashboard::router(service).merge(self.operations())
+        dashboard::router(service, self.nodes.clone()).merge(self.operations())
     }
 
     /// `GET /healthz`, which answers 200 while writes succeed, `GET /readyz`, which
@@ -197,6 +284,7 @@ impl Scheduler {
             Arc::clone(&self.dispatch),
             Arc::clone(&self.commits),
             &self.config,
+            self.nodes.clone(),
         )
     }
 }

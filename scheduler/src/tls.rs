@@ -35,6 +35,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// The content of the two files, in words.
 const CERTIFICATE: &str = "a certificate";
 const KEY: &str = "a private key";
+/// The content of a third one, where there is one.
+const AUTHORITY: &str = "the certificate of an authority";
 
 /// A certificate chain with its key. Changed files are read again within a second of
 /// the next connection, which gets the new certificate; open connections continue as they are.
@@ -70,7 +72,11 @@ pub enum TlsError {
 impl FileError for TlsError {
     fn unreadable(at: usize, path: &Path, source: io::Error) -> Self {
         Self::Pem {
-            what: if at == 0 { CERTIFICATE } else { KEY },
+            what: match at {
+                0 => CERTIFICATE,
+                1 => KEY,
+                _ => AUTHORITY,
+            },
             path: path.to_owned(),
             source: pem::Error::Io(source),
         }
@@ -113,35 +119,15 @@ impl Tls {
     /// starts ends with the returned value.
     #[must_use]
     pub fn listen(&self, listener: TcpListener, inside: Inside) -> TlsListener {
-        let address = listener.local_addr();
-        let (sender, ready) = mpsc::channel(READY);
-        let task = tokio::spawn(accept(listener, self.clone(), inside, sender)).abort_handle();
-        TlsListener {
-            ready,
-            address,
-            task,
-        }
+        let tls = self.clone();
+        listen(listener, move || tls.0.current().acceptor(inside))
     }
 }
 
 impl Configs {
     fn parse(certificate: (&Path, &[u8]), key: (&Path, &[u8])) -> Result<Self, TlsError> {
-        let failed = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| TlsError::Pem { what, path, source }
-        };
-        let (path, content) = certificate;
-        let chain = CertificateDer::pem_slice_iter(content)
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|chain| {
-                if chain.is_empty() {
-                    return Err(pem::Error::NoItemsFound);
-                }
-                Ok(chain)
-            })
-            .map_err(failed(CERTIFICATE, path))?;
-        let (path, content) = key;
-        let key = PrivateKeyDer::from_pem_slice(content).map_err(failed(KEY, path))?;
+        let chain = chain_in(certificate)?;
+        let key = key_in(key)?;
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
@@ -165,13 +151,75 @@ impl Configs {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Tls, inside: Inside, ready: mpsc::Sender<Connection>) {
+/// The certificates in a file.
+pub(crate) fn chain_in(
+    (path, content): (&Path, &[u8]),
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    certificates_in(CERTIFICATE, path, content)
+}
+
+/// The certificates of authorities in a file.
+pub(crate) fn authorities_in(
+    (path, content): (&Path, &[u8]),
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    certificates_in(AUTHORITY, path, content)
+}
+
+fn certificates_in(
+    what: &'static str,
+    path: &Path,
+    content: &[u8],
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    CertificateDer::pem_slice_iter(content)
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(|chain| {
+            if chain.is_empty() {
+                return Err(pem::Error::NoItemsFound);
+            }
+            Ok(chain)
+        })
+        .map_err(|source| TlsError::Pem {
+            what,
+            path: path.to_owned(),
+            source,
+        })
+}
+
+/// The private key in a file.
+pub(crate) fn key_in((path, content): (&Path, &[u8])) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(content).map_err(|source| TlsError::Pem {
+        what: KEY,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Takes over a listener; each handshake uses the acceptor of its time.
+pub(crate) fn listen(
+    listener: TcpListener,
+    acceptor: impl Fn() -> TlsAcceptor + Send + 'static,
+) -> TlsListener {
+    let address = listener.local_addr();
+    let (sender, ready) = mpsc::channel(READY);
+    let task = tokio::spawn(accept(listener, acceptor, sender)).abort_handle();
+    TlsListener {
+        ready,
+        address,
+        task,
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    current: impl Fn() -> TlsAcceptor,
+    ready: mpsc::Sender<Connection>,
+) {
     let mut handshakes = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if handshakes.len() < HANDSHAKES => match accepted {
                 Ok((stream, peer)) => {
-                    let acceptor = tls.0.current().acceptor(inside);
+                    let acceptor = current();
                     handshakes.spawn(async move { (shake_hands(stream, &acceptor).await, peer) });
                 }
                 Err(error) => {
@@ -253,6 +301,14 @@ impl axum::serve::Listener for TlsListener {
 pub struct Connection {
     stream: TlsStream<TcpStream>,
     info: TcpConnectInfo,
+}
+
+impl Connection {
+    /// The certificate that the peer has proved to hold the key of, if it was asked for one.
+    pub(crate) fn peer_certificate(&self) -> Option<&CertificateDer<'static>> {
+        let (_, session) = self.stream.get_ref();
+        session.peer_certificates()?.first()
+    }
 }
 
 impl Connected for Connection {

@@ -13,7 +13,7 @@ use durabletask_proto::completion_stream_service_client::CompletionStreamService
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::*;
 use proptest::prelude::*;
-use support::{Hub, PATIENCE, call, done};
+use support::{ELSEWHERE, Hub, PATIENCE, call, done};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
@@ -163,6 +163,13 @@ async fn a_stop_ends_the_stream_after_its_acknowledgements() {
     let (token, _) = worker.turn().await;
     let mut results = Results::open(hub.address, "default").await.unwrap();
     hub.stop.cancel();
+    if ELSEWHERE {
+        // A node that forwards does not know what workers hold, and does not wait for it.
+        let end = tokio::time::timeout(PATIENCE, results.answers.message()).await;
+        let end = end.unwrap();
+        assert!(matches!(&end, Ok(None)) || end.unwrap_err().code() == Code::Unavailable);
+        return;
+    }
     let end = turn(&token, vec![(0, done("\"end\""))]);
     results.send(vec![(1, Some(end))]).await;
     assert_eq!(results.codes(1).await, [(1, Code::Ok)].into());

@@ -47,12 +47,7 @@ pub(super) fn check(
     }
     if let Some(path) = staged.database(HUB_DATABASE) {
         contents.embedded_hub = true;
-        contents.instances = durabletask_scheduler::count_instances(&path).map_err(|source| {
-            BackupError::Database {
-                name: HUB_DATABASE,
-                source,
-            }
-        })?;
+        contents.instances = durabletask_scheduler::count_instances(&path)?;
     }
     Ok(contents)
 }

@@ -53,6 +53,9 @@ pub enum BackupError {
         /// SQLite's error.
         source: rusqlite::Error,
     },
+    /// The embedded task hub's database in it cannot be read.
+    #[error("scheduler.sqlite3 cannot be read: {0}")]
+    Hub(#[from] durabletask_scheduler::StorageError),
     /// A database was copied into the folder without its log, or is locked.
     #[error(transparent)]
     Open(#[from] durabletask_sqlite::OpenError),

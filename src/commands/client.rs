@@ -303,11 +303,22 @@ impl Api {
         };
         let answer = self.sent(request).await?;
         if answer.status() == StatusCode::UNAUTHORIZED
-            && let Some(fault) = self.no_token()
+            && let Some(fault) = self.no_token().or_else(|| self.none_was_given())
         {
             return Err(fault);
         }
         Ok(answer)
+    }
+
+    /// The error if a server was named, and no token for it.
+    fn none_was_given(&self) -> Option<Fault> {
+        let message = format!(
+            "the server at {} requires a token: give one with --token-file or in \
+             COUNTERSIGN_TOKEN",
+            self.base.authority()
+        );
+        (self.folder.is_none() && self.token.is_none())
+            .then(|| Fault::new(Exit::NotAllowed, message))
     }
 
     /// The error if the data folder has no token for a server that requires one.

@@ -119,7 +119,14 @@ fn show(made: &Value, note: &str, json: bool) -> Outcome {
 /// Creates a key in the data folder, also before the server's first start.
 async fn create(new: NewKey, place: &KeyPlace, now: DateTime<Utc>) -> Result<Value, Fault> {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
+    let is_new = matches!(folder.try_exists(), Ok(false));
     DataDir::create(&folder).map_err(folder_fault)?;
+    if is_new {
+        let shown = folder.display();
+        output::note(&format!(
+            "created the data folder {shown}; no server has run on it yet, and the key is for one that will"
+        ));
+    }
     let recorder = Recorder::open(place).await?;
     let (record, key) = open(place)
         .await?

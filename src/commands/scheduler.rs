@@ -1,11 +1,15 @@
 //! `countersign scheduler`: the durable scheduler and its dashboard alone, and its backup.
 
+use std::sync::Arc;
+
+use countersign_azure::{DatabaseTokens, Identity};
+use countersign_database::DatabaseUrl;
 use durabletask_scheduler::Retention;
 use durabletask_scheduler_cli::{self as cli, CliError, ServeSettings, Weaker};
 
 use super::{Exit, Fault, Outcome};
 use crate::cli::SchedulerArgs;
-use crate::config::{LogFormat, Settings, Written};
+use crate::config::{DatabaseConfig, LogFormat, Settings, Written};
 use crate::data_dir::DataDir;
 use crate::{local_hub, shutdown, telemetry};
 
@@ -22,6 +26,7 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
             .map_err(Fault::failed)?
             .map_err(fault);
     }
+    let identity = Identity::new(&config.azure.identity);
     let weaker = Weaker {
         listen: config.scheduler_listen,
         dashboard: config.dashboard_listen,
@@ -29,8 +34,11 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         task_hub: config.task_hub,
         log: config.log.filter.clone(),
         asks: true,
+        passwords: Some(Arc::new(DatabaseTokens::new(identity))),
     };
     let mut serve = args.serve;
+    refuse_own_database(&serve, config.database.as_ref())?;
+    let folder = serve.data_dir.clone().unwrap_or(config.data_dir);
     if serve.retention.is_none() && config.retention != Retention::default() {
         serve.retention = Some(config.retention.to_string());
     }
@@ -43,11 +51,13 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     // The scheduler's own filter is kept, whatever the file says later.
     let follows = settings.log == weaker.log;
     let filter = telemetry::init(&log);
-    // Payloads and the token are in there: only its owner may enter. A scheduler in memory
-    // has its token there too.
+    // Payloads and the token are in there: only its owner may enter. A scheduler in memory, or over
+    // a database, has its token there too.
     let folder = match &settings.scheduler.storage {
         durabletask_scheduler::Storage::Directory(folder) => folder,
-        durabletask_scheduler::Storage::Memory => &config.data_dir,
+        durabletask_scheduler::Storage::Memory | durabletask_scheduler::Storage::Database(_) => {
+            &folder
+        }
     };
     let data = DataDir::create(folder).map_err(Fault::failed)?;
     let token_file = local_hub::token_file(&data).map_err(Fault::failed)?;
@@ -64,6 +74,26 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     cli::serve(settings.map_err(fault)?, ready, stop)
         .await
         .map_err(fault)
+}
+
+/// Refuses the database and role of Countersign itself: the task hubs are not trusted with what is
+/// in there.
+fn refuse_own_database(serve: &cli::ServeArgs, own: Option<&DatabaseConfig>) -> Result<(), Fault> {
+    // One that cannot be read is reported with the other settings.
+    let hub: Option<DatabaseUrl> = serve
+        .database_url
+        .as_deref()
+        .and_then(|url| url.parse().ok());
+    match (hub, own) {
+        (Some(hub), Some(own)) if hub.is_same_login(&own.url) => Err(Fault::new(
+            Exit::Usage,
+            "--database-url names the database and role that Countersign itself has \
+             (COUNTERSIGN_DATABASE_URL): the task hubs need a role of their own, and better a \
+             database of their own"
+                .to_owned(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Removes the address file when the scheduler ends, unless it is killed.

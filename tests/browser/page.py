@@ -504,7 +504,7 @@ def encrypted_export(page, server):
     added(page, "password")
     page.one("input[name=export-password]").send_keys("wrong")
     page.button("Open")
-    added(page, "cannot be opened with this password")
+    added(page, "The password is wrong")
     # What has the focus is the password, so that it can be typed again at once.
     page.until(lambda _: page.focused("name") == "export-password" and page.focused("value") == "", "the password is asked for again")
     page.keys(PASSWORD, Keys.ENTER)

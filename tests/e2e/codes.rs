@@ -2,7 +2,8 @@
 //! is enrolled in part, and nothing that is there is lost in silence.
 
 use data_encoding::BASE64;
-use image::{DynamicImage, GrayImage, Luma, imageops};
+use image::codecs::gif::GifEncoder;
+use image::{DynamicImage, Frame, GrayImage, Luma, imageops};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -189,4 +190,25 @@ async fn a_code_that_was_not_read_is_reported_with_its_place() {
     let pages = imported(&admin, vec![qr_png(&uri("erin")), page]).await;
     assert_eq!(problems(&pages), [("codes-unread", Some(2))]);
     assert_eq!(pages.body["problems"][0]["name"], "image 2");
+}
+
+#[tokio::test]
+async fn a_recording_of_more_frames_than_are_searched_says_how_many_it_has() {
+    let app = App::start().await;
+    let mut recording = Vec::new();
+    let mut encoder = GifEncoder::new(&mut recording);
+    for number in 0..17 {
+        let code = qr_png(&uri(&format!("user-{number}")));
+        let frame = image::load_from_memory(&code).unwrap().to_rgba8();
+        encoder.encode_frame(Frame::new(frame)).unwrap();
+    }
+    drop(encoder);
+    let answer = imported(&app.admin(), vec![recording]).await;
+    assert_eq!(accounts(&answer), ["enrolled"; 16]);
+    assert_eq!(problems(&answer), [("pages-not-searched", Some(1))]);
+    let detail = answer.body["problems"][0]["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("17 pages") && detail.contains("first 16"),
+        "{detail}"
+    );
 }

@@ -75,7 +75,7 @@ impl Log {
                 Self::Folder(folder.clone(), Box::new(store))
             }
             Self::Shared(folder, database, _) => {
-                let audit = PostgresAudit::open((**database).clone(), folder, keys).await?;
+                let audit = PostgresAudit::open(Database::clone(database), folder, keys).await?;
                 Self::Shared(folder.clone(), database.clone(), Box::new(audit))
             }
         })
@@ -121,8 +121,10 @@ async fn logs() -> Vec<(tempfile::TempDir, Log)> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let audit = PostgresAudit::open(database.clone(), &path, &first).await;
-        let audit = Box::new(audit.unwrap());
-        logs.push((folder, Log::Shared(path, Box::new(database), audit)));
+        logs.push((
+            folder,
+            Log::Shared(path, Box::new(database), Box::new(audit.unwrap())),
+        ));
     }
     logs
 }
@@ -246,7 +248,7 @@ async fn who_has_an_earlier_key_can_neither_append_nor_cut_the_rotation_off() {
                 forged.await.unwrap();
                 let folder = tempfile::tempdir().unwrap();
                 let keys = ring(2, None);
-                let refused = PostgresAudit::open((**database).clone(), folder.path(), &keys).await;
+                let refused = PostgresAudit::open(database.clone(), folder.path(), &keys).await;
                 assert!(matches!(
                     refused.map(drop),
                     Err(AuditError::Incomplete(Loss::BeforeRotation { ends: 1 }))

@@ -41,11 +41,6 @@ const CIRCLES: &[(&str, &str, &[&str])] = &[
         "dispatch",
         &["chunks", "entities", "lanes", "backoff", "removal", "state"],
     ),
-    (
-        "scheduler/src",
-        "store",
-        &["continue_as_new", "retention", "schema", "tags", "writer"],
-    ),
     ("src", "", &["access", "audit", "config", "telemetry"]),
     ("src", "", &["cli", "commands"]),
     ("src", "", &["http", "metrics"]),

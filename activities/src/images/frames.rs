@@ -9,32 +9,46 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{AnimationDecoder, DynamicImage, Frames, ImageDecoder as _};
 
-use super::{DecodedImage, ImageInfo, ImageProblem, ReadLimits, UploadFormat};
+use super::{DecodedImage, ImageInfo, ImageProblem, ReadLimits, UploadFormat, count};
 
 /// Frames and pages that are decoded, at most, with the first.
 const MAX_FRAMES: usize = 64;
 
-/// Directories of a TIFF that are followed to count its pages.
-const MAX_PAGES: usize = 1_000;
+/// What became of the frames or pages of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pages {
+    /// How many there are, with the first.
+    pub count: usize,
+    /// How many of them were looked at, from the first on, before a bound or whoever looks ended it.
+    pub seen: usize,
+    /// Whether one was damaged, which ended it, too.
+    pub is_damaged: bool,
+}
 
-/// Calls `look` for each frame or page after the first, until it breaks off. Whether all were
-/// there: neither `look` nor a bound ended it, and none was damaged.
+/// Calls `look` for each frame or page after the first, until it breaks off.
 pub(super) fn each(
     bytes: &[u8],
     info: ImageInfo,
     limits: &ReadLimits,
     look: &mut dyn FnMut(DecodedImage) -> ControlFlow<()>,
-) -> bool {
+) -> Pages {
+    let mut pages = Pages {
+        count: count::frames(bytes, info.format),
+        seen: 1,
+        is_damaged: false,
+    };
     match info.format {
-        UploadFormat::Tiff => pages(bytes, limits, look),
+        UploadFormat::Tiff => tiff_pages(bytes, limits, &mut pages, look),
         UploadFormat::Gif | UploadFormat::Png | UploadFormat::WebP => {
-            match animation(bytes, info.format, limits) {
-                Some(frames) => frames_of(frames, info, look),
-                None => true,
+            if let Some(frames) = animation(bytes, info.format, limits) {
+                frames_of(frames, info, &mut pages, look);
             }
+            // A file may have more frames than it says.
+            pages.count = pages.count.max(pages.seen);
         }
-        UploadFormat::Jpeg | UploadFormat::Bmp | UploadFormat::Pnm => true,
+        UploadFormat::Jpeg | UploadFormat::Bmp | UploadFormat::Pnm => {}
     }
+    pages
 }
 
 /// The frames of an animation; nothing if the image is a single one.
@@ -63,15 +77,16 @@ fn animation<'a>(bytes: &'a [u8], format: UploadFormat, limits: &ReadLimits) -> 
 fn frames_of(
     frames: Frames<'_>,
     info: ImageInfo,
+    pages: &mut Pages,
     look: &mut dyn FnMut(DecodedImage) -> ControlFlow<()>,
-) -> bool {
-    for (number, frame) in frames.enumerate() {
-        if number == 0 {
-            continue;
-        }
-        let Ok(frame) = frame else { return false };
-        if number >= MAX_FRAMES {
-            return false;
+) {
+    for frame in frames.skip(1) {
+        let Ok(frame) = frame else {
+            pages.is_damaged = true;
+            return;
+        };
+        if pages.seen >= MAX_FRAMES {
+            return;
         }
         let image = DynamicImage::ImageRgba8(frame.into_buffer());
         let info = ImageInfo {
@@ -80,71 +95,41 @@ fn frames_of(
             ..info
         };
         if look(super::flatten(image, info)).is_break() {
-            return false;
+            return;
         }
+        pages.seen += 1;
     }
-    true
+    // What is cut off may end without an error.
+    pages.is_damaged = pages.seen < pages.count;
 }
 
 /// A TIFF's pages are in directories that form a chain. With the place of another one in its
 /// header, that page is the first.
-fn pages(
+fn tiff_pages(
     bytes: &[u8],
     limits: &ReadLimits,
+    pages: &mut Pages,
     look: &mut dyn FnMut(DecodedImage) -> ControlFlow<()>,
-) -> bool {
-    let places = directories(bytes);
-    for (number, place) in places.iter().enumerate().skip(1) {
-        if number >= MAX_FRAMES {
-            return false;
+) {
+    for place in count::directories(bytes).iter().skip(1) {
+        if pages.seen >= MAX_FRAMES {
+            return;
         }
         let mut page = bytes.to_vec();
         page[4..8].copy_from_slice(place);
         match super::open(&page, limits) {
             Ok(picture) => {
                 if look(picture).is_break() {
-                    return false;
+                    return;
                 }
             }
             // A preview is none.
             Err(ImageProblem::TooSmall { .. }) => {}
-            Err(_) => return false,
+            Err(_) => {
+                pages.is_damaged = true;
+                return;
+            }
         }
+        pages.seen += 1;
     }
-    true
-}
-
-/// Where the directories of a TIFF are, as their places are written there.
-fn directories(bytes: &[u8]) -> Vec<[u8; 4]> {
-    let is_little = bytes.starts_with(b"II");
-    let field = |at: usize| bytes.get(at..)?.first_chunk::<4>().copied();
-    let number = |field: [u8; 4]| {
-        let value = if is_little {
-            u32::from_le_bytes(field)
-        } else {
-            u32::from_be_bytes(field)
-        };
-        usize::try_from(value).unwrap_or(usize::MAX)
-    };
-    let entries = |at: usize| {
-        let field = bytes.get(at..)?.first_chunk::<2>().copied()?;
-        Some(usize::from(if is_little {
-            u16::from_le_bytes(field)
-        } else {
-            u16::from_be_bytes(field)
-        }))
-    };
-    let mut places: Vec<[u8; 4]> = Vec::new();
-    let mut next = field(4);
-    while let Some(place) = next {
-        let at = number(place);
-        if at == 0 || places.contains(&place) || places.len() >= MAX_PAGES {
-            break;
-        }
-        let Some(count) = entries(at) else { break };
-        places.push(place);
-        // Twelve bytes an entry, after their number.
-        next = at.checked_add(2 + 12 * count).and_then(field);
-    }
-    places
 }

@@ -113,6 +113,32 @@ impl Plane {
         Self::new(width, height, resized.into_raw())
     }
 
+    /// With its own contrast: the darkest of its pixels black, the lightest white, but for a few.
+    pub(crate) fn stretched(&self) -> Self {
+        let mut counts = [0_usize; 256];
+        for pixel in self.pixels.iter() {
+            counts[usize::from(*pixel)] += 1;
+        }
+        let few = self.pixels.len() / 200;
+        let (mut low, mut high, mut below, mut above) = (0, 255, counts[0], counts[255]);
+        while below <= few && low < high {
+            low += 1;
+            below += counts[low];
+        }
+        while above <= few && low < high {
+            high -= 1;
+            above += counts[high];
+        }
+        if low >= high {
+            return self.resized(self.width, self.height);
+        }
+        let stretched = self.pixels.iter().map(|pixel| {
+            let above = usize::from(*pixel).clamp(low, high) - low;
+            (above * 255 / (high - low)) as u8
+        });
+        Self::new(self.width, self.height, stretched.collect())
+    }
+
     /// A Gaussian blur of about one pixel's standard deviation, which closes gaps between dots and
     /// takes noise and moiré out.
     pub(crate) fn blurred(&self) -> Self {

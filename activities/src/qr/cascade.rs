@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use countersign_enrollment::code_parts::{self, CodePart};
 use countersign_enrollment::region::{self, Region};
 
+use super::area::{Area, SAME};
 use super::symbols::{self, Symbol, SymbolContent, Symbols};
-use super::{Payload, ScanResult, bits, fallback, refine, soft};
-use crate::images::{DecodedImage, Plane};
+use super::{Payload, ScanResult, bits, fallback, refine, rest};
+use crate::images::{DecodedImage, ImageInfo, Pages, Plane};
 
 /// One attempt of the cascade, named for error reports and measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -95,9 +96,6 @@ const MAX_DOUBLE_SIDE: u32 = 6_000;
 /// steps get this long to read the code that they may belong to.
 const SECOND_LOOK: Duration = Duration::from_millis(100);
 
-/// Places that have more of the smaller one than this in common are those of one code.
-pub(super) const SAME: f32 = 0.3;
-
 /// Codes that are looked at more closely, at most.
 const MAX_REFINED: usize = 8;
 
@@ -108,8 +106,11 @@ const REFINING: u32 = 4;
 /// over: the steps up to here show codes of other contrast and size.
 const LAST_FOR_OTHERS: Step = Step::Half;
 
+/// How long one part that remains beside the codes that were read is looked at.
+const LOOK_AT_ONE: Duration = Duration::from_millis(100);
+
 /// Runs the steps in order until an authenticator code is read, nothing is left to look for, or the
-/// deadline has passed.
+/// deadline has passed; then looks at what remains beside the codes that were read.
 pub(super) fn read(picture: &DecodedImage, deadline: Instant) -> ScanResult {
     let halved = fitted(&picture.on_white);
     let scan = Scan {
@@ -117,71 +118,169 @@ pub(super) fn read(picture: &DecodedImage, deadline: Instant) -> ScanResult {
         plane: halved.as_ref().unwrap_or(&picture.on_white),
         deadline,
     };
-    let mut known = Known::default();
-    let mut seen = Symbols::default();
-    let mut tried = Vec::new();
-    let mut end = deadline;
-    let mut out_of_time = false;
-    for step in Step::ORDER {
-        if Instant::now() >= end {
-            out_of_time = end == deadline;
-            break;
-        }
-        tried.push(step);
-        let symbols = scan.attempt(step, &seen);
-        let hit = !symbols.read.is_empty();
-        let left = symbols.unread;
-        let cut_short = symbols.cut_short;
-        known.add(seen.note(symbols), step);
-        seen.candidates.retain(|it| known.is_unread(it));
-        seen.located.retain(|it| known.is_unread(&it.region()));
-        // What is too much at full size may be looked at whole at half of it.
-        seen.cut_short = cut_short;
-        let settled = left < 3 && seen.candidates.is_empty() && known.is_whole();
-        if known.has_account() {
-            if hit && settled {
+    let mut search = Search::default();
+    search.run(&scan);
+    search.look_at_rest(&scan);
+    search.conclude()
+}
+
+/// What was tried and found so far.
+#[derive(Default)]
+struct Search {
+    known: Known,
+    seen: Symbols,
+    tried: Vec<Step>,
+    out_of_time: bool,
+    /// What stands by itself, is a code and was not read.
+    alone: Vec<Region>,
+}
+
+impl Search {
+    fn run(&mut self, scan: &Scan<'_>) {
+        let Self {
+            known, seen, tried, ..
+        } = self;
+        let mut end = scan.deadline;
+        for step in Step::ORDER {
+            if Instant::now() >= end {
+                self.out_of_time = end == scan.deadline;
                 break;
             }
-            end = end.min(Instant::now() + SECOND_LOOK);
-        } else if known.has_any() && seen.unread < 3 && settled && step >= LAST_FOR_OTHERS {
-            break;
+            tried.push(step);
+            let symbols = scan.attempt(step, seen);
+            let hit = !symbols.read.is_empty();
+            let left = symbols.unread;
+            let cut_short = symbols.cut_short;
+            known.add(seen.note(symbols), step);
+            seen.candidates.retain(|it| known.is_unread(it));
+            seen.located.retain(|it| known.is_unread(&it.region()));
+            // What is too much at full size may be looked at whole at half of it.
+            seen.cut_short = cut_short;
+            let settled = left < 3 && seen.candidates.is_empty() && known.is_whole();
+            if known.has_account() {
+                if hit && settled {
+                    break;
+                }
+                end = end.min(Instant::now() + SECOND_LOOK);
+            } else if known.has_any() && seen.unread < 3 && settled && step >= LAST_FOR_OTHERS {
+                break;
+            }
         }
     }
-    let Known {
-        mut payloads,
-        mut parts,
-        regions,
-    } = known;
-    let mut unread = seen.candidates;
-    if !regions.is_empty() {
-        let soft = soft::beside(scan.plane, &regions);
-        unread.extend(soft.into_iter().filter(|it| is_unread(&regions, it)));
-    }
-    merge(&mut unread);
-    region::reading_order(&mut unread, |region| Some(*region));
-    region::reading_order(&mut parts, |(part, _)| part.region);
-    let gathered = code_parts::gather(parts.iter().map(|(part, _)| part));
-    let step = parts.iter().map(|(_, step)| *step).max();
-    for joined in gathered.joined {
-        // A text can be there as a whole, too, or be split in two ways.
-        if !payloads.iter().any(|known| *known.text == *joined.text) {
-            payloads.push(Payload {
-                text: joined.text,
-                step: step.unwrap_or(Step::Native),
-                region: joined.region,
-                is_joined: true,
-            });
+
+    /// Reads what stands by itself beside the codes that were read as if it were alone, and notes
+    /// what is a code and cannot be read.
+    fn look_at_rest(&mut self, scan: &Scan<'_>) {
+        if self.known.regions.is_empty() {
+            return;
         }
+        let end = scan.deadline;
+        let color = scan.picture.color.as_ref();
+        let planes = [
+            Some((scan.plane, false)),
+            scan.picture.on_black.as_ref().map(|it| (it, false)),
+            color.map(|it| (&it.spread, true)),
+            color.map(|it| (&it.red, true)),
+        ];
+        for (plane, is_tint) in planes.into_iter().flatten() {
+            let rest = rest::of(plane, is_tint, &self.known.regions, end);
+            self.seen.cut_short |= rest.cut_short;
+            for spot in &rest.spots {
+                let is_noted = |it: &Region| it.overlap(&spot.region) > SAME;
+                if self.alone.iter().any(is_noted) || !self.known.is_unread(&spot.region) {
+                    continue;
+                }
+                // With the page around it, then without: on a card of its own that is too bright.
+                let around = spot.area.width().max(spot.area.height()) / 8;
+                let areas = [around, 0].map(|by| spot.area.grown(by, &rest.plane));
+                if areas
+                    .iter()
+                    .any(|area| self.read_alone(scan, &rest.plane, area, end))
+                {
+                    self.known.regions.push(spot.region);
+                } else {
+                    self.alone.push(spot.region);
+                }
+            }
+        }
+        let known = &self.known;
+        self.alone.retain(|it| known.is_unread(it));
+        self.seen.candidates.retain(|it| known.is_unread(it));
     }
-    region::reading_order(&mut payloads, Payload::region);
-    ScanResult {
-        payloads,
-        parts: parts.into_iter().map(|(part, _)| part).collect(),
-        split: gathered.problems,
-        tried,
-        unread,
-        cut_short: seen.cut_short,
-        out_of_time,
+
+    /// Whether a part of the image could be read as if it were all of it.
+    fn read_alone(&mut self, scan: &Scan<'_>, plane: &Plane, area: &Area, end: Instant) -> bool {
+        let on_white = area.cut_from(plane).stretched();
+        let info = ImageInfo {
+            width: on_white.width(),
+            height: on_white.height(),
+            ..scan.picture.info
+        };
+        let picture = DecodedImage {
+            info,
+            on_white,
+            on_black: None,
+            color: None,
+        };
+        let mut alone = Self::default();
+        alone.run(&Scan {
+            picture: &picture,
+            plane: &picture.on_white,
+            deadline: end.min(Instant::now() + LOOK_AT_ONE),
+        });
+        let is_read = alone.known.has_any();
+        self.known
+            .take(alone.known, |region| area.in_whole(&region, plane));
+        is_read
+    }
+
+    fn conclude(self) -> ScanResult {
+        let Self {
+            known,
+            seen,
+            tried,
+            out_of_time,
+            alone,
+        } = self;
+        let Known {
+            mut payloads,
+            mut parts,
+            regions: _,
+        } = known;
+        let mut unread = seen.candidates;
+        unread.extend(alone);
+        merge(&mut unread);
+        region::reading_order(&mut unread, |region| Some(*region));
+        region::reading_order(&mut parts, |(part, _)| part.region);
+        let gathered = code_parts::gather(parts.iter().map(|(part, _)| part));
+        let step = parts.iter().map(|(_, step)| *step).max();
+        for joined in gathered.joined {
+            // A text can be there as a whole, too, or be split in two ways.
+            if !payloads.iter().any(|known| *known.text == *joined.text) {
+                payloads.push(Payload {
+                    text: joined.text,
+                    step: step.unwrap_or(Step::Native),
+                    region: joined.region,
+                    is_joined: true,
+                });
+            }
+        }
+        region::reading_order(&mut payloads, Payload::region);
+        ScanResult {
+            payloads,
+            parts: parts.into_iter().map(|(part, _)| part).collect(),
+            split: gathered.problems,
+            tried,
+            unread,
+            unread_elsewhere: 0,
+            pages: Pages {
+                count: 1,
+                seen: 1,
+                is_damaged: false,
+            },
+            cut_short: seen.cut_short,
+            out_of_time,
+        }
     }
 }
 
@@ -199,24 +298,44 @@ impl Known {
         for Symbol { said, region } in read {
             self.regions.extend(region);
             match said {
-                SymbolContent::Whole(text) => {
-                    let is_known = self.payloads.iter().any(|known| *known.text == *text);
-                    if !text.is_empty() && !is_known {
-                        self.payloads.push(Payload {
-                            text,
-                            step,
-                            region,
-                            is_joined: false,
-                        });
-                    }
-                }
-                SymbolContent::Part(part) => {
-                    let part = CodePart { region, ..part };
-                    if !self.parts.iter().any(|(known, _)| known.is_same(&part)) {
-                        self.parts.push((part, step));
-                    }
-                }
+                SymbolContent::Whole(text) => self.add_payload(Payload {
+                    text,
+                    step,
+                    region,
+                    is_joined: false,
+                }),
+                SymbolContent::Part(part) => self.add_part(CodePart { region, ..part }, step),
             }
+        }
+    }
+
+    /// Takes over what was read in a part of the image.
+    fn take(&mut self, other: Self, in_whole: impl Fn(Region) -> Region) {
+        self.regions
+            .extend(other.regions.into_iter().map(&in_whole));
+        for mut payload in other.payloads {
+            payload.region = payload.region.map(&in_whole);
+            self.add_payload(payload);
+        }
+        for (part, step) in other.parts {
+            let region = part.region.map(&in_whole);
+            self.add_part(CodePart { region, ..part }, step);
+        }
+    }
+
+    fn add_payload(&mut self, payload: Payload) {
+        let is_known = self
+            .payloads
+            .iter()
+            .any(|known| *known.text == *payload.text);
+        if !payload.text.is_empty() && !is_known {
+            self.payloads.push(payload);
+        }
+    }
+
+    fn add_part(&mut self, part: CodePart, step: Step) {
+        if !self.parts.iter().any(|(known, _)| known.is_same(&part)) {
+            self.parts.push((part, step));
         }
     }
 

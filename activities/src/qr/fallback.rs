@@ -36,14 +36,24 @@ pub(super) fn classic(plane: &Plane, seen: &Symbols) -> Option<Symbol> {
             .detect_with_hints(&DecodeHints::default())
             .ok()?;
         let said = symbols::said_by(sampled.getBits())?;
-        // The middles of the finder patterns: bottom left, top left, top right.
+        // The middles of the finder patterns: bottom left, top left, top right. They are three and
+        // a half modules inside of the corners.
+        let side = sampled.getBits().width() as f32;
         let region = match sampled.getPoints() {
-            [bl, tl, tr, ..] => Some([
-                [tl.x, tl.y],
-                [tr.x, tr.y],
-                [tr.x + bl.x - tl.x, tr.y + bl.y - tl.y],
-                [bl.x, bl.y],
-            ]),
+            [bl, tl, tr, ..] => {
+                let middle = [(tr.x + bl.x) / 2.0, (tr.y + bl.y) / 2.0];
+                let out = side / (side - 7.0);
+                let corners = [
+                    [tl.x, tl.y],
+                    [tr.x, tr.y],
+                    [tr.x + bl.x - tl.x, tr.y + bl.y - tl.y],
+                    [bl.x, bl.y],
+                ];
+                let place = |corner: [f32; 2], axis: usize| {
+                    middle[axis] + (corner[axis] - middle[axis]) * out
+                };
+                Some(corners.map(|corner| [0, 1].map(|axis| place(corner, axis))))
+            }
             _ => None,
         };
         let region = region.map(|corners| region_in(plane, corners));

@@ -7,7 +7,7 @@ use std::time::Instant;
 use countersign_enrollment::code_parts::{self, CodePart};
 use countersign_enrollment::region::Region;
 
-use super::{Payload, ScanResult, Step, cascade};
+use super::{Payload, ScanResult, Step, area, cascade};
 use crate::images::{self, DecodedImage, Plane, ReadLimits, UploadFormat};
 
 /// Frames or pages that are searched, at most, with the first.
@@ -31,7 +31,7 @@ pub(super) fn add_further(
     let mut known = vec![hash_of(&first.on_white)];
     let mut last = first.on_white;
     let mut further: Vec<ScanResult> = Vec::new();
-    let is_all = images::further(bytes, info, limits, &mut |frame| {
+    let pages = images::further(bytes, info, limits, &mut |frame| {
         let hash = hash_of(&frame.on_white);
         if known.contains(&hash) || is_animation && shows_the_same(&last, &frame.on_white) {
             return ControlFlow::Continue(());
@@ -45,7 +45,7 @@ pub(super) fn add_further(
         ControlFlow::Continue(())
     });
     let mut all = joined(found, further, is_animation);
-    all.cut_short |= !is_all;
+    all.pages = pages;
     all
 }
 
@@ -82,12 +82,14 @@ fn joined(first: ScanResult, further: Vec<ScanResult>, is_animation: bool) -> Sc
         .collect();
     // A code that one frame shows out of focus, another may show well, at about its place.
     let is_unread = |region: &Region| {
-        !is_animation || !read.iter().any(|read| read.overlap(region) > cascade::SAME)
+        !is_animation || !read.iter().any(|read| read.overlap(region) > area::SAME)
     };
     all.unread.retain(is_unread);
     all.payloads.retain(|payload| !payload.is_joined);
     for found in further {
-        all.cut_short |= found.cut_short || found.unread.iter().any(is_unread);
+        all.cut_short |= found.cut_short;
+        let unread = found.unread.iter().filter(|it| is_unread(it));
+        all.unread_elsewhere += unread.count();
         all.out_of_time |= found.out_of_time;
         for payload in found.payloads.into_iter().filter(|it| !it.is_joined) {
             if !all.payloads.iter().any(|it| it.text == payload.text) {

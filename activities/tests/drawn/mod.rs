@@ -3,6 +3,7 @@
 
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub(crate) mod beside;
 pub(crate) mod camera;
 pub(crate) mod hard;
 pub(crate) mod photo;

@@ -103,14 +103,14 @@ fn lit(picture: &mut GrayImage, change: impl Fn(f32, f32, f32) -> f32) {
     }
 }
 
-fn noisy(picture: &mut GrayImage, deviation: f32, dice: &mut Dice) {
+pub(super) fn noisy(picture: &mut GrayImage, deviation: f32, dice: &mut Dice) {
     for pixel in picture.pixels_mut() {
         pixel[0] = (f32::from(pixel[0]) + deviation * dice.normal()).clamp(0.0, 255.0) as u8;
     }
 }
 
 /// Moved by so many pixels while the shutter was open.
-fn shaken(picture: &GrayImage, length: f32, angle: f32) -> GrayImage {
+pub(super) fn shaken(picture: &GrayImage, length: f32, angle: f32) -> GrayImage {
     let steps = (length * 2.0).ceil().max(1.0) as i32;
     GrayImage::from_fn(picture.width(), picture.height(), |x, y| {
         let sum: f32 = (0..=steps)

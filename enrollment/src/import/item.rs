@@ -1,12 +1,12 @@
 //! Items of password managers, and accounts that are kept as a URI beside a name of their own.
 
-use super::{CodesBeside, ImportEntry, joined_name, recovery_codes};
+use super::{CodesBeside, ImportEntry, joined_name, recovery_codes, shown_name};
 use crate::account::{Labels, TotpAccount};
-use crate::foreign;
+use crate::foreign::{self, ForeignKind};
 use crate::otpauth::{self, Fields};
 use crate::problem::InputProblem;
 
-/// Secrets in small letters without a digit have at least this many.
+/// Secrets of letters alone have at least this many.
 const SHORTEST_WORD: usize = 16;
 
 /// An item with a code: what the person sees of it, and what the code is made of.
@@ -56,15 +56,13 @@ impl<'t> Item<'t> {
     /// A code that is no URI: a bare secret, or the parameters that KeeOtp writes.
     fn bare(&self, code: &str, name: &str) -> ImportEntry {
         let mut fields = Fields {
-            issuer: self.title,
-            account_name: self.account_name,
+            issuer: shown_name(self.title),
+            account_name: shown_name(self.account_name),
             secret: code,
             ..Fields::default()
         };
-        // A short word in small letters is what a person has written there, not a secret.
-        let is_word = code.len() < SHORTEST_WORD && code.bytes().all(|c| c.is_ascii_lowercase());
-        if is_word {
-            let kind = foreign::ForeignKind::Other;
+        if is_word(code) {
+            let kind = ForeignKind::of(code);
             return ImportEntry::refused(name, InputProblem::NotOtpauth { kind });
         }
         if !code.contains("key=") {
@@ -105,7 +103,7 @@ impl<'t> Item<'t> {
         account: TotpAccount,
         written: &str,
     ) -> Result<zeroize::Zeroizing<String>, InputProblem> {
-        let seen = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+        let seen = |text: &str| Some(shown_name(text).to_owned()).filter(|text| !text.is_empty());
         let nameless = account.issuer().is_none() && account.account_name() == "Account"
             || account.issuer() == Some(account.account_name());
         let issuer = seen(self.title).or_else(|| account.issuer().map(ToOwned::to_owned));
@@ -129,4 +127,12 @@ impl<'t> Item<'t> {
         let renamed = TotpAccount::new(labels, account.parameters(), account.secret().clone());
         Ok(renamed.to_uri())
     }
+}
+
+/// Whether a text is a word rather than a secret, although it has no other letters: a short one
+/// in small letters.
+pub(super) fn is_word(text: &str) -> bool {
+    text.len() < SHORTEST_WORD
+        && text.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && text.bytes().skip(1).any(|byte| byte.is_ascii_lowercase())
 }

@@ -13,6 +13,7 @@ use super::item::Item;
 use super::member::checked_entries;
 use super::opening::{base64, malformed};
 use super::recovery_codes::attach;
+use super::settings::Settings;
 use super::shapes::number_in;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name};
 use crate::otpauth::{self, Fields};
@@ -209,6 +210,14 @@ fn name_of(entry: &Entry) -> &str {
     entry.get("Title").map_or("", |title| title.as_str())
 }
 
+/// The account of a row of a table whose columns are called as KeePass's own fields are; nothing
+/// if it has no code.
+pub(super) fn row<'a>(cells: impl Iterator<Item = (&'a str, &'a str)>) -> Option<ImportEntry> {
+    let cells = cells.map(|(name, cell)| (name.to_owned(), Zeroizing::new(cell.to_owned())));
+    let entry: Entry = cells.collect();
+    own_secret(&entry).is_some().then(|| code(&entry)).flatten()
+}
+
 /// The account of an entry; nothing if it has no code.
 fn code(entry: &Entry) -> Option<ImportEntry> {
     let field = |name: &str| {
@@ -250,19 +259,14 @@ fn code(entry: &Entry) -> Option<ImportEntry> {
         });
     }
     if let Some(secret) = field("TOTP Seed") {
-        // Seconds and digits, or `S` for Steam.
-        let settings = field("TOTP Settings").unwrap_or("30;6");
-        let mut parts = settings.split(';').map(str::trim);
-        let period = parts.next().and_then(number_in);
-        let length = parts.next().unwrap_or_default();
-        let is_steam = length.eq_ignore_ascii_case("s");
+        let settings = Settings::of_tray_totp(field("TOTP Settings").unwrap_or("30;6"));
         return Some(ImportEntry::fields(
             &name,
             &Fields {
-                kind: if is_steam { "steam" } else { "totp" },
+                kind: if settings.is_steam { "steam" } else { "totp" },
                 secret,
-                digits: if is_steam { None } else { number_in(length) },
-                period,
+                digits: settings.digits,
+                period: settings.period,
                 ..fields
             },
         ));

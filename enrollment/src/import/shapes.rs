@@ -5,6 +5,8 @@ use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroize as _;
 
+use crate::otpauth;
+
 /// Text that is wiped when it is dropped; empty where a document has none.
 #[derive(Default, Deserialize)]
 #[serde(from = "Option<String>")]
@@ -51,7 +53,7 @@ impl From<Written> for Number {
 pub(super) fn number_in(text: &str) -> Option<u64> {
     match text.trim() {
         "" => None,
-        text => Some(text.parse().unwrap_or(u64::MAX)),
+        text => Some(otpauth::whole_number(text).parse().unwrap_or(u64::MAX)),
     }
 }
 

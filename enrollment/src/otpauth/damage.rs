@@ -3,6 +3,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use super::unknown;
 use crate::problem::Parameter;
 use crate::text;
 
@@ -119,8 +120,7 @@ fn meant_folded(folded: &str) -> Option<Parameter> {
 /// number after a name with a word that fits it, or after what is left of a name.
 pub(super) fn meant_by_value(name: &str, value: &str) -> Option<Parameter> {
     let folded = folded_value(value);
-    let hash = folded.strip_prefix("hmac").unwrap_or(&folded);
-    if matches!(hash, "sha1" | "sha256" | "sha512") {
+    if unknown::is_hash(&folded) {
         return Some(Parameter::Algorithm);
     }
     let names = foldings(name);

@@ -82,6 +82,24 @@ fn torn_entities(text: &str) -> Option<String> {
     is_torn.then(|| text.replace(torn[0], "&").replace(torn[1], "&"))
 }
 
+/// A name without percent escapes that were applied to it before those of the URI; nothing if
+/// there are none. All percent signs in it belong to escapes then, of what programs escape in
+/// names.
+pub(super) fn twice(name: &str) -> Option<String> {
+    const ESCAPED: &[u8] = b" !\"#$&'()*+,/:;=?@[]|";
+    let bytes = name.as_bytes();
+    let mut signs = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'%');
+    let all_escapes = signs.all(|(at, _)| {
+        let digit = |at: usize| bytes.get(at).copied().and_then(hex);
+        let byte = digit(at + 1)
+            .zip(digit(at + 2))
+            .map(|(high, low)| high * 16 + low);
+        byte.is_some_and(|byte| ESCAPED.contains(&byte) || byte >= 0x80)
+    });
+    let undone = percent_decode_str(name).decode_utf8().ok()?;
+    (all_escapes && undone != name).then(|| undone.into_owned())
+}
+
 /// How many equals signs two hexadecimal digits follow.
 fn hex_pairs(text: &str) -> usize {
     let bytes = text.as_bytes();

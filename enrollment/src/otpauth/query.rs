@@ -6,7 +6,9 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
+use super::Warning;
 use super::secret::{self, ReadSecret};
+use super::unknown::{self, Unknown};
 use super::{conflict, damage, escapes};
 use crate::account::Algorithm;
 use crate::problem::{InputProblem, Parameter};
@@ -25,6 +27,8 @@ pub(super) struct Query {
     pub(super) steam: bool,
     /// Whether a known name was not in lower case.
     pub(super) folded_names: bool,
+    /// Parameters whose names say nothing that is known.
+    pub(super) unknown: Vec<Unknown>,
 }
 
 const KNOWN: [(&str, Parameter); 6] = [
@@ -39,9 +43,6 @@ const KNOWN: [(&str, Parameter); 6] = [
 /// Reads the parameters. What is meant to be one and is not understood is refused: its usual
 /// value instead would give wrong codes.
 pub(super) fn read(text: &str) -> Result<Query, InputProblem> {
-    if is_ambiguous_mail(text) {
-        return Err(damaged(Parameter::Secret));
-    }
     let mut query = Query::default();
     // What the last pair says, if it decides which codes come out.
     let mut deciding = None;
@@ -74,7 +75,14 @@ pub(super) fn read(text: &str) -> Result<Query, InputProblem> {
         match (known, value) {
             (Some((_, parameter)), Some(value)) => {
                 query.folded_names |= folded != visible;
-                query.take(*parameter, value)?;
+                query.take(
+                    *parameter,
+                    if last {
+                        without_stop(*parameter, value)
+                    } else {
+                        value
+                    },
+                )?;
                 deciding = Some(*parameter).filter(|it| *it != Parameter::Issuer);
             }
             (Some((_, parameter)), None) => return Err(damaged(*parameter)),
@@ -151,13 +159,42 @@ pub(super) fn cut_off(before: &str, fragment: &str) -> Option<Parameter> {
     goes_on.then_some(Parameter::Secret)
 }
 
-/// Whether the only parameter is a secret that begins with `3D`, as in mail's encoding, and
-/// has a usual length only without it: nobody can tell which one is meant.
-fn is_ambiguous_mail(text: &str) -> bool {
-    let alone = text.matches('=').count() == 1;
-    let secret = text.trim().to_ascii_lowercase();
-    let value = secret.strip_prefix("secret=3d").unwrap_or_default();
-    alone && value.len() >= 16 && value.len().is_multiple_of(8)
+/// Whether a secret in what follows the scheme begins with `3D`, as behind an equals sign in
+/// mail's encoding, and has a usual length only without it: nobody can tell which one is meant.
+pub(super) fn is_ambiguous_mail(rest: &str) -> bool {
+    let (_, query) = rest.split_once('?').unwrap_or_default();
+    let lower = Zeroizing::new(query.trim().to_ascii_lowercase());
+    let alone = lower.matches('=').count() == 1;
+    let mut values = lower
+        .split('&')
+        .filter_map(|pair| pair.strip_prefix("secret=3d"));
+    values.any(|value| {
+        let letters = value
+            .chars()
+            .filter(|c| !text::is_grouping(*c) && *c != '=');
+        let length = letters.count();
+        let is_usual = |length| secret::is_usual_length(length);
+        // Where other parameters are not escaped, one of a usual length is what it seems to be.
+        length >= secret::SHORTEST && is_usual(length) && (alone || !is_usual(length + 2))
+    })
+}
+
+/// A value that ends the URI, without what ends the sentence or the quotation around it: words
+/// and numbers that decide which codes come out have no such characters.
+fn without_stop(parameter: Parameter, value: &str) -> &str {
+    let is_stop = |c: char| {
+        ".,;:?)]}>\"'\u{bb}\u{ab}\u{201d}\u{201c}\u{2019}\u{2026}\u{3002}\u{ff0c}\u{60c}"
+            .contains(c)
+    };
+    match parameter {
+        Parameter::Issuer => value,
+        // A shell shows a percent sign where an output has no line end.
+        _ => {
+            let value = value.strip_suffix('%').unwrap_or(value);
+            let shorter = value.trim_end_matches(is_stop);
+            if shorter.is_empty() { value } else { shorter }
+        }
+    }
 }
 
 fn damaged(parameter: Parameter) -> InputProblem {
@@ -272,7 +309,52 @@ impl Query {
                 .or_else(|| damage::meant_by_value(folded, &said())),
             None => damage::meant_alone(visible, last),
         };
-        meant.map_or(Ok(()), |parameter| Err(damaged(parameter)))
+        if let Some(parameter) = meant {
+            return Err(damaged(parameter));
+        }
+        let is_empty = visible.is_empty() && value.is_none_or(str::is_empty);
+        if !is_empty && let Some(unknown) = Unknown::of(visible, &said()) {
+            self.unknown.push(unknown);
+        }
+        Ok(())
+    }
+
+    /// Refuses an unknown parameter whose value could be that of one that is not given.
+    pub(super) fn refuse_unclear(&self) -> Result<(), InputProblem> {
+        let mut unclear = self.unknown.iter().filter_map(|unknown| {
+            let mut meant = unknown.may_mean.iter().filter(|it| !self.says(**it));
+            Some((unknown, *meant.next()?))
+        });
+        match unclear.next() {
+            Some((unknown, parameter)) => Err(InputProblem::ParamUnclear {
+                parameter,
+                name: unknown.name.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The unknown parameters, if there are any.
+    pub(super) fn ignored(&self) -> Option<Warning> {
+        let names = self
+            .unknown
+            .iter()
+            .filter_map(|unknown| unknown.name.clone());
+        let names: Vec<String> = names.take(unknown::MAX_NAMES).collect();
+        let count = u32::try_from(self.unknown.len()).unwrap_or(u32::MAX);
+        (count > 0).then_some(Warning::ParametersIgnored { names, count })
+    }
+
+    /// Whether one of the parameters that decide which codes come out is given. Steam's codes are
+    /// always made in the same way.
+    pub(super) const fn says(&self, parameter: Parameter) -> bool {
+        match parameter {
+            _ if self.steam => true,
+            Parameter::Algorithm => self.algorithm.is_some(),
+            Parameter::Digits => self.digits.is_some(),
+            Parameter::Period => self.period.is_some(),
+            Parameter::Secret | Parameter::Encoder | Parameter::Issuer => false,
+        }
     }
 }
 
@@ -339,11 +421,24 @@ fn plain(encoded: &str, parameter: Parameter) -> Result<String, InputProblem> {
     }
 }
 
+/// A whole number, which tables may write with a fraction of zero.
 fn number(text: &str) -> Option<u32> {
+    let text = whole_number(text);
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then(|| text.parse().ok())
         .flatten()
+}
+
+/// A number without a fraction of zero.
+pub(crate) fn whole_number(text: &str) -> &str {
+    match text.split_once(['.', ',']) {
+        Some((whole, fraction)) if !whole.is_empty() && !fraction.is_empty() => {
+            let is_zero = fraction.bytes().all(|byte| byte == b'0');
+            if is_zero { whole } else { text }
+        }
+        _ => text,
+    }
 }
 
 /// As [`algorithm`]; nothing if the text is empty.

@@ -11,7 +11,7 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::{escapes, markup, query};
+use super::{escapes, markup, query, secret};
 use crate::foreign::ForeignKind;
 use crate::problem::{InputProblem, Parameter};
 use crate::text;
@@ -57,6 +57,9 @@ pub(super) struct Unwrapped {
 
 /// Takes off what plainly surrounds a URI.
 pub(super) fn unwrap(given: &str) -> Result<Unwrapped, InputProblem> {
+    if given.chars().any(text::is_invisible) {
+        refuse_unseen_end(given)?;
+    }
     let visible: String = given
         .chars()
         .filter(|c| !text::is_invisible(*c) || *c == '\u{ad}')
@@ -371,8 +374,8 @@ pub(crate) fn open_secret(text: &str) -> Option<&str> {
     begins(pair, "secret=").then(|| &pair["secret=".len()..])
 }
 
-/// Refuses a text in which a line or a cell follows a URI that may be whole, and may be its rest or something
-/// else: a name, a code, another account's secret. Only separators tell them apart.
+/// Refuses a text in which a line or a cell follows a URI that may be whole, and may be its rest
+/// or something else: a name, a code, another account's secret. Only separators tell them apart.
 fn refuse_ambiguous_rest(given: &str) -> Result<(), InputProblem> {
     let mut before = Zeroizing::new(String::with_capacity(given.len()));
     // A tab is the end of a table's cell, too.
@@ -381,6 +384,7 @@ fn refuse_ambiguous_rest(given: &str) -> Result<(), InputProblem> {
         let is_rest = padding || line.trim_end_matches('=').contains(['=', '&', '%']);
         if !is_rest && let Some(parameter) = whole_end(&before, line) {
             return Err(match parameter {
+                Some(Parameter::Secret) => InputProblem::SecretUnclear,
                 Some(parameter) => InputProblem::ParamDamaged { parameter },
                 None => InputProblem::OtpauthNotAlone,
             });
@@ -390,26 +394,33 @@ fn refuse_ambiguous_rest(given: &str) -> Result<(), InputProblem> {
     Ok(())
 }
 
+/// Refuses a text whose secret is followed by something behind a character that shows nothing,
+/// before those characters are left out.
+fn refuse_unseen_end(given: &str) -> Result<(), InputProblem> {
+    let lower = Zeroizing::new(given.to_ascii_lowercase());
+    let starts = ["?secret=", "&secret=", "steam://"].into_iter();
+    let mut ends = starts.flat_map(|start| {
+        let found = lower.match_indices(start);
+        found.map(move |(at, start)| at + start.len())
+    });
+    let is_unclear = ends.any(|at| {
+        let secret = given[at..].split(['&', '#']).next().unwrap_or_default();
+        let unseen = secret.chars().any(text::is_invisible);
+        unseen && text::may_be_secret(secret, 1) && secret::may_end_early(secret)
+    });
+    match is_unclear {
+        true => Err(InputProblem::SecretUnclear),
+        false => Ok(()),
+    }
+}
+
 /// The parameter that a text ends with, if its value may be complete before this line; `Some(None)`
 /// if it is not one that decides anything.
 fn whole_end(text: &str, line: &str) -> Option<Option<Parameter>> {
-    /// A shorter secret is rather a part of one.
-    const SHORTEST: usize = 16;
-    /// The longest line that is a word or a number rather than the rest of a secret.
-    const LONGEST_WORD: usize = 16;
     if let Some(secret) = open_secret(text) {
         let letters = secret.chars().filter(|c| !text::is_grouping(*c));
         let length = letters.filter(|c| *c != '=').count();
-        // Base32 has no text of these lengths.
-        let is_text = length > 0 && !matches!(length % 8, 1 | 3 | 6);
-        let is_word = line.bytes().all(|byte| byte.is_ascii_alphabetic())
-            || line.bytes().all(|byte| byte.is_ascii_digit());
-        // Keys of 16 and 32 bytes, and those of a multiple of 5, which need no padding.
-        let is_usual = |length: usize| length.is_multiple_of(8) || matches!(length, 26 | 52);
-        let is_long = length >= SHORTEST
-            && (is_usual(length) || !is_usual(length + line.trim_end_matches('=').len()));
-        let is_whole = is_long || (is_word && line.len() <= LONGEST_WORD);
-        return (is_text && is_whole).then_some(Some(Parameter::Secret));
+        return secret::may_be_whole(length, line).then_some(Some(Parameter::Secret));
     }
     let (_, pair) = text.rsplit_once(['?', '&'])?;
     let (name, value) = pair.split_once('=')?;

@@ -35,7 +35,7 @@ impl Sealable for TotpAccount {
 
     fn from_plaintext(bytes: Zeroizing<Vec<u8>>) -> Option<Self> {
         let text = std::str::from_utf8(&bytes).ok()?;
-        super::parse(text).ok().map(|parsed| parsed.account)
+        super::parse_kept(text).ok().map(|parsed| parsed.account)
     }
 }
 

@@ -25,7 +25,7 @@ impl InputProblem {
     }
 
     /// Every code that [`InputProblem::code`] knows.
-    pub const CODES: [&'static str; 56] = [
+    pub const CODES: [&'static str; 62] = [
         "qr-not-found",
         "qr-not-otpauth",
         "several-accounts",
@@ -37,6 +37,9 @@ impl InputProblem {
         "export-parts-missing",
         "export-parts-unsure",
         "import-unknown",
+        "import-columns-unknown",
+        "row-displaced",
+        "line-commented",
         "import-malformed",
         "entry-malformed",
         "entry-in-bin",
@@ -63,6 +66,7 @@ impl InputProblem {
         "image-too-many-bytes",
         "image-too-small",
         "image-time-limit",
+        "pages-not-searched",
         "not-otpauth",
         "otpauth-malformed",
         "otpauth-too-long",
@@ -73,6 +77,7 @@ impl InputProblem {
         "secret-missing",
         "secret-not-base32",
         "secret-truncated",
+        "secret-unclear",
         "secret-too-long",
         "algorithm-unsupported",
         "digits-unsupported",
@@ -80,6 +85,7 @@ impl InputProblem {
         "start-unsupported",
         "params-conflict",
         "param-damaged",
+        "param-unclear",
         "label-malformed",
         "label-too-long",
     ];
@@ -99,6 +105,9 @@ impl InputProblem {
             Self::ExportPartsMissing { .. } => "export-parts-missing",
             Self::ExportPartsUnsure { .. } => "export-parts-unsure",
             Self::ImportUnknown => "import-unknown",
+            Self::ImportColumnsUnknown { .. } => "import-columns-unknown",
+            Self::RowDisplaced => "row-displaced",
+            Self::LineCommented => "line-commented",
             Self::ImportMalformed { .. } => "import-malformed",
             Self::EntryMalformed { .. } => "entry-malformed",
             Self::EntryInBin => "entry-in-bin",
@@ -125,6 +134,7 @@ impl InputProblem {
             Self::ImageTooManyBytes { .. } => "image-too-many-bytes",
             Self::ImageTooSmall { .. } => "image-too-small",
             Self::ImageTimeLimit => "image-time-limit",
+            Self::PagesNotSearched { .. } => "pages-not-searched",
             Self::NotOtpauth { .. } => "not-otpauth",
             Self::OtpauthMalformed => "otpauth-malformed",
             Self::OtpauthTooLong { .. } => "otpauth-too-long",
@@ -135,6 +145,7 @@ impl InputProblem {
             Self::SecretMissing => "secret-missing",
             Self::SecretNotBase32 { .. } => "secret-not-base32",
             Self::SecretTruncated => "secret-truncated",
+            Self::SecretUnclear => "secret-unclear",
             Self::SecretTooLong { .. } => "secret-too-long",
             Self::AlgorithmUnsupported { .. } => "algorithm-unsupported",
             Self::DigitsUnsupported => "digits-unsupported",
@@ -142,6 +153,7 @@ impl InputProblem {
             Self::StartUnsupported => "start-unsupported",
             Self::ParamsConflict { .. } => "params-conflict",
             Self::ParamDamaged { .. } => "param-damaged",
+            Self::ParamUnclear { .. } => "param-unclear",
             Self::LabelMalformed => "label-malformed",
             Self::LabelTooLong { .. } => "label-too-long",
         }
@@ -162,6 +174,9 @@ impl InputProblem {
             Self::ExportPartsMissing { .. } => "Parts of the export are missing",
             Self::ExportPartsUnsure { .. } => "Parts of the export may be missing",
             Self::ImportUnknown => "Unknown file type",
+            Self::ImportColumnsUnknown { .. } => "No column of codes",
+            Self::RowDisplaced => "Row does not fit its table",
+            Self::LineCommented => "Commented line",
             Self::ImportMalformed { .. } => "Unreadable export file",
             Self::EntryMalformed { .. } => "Unreadable entry",
             Self::EntryInBin => "Entry in the bin",
@@ -187,6 +202,7 @@ impl InputProblem {
             Self::ImageTooLarge { .. } | Self::ImageTooManyBytes { .. } => "Image too large",
             Self::ImageTooSmall { .. } => "Image too small",
             Self::ImageTimeLimit => "Reading the image took too long",
+            Self::PagesNotSearched { .. } => "Too many pages or frames",
             Self::NotOtpauth { .. } => "Not an otpauth URI",
             Self::OtpauthMalformed => "Malformed otpauth URI",
             Self::OtpauthTooLong { .. } => "Otpauth URI too long",
@@ -197,6 +213,7 @@ impl InputProblem {
             Self::SecretMissing => "Secret missing",
             Self::SecretNotBase32 { .. } => "Secret is not base32",
             Self::SecretTruncated => "Secret is incomplete",
+            Self::SecretUnclear => "Unclear where the secret ends",
             Self::SecretTooLong { .. } => "Secret too long",
             Self::AlgorithmUnsupported { .. } => "Unsupported algorithm",
             Self::DigitsUnsupported => "Unsupported number of digits",
@@ -204,6 +221,7 @@ impl InputProblem {
             Self::StartUnsupported => "Unsupported start of the time steps",
             Self::ParamsConflict { .. } => "Contradicting parameters",
             Self::ParamDamaged { .. } => "Damaged parameter",
+            Self::ParamUnclear { .. } => "Unclear parameter",
             Self::LabelMalformed => "Unreadable label",
             Self::LabelTooLong { .. } => "Label too long",
         }
@@ -267,6 +285,21 @@ impl InputProblem {
             Self::ImportUnknown => {
                 "The file cannot be imported: it is neither a list of otpauth URIs, nor an image of QR codes, nor an export of a known authenticator app or password manager."
                     .to_owned()
+            }
+            Self::ImportColumnsUnknown { columns } if columns.is_empty() => {
+                "The file is a table, but its first line does not say which column contains the codes."
+                    .to_owned()
+            }
+            Self::ImportColumnsUnknown { columns } => format!(
+                "The file is a table without a column that is known to contain codes. Its columns are: {}.",
+                columns.join(", ")
+            ),
+            Self::RowDisplaced => {
+                "The row does not have as many cells as the table has columns, so its cells may not be where their names are."
+                    .to_owned()
+            }
+            Self::LineCommented => {
+                "The line has a URI, but begins with # like a comment, and was not read.".to_owned()
             }
             Self::ImportMalformed { format } => {
                 format!("The file looks like {}, but it is damaged or incomplete.", format.words())
@@ -375,6 +408,9 @@ impl InputProblem {
             Self::ImageTimeLimit => {
                 "Searching the image for a QR code took too long and was stopped.".to_owned()
             }
+            Self::PagesNotSearched { pages, searched } => format!(
+                "The image file has {pages} pages or frames, of which only the first {searched} were searched for QR codes."
+            ),
             Self::NotOtpauth {
                 kind: ForeignKind::Other,
             } => "The text does not begin with otpauth://.".to_owned(),
@@ -406,6 +442,10 @@ impl InputProblem {
             Self::SecretTruncated => {
                 "The secret has a length that base32 cannot have: characters are missing.".to_owned()
             }
+            Self::SecretUnclear => {
+                "The secret contains a space, a dash, a tab or a line end where it could be complete, so what follows may be the rest of it or something else."
+                    .to_owned()
+            }
             Self::SecretTooLong { limit } => {
                 format!("The secret has more than {limit} characters.")
             }
@@ -429,6 +469,20 @@ impl InputProblem {
             ),
             Self::ParamDamaged { parameter } => format!(
                 "The parameter {} is damaged: its name, its value or the separator.",
+                parameter.as_str()
+            ),
+            Self::ParamUnclear {
+                parameter,
+                name: Some(name),
+            } => format!(
+                "The parameter {name} is not known, and its value could be meant as {}, which is not given.",
+                parameter.as_str()
+            ),
+            Self::ParamUnclear {
+                parameter,
+                name: None,
+            } => format!(
+                "A name, or a parameter without a usual name, says what could be meant as {}, which is not given.",
                 parameter.as_str()
             ),
             Self::LabelMalformed => {
@@ -477,6 +531,13 @@ impl InputProblem {
             Self::ImportUnknown => {
                 "Export the accounts in a format listed in docs/IMPORT.md, or send one otpauth:// URI per line."
             }
+            Self::ImportColumnsUnknown { .. } => {
+                "Name the column with the secrets or otpauth URIs otp in the first line, and those with the names issuer and account; then import the file again."
+            }
+            Self::RowDisplaced => {
+                "Put cells that contain the separator or a line end in quotation marks, and import the row again."
+            }
+            Self::LineCommented => "Remove the # to import it.",
             Self::ImportMalformed { .. } => "Export the accounts again and send the whole file.",
             Self::EntryMalformed { .. } => {
                 "Show the account in its app, and enroll it on its own, as a QR code or a URI."
@@ -539,6 +600,9 @@ impl InputProblem {
             Self::ImageTooLarge { .. }
             | Self::ImageTooManyBytes { .. }
             | Self::ImageTimeLimit => "Crop the image to the QR code, or scale it down.",
+            Self::PagesNotSearched { .. } => {
+                "Save the other pages or frames as separate images and send those, too; of a recording, send a screenshot of each QR code."
+            }
             Self::ImageTooSmall { .. } => "Send the image in its full size.",
             Self::NotOtpauth { kind } => kind
                 .next_step()
@@ -552,6 +616,15 @@ impl InputProblem {
             }
             Self::SecretNotBase32 { lookalike: true } => {
                 "Check whether the letters O, I, B or G were meant; copy the secret instead of typing it."
+            }
+            Self::SecretUnclear => {
+                "If it is all one secret, write it without spaces, dashes and line ends; if not, remove what follows the secret."
+            }
+            Self::ParamUnclear { parameter, .. } => {
+                return format!(
+                    "If it is meant so, write it as {0}=VALUE; if not, remove it or give {0} as well.",
+                    parameter.as_str()
+                );
             }
             Self::OtpauthMalformed
             | Self::OtpauthTooLong { .. }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 /// A durable task hub in one binary: speaks the protocol of Microsoft's Durable Task
-/// Scheduler and keeps what it acknowledged in a SQLite file.
+/// Scheduler and keeps what it acknowledged in a SQLite file or a PostgreSQL database.
 #[derive(Debug, Parser)]
 #[command(
     name = "durabletask-scheduler",
@@ -64,6 +64,25 @@ pub struct ServeArgs {
     /// Keep the data in memory only: it is lost when the process ends
     #[arg(long, conflicts_with = "data_dir")]
     pub memory: bool,
+    /// Keep the data in a PostgreSQL database, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE, which
+    /// several schedulers may share: one owns the task hubs, the others stand by. The variable keeps
+    /// the password out of the process list
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DURABLETASK_DATABASE_URL",
+        hide_env_values = true,
+        conflicts_with = "memory"
+    )]
+    pub database_url: Option<String>,
+    /// What this scheduler is called among those that share a database [default: host name and port]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "DURABLETASK_NODE_NAME",
+        requires = "database_url"
+    )]
+    pub node_name: Option<String>,
     /// Task hub, which may be repeated; the first one is for calls that name none. By default
     /// there is one named "default", and others are created when they are first used
     #[arg(

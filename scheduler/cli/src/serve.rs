@@ -162,6 +162,7 @@ fn announce(settings: &ServeSettings, listening: &Listening) {
         let data = match &settings.scheduler.storage {
             Storage::Directory(folder) => folder.display().to_string(),
             Storage::Memory => "in memory; lost when this process exits".to_owned(),
+            Storage::Database(database) => database.url.to_string(),
         };
         format!(
             "The scheduler is ready\n  Connection string  {connection}\n  Dashboard          {dashboard}\n  Data               {data}"

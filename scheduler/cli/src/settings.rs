@@ -2,15 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use durabletask_scheduler::{Access, ActivityPolicy, JwtRules, SchedulerConfig, Storage, Tls};
+use durabletask_scheduler::{
+    Access, ActivityPolicy, DatabaseStorage, DatabaseUrl, JwtRules, PasswordSource,
+    SchedulerConfig, Storage, Tls,
+};
 
 use crate::args::address;
 use crate::{CliError, DEFAULT_DATA_DIR, ServeArgs};
 
 /// Defaults for what the command line and the environment leave unset.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Weaker {
     /// The address of the gRPC service.
     pub listen: SocketAddr,
@@ -25,6 +29,8 @@ pub struct Weaker {
     /// Whether callers must always present a token: the program adds one to the
     /// settings ([`ServeSettings::ask_for`]).
     pub asks: bool,
+    /// Gives tokens of Microsoft Entra as passwords for a database of Azure.
+    pub passwords: Option<Arc<dyn PasswordSource>>,
 }
 
 impl Weaker {
@@ -38,6 +44,7 @@ impl Weaker {
             task_hub: "default".to_owned(),
             log: "info".to_owned(),
             asks: false,
+            passwords: None,
         }
     }
 }
@@ -112,10 +119,16 @@ impl ServeSettings {
                 like.map(|like| place("dashboard", Some(text), like))
             }
         };
-        let storage = if args.memory {
-            Storage::Memory
-        } else {
-            Storage::Directory(args.data_dir.unwrap_or_else(|| weaker.data_dir.clone()))
+        let storage = match &args.database_url {
+            Some(text) => database(text, &args, listen, weaker).unwrap_or_else(|problem| {
+                problems.push(problem);
+                Storage::Memory
+            }),
+            None if args.memory => Storage::Memory,
+            None => {
+                let folder = args.data_dir.clone();
+                Storage::Directory(folder.unwrap_or_else(|| weaker.data_dir.clone()))
+            }
         };
         let mut scheduler = SchedulerConfig::new(storage);
         scheduler.dynamic_task_hubs = args.dynamic_task_hubs || args.task_hub.is_empty();
@@ -169,6 +182,58 @@ impl ServeSettings {
             token_file: args.token_file,
         })
     }
+}
+
+/// The longest name of a node, in bytes.
+const MAX_NODE_NAME: usize = 100;
+
+/// Reads where the database is. Names no password.
+fn database(
+    text: &str,
+    args: &ServeArgs,
+    listen: SocketAddr,
+    weaker: &Weaker,
+) -> Result<Storage, String> {
+    let url: DatabaseUrl = text
+        .parse()
+        .map_err(|error| format!("--database-url: {error}"))?;
+    if args.data_dir.is_some() && !weaker.asks {
+        return Err(
+            "--data-dir and --database-url both say where the data is; leave one of them out"
+                .to_owned(),
+        );
+    }
+    let asks_for_tokens = url.is_azure() && !url.has_password();
+    if asks_for_tokens && weaker.passwords.is_none() {
+        return Err(
+            "--database-url has no password, and this program cannot get tokens of Microsoft Entra; \
+             add a password, or run `countersign scheduler`, which can"
+                .to_owned(),
+        );
+    }
+    let node = match &args.node_name {
+        Some(name) => name.clone(),
+        None => format!("{}:{}", host_name(), listen.port()),
+    };
+    if !(1..=MAX_NODE_NAME).contains(&node.len()) || !node.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!(
+            "--node-name must have 1 to {MAX_NODE_NAME} visible ASCII characters without spaces, not {node:?}"
+        ));
+    }
+    Ok(Storage::Database(DatabaseStorage {
+        passwords: weaker.passwords.clone().filter(|_| asks_for_tokens),
+        url,
+        node,
+    }))
+}
+
+/// What this machine calls itself.
+fn host_name() -> String {
+    let told = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let told = told.or_else(|| std::env::var("HOSTNAME").ok());
+    let name = told.map(|name| name.trim().to_owned());
+    name.filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "scheduler".to_owned())
 }
 
 /// Reads the files for authentication and TLS.

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use super::Dashboard;
 use super::problem::Problem;
+use crate::SchedulerConfig;
 
 /// The links to pages.
 pub(super) fn router() -> Router {
@@ -83,14 +84,18 @@ pub(super) async fn ping(
     headers: HeaderMap,
 ) -> Result<&'static str, Problem> {
     let config = &dashboard.service.config;
-    let hub = match headers.get("x-taskhub") {
-        None => config.default_hub.as_str(),
-        Some(name) => name
-            .to_str()
-            .map_err(|_| Problem::bad("The header x-taskhub is not text."))?,
-    };
+    let hub = pinged_hub(&headers, config)
+        .ok_or_else(|| Problem::bad("The header x-taskhub is not text."))?;
     if !config.dynamic_task_hubs {
-        dashboard.hub(hub).await?;
+        dashboard.hub(&hub).await?;
     }
     Ok("")
+}
+
+/// The task hub that is asked about; nothing if that is not text.
+pub(super) fn pinged_hub(headers: &HeaderMap, config: &SchedulerConfig) -> Option<String> {
+    match headers.get("x-taskhub") {
+        None => Some(config.default_hub.clone()),
+        Some(name) => name.to_str().ok().map(str::to_owned),
+    }
 }

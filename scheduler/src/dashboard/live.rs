@@ -8,8 +8,10 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
+use tokio::sync::watch;
 
 use super::Dashboard;
+use super::nodes::Side;
 use super::problem::Problem;
 
 /// The least time between two events of one page.
@@ -26,12 +28,20 @@ pub(super) async fn changes(State(dashboard): State<Dashboard>) -> Response {
     };
     let dispatch = dashboard.service.dispatch;
     let ended = dispatch.ended.clone();
-    let changes = (dispatch.changes(), permit, true);
+    let elsewhere = match &dashboard.side {
+        Side::Browsers { nodes, .. } => Some(nodes.changes_elsewhere("/api/changes")),
+        Side::Alone | Side::Peers { .. } => None,
+    };
+    let changes = ((dispatch.changes(), elsewhere), permit, true);
     let events = stream::unfold(changes, |(mut changes, permit, first)| async move {
         if !first {
             tokio::time::sleep(PACE).await;
         }
-        changes.changed().await.ok()?;
+        let (here, elsewhere) = &mut changes;
+        tokio::select! {
+            change = here.changed() => change.ok()?,
+            () = changed_elsewhere(elsewhere.as_mut()) => {}
+        }
         // Browsers drop an event without data.
         let event: Result<Event, Infallible> = Ok(Event::default().event("changed").data("now"));
         Some((event, (changes, permit, false)))
@@ -41,4 +51,14 @@ pub(super) async fn changes(State(dashboard): State<Dashboard>) -> Response {
     Sse::new(events)
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
         .into_response()
+}
+
+/// Returns with the next change at another node; never if there is none.
+async fn changed_elsewhere(changes: Option<&mut watch::Receiver<()>>) {
+    if let Some(changes) = changes
+        && changes.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }

@@ -6,9 +6,11 @@
 
 mod assets;
 mod entities;
+mod hubs;
 mod json;
 mod links;
 mod live;
+mod nodes;
 mod operate;
 mod path;
 mod problem;
@@ -23,10 +25,13 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use crate::access::{Asking, ask, login_routes, not_stored};
 use crate::guard;
+use crate::nodes::Nodes;
 use crate::service::Service;
+use nodes::{Side, at_owner};
 
 /// How many pages are kept up to date at once; further ones poll.
 const LIVE_PAGES: usize = 64;
@@ -43,15 +48,40 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 struct Dashboard {
     service: Service,
     live: Arc<Semaphore>,
+    side: Side,
 }
 
-/// Pages and API as one router.
-pub(crate) fn router(service: Service) -> Router {
+/// Pages and API as one router, for browsers. What is asked about another node's task hub, that
+/// node answers.
+pub(crate) fn router(service: Service, nodes: Option<Nodes>) -> Router {
     let asking = Asking {
         access: service.config.access.clone(),
         tls: service.config.tls.is_some(),
     };
     let hosts: Arc<[String]> = service.config.dashboard_hosts.clone().into();
+    let side = match nodes {
+        None => Side::Alone,
+        Some(nodes) => Side::Browsers {
+            nodes,
+            stop: service.dispatch.ended.clone(),
+        },
+    };
+    assets::router()
+        .nest("/api", api(service, side))
+        .layer(middleware::from_fn_with_state(asking.clone(), ask))
+        .merge(login_routes(&asking))
+        .layer(middleware::from_fn_with_state(hosts, guard::guard))
+        // Outermost, so that refusals have them too.
+        .layer(middleware::map_response(headers))
+}
+
+/// The API for other nodes, which have authenticated their callers: what is asked about another node's task hub
+/// is refused.
+pub(crate) fn for_peers(service: Service, nodes: Nodes, stop: CancellationToken) -> Router {
+    Router::new().nest("/api", api(service, Side::Peers { nodes, stop }))
+}
+
+fn api(service: Service, side: Side) -> Router {
     // A JSON string may spell each byte of a payload in six characters.
     let body = service
         .config
@@ -59,7 +89,6 @@ pub(crate) fn router(service: Service) -> Router {
         .saturating_mul(6)
         .saturating_add(BODY_EXTRA);
     let reads = Router::new()
-        .route("/hubs", get(read::hubs))
         .route("/hubs/{hub}/names", get(read::names_of))
         .route("/hubs/{hub}/instances", get(read::instances))
         .route("/hubs/{hub}/instances/{id}", get(read::instance))
@@ -71,15 +100,22 @@ pub(crate) fn router(service: Service) -> Router {
             Arc::new(Semaphore::new(READS)),
             in_turn,
         ));
-    let api = Router::new()
+    let of_hub = Router::new()
         .merge(reads)
         .route(
             "/hubs/{hub}/instances/{id}/{operation}",
             post(operate::operate),
         )
         .route("/hubs/{hub}/entities/{id}/signal", post(entities::signal))
-        .route("/changes", get(live::changes))
         .route("/v1/taskhubs/ping", get(links::ping))
+        .route_layer(middleware::from_fn_with_state(
+            (side.clone(), Arc::clone(&service.config)),
+            at_owner,
+        ));
+    Router::new()
+        .merge(of_hub)
+        .route("/hubs", get(hubs::list))
+        .route("/changes", get(live::changes))
         .fallback(problem::no_such_page)
         .layer(axum::extract::DefaultBodyLimit::max(body))
         // Answers are out of date at once, and may be confidential.
@@ -89,14 +125,8 @@ pub(crate) fn router(service: Service) -> Router {
         .with_state(Dashboard {
             service,
             live: Arc::new(Semaphore::new(LIVE_PAGES)),
-        });
-    assets::router()
-        .nest("/api", api)
-        .layer(middleware::from_fn_with_state(asking.clone(), ask))
-        .merge(login_routes(&asking))
-        .layer(middleware::from_fn_with_state(hosts, guard::guard))
-        // Outermost, so that refusals have them too.
-        .layer(middleware::map_response(headers))
+            side,
+        })
 }
 
 /// Lets a page's requests wait for their turn, first come, first served.

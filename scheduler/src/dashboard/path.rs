@@ -14,11 +14,13 @@ pub(super) struct Segment(pub(super) String);
 impl<'de> Deserialize<'de> for Segment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Ok(Self(match text.strip_prefix(MARK) {
-            Some(name) => name.to_owned(),
-            None => text,
-        }))
+        Ok(Self(named(&text).to_owned()))
     }
+}
+
+/// The name that a segment, decoded, stands for.
+pub(super) fn named(segment: &str) -> &str {
+    segment.strip_prefix(MARK).unwrap_or(segment)
 }
 
 #[cfg(test)]

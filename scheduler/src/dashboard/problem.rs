@@ -40,6 +40,9 @@ impl IntoResponse for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
+        if error.is_not_owner() {
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        }
         tracing::error!(%error, "the dashboard could not read the database");
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,

@@ -5,12 +5,11 @@ use axum::extract::{Path, Query, State};
 use chrono::{DateTime, SecondsFormat, Utc};
 use durabletask_proto::OrchestrationStatus;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::path::Segment;
 use super::problem::Problem;
 use super::{Dashboard, json};
-use crate::status::status_name;
 use crate::store::{
     Cursor, CursorValue, Narrow, Sort, browse, history_page, hub_names, inbox, names, state,
 };
@@ -35,30 +34,6 @@ impl Dashboard {
             .map(|(id, _)| *id)
             .ok_or_else(|| Problem::not_found("task hub"))
     }
-}
-
-/// All task hubs: name, instances by status, connected workers.
-pub(super) async fn hubs(State(dashboard): State<Dashboard>) -> Result<Json<Value>, Problem> {
-    let store = &dashboard.service.store;
-    let names = store.browse(hub_names).await?;
-    let counts = store.status_counts();
-    let workers = dashboard.service.dispatch.worker_counts();
-    let mut hubs: Vec<(i64, String)> = names.into_iter().collect();
-    hubs.sort_unstable_by(|a, b| a.1.cmp(&b.1));
-    let hubs: Vec<Value> = hubs
-        .into_iter()
-        .map(|(hub, name)| {
-            let by_status: Map<String, Value> = counts
-                .iter()
-                .filter(|(each, ..)| *each == hub)
-                .map(|(_, status, count)| (status_name(*status).to_owned(), (*count).into()))
-                .collect();
-            let workers = workers.get(&hub).copied().unwrap_or(0);
-            json!({"name": name, "instances": by_status, "workers": workers})
-        })
-        .collect();
-    let trouble = dashboard.service.store.writer.disk().trouble();
-    Ok(Json(json!({"hubs": hubs, "trouble": trouble})))
 }
 
 /// The names of a hub's orchestrations, for the filter.

@@ -117,6 +117,14 @@ pub(super) struct Backoffs {
     next: watch::Sender<Option<Instant>>,
 }
 
+impl Backoffs {
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.items.clear();
+        self.next.send_replace(None);
+    }
+}
+
 impl Default for Backoffs {
     fn default() -> Self {
         Self {

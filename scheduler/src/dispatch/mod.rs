@@ -176,16 +176,6 @@ impl Dispatch {
         })
     }
 
-    /// Queues what was pending at start.
-    pub(crate) fn restore(&self, pending: Pending) {
-        match pending {
-            Pending::Instance(instance) => self.lock().stored_events(&instance),
-            Pending::Activity(activity) => self.lock().stored_activity(activity),
-            Pending::Entity(header) => self.lock().entity(Arc::new(header), true),
-            Pending::Timer(at) => self.timer_set(at),
-        }
-    }
-
     /// Opens a worker's stream over a hub; `window` is used if the worker names none.
     pub(crate) fn open_stream(
         self: &Arc<Self>,
@@ -501,6 +491,24 @@ impl Committed for Dispatch {
         for hub in gone {
             self.waiters.notify_hub(hub);
         }
+    }
+
+    fn restore(&self, pending: Pending) {
+        match pending {
+            Pending::Instance(instance) => self.lock().stored_events(&instance),
+            Pending::Activity(activity) => self.lock().stored_activity(activity),
+            Pending::Entity(header) => self.lock().entity(Arc::new(header), true),
+            Pending::Timer(at) => self.timer_set(at),
+        }
+    }
+
+    fn forget(&self) {
+        self.lock().forget();
+        self.reset_timer();
+        self.idle.notify_waiters();
+        self.changes.send_replace(());
+        // They find that nothing is known here any more.
+        self.waiters.notify_all();
     }
 }
 

@@ -86,6 +86,23 @@ impl State {
         }
     }
 
+    /// Everything is another node's: streams end, and nothing is dispatched. Completions that were
+    /// applied stay known.
+    pub(super) fn forget(&mut self) {
+        self.gone = Removed::default();
+        self.streams.clear();
+        self.leases.clear();
+        self.slots.clear();
+        self.entities.clear();
+        self.sticky.clear();
+        self.backoffs.clear();
+        for hub in std::mem::take(&mut self.hubs).into_keys() {
+            self.paces.forget(hub);
+        }
+        self.meters.clear();
+        self.buffered = 0;
+    }
+
     /// A task hub was deleted: its streams end, and nothing of it is dispatched any more.
     pub(super) fn hub_gone(&mut self, hub: i64) {
         self.gone.hubs.insert(hub);

@@ -41,6 +41,14 @@ impl Waiters {
         }
     }
 
+    /// Wakes all callers.
+    pub(crate) fn notify_all(&self) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting
+            .values()
+            .for_each(|changed| changed.notify_waiters());
+    }
+
     pub(crate) fn notify(&self, hub: i64, instance_id: String) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(changed) = waiting.get(&(hub, instance_id)) {

@@ -9,7 +9,7 @@ use durabletask_proto::{
 use tonic::{Request, Status};
 
 use super::{Service, invalid, status};
-use crate::config::MAX_HUB_NAME;
+use crate::limits::MAX_HUB_NAME;
 use crate::store::{Slice, StoreError};
 
 /// How many instances of a deleted hub one transaction removes.
@@ -21,13 +21,25 @@ const MOST_KNOWN: usize = 4096;
 /// The numbers of the task hubs that were named so far.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    /// In which they were looked up: another owner may have changed them since.
+    term: i64,
     ids: HashMap<String, i64>,
     /// Deleted ones, so that a lookup that raced with the deletion is not kept.
     gone: HashSet<i64>,
 }
 
 impl Known {
-    fn add(&mut self, name: String, hub: i64) {
+    fn get(&self, term: i64, name: &str) -> Option<i64> {
+        self.ids.get(name).copied().filter(|_| self.term == term)
+    }
+
+    fn add(&mut self, term: i64, name: String, hub: i64) {
+        if self.term != term {
+            *self = Self {
+                term,
+                ..Self::default()
+            };
+        }
         // Names differ in case, and there are many ways to write one.
         if !self.gone.contains(&hub) && self.ids.len() < MOST_KNOWN {
             self.ids.insert(name, hub);
@@ -49,13 +61,12 @@ impl Service {
     }
 
     pub(super) async fn hub_called(&self, name: String, may_make: bool) -> Result<i64, Status> {
+        let term = self.store.term().map_err(status)?;
         let known = self
             .hubs
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .ids
-            .get(&name)
-            .copied();
+            .get(term, &name);
         if let Some(hub) = known {
             return Ok(hub);
         }
@@ -75,7 +86,7 @@ impl Service {
         self.hubs
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .add(name, hub);
+            .add(term, name, hub);
         Ok(hub)
     }
 

@@ -6,7 +6,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::dispatch::Claim;
-use crate::store::StoreError;
+use crate::store::{StorageProblem, StoreError};
 
 pub(crate) fn status(error: StoreError) -> Status {
     let message = error.to_string();
@@ -20,17 +20,24 @@ pub(crate) fn status(error: StoreError) -> Status {
         StoreError::TooManyHubs(_) => Status::resource_exhausted(message),
         StoreError::Corrupt(_) => Status::data_loss(message),
         StoreError::Closed => Status::unavailable(message),
-        StoreError::Sql(error) => match error.sqlite_error_code() {
-            Some(rusqlite::ErrorCode::DiskFull) => Status::resource_exhausted(
+        StoreError::Storage(error) => match error.problem() {
+            StorageProblem::Full => Status::resource_exhausted(
                 "the scheduler's disk is full; nothing was written. Free some space and retry",
             ),
-            Some(rusqlite::ErrorCode::SystemIoFailure) => {
+            StorageProblem::Disk => {
                 tracing::error!(%error, "the scheduler's disk failed");
                 Status::unavailable(
                     "a write or a read failed on the scheduler's disk; nothing was written. It may be read-only or faulty: see the system's messages about it, and retry",
                 )
             }
-            Some(rusqlite::ErrorCode::ReadOnly) => Status::unavailable(
+            StorageProblem::NotOwner => because(Code::Unavailable, "NOT_OWNER", message),
+            StorageProblem::Away => {
+                tracing::warn!(%error, "the task hubs' database cannot be used");
+                Status::unavailable(
+                    "the task hubs' database cannot be reached at the moment; nothing was written. Retry",
+                )
+            }
+            StorageProblem::ReadOnly => Status::unavailable(
                 "the scheduler's database is read-only; nothing was written. Check the permissions and retry",
             ),
             _ => {

@@ -88,7 +88,7 @@ impl Service {
             .open_stream(hub, &request, window, max_bytes, caller);
         tracing::info!(task_hub, stream = handle.id(), "worker stream opened");
         let service = self.clone();
-        // The dispatcher closes the channel when the task hub is deleted.
+        // The dispatcher closes the channel when the task hub is deleted, or is another node's.
         let over = CancellationToken::new();
         let closing = over.clone();
         let assignments = stream::unfold(assignments, move |mut assignments| {
@@ -123,7 +123,10 @@ impl Service {
             ))
         });
         let ending = self.ending.clone();
-        let deleted = over.clone();
+        let closed = over.clone();
+        let store = self.store.clone();
+        // A stop ends streams too, and is no fault.
+        let stopping = self.dispatch.ended.clone();
         let revoked = CancellationToken::new();
         let shut_out = revoked.clone();
         let last = stream::once(async move {
@@ -131,8 +134,12 @@ impl Service {
                 let reason = "the token that opened this stream is no longer accepted; reopen it with a current one";
                 return Some(Err(Status::unauthenticated(reason)));
             }
-            let error = StoreError::NoHub("this worker's".to_owned());
-            deleted.is_cancelled().then(|| Err(status(error)))
+            let deleted = || {
+                let lost = store.term().err();
+                lost.unwrap_or_else(|| StoreError::NoHub("this worker's".to_owned()))
+            };
+            let unexpected = closed.is_cancelled() && !stopping.is_cancelled();
+            unexpected.then(|| Err(status(deleted())))
         })
         .filter_map(std::future::ready);
         let answers = stream::select(items, pings)

@@ -3,9 +3,8 @@
 //! Every order follows an index, and a page continues after the last row of the previous
 //! one, so the thousandth page costs as much as the first.
 
+use super::engine::{Connection, Value};
 use durabletask_proto::OrchestrationState;
-use rusqlite::Connection;
-use rusqlite::types::Value;
 
 use super::StoreError;
 use super::prefix::{after_prefix, is_rare};
@@ -144,7 +143,7 @@ pub(crate) fn browse(
             false => order.clone(),
         };
         keys.push(format!(
-            "SELECT key FROM (SELECT i.key FROM {from} WHERE {} ORDER BY {order} LIMIT ?)",
+            "SELECT key FROM (SELECT i.key FROM {from} WHERE {} ORDER BY {order} LIMIT ?) AS page",
             conditions.join(" AND "),
         ));
     }
@@ -158,7 +157,7 @@ pub(crate) fn browse(
     );
     let mut statement = conn.prepare_cached(&sql)?;
     let mut rows = statement
-        .query_map(rusqlite::params_from_iter(values), |row| {
+        .query_map(values, |row| {
             let (key, state) = read_state(row, false)?;
             Ok((key, row.get::<_, i64>("created_us")?, state))
         })?
@@ -225,16 +224,12 @@ fn walk(
         index(&wide, sort),
         conditions.join(" AND "),
     ))?;
-    let mut rows = statement.query(rusqlite::params_from_iter(values))?;
+    let mut rows = statement.query(values)?;
     let mut keys = Vec::new();
     let mut seen = 0;
     while let Some(row) = rows.next()? {
         seen += 1;
-        if row
-            .get_ref(1)?
-            .as_str()
-            .is_ok_and(|id| id.starts_with(prefix))
-        {
+        if row.get::<_, String>(1)?.starts_with(prefix) {
             keys.push(row.get(0)?);
             if keys.len() > limit {
                 return Ok(Some(keys));
@@ -429,9 +424,9 @@ mod tests {
     fn whatever_finds_a_page_the_list_is_the_same() {
         let conn = filled();
         let rows: Vec<(String, i32, i64)> = conn
-            .prepare("SELECT id, status, key FROM instances ORDER BY created_us, key")
+            .prepare_cached("SELECT id, status, key FROM instances ORDER BY created_us, key")
             .unwrap()
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_map((), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();

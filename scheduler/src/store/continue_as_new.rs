@@ -7,11 +7,11 @@
 
 use std::sync::Arc;
 
+use super::engine::OptionalExtension;
 use durabletask_proto::HistoryEvent;
 use durabletask_proto::history_event::EventType;
 use durabletask_scheduler_core::survives_continue_as_new;
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension as _};
 
 use super::writer::Tx;
 use super::{Header, Note, StoreError};
@@ -22,7 +22,7 @@ ALTER TABLE instances ADD COLUMN status_carried INTEGER NOT NULL DEFAULT 0;
 ";
 
 /// Renumbers the events of a database from before this scheme, in the same order.
-pub(super) fn renumber(conn: &Connection) -> rusqlite::Result<()> {
+pub(super) fn renumber(conn: &rusqlite::Connection) -> rusqlite::Result<()> {
     // In descending order, so that a new number never collides with an old one.
     let rows: Vec<(i64, i64, Vec<u8>)> = conn
         .prepare("SELECT instance, seq, event FROM inbox ORDER BY seq DESC")?
@@ -64,10 +64,10 @@ impl Tx<'_> {
         let key = header.key;
         self.conn
             .prepare_cached("DELETE FROM history WHERE instance = ?1")?
-            .execute([key])?;
+            .run([key])?;
         self.conn
             .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
-            .execute([key])?;
+            .run([key])?;
         let dropped: Vec<i64> = self
             .conn
             .prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND seq & 1 = 1 RETURNING seq")?
@@ -81,7 +81,7 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE payloads SET input = ?2, output = NULL, failure = NULL WHERE instance = ?1",
             )?
-            .execute((key, input))?;
+            .run((key, input))?;
         let first: Option<i64> = self
             .conn
             .prepare_cached("SELECT seq FROM inbox WHERE instance = ?1 ORDER BY seq LIMIT 1")?
@@ -130,7 +130,7 @@ impl Tx<'_> {
         let mut pushed = Vec::with_capacity(events.size_hint().0);
         for (event, count) in events {
             let seq = number(count, ends_with_execution(&event));
-            insert.execute((key, seq, event.encode_to_vec()))?;
+            insert.run((key, seq, event.encode_to_vec()))?;
             pushed.push((seq, event));
         }
         Ok(pushed)

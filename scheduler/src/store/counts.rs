@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::Connection;
+use super::engine::Connection;
 
 /// A hub's number and a status number.
 type Class = (i64, i32);
@@ -45,13 +45,19 @@ impl Changes {
 
 impl Counts {
     /// Counts what is there. Reads only an index.
-    pub(super) fn load(conn: &Connection) -> rusqlite::Result<Self> {
-        let mut statement = conn.prepare(
+    pub(super) fn load(conn: &Connection) -> super::engine::Result<Self> {
+        let mut statement = conn.prepare_cached(
             "SELECT hub, status, count(*) FROM instances INDEXED BY instances_by_status
              GROUP BY hub, status",
         )?;
-        let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
+        let rows = statement.query_map((), |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
         Ok(Self(Mutex::new(rows.collect::<Result<_, _>>()?)))
+    }
+
+    /// Starts again from other counts.
+    pub(super) fn replace(&self, other: Self) {
+        let other = other.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = other;
     }
 
     /// Applies what a committed transaction has changed.

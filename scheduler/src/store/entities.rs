@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::engine::{Connection, OptionalExtension, Row};
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
     EntityBatchResult, ExecutionStartedEvent, HistoryEvent, OrchestrationInstance,
@@ -17,7 +18,6 @@ use durabletask_scheduler_core::{
     is_instance_id, is_terminal, operations_done,
 };
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::instances::{Start, micros, timestamp};
 use super::writer::Tx;
@@ -49,7 +49,7 @@ pub(super) struct Entity {
 const COLUMNS: &str =
     "SELECT hub, key, id, state IS NOT NULL, locked_by, lock_execution, lock_section FROM entities";
 
-fn read(row: &Row<'_>) -> rusqlite::Result<Entity> {
+fn read(row: &Row<'_>) -> super::engine::Result<Entity> {
     let locked_by: Option<String> = row.get(4)?;
     let execution: Option<String> = row.get(5)?;
     let section: Option<String> = row.get(6)?;
@@ -74,14 +74,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Entity> {
 pub(super) fn runnable(
     conn: &Connection,
     found: &mut dyn FnMut(EntityHeader),
-) -> rusqlite::Result<()> {
-    let mut select = conn.prepare(
+) -> super::engine::Result<()> {
+    let mut select = conn.prepare_cached(
         "SELECT e.hub, e.key, e.id FROM entities e WHERE EXISTS (
              SELECT 1 FROM entity_inbox b WHERE b.entity = e.key AND b.is_lock = 0
                  AND (e.locked_by IS NULL OR b.parent = e.locked_by))
          ORDER BY e.key",
     )?;
-    let mut rows = select.query([])?;
+    let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
         found(EntityHeader {
             hub: row.get(0)?,
@@ -151,11 +151,11 @@ impl Tx<'_> {
         };
         for (find, change) in [
             (
-                "SELECT seq, event FROM entity_inbox WHERE entity = ?1 AND is_lock = 0",
+                "SELECT seq, event FROM entity_inbox WHERE entity = ?1 AND is_lock = 0 ORDER BY seq",
                 "UPDATE entity_inbox SET event = ?3 WHERE entity = ?1 AND seq = ?2",
             ),
             (
-                "SELECT id, event FROM timers WHERE instance = ?1 AND event IS NOT NULL",
+                "SELECT id, event FROM timers WHERE instance = ?1 AND event IS NOT NULL ORDER BY id",
                 "UPDATE timers SET event = ?3 WHERE instance = ?1 AND id = ?2",
             ),
         ] {
@@ -187,7 +187,7 @@ impl Tx<'_> {
             }
             self.conn
                 .prepare_cached(change)?
-                .execute((key, row, event.encode_to_vec()))?;
+                .run((key, row, event.encode_to_vec()))?;
             return Ok(true);
         }
         Ok(false)
@@ -245,7 +245,9 @@ impl Tx<'_> {
     pub(crate) fn release_locks(&mut self, hub: i64, instance_id: &str) -> Result<(), StoreError> {
         let held: Vec<Entity> = self
             .conn
-            .prepare_cached(&format!("{COLUMNS} WHERE hub = ?1 AND locked_by = ?2"))?
+            .prepare_cached(&format!(
+                "{COLUMNS} WHERE hub = ?1 AND locked_by = ?2 ORDER BY key"
+            ))?
             .query_map((hub, instance_id), read)?
             .collect::<Result<_, _>>()?;
         for entity in held {
@@ -260,7 +262,7 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE entities SET locked_by = NULL, lock_execution = NULL, lock_section = NULL WHERE key = ?1",
             )?
-            .execute([entity.header.key])?;
+            .run([entity.header.key])?;
         entity.lock = None;
         self.settle_entity(entity)
     }
@@ -291,7 +293,7 @@ impl Tx<'_> {
             };
             self.conn
                 .prepare_cached("DELETE FROM entity_inbox WHERE entity = ?1 AND seq = ?2")?
-                .execute((key, seq))?;
+                .run((key, seq))?;
             let request = LockRequest::from_event(
                 HistoryEvent::decode(&*bytes)?,
                 execution.unwrap_or_default(),
@@ -305,7 +307,7 @@ impl Tx<'_> {
                     .prepare_cached(
                         "UPDATE entities SET locked_by = ?2, lock_execution = ?3, lock_section = ?4 WHERE key = ?1",
                     )?
-                    .execute((
+                    .run((
                         key,
                         &caller.instance_id,
                         &caller.execution_id,
@@ -328,7 +330,7 @@ impl Tx<'_> {
         if !runnable && entity.lock.is_none() && !entity.has_state && !self.has_timers(key)? {
             self.conn
                 .prepare_cached("DELETE FROM entities WHERE key = ?1")?
-                .execute([key])?;
+                .run([key])?;
             self.notes.push(Note::EntityGone { hub, key });
         } else {
             self.notes.push(Note::Entity {
@@ -362,7 +364,7 @@ impl Tx<'_> {
             }))
     }
 
-    fn exists(&self, sql: &str, values: impl rusqlite::Params) -> Result<bool, StoreError> {
+    fn exists(&self, sql: &str, values: impl super::engine::Params) -> Result<bool, StoreError> {
         Ok(self
             .conn
             .prepare_cached(sql)?
@@ -402,7 +404,7 @@ impl Tx<'_> {
             .prepare_cached(
                 "INSERT INTO entities (key, hub, id, modified_us) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute((key, hub, id, micros(&timestamp(self.now))))?;
+            .run((key, hub, id, micros(&timestamp(self.now))))?;
         Ok(Entity {
             header: EntityHeader {
                 hub,
@@ -428,7 +430,7 @@ impl Tx<'_> {
                 "INSERT INTO entity_inbox (entity, seq, is_lock, parent, parent_execution, event)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute((
+            .run((
                 key,
                 self.ids.inbox,
                 is_lock,
@@ -492,7 +494,7 @@ impl Tx<'_> {
         });
         self.conn
             .prepare_cached("UPDATE entities SET state = ?2, modified_us = ?3 WHERE key = ?1")?
-            .execute((key, &effects.state, micros(&timestamp(self.now))))?;
+            .run((key, &effects.state, micros(&timestamp(self.now))))?;
         entity.has_state = effects.state.is_some();
         for reply in effects.replies {
             self.send(hub, reply)?;

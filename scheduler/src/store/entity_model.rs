@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::engine::Connection;
 use chrono::{DateTime, Utc};
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::operation_result::ResultType;
@@ -12,12 +13,11 @@ use durabletask_proto::{
 };
 use durabletask_scheduler_core::{Caller, EntityMessage, LockRequest, OperationMessage, event};
 use proptest::prelude::*;
-use rusqlite::Connection;
 
 use super::instances::Start;
 use super::pending::counters;
 use super::writer::{Counters, Tx};
-use super::{EntityBatch, Note, entity_batch, inbox, schema};
+use super::{EntityBatch, Note, entity_batch, inbox, schema, testing};
 
 const HUB: i64 = 1;
 const ENTITIES: usize = 3;
@@ -165,8 +165,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn new() -> Self {
-        let conn = schema::open_memory().unwrap();
+    fn new(conn: Connection) -> Self {
         let ids = counters(&conn).unwrap();
         let mut stored = Self {
             conn,
@@ -197,8 +196,10 @@ impl Stored {
     }
 
     fn write(&mut self, work: impl FnOnce(&mut Tx<'_>)) {
+        self.conn.begin().unwrap();
         let mut tx = Tx::new(&self.conn, DateTime::<Utc>::UNIX_EPOCH, &mut self.ids);
         work(&mut tx);
+        self.conn.commit().unwrap();
         for note in tx.notes {
             match note {
                 Note::Entity { header, runnable } => {
@@ -297,113 +298,150 @@ fn operation(id: usize, entity: usize, caller: Option<usize>) -> EntityMessage {
     }))
 }
 
+fn agree(commands: Vec<Command>, mut stored: Stored) -> Result<(), TestCaseError> {
+    let mut model = Model {
+        entities: (0..ENTITIES).map(|_| Entity::default()).collect(),
+        ..Model::default()
+    };
+    let mut asked = BTreeSet::new();
+    for (id, command) in commands.into_iter().enumerate() {
+        match command {
+            Command::Signal(entity) => {
+                model.push(entity, Waiting::Operation { id, caller: None });
+                stored.send(operation(id, entity, None));
+            }
+            Command::Call(holder, entity) => {
+                model.push(
+                    entity,
+                    Waiting::Operation {
+                        id,
+                        caller: Some(holder),
+                    },
+                );
+                stored.send(operation(id, entity, Some(holder)));
+            }
+            Command::Lock(holder, set) => {
+                if !asked.insert(holder) {
+                    continue;
+                }
+                let set = lock_set(set);
+                model.push(
+                    set[0],
+                    Waiting::Lock {
+                        holder,
+                        set: set.clone(),
+                    },
+                );
+                stored.send(EntityMessage::Lock(LockRequest {
+                    critical_section_id: "s".into(),
+                    lock_set: set.into_iter().map(entity_id).collect(),
+                    position: 0,
+                    caller: Caller {
+                        instance_id: holder_id(holder),
+                        execution_id: "e".into(),
+                    },
+                }));
+            }
+            Command::Unlock(holder, entity) => {
+                model.release(entity, holder);
+                stored.send(EntityMessage::Unlock {
+                    entity_id: entity_id(entity),
+                    critical_section_id: "s".into(),
+                    instance_id: holder_id(holder),
+                });
+            }
+            Command::Take(entity) => {
+                let runnable = model.runnable(entity);
+                if model.entities[entity].out.is_some() || runnable.is_empty() {
+                    continue;
+                }
+                let key = stored.key(entity).unwrap();
+                let batch = entity_batch(&stored.conn, key, usize::MAX)
+                    .unwrap()
+                    .unwrap();
+                prop_assert_eq!(ids(&batch), runnable.clone());
+                model.entities[entity].out = Some(runnable);
+                stored.out.insert(entity, (key, batch));
+            }
+            Command::Finish(entity, results) => {
+                // Without a result the service gives the batch back instead.
+                let Some((key, batch)) = stored.out.remove(&entity) else {
+                    continue;
+                };
+                let results = results.clamp(1, batch.operations.len());
+                model.finish(entity, results);
+                stored.done[entity].extend(ids(&batch).into_iter().take(results));
+                let result = EntityBatchResult {
+                    results: vec![
+                        OperationResult {
+                            result_type: Some(ResultType::Success(
+                                OperationResultSuccess::default()
+                            )),
+                        };
+                        results
+                    ],
+                    ..EntityBatchResult::default()
+                };
+                stored.write(|tx| tx.complete_batch(key, &batch, &result).unwrap());
+            }
+            Command::End(holder) => {
+                if !model.ended.insert(holder) {
+                    continue;
+                }
+                model.granted.remove(&holder);
+                // In the store's order: that of their keys.
+                let mut held: Vec<usize> = (0..ENTITIES)
+                    .filter(|entity| model.entities[*entity].locked_by == Some(holder))
+                    .collect();
+                held.sort_by_key(|entity| stored.key(*entity));
+                for entity in held {
+                    model.release(entity, holder);
+                }
+                stored.write(|tx| {
+                    let id = holder_id(holder);
+                    let slim = tx.slim_by_id(HUB, &id).unwrap().unwrap();
+                    tx.remove(HUB, slim.header.key, &id).unwrap();
+                });
+            }
+        }
+        for entity in 0..ENTITIES {
+            let expected = &model.entities[entity];
+            prop_assert_eq!(stored.locked_by(entity), expected.locked_by.map(holder_id));
+            prop_assert_eq!(stored.runnable(entity), model.runnable(entity));
+            prop_assert_eq!(&stored.done[entity], &expected.done);
+            // Dispatch knows of everything that could run and is not at a worker.
+            if expected.out.is_none() {
+                let told = stored
+                    .key(entity)
+                    .and_then(|key| stored.told.get(&key).copied());
+                prop_assert_eq!(told.unwrap_or(false), !model.runnable(entity).is_empty());
+            }
+            // An entity without content is removed.
+            let idle = expected.queue.is_empty() && expected.locked_by.is_none();
+            prop_assert_eq!(stored.key(entity).is_none(), idle);
+        }
+        for holder in 0..HOLDERS {
+            prop_assert_eq!(stored.granted(holder), model.granted.contains(&holder));
+        }
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
     fn store_and_model_agree(commands in proptest::collection::vec(command(), 1..80)) {
-        let mut model = Model {
-            entities: (0..ENTITIES).map(|_| Entity::default()).collect(),
-            ..Model::default()
-        };
-        let mut stored = Stored::new();
-        let mut asked = BTreeSet::new();
-        for (id, command) in commands.into_iter().enumerate() {
-            match command {
-                Command::Signal(entity) => {
-                    model.push(entity, Waiting::Operation { id, caller: None });
-                    stored.send(operation(id, entity, None));
-                }
-                Command::Call(holder, entity) => {
-                    model.push(entity, Waiting::Operation { id, caller: Some(holder) });
-                    stored.send(operation(id, entity, Some(holder)));
-                }
-                Command::Lock(holder, set) => {
-                    if !asked.insert(holder) {
-                        continue;
-                    }
-                    let set = lock_set(set);
-                    model.push(set[0], Waiting::Lock { holder, set: set.clone() });
-                    stored.send(EntityMessage::Lock(LockRequest {
-                        critical_section_id: "s".into(),
-                        lock_set: set.into_iter().map(entity_id).collect(),
-                        position: 0,
-                        caller: Caller { instance_id: holder_id(holder), execution_id: "e".into() },
-                    }));
-                }
-                Command::Unlock(holder, entity) => {
-                    model.release(entity, holder);
-                    stored.send(EntityMessage::Unlock {
-                        entity_id: entity_id(entity),
-                        critical_section_id: "s".into(),
-                        instance_id: holder_id(holder),
-                    });
-                }
-                Command::Take(entity) => {
-                    let runnable = model.runnable(entity);
-                    if model.entities[entity].out.is_some() || runnable.is_empty() {
-                        continue;
-                    }
-                    let key = stored.key(entity).unwrap();
-                    let batch = entity_batch(&stored.conn, key, usize::MAX).unwrap().unwrap();
-                    prop_assert_eq!(ids(&batch), runnable.clone());
-                    model.entities[entity].out = Some(runnable);
-                    stored.out.insert(entity, (key, batch));
-                }
-                Command::Finish(entity, results) => {
-                    // Without a result the service gives the batch back instead.
-                    let Some((key, batch)) = stored.out.remove(&entity) else { continue };
-                    let results = results.clamp(1, batch.operations.len());
-                    model.finish(entity, results);
-                    stored.done[entity].extend(ids(&batch).into_iter().take(results));
-                    let result = EntityBatchResult {
-                        results: vec![
-                            OperationResult {
-                                result_type: Some(ResultType::Success(OperationResultSuccess::default())),
-                            };
-                            results
-                        ],
-                        ..EntityBatchResult::default()
-                    };
-                    stored.write(|tx| tx.complete_batch(key, &batch, &result).unwrap());
-                }
-                Command::End(holder) => {
-                    if !model.ended.insert(holder) {
-                        continue;
-                    }
-                    model.granted.remove(&holder);
-                    // In the store's order: that of their keys.
-                    let mut held: Vec<usize> = (0..ENTITIES)
-                        .filter(|entity| model.entities[*entity].locked_by == Some(holder))
-                        .collect();
-                    held.sort_by_key(|entity| stored.key(*entity));
-                    for entity in held {
-                        model.release(entity, holder);
-                    }
-                    stored.write(|tx| {
-                        let id = holder_id(holder);
-                        let slim = tx.slim_by_id(HUB, &id).unwrap().unwrap();
-                        tx.remove(HUB, slim.header.key, &id).unwrap();
-                    });
-                }
-            }
-            for entity in 0..ENTITIES {
-                let expected = &model.entities[entity];
-                prop_assert_eq!(stored.locked_by(entity), expected.locked_by.map(holder_id));
-                prop_assert_eq!(stored.runnable(entity), model.runnable(entity));
-                prop_assert_eq!(&stored.done[entity], &expected.done);
-                // Dispatch knows of everything that could run and is not at a worker.
-                if expected.out.is_none() {
-                    let told = stored.key(entity).and_then(|key| stored.told.get(&key).copied());
-                    prop_assert_eq!(told.unwrap_or(false), !model.runnable(entity).is_empty());
-                }
-                // An entity without content is removed.
-                let idle = expected.queue.is_empty() && expected.locked_by.is_none();
-                prop_assert_eq!(stored.key(entity).is_none(), idle);
-            }
-            for holder in 0..HOLDERS {
-                prop_assert_eq!(stored.granted(holder), model.granted.contains(&holder));
-            }
-        }
+        agree(commands, Stored::new(schema::open_memory().unwrap()))?;
     }
+}
+
+#[test]
+fn store_on_postgresql_and_model_agree() {
+    let Some((_, database)) = testing::database() else {
+        return;
+    };
+    proptest!(ProptestConfig::with_cases(40), |(commands in proptest::collection::vec(command(), 1..80))| {
+        agree(commands, Stored::new(testing::emptied(&database)))?;
+    });
 }

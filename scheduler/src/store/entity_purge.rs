@@ -1,10 +1,10 @@
 //! Purging entities.
 
+use super::engine::OptionalExtension;
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{HistoryEvent, TaskFailureDetails};
 use durabletask_scheduler_core::{Caller, canonical_entity_id, failed_call};
 use prost::Message;
-use rusqlite::OptionalExtension;
 
 use super::instances::timestamp;
 use super::writer::Tx;
@@ -73,7 +73,7 @@ impl Tx<'_> {
                 .prepare_cached(
                     "UPDATE entities SET locked_by = ?2, lock_execution = ?3, lock_section = ?4 WHERE key = ?1",
                 )?
-                .execute((key, &holder.instance_id, &holder.execution_id, section))?;
+                .run((key, &holder.instance_id, &holder.execution_id, section))?;
         }
         entity.lock = lock;
         for (event, parent, execution) in waiting {
@@ -94,7 +94,7 @@ impl Tx<'_> {
             "DELETE FROM entity_inbox WHERE entity = ?1",
             "DELETE FROM timers WHERE instance = ?1",
         ] {
-            self.conn.prepare_cached(sql)?.execute([key])?;
+            self.conn.prepare_cached(sql)?.run([key])?;
         }
         if let Some(hub) = hub {
             self.notes.push(Note::EntityGone { hub, key });

@@ -1,9 +1,8 @@
 //! Reading entities: one, pages of them, the next batch.
 
+use super::engine::{Connection, OptionalExtension, Row, Value};
 use durabletask_proto::{EntityMetadata, HistoryEvent};
 use prost::Message;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::query::from_micros;
 use super::{EntityBatch, EntityHeader, StoreError};
@@ -38,7 +37,7 @@ fn select(states: bool) -> String {
     format!("{COLUMNS}{state} FROM entities e")
 }
 
-fn read(row: &Row<'_>, states: bool) -> rusqlite::Result<(i64, EntityMetadata)> {
+fn read(row: &Row<'_>, states: bool) -> super::engine::Result<(i64, EntityMetadata)> {
     let metadata = EntityMetadata {
         instance_id: row.get(1)?,
         last_modified_time: Some(from_micros(row.get(2)?)),
@@ -98,7 +97,7 @@ pub(crate) fn entities(
         i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX),
     ));
     let mut statement = conn.prepare_cached(&sql)?;
-    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| read(row, states))?;
+    let rows = statement.query_map(values, |row| read(row, states))?;
     let mut entities = Vec::new();
     let (mut size, mut last) = (0_usize, None);
     for row in rows {
@@ -153,7 +152,7 @@ pub(crate) fn entity_batch(
     };
     let mut statement = conn.prepare_cached(
         "SELECT seq, is_lock, event FROM entity_inbox
-         WHERE entity = ?1 AND (?2 IS NULL OR (parent = ?2 AND is_lock = 0)) ORDER BY seq LIMIT ?3",
+         WHERE entity = ?1 AND (CAST(?2 AS TEXT) IS NULL OR (parent = ?2 AND is_lock = 0)) ORDER BY seq LIMIT ?3",
     )?;
     let limit = i64::try_from(BATCH_OPERATIONS).unwrap_or(i64::MAX);
     let mut rows = statement.query((key, &locked_by, limit))?;

@@ -1,9 +1,22 @@
 //! Task hubs: created, looked up, deleted.
 
-use rusqlite::{Connection, OptionalExtension};
+use super::engine::{Connection, OptionalExtension};
 
 use super::writer::{Slice, Tx};
 use super::{Note, StoreError};
+
+/// Creates missing task hubs.
+pub(super) fn ensure_hubs(conn: &Connection, names: &[String]) -> super::engine::Result<()> {
+    // Names are ASCII.
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO hubs (name) SELECT ?1
+         WHERE NOT EXISTS (SELECT 1 FROM hubs WHERE lower(name) = lower(?1))",
+    )?;
+    for name in names {
+        insert.run([name])?;
+    }
+    Ok(())
+}
 
 impl Tx<'_> {
     /// The number of a task hub, if there is one of that name. Case does not matter,
@@ -12,7 +25,7 @@ impl Tx<'_> {
         Ok(self
             .conn
             .prepare_cached(
-                "SELECT id FROM hubs WHERE name = ?1 COLLATE NOCASE ORDER BY name <> ?1, id LIMIT 1",
+                "SELECT id FROM hubs WHERE lower(name) = lower(?1) ORDER BY name <> ?1, id LIMIT 1",
             )?
             .query_row([name], |row| row.get(0))
             .optional()?)
@@ -26,7 +39,7 @@ impl Tx<'_> {
         let count: i64 = self
             .conn
             .prepare_cached("SELECT count(*) FROM hubs")?
-            .query_row([], |row| row.get(0))?;
+            .query_row((), |row| row.get(0))?;
         if usize::try_from(count).is_ok_and(|count| count >= most) {
             return Err(StoreError::TooManyHubs(most));
         }
@@ -44,7 +57,7 @@ impl Tx<'_> {
             .ok_or_else(|| StoreError::NoHub(name.to_owned()))?;
         self.conn
             .prepare_cached("DELETE FROM hubs WHERE id = ?1")?
-            .execute([hub])?;
+            .run([hub])?;
         self.notes.push(Note::HubGone { hub });
         Ok(hub)
     }

@@ -1,5 +1,6 @@
 //! Starting instances and sending them messages.
 
+use super::engine::OptionalExtension;
 use chrono::{DateTime, Utc};
 use durabletask_proto::history_event::EventType;
 use durabletask_proto::{
@@ -10,7 +11,6 @@ use durabletask_scheduler_core::{
 };
 use prost::Message;
 use prost_types::Timestamp;
-use rusqlite::OptionalExtension;
 
 use super::rows::Slim;
 use super::writer::Tx;
@@ -114,25 +114,25 @@ impl Tx<'_> {
                      updated_us, scheduled_us, parent_key, details, terminate_children)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?9, ?10, ?11, ?12, 0)",
             )?
-            .execute(rusqlite::params![
+            .run((
                 key,
                 start.hub,
-                identity.instance_id,
-                identity.execution_id,
-                started.name,
-                started.version,
+                &identity.instance_id,
+                &identity.execution_id,
+                &started.name,
+                &started.version,
                 OrchestrationStatus::Pending as i32,
                 due.is_some(),
                 now_us,
                 due,
                 start.parent_key,
                 details.encode_to_vec(),
-            ])?;
+            ))?;
         self.counts
             .plus(start.hub, OrchestrationStatus::Pending as i32);
         self.conn
             .prepare_cached("INSERT INTO payloads (instance, input) VALUES (?1, ?2)")?
-            .execute((key, &started.input))?;
+            .run((key, &started.input))?;
         self.insert_tags(start.hub, key, &started.tags)?;
         let Some(slim) = self.slim_by_key(key)? else {
             return Ok(());
@@ -228,16 +228,16 @@ impl Tx<'_> {
         }
         self.conn
             .prepare_cached("DELETE FROM payloads WHERE instance = ?1")?
-            .execute([key])?;
+            .run([key])?;
         self.conn
             .prepare_cached("DELETE FROM history WHERE instance = ?1")?
-            .execute([key])?;
+            .run([key])?;
         self.conn
             .prepare_cached("DELETE FROM inbox WHERE instance = ?1")?
-            .execute([key])?;
+            .run([key])?;
         self.conn
             .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
-            .execute([key])?;
+            .run([key])?;
         self.remove_tags(key)?;
         self.release_locks(hub, instance_id)?;
         let activities = self.withdraw_activities(key)?;

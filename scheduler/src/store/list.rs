@@ -1,7 +1,6 @@
 //! Finished instances by the time of their completion.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _};
+use super::engine::{Connection, OptionalExtension, Value};
 
 use super::StoreError;
 
@@ -69,7 +68,7 @@ pub(crate) fn list(
     let (sql, values) = page(hub, filter);
     let found = conn
         .prepare_cached(&sql)?
-        .query_map(rusqlite::params_from_iter(values), |row| {
+        .query_map(values, |row| {
             Ok(ListCursor {
                 id: row.get(0)?,
                 completed_us: row.get(1)?,

@@ -1,20 +1,55 @@
 //! What is durable: one writer, a few readers, one table family per file.
+//!
+//! This is all that the rest of the scheduler knows of its storage. [`Writer::write`] runs verbs on a
+//! [`Tx`], and [`Store::read`] and [`Store::browse`] run questions on a [`Connection`]; the statements
+//! behind them are here, and the two engines that carry them out are in [`engine`].
+//!
+//! What the storage promises, whichever engine keeps it:
+//!
+//! - **All or nothing.** What one call of [`Writer::write`] does is in the storage as a whole or not at
+//!   all, in the order of the calls. Once it has returned, it stays, whatever happens to the process.
+//!   One that is refused ([`StoreError`]) has changed nothing.
+//! - **The report follows the fact.** [`Committed`] hears of a change after it is on disk, in order, and
+//!   never of one that is not. After a start it hears first of all that was pending
+//!   ([`Pending`]).
+//! - **Reading sees what was acknowledged.** A reading sees one moment, not before its call.
+//! - **One owner.** What another process changes in the meantime is never overwritten, nor read as if it
+//!   had not been: a folder is locked, and over PostgreSQL each transaction and each reading proves
+//!   that this node owns the task hubs ([`ownership`]).
+//!
+//! The verbs, by what they promise:
+//!
+//! | Verb | What is true afterwards |
+//! | --- | --- |
+//! | [`Tx::start_in_hub`], [`Tx::restart`] | the instance, its input, tags and first event exist, or none of it; what it replaces is gone, and a parent that waited for that knows |
+//! | [`Tx::raise`], [`Tx::rewind`], [`Tx::terminate_now`], [`Tx::reschedule`] | the message is in the inbox and the status shows it, or the instance's state refuses it |
+//! | [`Tx::complete_turn`] | the events that the turn consumed are history, and its activities, timers, children and messages exist; all of it once, or the turn is refused since its instance or execution is gone |
+//! | [`Tx::complete_activity`] | the answer is in the inbox of the execution that waits for it; a second answer is refused |
+//! | [`Tx::complete_batch`] | the entity's new state, its answers and messages, for the operations that were at the head of its queue |
+//! | [`Tx::fire_due`] | each due timer has become an event of its instance, once |
+//! | [`Tx::purge`], [`Tx::purge_filter`], [`Tx::purge_old`], [`Tx::clear_hub`] | a part of what is to go is gone, descendants first |
+//! | [`Tx::ensure_hub`], [`Tx::delete_hub`], [`Tx::recreate_hub`] | the name leads to one task hub or none; a number is never used again |
 
 mod activities;
+mod backup;
 mod browse;
 mod continue_as_new;
 mod counts;
+mod engine;
 mod entities;
 #[cfg(test)]
 mod entity_model;
 mod entity_purge;
 mod entity_queries;
+#[cfg(test)]
+mod fence;
 mod hubs;
 mod instances;
 mod list;
 mod log_mark;
 #[cfg(test)]
 mod model;
+mod ownership;
 mod pending;
 mod prefix;
 mod purge;
@@ -26,10 +61,13 @@ mod rewind;
 mod rows;
 mod scheduled;
 mod schema;
+mod shared;
 mod summary;
 mod suspend;
 mod tags;
 mod terminate;
+#[cfg(test)]
+mod testing;
 mod timers;
 mod turns;
 mod writer;
@@ -38,16 +76,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use durabletask_proto::{ActivityRequest, HistoryEvent, OrchestrationTraceContext};
-use rusqlite::Connection;
+
+use tokio::sync::watch;
 
 pub(crate) use activities::ActivityAnswer;
+pub use backup::{BackupError, BackupReport, backup, count_instances};
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 use counts::Counts;
+pub(crate) use engine::Connection;
+pub use engine::{StorageError, StorageProblem};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch, entity_header};
 pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
+pub(crate) use ownership::Owner;
+use ownership::Standing;
 pub(crate) use pending::{Pending, PendingActivity, PendingInstance};
 pub(crate) use purge::{PurgeFilter, Purged};
 pub(crate) use query::{
@@ -57,7 +101,8 @@ use readers::{Browsers, Pool};
 pub(crate) use retention::first_end;
 pub(crate) use summary::hub_names;
 pub(crate) use turns::FinishedTurn;
-pub(crate) use writer::{Committed, Home, Slice, Tx, Writer};
+pub(crate) use writer::{Committed, Slice, Tx, Writer};
+use writer::{Home, Pieces};
 
 use crate::metrics::Commits;
 use crate::{OpenError, SchedulerConfig, Storage};
@@ -178,11 +223,18 @@ pub(crate) enum StoreError {
     )]
     WorkItemGone,
     #[error(transparent)]
-    Sql(#[from] rusqlite::Error),
+    Storage(#[from] StorageError),
     #[error("the stored data cannot be decoded: {0}")]
     Corrupt(#[from] prost::DecodeError),
     #[error("the scheduler is shutting down")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether another node answers for the task hubs.
+    pub(crate) fn is_not_owner(&self) -> bool {
+        matches!(self, Self::Storage(error) if error.problem() == StorageProblem::NotOwner)
+    }
 }
 
 /// The open storage.
@@ -191,13 +243,15 @@ pub(crate) struct Store {
     pub(crate) writer: Writer,
     readers: Readers,
     counts: Arc<Counts>,
-    /// Its path, unless it is in memory.
+    /// Its path, if it is a file.
     file: Option<PathBuf>,
+    /// Where several nodes share it.
+    standing: Option<Arc<Standing>>,
 }
 
 #[derive(Clone)]
 enum Readers {
-    File {
+    Others {
         pool: Pool,
         browsers: Browsers,
     },
@@ -206,52 +260,58 @@ enum Readers {
 }
 
 impl Store {
-    /// Opens the storage and passes on all work that was pending when it was last closed.
+    /// Opens the storage. All work that was pending when it was last closed is passed on before this
+    /// returns, or where several nodes share the storage, whenever this node takes the task hubs.
     pub(crate) fn open(
         config: &SchedulerConfig,
         committed: Arc<dyn Committed>,
         commits: Arc<Commits>,
-        pending: &mut dyn FnMut(Pending),
     ) -> Result<Self, OpenError> {
         let (conn, lock, readers) = match &config.storage {
-            Storage::Memory => (Home::Memory(schema::open_memory()?), None, Readers::Writer),
+            Storage::Database(database) => {
+                return Self::open_shared(config, database, committed, commits);
+            }
+            Storage::Memory => (schema::open_memory()?, None, Readers::Writer),
             Storage::Directory(path) => {
                 schema::make_folder(path)?;
                 let file: PathBuf = path.join(DATABASE);
                 let lock = schema::lock(path)?;
                 let conn = schema::open_file(&file)?;
-                let readers = Readers::File {
-                    pool: Pool::open(&file, config.read_connections)?,
-                    browsers: Browsers::start(&file)?,
+                let open = || schema::open_reader(&file);
+                let readers = Readers::Others {
+                    pool: Pool::open(config.read_connections, open, None)?,
+                    browsers: Browsers::start(open, None)?,
                 };
-                (Home::File(conn), Some(lock), readers)
+                (conn, Some(lock), readers)
             }
         };
-        schema::ensure_hubs(&conn, &config.hub_names())?;
-        pending::load(&conn, pending)?;
-        let counters = pending::counters(&conn)?;
-        let counts = Arc::new(Counts::load(&conn)?);
-        let clock = Arc::clone(&config.clock);
-        // The thread ends on its own once the last handle to the writer is dropped.
-        let (writer, _thread) = Writer::start(
-            conn,
+        let hubs = config.hub_names();
+        pending::load(&conn, &hubs, &mut |pending| committed.restore(pending))?;
+        let home = Home {
+            counters: pending::counters(&conn)?,
             lock,
-            counters,
-            Arc::clone(&counts),
-            clock,
+            office: None,
+            conn,
+        };
+        let counts = Arc::new(Counts::load(&home.conn)?);
+        let file = match &config.storage {
+            Storage::Directory(path) => Some(path.join(DATABASE)),
+            Storage::Memory | Storage::Database(_) => None,
+        };
+        let pieces = Pieces {
+            counts: Arc::clone(&counts),
+            clock: Arc::clone(&config.clock),
             committed,
             commits,
-        )
-        .map_err(OpenError::Thread)?;
-        let file = match &config.storage {
-            Storage::Memory => None,
-            Storage::Directory(path) => Some(path.join(DATABASE)),
         };
+        // The thread ends on its own once the last handle to the writer is dropped.
+        let (writer, _thread) = Writer::start(home, pieces).map_err(OpenError::Thread)?;
         Ok(Self {
             writer,
             readers,
             counts,
             file,
+            standing: None,
         })
     }
 
@@ -261,11 +321,7 @@ impl Store {
             return Ok(());
         };
         // A connection of its own: the writer's is in a transaction whenever it works.
-        let writing = tokio::task::spawn_blocking(move || {
-            let connection = Connection::open(file)?;
-            durabletask_sqlite::keep_log(&connection)?;
-            durabletask_sqlite::write_back(&connection)
-        });
+        let writing = tokio::task::spawn_blocking(move || engine::write_back(&file));
         Ok(writing.await.map_err(|_| StoreError::Closed)??)
     }
 
@@ -278,7 +334,7 @@ impl Store {
     {
         match &self.readers {
             Readers::Writer => self.writer.write(move |tx| work(tx.conn)).await,
-            Readers::File { pool, .. } => pool.read(work).await,
+            Readers::Others { pool, .. } => pool.read(work).await,
         }
     }
 
@@ -291,7 +347,21 @@ impl Store {
     {
         match &self.readers {
             Readers::Writer => self.writer.write(move |tx| work(tx.conn)).await,
-            Readers::File { browsers, .. } => browsers.read(work).await,
+            Readers::Others { browsers, .. } => browsers.read(work).await,
+        }
+    }
+
+    /// Who owns the task hubs, where several nodes share them.
+    pub(crate) fn owner(&self) -> Option<watch::Receiver<Owner>> {
+        self.standing.as_ref().map(|standing| standing.owner())
+    }
+
+    /// The number of the term in which this node owns the task hubs; always the same where no other
+    /// can.
+    pub(crate) fn term(&self) -> Result<i64, StoreError> {
+        match &self.standing {
+            Some(standing) => Ok(standing.fence()?),
+            None => Ok(0),
         }
     }
 
@@ -304,12 +374,12 @@ impl Store {
 /// SQLite's query plan for a statement, one step a line.
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-fn explain(conn: &Connection, sql: &str, values: Vec<rusqlite::types::Value>) -> String {
-    let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+fn explain(conn: &Connection, sql: &str, values: Vec<engine::Value>) -> String {
+    let mut statement = conn
+        .prepare_cached(&format!("EXPLAIN QUERY PLAN {sql}"))
+        .unwrap();
     let steps = statement
-        .query_map(rusqlite::params_from_iter(values), |row| {
-            row.get::<_, String>(3)
-        })
+        .query_map(values, |row| row.get::<_, String>(3))
         .unwrap();
     steps.collect::<Result<Vec<_>, _>>().unwrap().join("\n")
 }
@@ -323,12 +393,14 @@ mod tests {
 
     impl Committed for Nobody {
         fn committed(&self, _: Vec<Note>) {}
+        fn restore(&self, _: Pending) {}
+        fn forget(&self) {}
     }
 
     #[tokio::test]
     async fn what_may_wait_lets_others_go_first() {
         let config = SchedulerConfig::new(Storage::Memory);
-        let store = Store::open(&config, Arc::new(Nobody), Arc::default(), &mut |_| {}).unwrap();
+        let store = Store::open(&config, Arc::new(Nobody), Arc::default()).unwrap();
         let order: Arc<std::sync::Mutex<Vec<&str>>> = Arc::default();
         let noting = |what| {
             let order = Arc::clone(&order);
@@ -360,7 +432,7 @@ mod tests {
     async fn a_reading_that_panics_takes_no_connection_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let config = SchedulerConfig::new(Storage::Directory(folder.path().to_owned()));
-        let store = Store::open(&config, Arc::new(Nobody), Arc::default(), &mut |_| {}).unwrap();
+        let store = Store::open(&config, Arc::new(Nobody), Arc::default()).unwrap();
         for _ in 0..=config.read_connections {
             let lost = store.read(|_| -> Result<(), _> { panic!("a fault of the test's") });
             assert!(lost.await.is_err());

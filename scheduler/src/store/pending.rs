@@ -1,13 +1,13 @@
 //! What was pending when the storage was last closed.
 
+use super::engine::{Connection, StorageError};
 use durabletask_proto::ActivityRequest;
 use prost::Message;
-use rusqlite::Connection;
 
+use super::hubs::ensure_hubs;
 use super::rows::{is_paused, status};
 use super::writer::Counters;
 use super::{EntityHeader, StoreError};
-use crate::OpenError;
 
 /// Work to queue again at start. Payloads stay on disk until it is dispatched.
 #[derive(Debug)]
@@ -45,16 +45,25 @@ pub(crate) struct PendingActivity {
     pub(crate) wanted_by: Option<String>,
 }
 
-/// Passes on what is pending, one after the other: there may be millions.
-pub(crate) fn load(conn: &Connection, found: &mut dyn FnMut(Pending)) -> Result<(), OpenError> {
-    clear_deleted_hubs(conn)?;
+/// Passes on what is pending, one after the other: there may be millions. Creates missing task hubs
+/// before, and removes what is left of deleted ones.
+pub(crate) fn load(
+    conn: &Connection,
+    hubs: &[String],
+    found: &mut dyn FnMut(Pending),
+) -> Result<(), StorageError> {
+    conn.begin()?;
+    if let Err(error) = tidy(conn, hubs).and_then(|()| conn.commit()) {
+        conn.roll_back();
+        return Err(error);
+    }
     // Only numbers are sorted, and the rest is looked up.
-    let mut select = conn.prepare(
+    let mut select = conn.prepare_cached(
         "SELECT i.hub, i.key, i.id, i.name, i.version, i.status, i.next_seq
          FROM (SELECT instance, min(seq) AS first FROM inbox GROUP BY instance ORDER BY first) b
          CROSS JOIN instances i ON i.key = b.instance WHERE i.held = 0 ORDER BY b.first",
     )?;
-    let mut rows = select.query([])?;
+    let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
         let has_history = row.get::<_, i64>(6)? > 0;
         found(Pending::Instance(PendingInstance {
@@ -66,15 +75,10 @@ pub(crate) fn load(conn: &Connection, found: &mut dyn FnMut(Pending)) -> Result<
             paused: is_paused(status(row.get(5)?), has_history),
         }));
     }
-    // Nobody waits for the result of a purged instance's activity.
-    conn.execute(
-        "DELETE FROM activities WHERE instance NOT IN (SELECT key FROM instances)",
-        [],
-    )?;
-    let mut select = conn.prepare(
+    let mut select = conn.prepare_cached(
         "SELECT i.hub, a.instance, a.id, a.request, i.version FROM activities a JOIN instances i ON i.key = a.instance ORDER BY a.id",
     )?;
-    let mut rows = select.query([])?;
+    let mut rows = select.query(())?;
     while let Some(row) = rows.next()? {
         let bytes: Vec<u8> = row.get(3)?;
         let request = ActivityRequest::decode(&*bytes).unwrap_or_default();
@@ -89,18 +93,28 @@ pub(crate) fn load(conn: &Connection, found: &mut dyn FnMut(Pending)) -> Result<
     }
     super::entities::runnable(conn, &mut |header| found(Pending::Entity(header)))?;
     let first_timer: Option<i64> =
-        conn.query_row("SELECT min(fire_us) FROM timers", [], |row| row.get(0))?;
+        conn.query_row("SELECT min(fire_us) FROM timers", (), |row| row.get(0))?;
     if let Some(at) = first_timer {
         found(Pending::Timer(at));
     }
     Ok(())
 }
 
+fn tidy(conn: &Connection, hubs: &[String]) -> Result<(), StorageError> {
+    ensure_hubs(conn, hubs)?;
+    clear_deleted_hubs(conn)?;
+    // Nobody waits for the result of a purged instance's activity.
+    conn.prepare_cached("DELETE FROM activities WHERE instance NOT IN (SELECT key FROM instances)")?
+        .run(())
+}
+
 /// Removes the rest of task hubs that were being deleted when the process ended.
-fn clear_deleted_hubs(conn: &Connection) -> Result<(), OpenError> {
+fn clear_deleted_hubs(conn: &Connection) -> Result<(), StorageError> {
     const LEFT: &str = "SELECT key FROM instances WHERE hub NOT IN (SELECT id FROM hubs)
         UNION ALL SELECT key FROM entities WHERE hub NOT IN (SELECT id FROM hubs)";
-    let mut sql = "BEGIN IMMEDIATE;".to_owned();
+    if !conn.prepare_cached(LEFT)?.exists(())? {
+        return Ok(());
+    }
     for (table, column) in [
         ("payloads", "instance"),
         ("history", "instance"),
@@ -109,26 +123,18 @@ fn clear_deleted_hubs(conn: &Connection) -> Result<(), OpenError> {
         ("activities", "instance"),
         ("entity_inbox", "entity"),
     ] {
-        sql.push_str(&format!("DELETE FROM {table} WHERE {column} IN ({LEFT});"));
+        conn.prepare_cached(&format!("DELETE FROM {table} WHERE {column} IN ({LEFT})"))?
+            .run(())?;
     }
     for table in ["instances", "entities"] {
-        sql.push_str(&format!(
-            "DELETE FROM {table} WHERE hub NOT IN (SELECT id FROM hubs);"
-        ));
-    }
-    sql.push_str("COMMIT;");
-    if conn.prepare(LEFT)?.exists([])?
-        && let Err(error) = conn.execute_batch(&sql)
-    {
-        // A batch that fails halfway leaves its transaction open.
-        let _ = conn.execute_batch("ROLLBACK");
-        return Err(error.into());
+        let sql = format!("DELETE FROM {table} WHERE hub NOT IN (SELECT id FROM hubs)");
+        conn.prepare_cached(&sql)?.run(())?;
     }
     Ok(())
 }
 
-pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {
-    let max = |sql: &str| conn.query_row(sql, [], |row| row.get::<_, i64>(0));
+pub(crate) fn counters(conn: &Connection) -> Result<Counters, StorageError> {
+    let max = |sql: &str| conn.query_row(sql, (), |row| row.get::<_, i64>(0));
     Ok(Counters {
         instance: max("SELECT coalesce(max(key), 0) FROM instances")?
             .max(max("SELECT coalesce(max(instance), 0) FROM activities")?)
@@ -148,7 +154,7 @@ pub(crate) fn counters(conn: &Connection) -> Result<Counters, OpenError> {
 impl super::Store {
     /// The request of an activity that is still pending.
     pub(crate) async fn activity(&self, id: i64) -> Result<Option<ActivityRequest>, StoreError> {
-        use rusqlite::OptionalExtension;
+        use super::engine::OptionalExtension;
         self.read(move |conn| {
             let bytes: Option<Vec<u8>> = conn
                 .prepare_cached("SELECT request FROM activities WHERE id = ?1")?
@@ -184,7 +190,7 @@ mod tests {
         )
         .unwrap();
         let mut found = Vec::new();
-        load(&conn, &mut |pending| {
+        load(&conn, &[], &mut |pending| {
             found.push(match pending {
                 Pending::Instance(instance) => ("instance", instance.key),
                 Pending::Activity(activity) => ("activity", activity.instance),
@@ -211,7 +217,7 @@ mod tests {
             "entity_inbox",
         ] {
             let count: i64 = conn
-                .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                .query_row(&format!("SELECT count(*) FROM {table}"), (), |row| {
                     row.get(0)
                 })
                 .unwrap();

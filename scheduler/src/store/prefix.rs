@@ -1,6 +1,6 @@
 //! Instances whose ids have a prefix.
 
-use rusqlite::Connection;
+use super::engine::Connection;
 
 use super::StoreError;
 
@@ -16,7 +16,7 @@ pub(super) fn is_rare(conn: &Connection, hub: i64, prefix: &str) -> Result<bool,
     let count: i64 = conn
         .prepare_cached(&format!(
             "SELECT count(*) FROM (SELECT 1 FROM instances INDEXED BY instances_by_id
-             WHERE hub = ?1 AND id >= ?2 AND {condition} LIMIT ?4)"
+             WHERE hub = ?1 AND id >= ?2 AND {condition} LIMIT ?4) AS few"
         ))?
         .query_row((hub, prefix, end, MANY), |row| row.get(0))?;
     Ok(count < MANY)

@@ -76,7 +76,7 @@ impl Tx<'_> {
                 waiting.push((slim, true));
                 let children: Vec<i64> = self
                     .conn
-                    .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
+                    .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1 ORDER BY key")?
                     .query_map([key], |row| row.get(0))?
                     .collect::<Result<_, _>>()?;
                 for child in children {
@@ -162,7 +162,7 @@ mod tests {
                 .query_row(
                     "SELECT count(*) FROM instances i WHERE status = 1 AND key <> 7
                      AND parent_key NOT IN (SELECT key FROM instances)",
-                    [],
+                    (),
                     |row| row.get(0),
                 )
                 .unwrap();
@@ -173,9 +173,9 @@ mod tests {
         }
         assert_eq!(parts, 5);
         let left: Vec<i64> = conn
-            .prepare("SELECT key FROM instances ORDER BY key")
+            .prepare_cached("SELECT key FROM instances ORDER BY key")
             .unwrap()
-            .query_map([], |row| row.get(0))
+            .query_map((), |row| row.get(0))
             .unwrap()
             .collect::<Result<_, _>>()
             .unwrap();

@@ -1,13 +1,12 @@
 //! Reading: states, pages of them, history, inboxes.
 
+use super::engine::{Connection, OptionalExtension, Row, Value};
 use durabletask_proto::{
     ExecutionStartedEvent, HistoryChunk, HistoryEvent, OrchestrationState, OrchestrationStatus,
     TaskFailureDetails,
 };
 use prost::Message;
 use prost_types::Timestamp;
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::prefix::{after_prefix, is_rare};
 use super::{Header, StoreError};
@@ -73,7 +72,7 @@ fn columns(payloads: bool) -> String {
 pub(super) fn read_state(
     row: &Row<'_>,
     payloads: bool,
-) -> rusqlite::Result<(i64, OrchestrationState)> {
+) -> super::engine::Result<(i64, OrchestrationState)> {
     let details: Vec<u8> = row.get(11)?;
     let details = ExecutionStartedEvent::decode(&*details).unwrap_or_default();
     let failure: Option<Vec<u8>> = row.get(12)?;
@@ -179,7 +178,7 @@ fn page_of_keys(
         parts.push(sql);
     }
     if parts.is_empty() {
-        parts.push("SELECT created_us, key FROM instances WHERE 0".to_owned());
+        parts.push("SELECT created_us, key FROM instances WHERE 1 = 0".to_owned());
     }
     values.push(Value::from(
         i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX),
@@ -201,7 +200,7 @@ pub(super) fn places(
 ) -> Result<Vec<Place>, StoreError> {
     let (sql, values) = page_of_keys(hub, filter, after, limit.saturating_sub(1), false);
     let mut statement = conn.prepare_cached(&sql)?;
-    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
+    let rows = statement.query_map(values, |row| {
         Ok(Place {
             created_us: row.get(0)?,
             key: row.get(1)?,
@@ -232,7 +231,7 @@ pub(crate) fn query(
         columns(payloads)
     );
     let mut statement = conn.prepare_cached(&sql)?;
-    let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
+    let rows = statement.query_map(values, |row| {
         let (key, state) = read_state(row, payloads)?;
         let created_us = row.get("place")?;
         Ok((Place { created_us, key }, state))
@@ -321,10 +320,7 @@ pub(crate) fn waiting_turn(
 ) -> Result<Option<WaitingTurn>, StoreError> {
     // At one moment, or a commit in between would show only in a part of it. A database in
     // memory is read in the writer's transaction.
-    let _moment = match conn.is_autocommit() {
-        true => Some(conn.unchecked_transaction()?),
-        false => None,
-    };
+    let _moment = conn.moment()?;
     let Some(header) = super::rows::header(conn, key)? else {
         return Ok(None);
     };

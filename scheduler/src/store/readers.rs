@@ -2,13 +2,13 @@
 //! stay behind these, for lists, pages and exports.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::Connection;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{StoreError, schema};
+use super::StoreError;
+use super::engine::Connection;
+use super::ownership::Standing;
 use crate::OpenError;
 
 /// How many readings for lists may wait before their callers do.
@@ -24,17 +24,21 @@ const NICE: i32 = 10;
 pub(super) struct Pool {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    standing: Option<Arc<Standing>>,
 }
 
 impl Pool {
-    pub(super) fn open(file: &Path, count: usize) -> Result<Self, OpenError> {
+    pub(super) fn open(
+        count: usize,
+        open: impl Fn() -> Result<Connection, OpenError>,
+        standing: Option<Arc<Standing>>,
+    ) -> Result<Self, OpenError> {
         let count = count.max(1);
-        let idle = (0..count)
-            .map(|_| schema::open_reader(file))
-            .collect::<Result<Vec<_>, _>>()?;
+        let idle = (0..count).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             idle: Arc::new(Mutex::new(idle)),
             permits: Arc::new(Semaphore::new(count)),
+            standing,
         })
     }
 
@@ -48,13 +52,16 @@ impl Pool {
             .await
             .map_err(|_| StoreError::Closed)?;
         let idle = Arc::clone(&self.idle);
+        let standing = self.standing.clone();
         let reading = tokio::task::spawn_blocking(move || {
             // Returned before its permit, so that the permit's next holder finds it.
             let lent = Lent::take(idle)?;
-            let result = lent
-                .conn
-                .as_ref()
-                .map_or(Err(StoreError::Closed), &mut work);
+            let result = match &lent.conn {
+                Some(conn) => {
+                    fence(standing.as_deref()).and_then(|fence| conn.reading(fence, &mut work))
+                }
+                None => Err(StoreError::Closed),
+            };
             drop(lent);
             drop(permit);
             result
@@ -89,7 +96,12 @@ impl Drop for Lent {
     }
 }
 
-type Reading = Box<dyn FnOnce(&Connection) + Send>;
+/// In which term a reading is one of this node's, where several share the storage.
+fn fence(standing: Option<&Standing>) -> Result<Option<i64>, StoreError> {
+    Ok(standing.map(Standing::fence).transpose()?)
+}
+
+type Reading = Box<dyn FnOnce(&Connection, Option<&Standing>) + Send>;
 
 /// Threads that read for lists, in the order in which they are asked. They end when the last handle
 /// is dropped.
@@ -97,11 +109,15 @@ type Reading = Box<dyn FnOnce(&Connection) + Send>;
 pub(super) struct Browsers(mpsc::Sender<Reading>);
 
 impl Browsers {
-    pub(super) fn start(file: &Path) -> Result<Self, OpenError> {
+    pub(super) fn start(
+        open: impl Fn() -> Result<Connection, OpenError>,
+        standing: Option<&Arc<Standing>>,
+    ) -> Result<Self, OpenError> {
         let (readings, waiting) = mpsc::channel::<Reading>(QUEUE);
         let waiting = Arc::new(Mutex::new(waiting));
         for _ in 0..BROWSERS {
-            let conn = schema::open_reader(file)?;
+            let conn = open()?;
+            let standing = standing.cloned();
             let waiting = Arc::clone(&waiting);
             std::thread::Builder::new()
                 .name("scheduler-browser".to_owned())
@@ -113,7 +129,7 @@ impl Browsers {
                             return;
                         };
                         drop(waiting);
-                        reading(&conn);
+                        reading(&conn, standing.as_deref());
                     }
                 })
                 .map_err(OpenError::Thread)?;
@@ -127,13 +143,15 @@ impl Browsers {
         F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let reading: Reading = Box::new(move |conn| {
+        let reading: Reading = Box::new(move |conn, standing| {
             // The caller may have gone in the meantime.
             if answer.is_closed() {
                 return;
             }
             // A panic must not end the thread; its caller gets no answer.
-            if let Ok(result) = catch_unwind(AssertUnwindSafe(|| work(conn))) {
+            if let Ok(result) = catch_unwind(AssertUnwindSafe(|| {
+                fence(standing).and_then(|fence| conn.reading(fence, &mut work))
+            })) {
                 let _ = answer.send(result);
             }
         });

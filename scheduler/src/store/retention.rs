@@ -1,6 +1,6 @@
 //! Finished instances that are old enough to be purged.
 
-use rusqlite::Connection;
+use super::engine::Connection;
 
 use super::StoreError;
 use super::writer::{Slice, Tx};

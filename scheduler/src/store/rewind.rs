@@ -62,7 +62,7 @@ impl Tx<'_> {
                 "UPDATE instances SET status = ?2, updated_us = ?3, completed_us = NULL, terminate_children = 0
                  WHERE key = ?1",
             )?
-            .execute((key, OrchestrationStatus::Running as i32, micros(&now)))?;
+            .run((key, OrchestrationStatus::Running as i32, micros(&now)))?;
         self.counts.moved(
             hub,
             full.instance.status as i32,
@@ -72,7 +72,7 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE payloads SET output = NULL, failure = NULL WHERE instance = ?1",
             )?
-            .execute([key])?;
+            .run([key])?;
         if self.is_suspended_in_history(key)? {
             // The suspension ended with its execution.
             let resumed = EventType::ExecutionResumed(ExecutionResumedEvent::default());
@@ -115,12 +115,12 @@ impl Tx<'_> {
         let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
         self.conn
             .prepare_cached("INSERT INTO history (instance, seq, events) VALUES (?1, ?2, ?3)")?
-            .execute((key, next_seq, bytes))?;
+            .run((key, next_seq, bytes))?;
         self.conn
             .prepare_cached(
                 "UPDATE instances SET next_seq = ?2, history_bytes = history_bytes + ?3 WHERE key = ?1",
             )?
-            .execute((key, next_seq + 1, size))?;
+            .run((key, next_seq + 1, size))?;
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl Tx<'_> {
     ) -> Result<i64, StoreError> {
         self.conn
             .prepare_cached("DELETE FROM history WHERE instance = ?1")?
-            .execute([key])?;
+            .run([key])?;
         let mut insert = self
             .conn
             .prepare_cached("INSERT INTO history (instance, seq, events) VALUES (?1, ?2, ?3)")?;
@@ -142,7 +142,7 @@ impl Tx<'_> {
         for event in history {
             let len = event.encoded_len();
             if size > 0 && size + len > ROW_BYTES {
-                insert.execute((key, next, row.encode_to_vec()))?;
+                insert.run((key, next, row.encode_to_vec()))?;
                 next += 1;
                 row.events.clear();
                 size = 0;
@@ -151,7 +151,7 @@ impl Tx<'_> {
             row.events.push(event.clone());
         }
         if !row.events.is_empty() {
-            insert.execute((key, next, row.encode_to_vec()))?;
+            insert.run((key, next, row.encode_to_vec()))?;
             next += 1;
         }
         Ok(next)
@@ -234,7 +234,7 @@ impl Tx<'_> {
         };
         self.conn
             .prepare_cached("UPDATE instances SET details = ?2, parent_key = ?3 WHERE key = ?1")?
-            .execute((key, details.encode_to_vec(), parent.key))?;
+            .run((key, details.encode_to_vec(), parent.key))?;
         if slim.status == OrchestrationStatus::Failed {
             return self.ask_for_rewind(slim, reason.cloned(), Some(&parent.execution_id));
         }

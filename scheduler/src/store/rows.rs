@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::engine::{Connection, OptionalExtension, Row};
 use durabletask_proto::{ExecutionStartedEvent, HistoryEvent, OrchestrationStatus};
 use durabletask_scheduler_core::Instance;
 use prost::Message;
-use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::writer::Tx;
 use super::{Header, Note, StoreError};
@@ -47,7 +47,7 @@ pub(crate) fn status(value: i32) -> OrchestrationStatus {
     OrchestrationStatus::try_from(value).unwrap_or(OrchestrationStatus::Running)
 }
 
-fn slim(row: &Row<'_>) -> rusqlite::Result<Slim> {
+fn slim(row: &Row<'_>) -> super::engine::Result<Slim> {
     let span: Option<Vec<u8>> = row.get(9)?;
     Ok(Slim {
         header: Header {

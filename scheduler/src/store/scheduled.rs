@@ -44,14 +44,14 @@ impl Tx<'_> {
             };
             self.conn
                 .prepare_cached("UPDATE inbox SET event = ?3 WHERE instance = ?1 AND seq = ?2")?
-                .execute((key, seq, event.encode_to_vec()))?;
+                .run((key, seq, event.encode_to_vec()))?;
         }
         self.conn
             .prepare_cached("UPDATE timers SET fire_us = ?2 WHERE instance = ?1 AND event IS NULL")?
-            .execute((key, due))?;
+            .run((key, due))?;
         self.conn
             .prepare_cached("UPDATE instances SET scheduled_us = ?2 WHERE key = ?1")?
-            .execute((key, due))?;
+            .run((key, due))?;
         self.notes.push(Note::TimerSet(due));
         self.changed(hub, id);
         Ok(())

@@ -1,4 +1,5 @@
-//! The tables, and the pragmas of each connection.
+//! The tables of a file or in memory, and the pragmas of each connection. Those of PostgreSQL are in
+//! `migrations/`.
 
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -8,6 +9,7 @@ use durabletask_sqlite::Database;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::engine;
 use crate::{OpenError, private};
 
 /// The newest schema version that this program knows; kept in `user_version`.
@@ -100,18 +102,6 @@ CREATE INDEX instances_by_status ON instances (hub, status, created_us);
 CREATE INDEX instances_by_name ON instances (hub, name, created_us);
 ";
 
-/// Creates missing task hubs.
-pub(crate) fn ensure_hubs(conn: &Connection, names: &[String]) -> Result<(), OpenError> {
-    let mut insert = conn.prepare(
-        "INSERT INTO hubs (name) SELECT ?1
-         WHERE NOT EXISTS (SELECT 1 FROM hubs WHERE name = ?1 COLLATE NOCASE)",
-    )?;
-    for name in names {
-        insert.execute([name])?;
-    }
-    Ok(())
-}
-
 /// Lists by completion use an index. A deleted hub's number is never reused,
 /// so that nothing is reachable through it any more. Activities are found by their
 /// instance, to be removed with it.
@@ -164,7 +154,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, OpenError> {
 }
 
 /// Opens the writing connection of a file and brings its tables up to date.
-pub(crate) fn open_file(file: &Path) -> Result<Database, OpenError> {
+pub(crate) fn open_file(file: &Path) -> Result<engine::Connection, OpenError> {
     make_private(file)?;
     let conn = Database::open(file)?;
     keep_prepared(&conn)?;
@@ -175,7 +165,7 @@ pub(crate) fn open_file(file: &Path) -> Result<Database, OpenError> {
     conn.pragma_update(None, "cache_size", -65_536)?;
     migrate(&conn)?;
     conn.mark()?;
-    Ok(conn)
+    Ok(engine::Connection::File(conn))
 }
 
 /// Creates a new database's file for its owner only. SQLite gives the files beside it the
@@ -192,22 +182,22 @@ fn make_private(file: &Path) -> Result<(), OpenError> {
 }
 
 /// Opens a database that lives in memory.
-pub(crate) fn open_memory() -> Result<Connection, OpenError> {
+pub(crate) fn open_memory() -> Result<engine::Connection, OpenError> {
     let conn = Connection::open_in_memory()?;
     keep_prepared(&conn)?;
     migrate(&conn)?;
-    Ok(conn)
+    Ok(engine::Connection::Plain(conn))
 }
 
 /// Opens a connection that only reads.
-pub(crate) fn open_reader(file: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn open_reader(file: &Path) -> Result<engine::Connection, OpenError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(file, flags)?;
     conn.pragma_update(None, "cache_size", -8_192)?;
     conn.busy_timeout(std::time::Duration::from_secs(5))?;
     conn.set_prepared_statement_cache_capacity(32);
     keep_prepared(&conn)?;
-    Ok(conn)
+    Ok(engine::Connection::Plain(conn))
 }
 
 /// Keeps statements prepared whatever values they run with. SQLite would re-prepare some
@@ -251,6 +241,7 @@ fn migrate(conn: &Connection) -> Result<(), OpenError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod entity_tables {
     use super::*;
 
@@ -270,6 +261,7 @@ mod entity_tables {
         drop(conn);
 
         let conn = open_file(&file).unwrap();
+        let conn = conn.sqlite().unwrap();
         let kept: String = conn
             .query_row("SELECT name FROM hubs WHERE id = 4", [], |row| row.get(0))
             .unwrap();
@@ -308,6 +300,7 @@ mod tests {
         drop(conn);
 
         let conn = open_file(&file).unwrap();
+        let conn = conn.sqlite().unwrap();
         let version: i64 = conn
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .unwrap();
@@ -331,7 +324,6 @@ mod tests {
             .query_row("SELECT id FROM hubs", [], |row| row.get(0))
             .unwrap();
         assert_eq!(id, 5);
-        drop(conn);
         open_file(&file).unwrap();
     }
 }

@@ -32,7 +32,7 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE instances SET status = ?2, resumes_to = ?3, updated_us = ?4 WHERE key = ?1",
             )?
-            .execute((
+            .run((
                 slim.header.key,
                 slim.status as i32,
                 resumes_to as i32,

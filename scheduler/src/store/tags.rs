@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 
-use durabletask_proto::ExecutionStartedEvent;
-use prost::Message;
-use rusqlite::Connection;
-
 use super::StoreError;
 use super::writer::Tx;
+use durabletask_proto::ExecutionStartedEvent;
+use prost::Message;
 
 /// The tables; one row for each tag of each instance.
 pub(super) const TABLES: &str = "
@@ -27,7 +25,7 @@ const INSERT: &str =
     "INSERT OR IGNORE INTO tags (hub, key, value, instance) VALUES (?1, ?2, ?3, ?4)";
 
 /// Fills the tables from the instances of a database that had no such tables.
-pub(super) fn backfill(conn: &Connection) -> rusqlite::Result<()> {
+pub(super) fn backfill(conn: &rusqlite::Connection) -> rusqlite::Result<()> {
     let mut insert = conn.prepare(INSERT)?;
     let mut select = conn.prepare("SELECT hub, key, details FROM instances")?;
     let mut rows = select.query([])?;
@@ -52,7 +50,7 @@ impl Tx<'_> {
         for (key, value) in tags {
             self.conn
                 .prepare_cached(INSERT)?
-                .execute((hub, key, value, instance))?;
+                .run((hub, key, value, instance))?;
         }
         Ok(())
     }
@@ -60,7 +58,7 @@ impl Tx<'_> {
     pub(super) fn remove_tags(&self, instance: i64) -> Result<(), StoreError> {
         self.conn
             .prepare_cached("DELETE FROM tags WHERE instance = ?1")?
-            .execute([instance])?;
+            .run([instance])?;
         Ok(())
     }
 }

@@ -70,7 +70,7 @@ impl Tx<'_> {
         }
         self.conn
             .prepare_cached("UPDATE instances SET terminated = ?2 WHERE key = ?1")?
-            .execute((key, kept.encode_to_vec()))?;
+            .run((key, kept.encode_to_vec()))?;
         self.deliver(slim, vec![terminated])
     }
 
@@ -144,7 +144,7 @@ impl Tx<'_> {
         while let Some((parent, reason)) = self.parents.waiting.pop() {
             let children: Vec<i64> = self
                 .conn
-                .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1")?
+                .prepare_cached("SELECT key FROM instances WHERE parent_key = ?1 ORDER BY key")?
                 .query_map([parent], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             for child in children {

@@ -22,7 +22,7 @@ impl Tx<'_> {
             .prepare_cached(
                 "INSERT INTO timers (instance, id, fire_us, event) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute((
+            .run((
                 instance,
                 self.ids.timer,
                 fire_us,
@@ -38,8 +38,13 @@ impl Tx<'_> {
         let now = timestamp(self.now);
         let due: Vec<(i64, i64, Option<Vec<u8>>)> = self
             .conn
-            .prepare_cached("SELECT instance, id, event FROM timers WHERE fire_us <= ?1 ORDER BY fire_us LIMIT ?2")?
-            .query_map((micros(&now), limit), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .prepare_cached(
+                "SELECT instance, id, event FROM timers WHERE fire_us <= ?1
+                 ORDER BY fire_us, instance, id LIMIT ?2",
+            )?
+            .query_map((micros(&now), limit), |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })?
             .collect::<Result<_, _>>()?;
         let mut fired = false;
         for (instance, id, bytes) in due {
@@ -48,7 +53,7 @@ impl Tx<'_> {
             }
             self.conn
                 .prepare_cached("DELETE FROM timers WHERE instance = ?1 AND id = ?2")?
-                .execute((instance, id))?;
+                .run((instance, id))?;
             let Some(slim) = self.slim_by_key(instance)? else {
                 self.fire_signal(instance, bytes)?;
                 continue;
@@ -62,7 +67,7 @@ impl Tx<'_> {
                 None => {
                     self.conn
                         .prepare_cached("UPDATE instances SET held = 0 WHERE key = ?1")?
-                        .execute([instance])?;
+                        .run([instance])?;
                     let events = super::query::inbox(self.conn, instance, usize::MAX)?;
                     let paused = slim.is_paused();
                     self.notes.push(Note::Events {
@@ -77,6 +82,6 @@ impl Tx<'_> {
         Ok(self
             .conn
             .prepare_cached("SELECT min(fire_us) FROM timers")?
-            .query_row([], |row| row.get(0))?)
+            .query_row((), |row| row.get(0))?)
     }
 }

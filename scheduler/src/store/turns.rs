@@ -118,7 +118,7 @@ impl Tx<'_> {
         // What was consumed moves from the inbox into the history.
         self.conn
             .prepare_cached("DELETE FROM inbox WHERE instance = ?1 AND seq <= ?2")?
-            .execute((key, through))?;
+            .run((key, through))?;
         let appended = !history.is_empty();
         let mut grows_by = 0;
         if appended {
@@ -127,7 +127,7 @@ impl Tx<'_> {
             grows_by = bytes.len();
             self.conn
                 .prepare_cached("INSERT INTO history (instance, seq, events) VALUES (?1, ?2, ?3)")?
-                .execute((key, next_seq, bytes))?;
+                .run((key, next_seq, bytes))?;
         }
         let anew = effects.next.is_some() || effects.rewound.is_some();
         let next_seq = match (&effects.next, &effects.rewound) {
@@ -145,26 +145,26 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE instances SET execution_id = ?2, version = ?3, status = ?4, held = 0, next_seq = ?5,
                      updated_us = ?6, completed_us = ?7, custom_status = ?8, span = ?9, terminate_children = ?10,
-                     history_bytes = ?11 + iif(?12, 0, history_bytes), resumes_to = NULL,
-                     terminated = iif(?13, NULL, terminated), status_carried = ?14
+                     history_bytes = ?11 + CASE WHEN ?12 = 1 THEN 0 ELSE history_bytes END, resumes_to = NULL,
+                     terminated = CASE WHEN ?13 = 1 THEN NULL ELSE terminated END, status_carried = ?14
                  WHERE key = ?1",
             )?
-            .execute(rusqlite::params![
+            .run((
                 key,
-                instance.execution_id,
-                instance.version,
+                &instance.execution_id,
+                &instance.version,
                 instance.status as i32,
                 next_seq,
                 now_us,
                 effects.ended.then_some(now_us),
-                instance.custom_status,
+                &instance.custom_status,
                 instance.span.as_ref().map(Message::encode_to_vec),
                 instance.terminate_children,
                 i64::try_from(grows_by).unwrap_or(i64::MAX),
                 anew,
                 effects.ended,
                 instance.status_carried,
-            ])?;
+            ))?;
 
         self.counts
             .moved(hub, before as i32, instance.status as i32);
@@ -218,17 +218,17 @@ impl Tx<'_> {
                 .prepare_cached(
                     "UPDATE payloads SET output = ?2, failure = ?3 WHERE instance = ?1",
                 )?
-                .execute((
+                .run((
                     key,
                     &instance.output,
                     instance.failure.as_ref().map(Message::encode_to_vec),
                 ))?;
             self.conn
                 .prepare_cached("DELETE FROM inbox WHERE instance = ?1")?
-                .execute([key])?;
+                .run([key])?;
             self.conn
                 .prepare_cached("DELETE FROM timers WHERE instance = ?1")?
-                .execute([key])?;
+                .run([key])?;
         } else {
             for timer in effects.timers {
                 self.set_timer(key, micros(&timer.fire_at), Some(&timer.event))?;

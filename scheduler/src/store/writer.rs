@@ -1,21 +1,22 @@
 //! The single writer: one thread, one connection, group commit.
 
+mod office;
+
 use std::collections::VecDeque;
 use std::fs::File;
-use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use durabletask_sqlite::Database;
-use rusqlite::Connection;
+pub(crate) use office::Office;
 use tokio::sync::{mpsc, oneshot};
 
 use super::counts::{Changes, Counts};
-use super::{Note, StoreError};
+use super::engine::{Connection, StorageError, StorageProblem};
+use super::ownership::TICK;
+use super::{Note, Pending, StoreError};
 use crate::clock::Clock;
 use crate::metrics::{Commits, Disk};
 
@@ -63,6 +64,13 @@ impl Pace {
     }
 }
 
+/// How long a transaction over a network may take before its commands are committed: well before the
+/// lease ends.
+const LONGEST: Duration = Duration::from_millis(500);
+
+/// How often commands run again because the connection was lost under them.
+const LOST: u32 = 3;
+
 /// The time that a part of a long piece of work may take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slice(Option<Instant>);
@@ -90,33 +98,20 @@ impl Slice {
     }
 }
 
-/// The connection that writes.
-pub(crate) enum Home {
-    /// A database in memory.
-    Memory(Connection),
-    /// A file, which is marked as in use while this exists.
-    File(Database),
-}
-
-impl Deref for Home {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        match self {
-            Self::Memory(connection) => connection,
-            Self::File(database) => database,
-        }
-    }
-}
-
 /// Receives what a commit changed, after it is durable.
 pub(crate) trait Committed: Send + Sync + 'static {
     /// Called on the writer thread, in commit order; must be quick.
     fn committed(&self, notes: Vec<Note>);
+
+    /// Gets one after the other what was pending before anything is committed.
+    fn restore(&self, pending: Pending);
+
+    /// Forgets everything: it is another node's from now on.
+    fn forget(&self);
 }
 
 /// The next free numbers. Kept in memory: a number lost to a rollback is just skipped.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) instance: i64,
     pub(crate) inbox: i64,
@@ -161,15 +156,13 @@ impl<'a> Tx<'a> {
 impl Tx<'_> {
     /// Makes a write without an effect.
     pub(crate) fn touch(&mut self) -> Result<(), StoreError> {
-        self.conn
-            .pragma_update(None, "user_version", super::schema::SCHEMA_VERSION)?;
-        Ok(())
+        Ok(self.conn.touch()?)
     }
 }
 
 /// A command: may run more than once, before its caller hears of it exactly once.
-trait Job: Send {
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error>;
+pub(super) trait Job: Send {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StorageError>;
     fn finish(self: Box<Self>, outcome: Result<(), StoreError>);
 }
 
@@ -184,7 +177,7 @@ where
     T: Send,
     F: FnMut(&mut Tx<'_>) -> Result<T, StoreError> + Send,
 {
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StorageError> {
         self.value = Some(kept((self.work)(tx))?);
         Ok(())
     }
@@ -211,7 +204,7 @@ where
     F: FnMut(&mut Tx<'_>) -> Result<(), StoreError> + Send,
     D: FnOnce(Result<(), StoreError>) + Send,
 {
-    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), rusqlite::Error> {
+    fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), StorageError> {
         self.value = kept((self.work)(tx))?;
         Ok(())
     }
@@ -234,26 +227,26 @@ impl<F, D: FnOnce(Result<(), StoreError>)> Drop for ToldJob<F, D> {
 }
 
 /// The outcome of a command, unless it undoes the transaction.
-fn kept<T>(outcome: Result<T, StoreError>) -> Result<Result<T, StoreError>, rusqlite::Error> {
+fn kept<T>(outcome: Result<T, StoreError>) -> Result<Result<T, StoreError>, StorageError> {
     match outcome {
-        Err(StoreError::Sql(error)) => Err(error),
+        Err(StoreError::Storage(error)) => Err(error),
         // Discovered halfway, so what was written before must be rolled back.
-        Err(StoreError::Corrupt(error)) => Err(rusqlite::Error::FromSqlConversionFailure(
-            0,
-            rusqlite::types::Type::Blob,
-            Box::new(error),
-        )),
+        Err(StoreError::Corrupt(error)) => Err(StorageError::new(StorageProblem::Other, error)),
         // A refusal is decided before anything is written.
         other => Ok(other),
     }
 }
 
 /// When a command runs.
-enum When {
+pub(super) enum When {
     /// In its turn, with all that wait.
     Now(Box<dyn Job>),
     /// Alone, when no other is waiting, or now and then if others always are.
     Behind(Box<dyn Job>),
+    /// Time has passed.
+    Tick,
+    /// The node is about to end: others may own its task hubs. Answered once they may.
+    HandOver(oneshot::Sender<()>),
 }
 
 /// A handle to the writer thread; the thread ends when all handles are gone.
@@ -266,34 +259,42 @@ pub(crate) struct Writer {
 
 impl Writer {
     /// Starts the thread, which keeps `lock` until it ends.
-    pub(crate) fn start(
-        conn: Home,
-        lock: Option<File>,
-        counters: Counters,
-        counts: Arc<Counts>,
-        clock: Arc<dyn Clock>,
-        committed: Arc<dyn Committed>,
-        commits: Arc<Commits>,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start(home: Home, pieces: Pieces) -> std::io::Result<(Self, JoinHandle<()>)> {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let kept = Arc::clone(&commits);
+        let Home {
+            conn,
+            lock,
+            counters,
+            office,
+        } = home;
+        let kept = Arc::clone(&pieces.commits);
         let pace = Arc::new(Pace::new());
+        let ticking = office.is_some().then(|| jobs.downgrade());
         let mut thread = Thread {
             conn,
             counters,
-            counts,
-            clock,
-            committed,
-            commits,
+            pieces,
             pace: Arc::clone(&pace),
+            office,
         };
+        let (begun, beginning) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::Builder::new()
             .name("scheduler-writer".to_owned())
             .spawn(move || {
+                // Then the store is opened with an answer to who owns the task hubs.
+                thread.tick();
+                drop(begun);
                 thread.run(waiting);
                 drop(thread);
                 drop(lock);
             })?;
+        // It ends with an error, since nothing is sent.
+        let _ = beginning.recv();
+        if let Some(jobs) = ticking {
+            std::thread::Builder::new()
+                .name("scheduler-lease".to_owned())
+                .spawn(move || tick(&jobs))?;
+        }
         Ok((
             Self {
                 jobs,
@@ -302,6 +303,15 @@ impl Writer {
             },
             thread,
         ))
+    }
+
+    /// Lets other nodes own the task hubs, as the last thing that is done.
+    pub(crate) async fn hand_over(&self) {
+        let (done, answer) = oneshot::channel();
+        if self.jobs.send(When::HandOver(done)).await.is_ok() {
+            // A writer that has ended owns nothing.
+            let _ = answer.await;
+        }
     }
 
     /// Runs `work` in a transaction and returns once it is on disk. `work` may run
@@ -380,15 +390,60 @@ impl Writer {
     }
 }
 
+/// Tells the writer that time passes, until it ends.
+fn tick(jobs: &mpsc::WeakSender<When>) {
+    loop {
+        std::thread::sleep(TICK);
+        let Some(jobs) = jobs.upgrade() else { return };
+        if jobs.blocking_send(When::Tick).is_err() {
+            return;
+        }
+    }
+}
+
+/// What a writer starts from.
+pub(crate) struct Home {
+    pub(crate) conn: Connection,
+    /// Of a folder.
+    pub(crate) lock: Option<File>,
+    pub(crate) counters: Counters,
+    /// Where several nodes share the storage.
+    pub(crate) office: Option<Office>,
+}
+
+/// What a writer works with.
+pub(crate) struct Pieces {
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) committed: Arc<dyn Committed>,
+    pub(crate) commits: Arc<Commits>,
+}
+
 /// What the thread has.
-struct Thread {
-    conn: Home,
-    counters: Counters,
-    counts: Arc<Counts>,
-    clock: Arc<dyn Clock>,
-    committed: Arc<dyn Committed>,
-    commits: Arc<Commits>,
+pub(super) struct Thread {
+    pub(super) conn: Connection,
+    pub(super) counters: Counters,
+    pub(super) pieces: Pieces,
     pace: Arc<Pace>,
+    pub(super) office: Option<Office>,
+}
+
+/// What a transaction has changed, to be told once it is known to be on disk.
+pub(super) struct Told {
+    notes: Vec<Note>,
+    counts: Changes,
+    commands: usize,
+    begun: Instant,
+    took: Duration,
+}
+
+/// How a transaction ended.
+pub(super) enum Ended {
+    Committed,
+    /// Nothing of it is in the storage.
+    RolledBack(StorageError),
+    /// The connection was lost: it is on disk, or it is not.
+    Unknown(StorageError, Told),
 }
 
 impl Thread {
@@ -400,15 +455,24 @@ impl Thread {
         loop {
             let mut next = match behind.is_empty() {
                 true => match waiting.blocking_recv() {
-                    None => return,
+                    None => {
+                        self.hand_over();
+                        return;
+                    }
                     first => first,
                 },
                 false => waiting.try_recv().ok(),
             };
+            let mut leaving = None;
             while let Some(job) = next {
                 match job {
                     When::Now(job) => batch.push(job),
                     When::Behind(job) => behind.push_back(job),
+                    When::Tick => self.tick(),
+                    When::HandOver(done) => {
+                        leaving = Some(done);
+                        break;
+                    }
                 }
                 next = match batch.len() < BATCH {
                     true => waiting.try_recv().ok(),
@@ -419,83 +483,141 @@ impl Thread {
             if !nobody_waits {
                 self.pace.note_other();
             }
-            self.commit(&mut batch);
+            self.commit(&mut batch, &mut waiting);
             if (nobody_waits || last_behind.elapsed() >= SHARE)
                 && let Some(job) = behind.pop_front()
             {
                 batch.push(job);
-                self.commit(&mut batch);
+                self.commit(&mut batch, &mut waiting);
                 last_behind = Instant::now();
+            }
+            if let Some(done) = leaving {
+                self.hand_over();
+                // The caller may be gone.
+                let _ = done.send(());
             }
         }
     }
 
     /// Runs commands in one transaction, answers them and empties the batch.
-    fn commit(&mut self, batch: &mut Vec<Box<dyn Job>>) {
-        if batch.is_empty() {
-            return;
+    fn commit(&mut self, batch: &mut Vec<Box<dyn Job>>, waiting: &mut mpsc::Receiver<When>) {
+        // How many of the first ones run one by one, because together they failed.
+        let mut alone = 0_usize;
+        let mut lost = 0;
+        while !batch.is_empty() {
+            let together = if alone > 0 { 1 } else { batch.len() };
+            let (done, ended) = self.transact(batch.get_mut(..together).unwrap_or_default());
+            let first: Vec<Box<dyn Job>> = batch.drain(..done).collect();
+            let was_alone = alone > 0;
+            alone = alone.saturating_sub(done);
+            match ended {
+                Ended::Committed => {
+                    lost = 0;
+                    first.into_iter().for_each(|job| job.finish(Ok(())));
+                }
+                Ended::Unknown(error, told) => {
+                    lost += 1;
+                    let again = self.find_out(first, &error, told, waiting);
+                    if lost > LOST {
+                        refuse(again, &error);
+                        continue;
+                    }
+                    alone += if was_alone { again.len() } else { 0 };
+                    batch.splice(..0, again);
+                }
+                Ended::RolledBack(error) if error.problem() == StorageProblem::NotOwner => {
+                    self.lose(&error);
+                    refuse(first, &error);
+                }
+                Ended::RolledBack(error) if first.len() == 1 => {
+                    self.pieces.commits.failed(&error);
+                    tracing::error!(%error, "a write failed and was rolled back");
+                    refuse(first, &error);
+                }
+                Ended::RolledBack(error) => {
+                    tracing::warn!(%error, commands = first.len(), "a batch was rolled back; running its commands one by one");
+                    alone = first.len();
+                    batch.splice(..0, first);
+                }
+            }
         }
-        match self.transact(batch) {
-            Ok(()) => batch.drain(..).for_each(|job| job.finish(Ok(()))),
-            Err(error) if batch.len() == 1 => {
-                self.commits.failed(&error);
-                tracing::error!(%error, "a write failed and was rolled back");
-                batch
-                    .drain(..)
-                    .for_each(|job| job.finish(Err(StoreError::Sql(copy(&error)))));
+    }
+
+    /// Runs commands in one transaction, and reports what it has changed once it is on disk. Returns how
+    /// many of the commands it has: those that time has allowed.
+    pub(super) fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> (usize, Ended) {
+        let begun = Instant::now();
+        let conn = &self.conn;
+        let mut tx = Tx::new(conn, self.pieces.clock.now(), &mut self.counters);
+        let mut done = 0;
+        let outcome = conn
+            .begin()
+            .and_then(|()| {
+                for job in &mut *jobs {
+                    done += 1;
+                    job.run(&mut tx)?;
+                    if self.office.is_some() && begun.elapsed() >= LONGEST {
+                        break;
+                    }
+                }
+                Ok(())
+            })
+            .and_then(|()| conn.commit());
+        let Tx { notes, counts, .. } = tx;
+        let told = Told {
+            notes,
+            counts,
+            commands: done,
+            begun,
+            took: begun.elapsed(),
+        };
+        match outcome {
+            Ok(()) => {
+                self.report(told);
+                (done, Ended::Committed)
             }
             Err(error) => {
-                tracing::warn!(%error, commands = batch.len(), "a batch was rolled back; running its commands one by one");
-                for job in batch.drain(..) {
-                    let mut alone = [job];
-                    let outcome = self.transact(&mut alone);
-                    let [job] = alone;
-                    match outcome {
-                        Ok(()) => job.finish(Ok(())),
-                        Err(error) => {
-                            self.commits.failed(&error);
-                            job.finish(Err(StoreError::Sql(error)));
-                        }
+                // What has not begun is refused with the others.
+                let done = if done == 0 { jobs.len() } else { done };
+                self.pieces.commits.rolled_back();
+                match conn.session() {
+                    Some(session) if session.is_lost() => (done, Ended::Unknown(error, told)),
+                    _ => {
+                        conn.roll_back();
+                        (done, Ended::RolledBack(error))
                     }
                 }
             }
         }
     }
 
-    /// Runs commands in one transaction, and reports what it has changed once it is on disk.
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), rusqlite::Error> {
-        let begun = Instant::now();
-        let conn: &Connection = &self.conn;
-        conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut tx = Tx::new(conn, self.clock.now(), &mut self.counters);
-        let outcome = jobs
-            .iter_mut()
-            .try_for_each(|job| job.run(&mut tx))
-            .and_then(|()| conn.prepare_cached("COMMIT")?.execute([]).map(|_| ()));
-        match outcome {
-            Ok(()) => {
-                let Tx { notes, counts, .. } = tx;
-                self.commits.committed(jobs.len(), begun.elapsed());
-                self.counts.apply(counts);
-                self.committed.committed(notes);
-                Ok(())
-            }
-            Err(error) => {
-                self.commits.rolled_back();
-                // After some errors SQLite has already rolled back; then this fails.
-                if let Err(second) = conn.execute_batch("ROLLBACK") {
-                    tracing::debug!(error = %second, "nothing was left to roll back");
-                }
-                Err(error)
-            }
+    /// Tells what is on disk.
+    pub(super) fn report(&self, told: Told) {
+        let pieces = &self.pieces;
+        // One without commands has only renewed the lease.
+        if told.commands > 0 {
+            pieces.commits.committed(told.commands, told.took);
+        }
+        pieces.counts.apply(told.counts);
+        pieces.committed.committed(told.notes);
+        if let Some(office) = &self.office {
+            office.renewed(told.begun);
         }
     }
 }
 
-/// The same error for one more caller; `rusqlite::Error` cannot be cloned.
-fn copy(error: &rusqlite::Error) -> rusqlite::Error {
-    match error.sqlite_error() {
-        Some(code) => rusqlite::Error::SqliteFailure(*code, Some(error.to_string())),
-        None => rusqlite::Error::InvalidPath(PathBuf::from(error.to_string())),
+/// Answers commands with an error.
+pub(super) fn refuse(jobs: Vec<Box<dyn Job>>, error: &StorageError) {
+    for job in jobs {
+        job.finish(Err(StoreError::Storage(error.clone())));
+    }
+}
+
+impl When {
+    /// Answers a command with an error; lets go of what is none.
+    pub(super) fn refuse(self, error: &StorageError) {
+        if let Self::Now(job) | Self::Behind(job) = self {
+            job.finish(Err(StoreError::Storage(error.clone())));
+        }
     }
 }

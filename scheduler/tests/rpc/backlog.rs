@@ -2,7 +2,7 @@
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::*;
 
-use crate::support::*;
+use super::support::*;
 
 fn names(events: &[HistoryEvent]) -> Vec<String> {
     events

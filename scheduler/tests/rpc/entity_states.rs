@@ -3,8 +3,8 @@ use durabletask_proto::*;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use crate::states::{cell, code, compare, purge};
-use crate::support::*;
+use super::states::{cell, code, compare, purge};
+use super::support::*;
 
 /// An entity of the tests that follow.
 const ENTITY: &str = "@e@k";

@@ -5,7 +5,7 @@ use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::*;
 use tonic::Code;
 
-use crate::support::*;
+use super::support::*;
 
 fn start_with(id: &str, statuses: &[OrchestrationStatus]) -> CreateInstanceRequest {
     CreateInstanceRequest {

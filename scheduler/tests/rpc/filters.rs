@@ -3,7 +3,7 @@
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::*;
 
-use crate::support::*;
+use super::support::*;
 
 /// A worker that takes turns and activities of any name used here, of these versions only.
 fn only(versions: &[&str]) -> GetWorkItemsRequest {

@@ -3,8 +3,8 @@ use durabletask_proto::*;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use crate::states::{Bench, TAKEN, code, compare, purge, skip, terminate, worker};
-use crate::support::*;
+use super::states::{Bench, TAKEN, code, compare, purge, skip, terminate, worker};
+use super::support::*;
 
 type Late = fn(Client, String) -> BoxFuture<'static, String>;
 

@@ -12,7 +12,7 @@ use durabletask_proto::*;
 use tokio::task::JoinSet;
 use tonic::Request;
 
-use crate::support::*;
+use super::support::*;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 //! docs/WIRE.md is made of what was recorded from them.
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::states::compare;
+use super::states::compare;
 
 /// The columns of the page, by the names of the record.
 const CLIENTS: [&str; 7] = [

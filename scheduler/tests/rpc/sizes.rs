@@ -4,7 +4,7 @@ use durabletask_proto::*;
 use prost::Message as _;
 use tonic::Code;
 
-use crate::support::*;
+use super::support::*;
 
 /// What clients of the official SDKs take by default.
 const TAKEN: usize = 4 * 1024 * 1024;

@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tonic::{Code, Request, Response, Status};
 
-use crate::fields::table;
-use crate::support::*;
+use super::fields::table;
+use super::support::*;
 
 /// A code as the page writes it.
 pub(crate) fn name(code: Code) -> String {

@@ -7,19 +7,30 @@
     clippy::panic
 )]
 
+pub mod nodes;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use countersign_database::testing::Postgres;
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
 use durabletask_proto::*;
-use durabletask_scheduler::{ManualClock, OpenError, Scheduler, SchedulerConfig, Storage};
+use durabletask_scheduler::{
+    DatabaseStorage, ManualClock, OpenError, PeerPort, Scheduler, SchedulerConfig, Storage,
+};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Streaming};
+
+/// Whether every test goes through a node that owns nothing, to the one that it would else go to. So it is
+/// in `tests/elsewhere`.
+pub const ELSEWHERE: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"elsewhere");
 
 pub type Client = TaskHubSidecarServiceClient<Channel>;
 
@@ -29,11 +40,37 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How our SDK's workers announce that they continue from what they hold.
 pub const CONTINUES: &[(&str, &str)] = &[("history-continuation", "v1")];
 
+/// Whether this test program is the one that runs the tests of others on PostgreSQL.
+pub const ON_POSTGRES: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"postgres");
+
+/// A PostgreSQL database in place of memory or of a folder, in the test program `postgres` and where
+/// there is PostgreSQL. Each folder stands for one database.
+fn database(folder: Option<&Path>) -> Option<Storage> {
+    static NAMES: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    if !ON_POSTGRES {
+        return None;
+    }
+    let server = Postgres::shared()?;
+    let name = match folder {
+        None => server.make(),
+        Some(folder) => {
+            let mut names = NAMES.lock().unwrap();
+            let name = names.entry(folder.to_owned());
+            name.or_insert_with(|| server.make()).clone()
+        }
+    };
+    Some(Storage::Database(DatabaseStorage {
+        url: server.database_named(&name),
+        passwords: None,
+        node: "test".to_owned(),
+    }))
+}
+
 pub struct Hub {
     pub client: Client,
     pub clock: Arc<ManualClock>,
     pub stop: CancellationToken,
-    pub served: tokio::task::JoinHandle<()>,
+    pub served: JoinHandle<()>,
     pub address: SocketAddr,
     pub scheduler: Scheduler,
 }
@@ -45,7 +82,8 @@ impl Hub {
 
     /// In memory, with other settings than usual.
     pub async fn with(change: impl FnOnce(&mut SchedulerConfig)) -> Self {
-        Self::open(Storage::Memory, change).await.unwrap()
+        let storage = database(None).unwrap_or(Storage::Memory);
+        Self::open(storage, change).await.unwrap()
     }
 
     pub async fn folder(path: &Path) -> Self {
@@ -54,6 +92,9 @@ impl Hub {
 
     /// In a folder, with other settings than usual.
     pub async fn folder_with(path: &Path, change: impl Fn(&mut SchedulerConfig)) -> Self {
+        if let Some(storage) = database(Some(path)) {
+            return Self::open(storage, &change).await.unwrap();
+        }
         // The lock of a scheduler that was dropped a moment ago goes with its thread.
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
@@ -77,20 +118,13 @@ impl Hub {
         config.clock = clock.clone();
         config.drain_timeout = Duration::from_millis(200);
         change(&mut config);
-        let scheduler = Scheduler::open(config)?;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let serving = stop.clone();
-        let serving_one = scheduler.clone();
-        let served =
-            tokio::spawn(async move { serving_one.serve(listener, serving).await.unwrap() });
-        let channel = Channel::from_shared(format!("http://{address}"))
-            .unwrap()
-            .connect_lazy();
-        let client = TaskHubSidecarServiceClient::new(channel).max_decoding_message_size(64 << 20);
+        let (address, scheduler, served) = match ELSEWHERE {
+            false => serve(config, &stop).await?,
+            true => serve_elsewhere(config, &stop).await?,
+        };
         Ok(Self {
-            client,
+            client: nodes::client_of(address),
             clock,
             stop,
             served,
@@ -210,6 +244,57 @@ impl Hub {
             kinds.extend(chunk.events.iter().map(event_kind));
         }
         kinds
+    }
+}
+
+async fn serve(
+    config: SchedulerConfig,
+    stop: &CancellationToken,
+) -> Result<(SocketAddr, Scheduler, JoinHandle<()>), OpenError> {
+    let scheduler = Scheduler::open(config)?;
+    scheduler.until_owner().await;
+    let (listener, address) = nodes::bind().await;
+    let (serving, stop) = (scheduler.clone(), stop.clone());
+    let served = tokio::spawn(async move { serving.serve(listener, stop).await.unwrap() });
+    Ok((address, scheduler, served))
+}
+
+/// Two nodes: one with these settings, which owns all task hubs, and one that passes every call on to it. The
+/// second is what the test sees.
+async fn serve_elsewhere(
+    mut config: SchedulerConfig,
+    stop: &CancellationToken,
+) -> Result<(SocketAddr, Scheduler, JoinHandle<()>), OpenError> {
+    let table = nodes::FakeTable::new();
+    let mut front = config.clone();
+    front.storage = Storage::Memory;
+    for config in [&mut config, &mut front] {
+        let port = PeerPort::bind(&nodes::peer_settings()).await.unwrap();
+        let node = port.node();
+        table.give_rest(&node.id);
+        config.owners = Some(table.seen_by(&node.id));
+        config.peers = Some(port);
+        table.join(node);
+    }
+    let owner = config.peers.as_ref().unwrap().node();
+    table.give_rest(&owner.id);
+    let (_, _, owner) = serve(config, stop).await?;
+    let (address, scheduler, front) = serve(front, stop).await?;
+    let served = tokio::spawn(async move {
+        // A test that ends them at once ends this task.
+        let (mut owner, mut front) = (Ends(owner), Ends(front));
+        (&mut owner.0).await.unwrap();
+        (&mut front.0).await.unwrap();
+    });
+    Ok((address, scheduler, served))
+}
+
+/// A task that ends with this value.
+struct Ends(JoinHandle<()>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

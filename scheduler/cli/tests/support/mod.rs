@@ -31,6 +31,8 @@ pub fn program() -> Command {
         "DURABLETASK_LISTEN",
         "DURABLETASK_DASHBOARD",
         "DURABLETASK_DATA_DIR",
+        "DURABLETASK_DATABASE_URL",
+        "DURABLETASK_NODE_NAME",
         "DURABLETASK_TOKEN_FILE",
         "DURABLETASK_JWT_KEYS",
         "DURABLETASK_JWT_ISSUER",
@@ -57,6 +59,12 @@ pub fn stderr(output: &Output) -> String {
 /// The program, set to serve a data folder, at ports chosen by the system unless the
 /// arguments say where.
 fn serving(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = serving_somewhere(arguments);
+    command.arg("--data-dir").arg(folder);
+    command
+}
+
+fn serving_somewhere(arguments: &[&str]) -> Command {
     let mut command = program();
     if !arguments.contains(&"--listen") {
         command.args(["--listen", "127.0.0.1:0", "--dashboard", "127.0.0.1:0"]);
@@ -67,8 +75,6 @@ fn serving(folder: &Path, arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .args(["--json", "--drain", "5"])
-        .arg("--data-dir")
-        .arg(folder)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
@@ -89,6 +95,19 @@ impl Process {
 
     pub fn try_start(folder: &Path, arguments: &[&str]) -> Result<Self, String> {
         Self::wait_for(serving(folder, arguments))
+    }
+
+    /// Starts it over a database, and waits until it listens.
+    pub fn node(url: &str, name: &str, arguments: &[&str]) -> Self {
+        Self::try_node(url, name, arguments).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    pub fn try_node(url: &str, name: &str, arguments: &[&str]) -> Result<Self, String> {
+        let mut command = serving_somewhere(arguments);
+        command
+            .env("DURABLETASK_DATABASE_URL", url)
+            .args(["--node-name", name]);
+        Self::wait_for(command)
     }
 
     /// Starts it with a limit on the size of each file that it writes, in bytes.
@@ -136,6 +155,24 @@ impl Process {
             .unwrap()
             .connect_lazy();
         TaskHubSidecarServiceClient::new(channel)
+    }
+
+    /// Returns once it answers for its task hubs; how long that took.
+    pub async fn until_ready(&self) -> Duration {
+        let begun = Instant::now();
+        while http_as(&self.http, None, "/readyz").await.0 != 200 {
+            assert!(begun.elapsed() < PATIENCE, "it takes the task hubs");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        begun.elapsed()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status();
+        assert!(status.unwrap().success());
     }
 
     /// Starts it and kills it after a time in which it may or may not have begun to listen.

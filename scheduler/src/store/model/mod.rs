@@ -1,4 +1,4 @@
-//! The SQLite store against a plain model in memory: the same random operations, and
+//! The store, on each of its engines, against a plain model in memory: the same random operations, and
 //! after each of them both must agree on everything that is visible.
 
 mod operations;
@@ -15,7 +15,9 @@ use proptest::prelude::*;
 use stored::Sql;
 
 use super::instances::timestamp;
-use super::{ActivityAnswer, Narrow, Slice, Sort, StoreError, browse, history_page, inbox, state};
+use super::{
+    ActivityAnswer, Narrow, Slice, Sort, StoreError, browse, history_page, inbox, state, testing,
+};
 
 const HUB: i64 = 1;
 
@@ -218,7 +220,7 @@ fn compare(model: &Model, sql: &Sql) -> Result<(), TestCaseError> {
     );
     let first: Option<i64> = sql
         .conn
-        .query_row("SELECT min(fire_us) FROM timers", [], |row| row.get(0))
+        .query_row("SELECT min(fire_us) FROM timers", (), |row| row.get(0))
         .unwrap();
     let due = model
         .instances
@@ -234,15 +236,34 @@ fn compare(model: &Model, sql: &Sql) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+fn agree(ops: &[Op], mut sql: Sql) -> Result<(), TestCaseError> {
+    let mut model = Model::default();
+    for op in ops {
+        apply(op, &mut model, &mut sql)?;
+        compare(&model, &sql)?;
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_and_the_model_agree(ops in proptest::collection::vec(op(), 1..60)) {
-        let (mut model, mut sql) = (Model::default(), Sql::new());
-        for op in &ops {
-            apply(op, &mut model, &mut sql)?;
-            compare(&model, &sql)?;
-        }
+        agree(&ops, Sql::file())?;
     }
+}
+
+#[test]
+fn the_store_on_postgresql_and_the_model_agree() {
+    let Some((_, database)) = testing::database() else {
+        return;
+    };
+    let config = ProptestConfig {
+        cases: 24,
+        ..ProptestConfig::default()
+    };
+    proptest!(config, |(ops in proptest::collection::vec(op(), 1..60))| {
+        agree(&ops, Sql::database(&database))?;
+    });
 }

@@ -1,23 +1,34 @@
 //! The store, as the model drives it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
+use countersign_database::Database;
 use durabletask_proto::{
     ActivityRequest, ExecutionStartedEvent, HistoryEvent, OrchestrationInstance,
 };
-use durabletask_sqlite::Database;
 use prost::Message as _;
 
 use super::HUB;
 use super::operations::Actions;
 use crate::store::counts::Counts;
+use crate::store::engine::Connection;
+use crate::store::hubs::ensure_hubs;
 use crate::store::instances::{Start, timestamp};
 use crate::store::writer::{Counters, Tx};
-use crate::store::{FinishedTurn, StoreError, inbox, pending, schema, state};
+use crate::store::{FinishedTurn, StoreError, inbox, pending, state, testing};
+
+/// Where a store is kept.
+#[derive(Clone)]
+pub(super) enum Place {
+    Folder(Arc<tempfile::TempDir>),
+    Database(Box<Database>),
+}
 
 /// The store, driven as the writer thread drives it.
 pub(super) struct Sql {
-    folder: tempfile::TempDir,
-    pub(super) conn: Database,
+    place: Place,
+    pub(super) conn: Connection,
     ids: Counters,
     pub(super) now: DateTime<Utc>,
     executions: u64,
@@ -25,13 +36,25 @@ pub(super) struct Sql {
 }
 
 impl Sql {
-    pub(super) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let conn = Self::connect(&folder);
-        schema::ensure_hubs(&conn, &["default".to_owned()]).unwrap();
+    pub(super) fn file() -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let conn = testing::file(folder.path());
+        Self::over(Place::Folder(folder), conn)
+    }
+
+    /// Over a database, which is emptied before.
+    pub(super) fn database(database: &Database) -> Self {
+        let conn = testing::emptied(database);
+        Self::over(Place::Database(Box::new(database.clone())), conn)
+    }
+
+    fn over(place: Place, conn: Connection) -> Self {
+        conn.begin().unwrap();
+        ensure_hubs(&conn, &["default".to_owned()]).unwrap();
+        conn.commit().unwrap();
         let ids = pending::counters(&conn).unwrap();
         Self {
-            folder,
+            place,
             conn,
             ids,
             now: DateTime::<Utc>::from_timestamp(1_700_000_000, 0).unwrap(),
@@ -40,16 +63,12 @@ impl Sql {
         }
     }
 
-    pub(super) fn connect(folder: &tempfile::TempDir) -> Database {
-        let conn = schema::open_file(&folder.path().join("model.sqlite3")).unwrap();
-        // What is compared here is content; flushes have tests of their own.
-        conn.pragma_update(None, "synchronous", "OFF").unwrap();
-        conn
-    }
-
+    /// Another process takes the place of this one.
     pub(super) fn reopen(&mut self) {
-        let conn = Self::connect(&self.folder);
-        self.conn = conn;
+        self.conn = match &self.place {
+            Place::Folder(folder) => testing::file(folder.path()),
+            Place::Database(database) => testing::successor(database),
+        };
         self.ids = pending::counters(&self.conn).unwrap();
     }
 
@@ -57,18 +76,15 @@ impl Sql {
         &mut self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.conn.execute_batch("BEGIN IMMEDIATE").unwrap();
+        self.conn.begin().unwrap();
         let mut tx = Tx::new(&self.conn, self.now, &mut self.ids);
         let outcome = work(&mut tx);
         let changes = tx.counts;
-        let end = if outcome.is_ok() {
-            "COMMIT"
-        } else {
-            "ROLLBACK"
-        };
-        self.conn.execute_batch(end).unwrap();
         if outcome.is_ok() {
+            self.conn.commit().unwrap();
             self.counts.apply(changes);
+        } else {
+            self.conn.roll_back();
         }
         let counted = Counts::load(&self.conn).unwrap();
         assert_eq!(self.counts.all(), counted.all(), "kept and counted");
@@ -131,10 +147,10 @@ impl Sql {
     pub(super) fn activities(&self) -> Vec<(i64, i64, ActivityRequest)> {
         let mut select = self
             .conn
-            .prepare("SELECT id, instance, request FROM activities ORDER BY id")
+            .prepare_cached("SELECT id, instance, request FROM activities ORDER BY id")
             .unwrap();
         let rows = select
-            .query_map([], |row| {
+            .query_map((), |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get::<_, Vec<u8>>(2)?))
             })
             .unwrap();

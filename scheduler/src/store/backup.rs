@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use durabletask_sqlite::CopyError;
 use rusqlite::{Connection, OpenFlags};
 
+use super::{DATABASE, StorageError};
 use crate::private;
-use crate::store::DATABASE;
 
 /// A finished backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ pub enum BackupError {
     },
     /// The database could not be read or copied.
     #[error("the backup failed: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[from] StorageError),
     /// The copy was read back and is damaged.
     #[error("the copy is damaged: {0}; check the disk and the original before you trust either")]
     Damaged(String),
@@ -97,8 +97,8 @@ pub fn backup(folder: &Path, to: &Path) -> Result<BackupReport, BackupError> {
 ///
 /// # Errors
 ///
-/// SQLite's error when it cannot be read, or is not a scheduler's database.
-pub fn count_instances(file: &Path) -> Result<u64, rusqlite::Error> {
+/// [`StorageError`] when it cannot be read, or is not a scheduler's database.
+pub fn count_instances(file: &Path) -> Result<u64, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     let count: i64 =
@@ -117,9 +117,9 @@ fn copy(from: &Path, to: &Path) -> Result<(), BackupError> {
         _ => {}
     }
     private::create(to).map_err(failed)?;
-    let source = durabletask_sqlite::snapshot(from)?;
+    let source = durabletask_sqlite::snapshot(from).map_err(StorageError::from)?;
     durabletask_sqlite::copy(&source, to).map_err(|error| match error {
-        CopyError::Sqlite(error) => BackupError::Database(error),
+        CopyError::Sqlite(error) => BackupError::Database(error.into()),
         CopyError::File(error) => failed(error),
         CopyError::Damaged(verdict) => BackupError::Damaged(verdict),
     })
