@@ -144,7 +144,9 @@ impl Running {
             door: Arc::default(),
             _locks: (lock, front_door),
         };
-        match running.launch(&config, parts, clock).await {
+        // On the heap: it holds all that is being started, and would make every caller's future as large.
+        let launched = Box::pin(running.launch(&config, parts, clock)).await;
+        match launched {
             Ok(()) => Ok(running),
             Err(error) => {
                 running.stop().await.ok();

@@ -248,7 +248,8 @@ async fn who_has_an_earlier_key_can_neither_append_nor_cut_the_rotation_off() {
                 forged.await.unwrap();
                 let folder = tempfile::tempdir().unwrap();
                 let keys = ring(2, None);
-                let refused = PostgresAudit::open(database.clone(), folder.path(), &keys).await;
+                let refused =
+                    PostgresAudit::open(Database::clone(database), folder.path(), &keys).await;
                 assert!(matches!(
                     refused.map(drop),
                     Err(AuditError::Incomplete(Loss::BeforeRotation { ends: 1 }))

@@ -93,7 +93,7 @@ impl Queue {
         self.working.retain(|one| one.ticket != ticket);
     }
 
-    /// Lets in whoever there is room for, and says what else is to be done.
+    /// Lets in as many as there is room for, and says what else is to be done.
     pub(super) fn steps(&mut self, now: DateTime<Utc>) -> Vec<Step> {
         let mut steps = Vec::new();
         while self.has_room()
@@ -164,7 +164,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nobody is let in above the limit, nobody is passed over, and nobody is forgotten: whoever
+        /// Nobody is let in above the limit, passed over or forgotten: an instance
         /// waits has as many at work in front as the limit allows.
         #[test]
         fn the_limit_holds_and_the_order_too(acts in acts()) {

@@ -343,7 +343,7 @@ fn plan_shared(
 ) -> Result<bool, Failure> {
     let (wake_at, ended) = plan(schedule, ctx, now)?;
     if let Some(at) = wake_at {
-        // In the spelling of whoever keeps this schedule going: it may be another SDK's worker.
+        // In the spelling of the worker that keeps this schedule going, which may be another SDK's.
         let spelling = usize::from(ctx.operation().contains('_'));
         ctx.signal_entity_at(
             &SHARED.id(&schedule.id),

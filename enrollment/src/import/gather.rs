@@ -28,7 +28,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
     let Some(first) = found.first() else {
         return Err(InputProblem::ImportUnknown);
     };
-    // A backup of nothing else is told as what it is.
+    // A backup of nothing else is named as what it is.
     if let Err(problem) = &first.content
         && *problem == encrypted_backup()
         && found

@@ -1,4 +1,4 @@
-//! What the names of a document's members mean, whoever has written it, and which of them decide
+//! What the names of a document's members mean, no matter who wrote it, and which of them decide
 //! what codes come out.
 
 use serde_json::{Map, Value};
