@@ -19,7 +19,7 @@ const MAX_FRAMES: usize = 64;
 pub struct Pages {
     /// How many there are, with the first.
     pub count: usize,
-    /// How many of them were looked at, from the first on, before a bound or whoever looks ended it.
+    /// How many of them were looked at, from the first on, before a bound or the search ended it.
     pub seen: usize,
     /// Whether one was damaged, which ended it, too.
     pub is_damaged: bool,

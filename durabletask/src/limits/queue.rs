@@ -164,8 +164,8 @@ mod tests {
     }
 
     proptest! {
-        /// Nobody is let in above the limit, passed over or forgotten: an instance
-        /// waits has as many at work in front as the limit allows.
+        /// Nobody is let in above the limit, passed over or forgotten: while anyone waits,
+        /// as many are at work as the limit allows.
         #[test]
         fn the_limit_holds_and_the_order_too(acts in acts()) {
             let mut queue = Queue::default();

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, Method, Uri, header};
+use axum::http::{Extensions, Method, Uri};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -29,8 +29,6 @@ pub(crate) struct Operation {
     action: Option<Action>,
     /// Whether it answers everyone.
     open: bool,
-    /// Whether it reads a body.
-    takes_body: bool,
 }
 
 impl Operation {
@@ -43,7 +41,6 @@ impl Operation {
                 .collect(),
             action: action_of(description),
             open: description.get(SECURITY).is_none(),
-            takes_body: description.get("requestBody").is_some(),
         }
     }
 
@@ -98,20 +95,11 @@ impl Operations {
         self.0.get(route)?.get(method)
     }
 
-    /// Refuses a request of a known caller with a parameter or a body that its operation does not
-    /// have: a misspelt one would be as none, and nobody would notice.
+    /// Refuses a request of a known caller with a parameter that its operation does not have: a
+    /// misspelt one would be as none, and nobody would notice.
     pub(crate) fn check_parameters(&self, parts: &Parts) -> Result<(), ApiError> {
         match self.matched(&parts.method, &parts.extensions) {
-            Some(Matched::Operation(operation)) => {
-                check(&operation.parameters, &parts.uri)?;
-                match operation.takes_body || !has_body(&parts.headers) {
-                    true => Ok(()),
-                    false => Err(ApiError::InvalidParameter {
-                        name: "body",
-                        detail: "this operation takes no body; send none".to_owned(),
-                    }),
-                }
-            }
+            Some(Matched::Operation(operation)) => check(&operation.parameters, &parts.uri),
             _ => Ok(()),
         }
     }
@@ -145,14 +133,6 @@ enum Matched<'a> {
     /// A file of the page or of the reference, or the endpoint of another protocol: the
     /// description leaves them out.
     Undescribed,
-}
-
-/// Whether a request says that a body follows, which is not empty.
-fn has_body(headers: &HeaderMap) -> bool {
-    match headers.get(header::CONTENT_LENGTH) {
-        Some(length) => length != "0",
-        None => headers.contains_key(header::TRANSFER_ENCODING),
-    }
 }
 
 fn check(known: &BTreeSet<String>, uri: &Uri) -> Result<(), ApiError> {

@@ -33,7 +33,6 @@ const TEXTS: [&str; 26] = [
     "otpauth://totp/x?secret={hex}",
     "otpauth://totp/x?secret={base64}",
     "otpauth://totp/x?secret={S}&secret=JBSWY3DPEHPK3PXP",
-    "otpauth://totp/x?secret={S} otpauth://totp/y?secret={lower}",
     "otpauth://{S}",
     "otpauth://totp/secret={S}",
     "otpauth-migration://offline?data={base64}",
