@@ -11,7 +11,7 @@ use super::{MARKER, Search, assert_nowhere};
 use crate::support::{Answer, App, Caller, PATIENCE, qr_png};
 
 /// Texts that are no account: damaged, unknown, of other kinds, or a secret in another form.
-const TEXTS: [&str; 26] = [
+const TEXTS: [&str; 25] = [
     "{S}",
     "{lower}",
     "Setup key: {S}",
