@@ -306,7 +306,7 @@ async fn the_same_tools_are_there_on_standard_input_and_output() {
     assert_eq!(given(&page)["accounts"][0]["id"], id);
     let arguments = json!({ "account": id, "reason": "nightly deploy" });
     assert!(given(&call(&told, "get_code", arguments).await)["token"].is_string());
-    let lost = call(&told, "get_code", json!({ "account": "totp-1" })).await;
+    let lost = call(&told, "get_code", json!({ "account": "totp-nothing" })).await;
     assert!(refused(&lost).contains("account-unknown"), "{lost:?}");
     let record = app
         .admin()
