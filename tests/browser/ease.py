@@ -396,6 +396,7 @@ def on_a_phone(page, server, ids):
     page.until(lambda _: page.digits(GITHUB).isdigit(), "a code")
     page.browser.execute_async_script("const done = arguments[0]; navigator.clipboard.writeText('mine').then(done)")
     row = page.row(GITHUB)
+    page.script("arguments[0].scrollIntoView({ block: 'center' })", row)
     assert not row.find_element("css selector", "[data-key^=edit]").is_displayed()
     row.find_element("css selector", ".more").click()
     page.until(lambda _: row.find_element("css selector", "[data-key^=edit]").is_displayed(), "what can be done")
