@@ -25,7 +25,7 @@ const SHORT: Limit = Limit::new("short", 1)
 /// The tenant, and whether the work is to fail.
 const IMPORT: Orchestration<(String, bool), ()> = Orchestration::new("import");
 const COPY: Activity<String, ()> = Activity::new("copy");
-/// Works until it is told to stop.
+/// Works until it gets the event `stop`.
 const HOLD: Orchestration<(), ()> = Orchestration::new("hold");
 const STOP: Event<()> = Event::new("stop");
 
@@ -120,7 +120,7 @@ async fn no_key_has_more_at_once_than_the_limit_and_all_get_their_turn() {
     }
 }
 
-/// Whether the instance was told to wait.
+/// Whether the instance has to wait for its turn.
 async fn waits(client: &Client, id: &str) -> bool {
     let history: Vec<_> = client.history(id).try_collect().await.unwrap();
     history.iter().any(|event| {

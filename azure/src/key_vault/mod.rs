@@ -74,7 +74,7 @@ pub struct Counts {
 }
 
 impl KeyVault {
-    /// A vault that `identity` opens. Asks nobody yet; [`SecretVault::check`] does.
+    /// A vault that `identity` opens. Sends no request yet; [`SecretVault::check`] does.
     ///
     /// # Errors
     ///

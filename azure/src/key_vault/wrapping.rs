@@ -179,7 +179,7 @@ pub struct WrappingKey {
 }
 
 impl WrappingKey {
-    /// The key at `address`, in the vault that `settings` name. Asks nobody yet.
+    /// The key at `address`, in the vault that `settings` name. Sends no request yet.
     ///
     /// # Errors
     ///

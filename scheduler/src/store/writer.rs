@@ -591,7 +591,7 @@ impl Thread {
         }
     }
 
-    /// Tells what is on disk.
+    /// Passes on what is on disk.
     pub(super) fn report(&self, told: Told) {
         let pieces = &self.pieces;
         // One without commands has only renewed the lease.

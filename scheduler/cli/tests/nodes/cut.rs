@@ -11,7 +11,7 @@ use tonic::Code;
 use crate::support::{Client, Process, exists, start};
 use crate::url;
 
-/// Starts instances one after the other until it is told to stop; those that were acknowledged. A
+/// Starts instances one after the other until `stop` is set, and yields those that were acknowledged. A
 /// call that was refused is repeated.
 async fn load(client: Client, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> BTreeSet<String> {
     let mut acknowledged = BTreeSet::new();

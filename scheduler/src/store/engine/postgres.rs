@@ -33,7 +33,7 @@ const PUSHED: usize = 16;
 const SENT: usize = 1024;
 /// The error that the schema's functions raise for a node that does not own the task hubs.
 const NOT_OWNER: &str = "DT001";
-/// What stands for U+0000, which the server takes in no text, and for itself.
+/// Escapes U+0000, which the server accepts in no text, and itself.
 const ESCAPE: char = '\u{10fffe}';
 
 /// A session of a process that stands still keeps its locks no longer than this.
