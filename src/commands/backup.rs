@@ -176,9 +176,14 @@ async fn restore(file: &Path, identity: Option<&str>, place: &KeyPlace) -> Outco
     let unwrapping = unwrapping()?;
     // Before anything is written: it may have an installation.
     let target = migrate::Target::named(&folder).await?;
-    let restored = backup::restore(file, &identities(identity)?, &folder, LOCAL, &unwrapping)
-        .await
-        .map_err(fault)?;
+    let restored = backup::restore(file, &identities(identity)?, &folder, LOCAL, &unwrapping).await;
+    let restored = restored.map_err(|error| match (&error, &target) {
+        (BackupError::Used { .. }, Some(_)) => fault(error).and(
+            "If an earlier run has restored it and was interrupted then, `countersign migrate \
+             to-database` finishes",
+        ),
+        _ => fault(error),
+    })?;
     let moved = match target {
         Some(target) => Some(target.fill().await?),
         None => None,
