@@ -273,7 +273,7 @@ impl OrchestrationContext {
             number: 0,
             value,
         };
-        let entity = feed_entity(self.instance_id(), feed.name());
+        let entity = self.feed(feed.name());
         self.signal_entity(&entity, &FEED_APPEND, &append)
     }
 
@@ -300,8 +300,15 @@ impl OrchestrationContext {
     ///
     /// As those of [`signal_entity_at`](Self::signal_entity_at).
     pub fn delete_feed_at<T>(&self, feed: &Feed<T>, at: DateTime<Utc>) -> Result<(), TaskError> {
-        let entity = feed_entity(self.instance_id(), feed.name());
+        let entity = self.feed(feed.name());
         self.signal_entity_at(&entity, &FEED_DELETE, &(), at)
+    }
+
+    /// The entity of a feed: in turns that a fork has from another instance, that one's.
+    fn feed(&self, name: &str) -> EntityId {
+        let shared = self.shared();
+        let state = shared.lock();
+        feed_entity(state.lineage.id(&shared.instance_id), name)
     }
 
     fn signal(
