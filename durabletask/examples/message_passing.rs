@@ -79,7 +79,7 @@ async fn greet(ctx: OrchestrationContext, (): ()) -> Result<Greeting, Failure> {
 
 /// Two changes of the language, a third that is refused, and the approval.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let minute = |n| Duration::from_secs(60 * n);
+    let minute = |n: u64| Duration::from_secs(60 * n);
     let run = TestHub::new(Registry::new().orchestration(&GREET, greet))
         .update(minute(1), "first", &SET_LANGUAGE, "Chinese")
         .update(minute(2), "second", &SET_LANGUAGE, "French")

@@ -36,7 +36,7 @@ struct Pool {
     holders: BTreeMap<String, String>,
 }
 
-async fn pool(ctx: OrchestrationContext, pool: Pool) -> Result<Outcome<(), Pool>, Failure> {
+async fn pool(ctx: OrchestrationContext, pool: Pool) -> Result<Outcome<Pool, ()>, Failure> {
     let shared = Arc::new(Mutex::new(pool));
     let asked = Arc::clone(&shared);
     ctx.answer_query(&HOLDERS, move |()| {
@@ -79,7 +79,7 @@ async fn pool(ctx: OrchestrationContext, pool: Pool) -> Result<Outcome<(), Pool>
 
 /// Three instances ask for two resources; the third gets what the first gives back.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let minute = |n| Duration::from_secs(60 * n);
+    let minute = |n: u64| Duration::from_secs(60 * n);
     let resources = Pool {
         free: ["north", "south"].map(str::to_owned).into(),
         ..Pool::default()

@@ -114,7 +114,7 @@ impl Cluster {
 async fn manage(
     ctx: OrchestrationContext,
     mut cluster: Cluster,
-) -> Result<Outcome<Report, Cluster>, Failure> {
+) -> Result<Outcome<Cluster, Report>, Failure> {
     if !cluster.started {
         let nodes = ctx.call_activity(&START_CLUSTER, &()).await?;
         cluster.set(&nodes, &Node::Free);
@@ -153,7 +153,7 @@ async fn manage(
 
 /// A morning with a cluster of four nodes, one of which breaks.
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let minute = |n| Duration::from_secs(60 * n);
+    let minute = |n: u64| Duration::from_secs(60 * n);
     let wanted = |job: &str, count: usize| (job.to_owned(), count);
     let run = TestHub::new(Registry::new().continuing(&MANAGE, manage))
         .update(minute(1), "build", &ASSIGN_NODES, &wanted("build", 2))

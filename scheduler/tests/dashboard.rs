@@ -594,7 +594,8 @@ async fn an_instance_is_forked_at_an_event_of_its_history() {
     assert_eq!(fork(Value::Null).await.0, 400);
     assert_eq!(fork(json!(3)).await.0, 400, "there are three events");
     let (status, told) = fork(json!(2)).await;
-    assert_eq!((status, &told["instanceId"]), (200, &json!("b")));
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["instanceId"], "b");
     assert_eq!(fork(json!(2)).await.0, 409, "the id is taken");
     // What was under way there is under way here too.
     let (_, again) = worker.activity().await;

@@ -13,7 +13,7 @@ use crate::action::ActionKind;
 use crate::codec;
 use crate::contract::{Feed, Orchestration};
 use crate::entity::{
-    EntityId, EntityRef, FEED_APPEND, FEED_DELETE, FeedAppend, Operation, feed_entity,
+    EntityId, EntityRef, FEED_APPEND, FEED_DELETE, FeedAppend, FeedLog, Operation, feed_entity,
 };
 use crate::error::TaskError;
 use crate::host::value_text;
@@ -305,7 +305,7 @@ impl OrchestrationContext {
     }
 
     /// The entity of a feed: in turns that a fork has from another instance, that one's.
-    fn feed(&self, name: &str) -> EntityId {
+    fn feed(&self, name: &str) -> EntityRef<FeedLog> {
         let shared = self.shared();
         let state = shared.lock();
         feed_entity(state.lineage.id(&shared.instance_id), name)
