@@ -21,13 +21,13 @@ const MAKE_FILM: Orchestration<String, String> = Orchestration::new("make-film")
 
 /// Ends as soon as the orchestration has given it up, where worker and caller are one process.
 async fn render(ctx: ActivityContext, film: String) -> Result<String, Failure> {
-    let pictures = async {
+    let frames = async {
         for _ in 0..10_000 {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     };
     tokio::select! {
-        () = pictures => Ok(format!("{film}.mkv")),
+        () = frames => Ok(format!("{film}.mkv")),
         () = ctx.cancelled() => Err("nobody needs it any more".into()),
     }
 }
