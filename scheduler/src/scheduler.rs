@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use durabletask_proto::completion_stream_service_server::CompletionStreamServiceServer;
+use durabletask_proto::fork_service_server::ForkServiceServer;
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -146,6 +147,7 @@ impl Scheduler {
         }
         let results = CompletionStreamServiceServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE);
+        let forks = ForkServiceServer::new(service.clone());
         let peers = self.serve_peers(&service, ending.clone())?;
         let rpc = TaskHubSidecarServiceServer::new(service)
             .max_decoding_message_size(MAX_MESSAGE)
@@ -165,7 +167,8 @@ impl Scheduler {
             .layer(asked)
             .layer(routed)
             .add_service(rpc)
-            .add_service(results);
+            .add_service(results)
+            .add_service(forks);
         let end = ending.clone().cancelled_owned();
         let server = match &self.config.tls {
             Some(tls) => {
@@ -236,12 +239,14 @@ impl Scheduler {
         let incoming = nodes::listen(listener, nodes.port(), nodes.owners())?;
         let results = CompletionStreamServiceServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE);
+        let forks = ForkServiceServer::new(service.clone());
         let rpc = TaskHubSidecarServiceServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let pages = dashboard::for_peers(service.clone(), nodes.clone(), ending.clone());
         let routes = Routes::new(rpc)
             .add_service(results)
+            .add_service(forks)
             .into_axum_router()
             .merge(pages);
         let receive = ReceiveLayer {

@@ -4,6 +4,7 @@ mod bounds;
 mod completion_stream;
 mod completions;
 mod entities;
+mod forks;
 mod history;
 mod hubs;
 mod instances;

@@ -2,6 +2,7 @@
 //! reason beside the code (`google.rpc.ErrorInfo`) by which some SDKs distinguish errors.
 
 use durabletask_proto::CompleteTaskResponse;
+use durabletask_scheduler_core::ForkRefusal;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -17,6 +18,10 @@ pub(crate) fn status(error: StoreError) -> Status {
         StoreError::AlreadyExists(_) => because(Code::AlreadyExists, "DUPLICATE_INSTANCE", message),
         StoreError::InvalidState(_) => because(Code::FailedPrecondition, "INVALID_STATE", message),
         StoreError::Reuse(_) => invalid(message),
+        StoreError::Fork(refusal) => match *refusal {
+            ForkRefusal::NoEvent { .. } => because(Code::OutOfRange, "NO_SUCH_EVENT", message),
+            _ => because(Code::FailedPrecondition, "INVALID_STATE", message),
+        },
         StoreError::TooManyHubs(_) => Status::resource_exhausted(message),
         StoreError::Corrupt(_) => Status::data_loss(message),
         StoreError::Closed => Status::unavailable(message),

@@ -43,6 +43,7 @@ mod entity_purge;
 mod entity_queries;
 #[cfg(test)]
 mod fence;
+mod fork;
 mod hubs;
 mod instances;
 mod list;
@@ -87,6 +88,7 @@ pub(crate) use engine::Connection;
 pub use engine::{StorageError, StorageProblem};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch, entity_header};
+pub(crate) use fork::NewFork;
 pub(crate) use hubs::check_hub;
 pub(crate) use instances::{Start, micros, timestamp};
 pub(crate) use list::{ListCursor, ListFilter, completion_of, list};
@@ -218,6 +220,8 @@ pub(crate) enum StoreError {
     InvalidState(String),
     #[error(transparent)]
     Reuse(#[from] durabletask_scheduler_core::ReuseRefusal),
+    #[error(transparent)]
+    Fork(#[from] Box<durabletask_scheduler_core::ForkRefusal>),
     #[error(
         "the work item is gone: it was completed, abandoned, or its instance was replaced or purged"
     )]
