@@ -122,12 +122,23 @@ const NOT_OWNER: &str = "not-owner";
 /// before it had an effect. A node that forwarded the call, or that routes its own callers, looks
 /// for the owner again and repeats the call there.
 pub(crate) fn not_owned(hub: &str) -> Status {
-    let mut status = because(
+    refused(because(
         "TASK_HUB_MOVED",
         format!("this node does not own the task hub {hub:?} any more; nothing was done. Retry"),
-    );
+    ))
+}
+
+/// The error of a call that was refused because its task hub is another node's, with the mark that it
+/// had no effect.
+pub(crate) fn refused(mut status: Status) -> Status {
     let reason = MetadataValue::from_static(NOT_OWNER);
     status.metadata_mut().insert(REFUSED, reason);
+    status
+}
+
+/// The error of a call that may have done a part of its work, without the mark of one that has not.
+pub(crate) fn partly_done(mut status: Status) -> Status {
+    status.metadata_mut().remove(REFUSED);
     status
 }
 

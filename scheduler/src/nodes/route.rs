@@ -155,6 +155,19 @@ impl Nodes {
         matches!(self.0.owners.owner(hub), Owner::Here | Owner::NoSuchHub)
     }
 
+    /// Returns once there is a connection to the node that owns all task hubs, or says why not.
+    pub(crate) async fn reach_owner(&self) -> Result<(), String> {
+        let Owner::Node(node) = self.0.owners.owner("") else {
+            return Ok(());
+        };
+        match self.0.pool.stream(&node).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!(
+                "the node {node} owns the task hubs and cannot be reached from here: {error}"
+            )),
+        }
+    }
+
     /// Serves a caller's call where its task hub is. While that has no owner, or not one that can be
     /// reached, the call waits.
     pub(super) async fn route<S, F>(

@@ -41,22 +41,29 @@ pub(crate) struct Acknowledged {
 /// What the load shares.
 #[derive(Clone)]
 pub(crate) struct Load {
-    pub(crate) address: watch::Receiver<String>,
+    /// Of the schedulers, any of which may be called.
+    pub(crate) addresses: watch::Receiver<Vec<String>>,
     pub(crate) acknowledged: Arc<Mutex<Acknowledged>>,
     pub(crate) numbers: Arc<AtomicU64>,
     pub(crate) stop: CancellationToken,
 }
 
 impl Load {
-    /// A client of the process that runs now.
+    /// A client of one of the processes that run now.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.channel()).max_decoding_message_size(64 << 20)
     }
 
     fn channel(&self) -> tonic::transport::Channel {
-        tonic::transport::Channel::from_shared(self.address.borrow().clone())
+        let addresses = self.addresses.borrow().clone();
+        let next = usize::try_from(self.number()).unwrap() % addresses.len();
+        tonic::transport::Channel::from_shared(addresses[next].clone())
             .unwrap()
             .connect_timeout(Duration::from_secs(5))
+            // One that is frozen closes no connection.
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(2))
+            .keep_alive_while_idle(true)
             .connect_lazy()
     }
 
@@ -68,10 +75,10 @@ impl Load {
     /// signals an entity, and drives a loop now and then.
     pub(crate) async fn clients(self) {
         let mut client = self.client();
-        let mut address = self.address.clone();
+        let mut addresses = self.addresses.clone();
         while !self.stop.is_cancelled() {
-            if address.has_changed().unwrap_or(false) {
-                address.borrow_and_update();
+            if addresses.has_changed().unwrap_or(false) {
+                addresses.borrow_and_update();
                 client = self.client();
             }
             let number = self.number();
@@ -81,12 +88,14 @@ impl Load {
                     self.drive(&mut client, &id).await;
                 } else {
                     tokio::time::sleep(AGAIN).await;
+                    client = self.client();
                 }
                 continue;
             }
             let id = format!("i{number}");
             if start(&client, "default", &id).await.is_err() {
                 tokio::time::sleep(AGAIN).await;
+                client = self.client();
                 continue;
             }
             self.acknowledged.lock().unwrap().started.insert(id.clone());

@@ -28,7 +28,7 @@ pub(crate) struct Stream {
 }
 
 impl Results {
-    /// A stream of the process that runs now.
+    /// A stream of one of the processes that run now.
     pub(crate) async fn on_stream(channel: Channel) -> Result<Self, tonic::Status> {
         let (frames, queue) = mpsc::channel(64);
         let mut answers = CompletionStreamServiceClient::new(channel)
