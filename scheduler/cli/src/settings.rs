@@ -234,6 +234,11 @@ fn database(
 /// Reads how the other schedulers call this one.
 fn peers(args: &ServeArgs, problems: &mut Vec<String>) -> Option<PeerSettings> {
     let text = args.peer_listen.as_deref()?;
+    if args.database_url.is_none() {
+        problems.push(
+            "--peer-listen is for schedulers that share a database: add --database-url".to_owned(),
+        );
+    }
     let Some(listen) = address(text) else {
         problems.push(format!(
             "--peer-listen must be an address and port like 10.0.0.7:8083, not {text:?}"

@@ -37,6 +37,8 @@ pub(super) enum Kind {
         repeatable: bool,
         /// Whether the caller sends messages as long as it likes.
         streams: bool,
+        /// Whether the answer goes on as long as the caller likes.
+        lasts: bool,
     },
     /// A request of the dashboard.
     Page {
@@ -57,19 +59,29 @@ const READS: &[&str] = &[
     "WaitForInstanceStart",
 ];
 
+/// The method whose answers are a worker's work.
+const WORK: &str = "GetWorkItems";
+
 impl Kind {
     pub(super) fn of_grpc(uri: &Uri) -> Self {
         let (service, method) = uri.path().rsplit_once('/').unwrap_or_default();
+        let streams =
+            service.trim_start_matches('/') == completion_stream_service_server::SERVICE_NAME;
         Self::Grpc {
             repeatable: READS.contains(&method),
-            streams: service.trim_start_matches('/')
-                == completion_stream_service_server::SERVICE_NAME,
+            streams,
+            lasts: streams || method == WORK,
         }
     }
 
     /// Whether the caller sends messages as long as it likes.
     pub(super) const fn streams(self) -> bool {
         matches!(self, Self::Grpc { streams: true, .. })
+    }
+
+    /// Whether the answer goes on as long as the caller likes.
+    pub(super) const fn lasts(self) -> bool {
+        matches!(self, Self::Grpc { lasts: true, .. })
     }
 
     pub(super) const fn repeatable(self) -> bool {

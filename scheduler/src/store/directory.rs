@@ -4,7 +4,7 @@
 //! A thread with a session of its own says that this node is there, and reads what the others say, also
 //! while the writer is busy, or waits for the database.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -112,10 +112,9 @@ impl Directory {
     /// Takes this node off the list, as the last thing that it does.
     pub(crate) async fn leave(&self) {
         let (done, gone) = oneshot::channel();
-        match self.leave.try_send(done) {
+        if self.leave.try_send(done).is_ok() {
             // It is answered by being dropped.
-            Ok(()) => drop(tokio::time::timeout(LEAVE, gone).await),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+            let _ = tokio::time::timeout(LEAVE, gone).await;
         }
     }
 
