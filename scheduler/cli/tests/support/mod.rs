@@ -9,6 +9,7 @@
 )]
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -83,6 +84,17 @@ pub fn program() -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Returns once a connection to it was accepted. A machine under load has been seen to drop the
+/// first attempt until the system gave up on it, which takes two minutes; another one succeeds.
+fn until_connected(url: &str) {
+    let (_, address) = url.split_once("://").unwrap();
+    let address = address.parse().unwrap();
+    let begun = Instant::now();
+    while let Err(problem) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
+        assert!(begun.elapsed() < PATIENCE, "connect to {url}: {problem}");
+    }
 }
 
 /// Runs the program to its end.
@@ -190,16 +202,21 @@ impl Process {
             return Err(problem);
         };
         let text = |name: &str| said[name].as_str().unwrap().to_owned();
-        Ok(Self {
+        let process = Self {
             grpc: text("scheduler"),
             http: text("dashboard"),
             child,
-        })
+        };
+        for url in [&process.grpc, &process.http] {
+            until_connected(url);
+        }
+        Ok(process)
     }
 
     pub fn client(&self) -> Client {
         let channel = Channel::from_shared(self.grpc.clone())
             .unwrap()
+            .connect_timeout(Duration::from_secs(5))
             .connect_lazy();
         TaskHubSidecarServiceClient::new(channel)
     }
