@@ -75,6 +75,7 @@ async fn survive_on_a_database(kills: u64) {
     let (mut frozen, mut slowest) = (0, Duration::ZERO);
     let mut standby = Process::node(&url, "node-1", &["--log", "error"]);
     for kill in 0..kills {
+        running.until_more().await;
         tokio::time::sleep(random.millis_up_to(600)).await;
         let begun = Instant::now();
         let freezes = random.next().is_multiple_of(2);

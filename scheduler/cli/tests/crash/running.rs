@@ -1,7 +1,7 @@
 //! Clients and workers that do not mind that their schedulers die.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -9,8 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::check;
 use super::load::Load;
+use super::support::PATIENCE;
 
 const CLIENTS: usize = 4;
+/// How many instances are more.
+const MORE: usize = 20;
 /// Whether they hand results in on the stream for them.
 const WORKERS: [bool; 2] = [true, false];
 
@@ -51,6 +54,16 @@ impl Running {
     /// From now on they call these.
     pub(crate) fn moves_to(&self, schedulers: Vec<String>) {
         self.addresses.send_replace(schedulers);
+    }
+
+    /// Waits until more instances are under way.
+    pub(crate) async fn until_more(&self) {
+        let count = || self.load.acknowledged.lock().unwrap().started.len();
+        let (before, begun) = (count(), Instant::now());
+        while count() < before + MORE {
+            assert!(begun.elapsed() < PATIENCE, "calls are answered");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Lets everything end, and compares it with what was acknowledged.

@@ -187,6 +187,7 @@ async fn survive(rounds: usize) {
         }
         let blow = blows.swap_remove(random.below(blows.len()));
         told[blow] += 1;
+        running.until_more().await;
         tokio::time::sleep(random.millis_up_to(600)).await;
         // Twice of three times the owner, since otherwise little happens.
         let owner = owner_but(&nodes, None).await;
