@@ -190,7 +190,18 @@ impl Load {
         }
     }
 
-    /// Unacknowledged work is redelivered.
+    /// Hands a result in until it is taken or refused, as SDKs do; whether it is acknowledged.
+    async fn hand_in(&self, results: &Results, result: Handed) -> bool {
+        let mut answer = results.hand_in(result.clone()).await;
+        // What is gone was answered by another try, or is handed out again.
+        while !matches!(answer, Code::Ok | Code::NotFound) {
+            assert_ne!(answer, Code::InvalidArgument, "{result:?}");
+            tokio::time::sleep(AGAIN).await;
+            answer = Results::Calls(self.client()).hand_in(result.clone()).await;
+        }
+        answer == Code::Ok
+    }
+
     async fn execute(self, results: Results, item: WorkItem) {
         match item.request {
             Some(work_item::Request::OrchestratorRequest(turn)) => {
@@ -200,7 +211,7 @@ impl Load {
                     actions: decide(&turn),
                     ..Default::default()
                 };
-                results.hand_in(Handed::Orchestrator(response)).await;
+                self.hand_in(&results, Handed::Orchestrator(response)).await;
             }
             Some(work_item::Request::ActivityRequest(activity)) => {
                 let result = self.number().to_string();
@@ -212,7 +223,7 @@ impl Load {
                     completion_token: item.completion_token,
                     ..Default::default()
                 };
-                if results.hand_in(Handed::Activity(response)).await {
+                if self.hand_in(&results, Handed::Activity(response)).await {
                     let mut acknowledged = self.acknowledged.lock().unwrap();
                     let key = (id, activity.task_id);
                     acknowledged.results.entry(key).or_default().push(result);
@@ -220,7 +231,7 @@ impl Load {
             }
             Some(work_item::Request::EntityRequestV2(batch)) => {
                 let result = append(item.completion_token, batch);
-                results.hand_in(Handed::Entity(result)).await;
+                self.hand_in(&results, Handed::Entity(result)).await;
             }
             _ => {}
         }
