@@ -88,8 +88,7 @@ pub struct ServeArgs {
     #[arg(
         long,
         value_name = "ADDR",
-        env = "DURABLETASK_PEER_LISTEN",
-        requires = "database_url"
+        env = "DURABLETASK_PEER_LISTEN"
     )]
     pub peer_listen: Option<String>,
     /// Where the others reach that address, as HOST:PORT [default: the address itself]
