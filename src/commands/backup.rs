@@ -7,7 +7,8 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json, to_value};
 
 use super::audit::{self, LOCAL, Recorder};
-use super::client::{data_dir, folder_fault};
+use super::client::data_dir;
+use super::folder::folder_fault;
 use super::output;
 use super::shared::Shared;
 use super::{Exit, Fault, Outcome, migrate, wrapping};
