@@ -126,6 +126,13 @@ impl Loose {
                 return Some(ImportEntry::refused(&name, problem));
             }
         };
+        // What says whose account it is keeps its names, and is found by those of the item.
+        let is_named = otpauth::parse(code).is_ok_and(|read| {
+            read.account.issuer().is_some() && read.account.account_name() != "Account"
+        });
+        if is_named {
+            return Some(ImportEntry::new(&name, Ok(self.code.clone())));
+        }
         if otpauth::is_meant(code) || settings.is_empty() {
             return Item { code, ..item }.entry();
         }
