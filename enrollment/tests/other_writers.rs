@@ -63,7 +63,7 @@ const DOCUMENTS: &[(&str, &str, &[&str])] = &[
         "Psono, codes alone",
         r#"{"folders": [{"name": "F", "items": [{"type": "totp", "name": "Bank", "totp_title": "Bank", "totp_period": 30,
             "totp_algorithm": "SHA1", "totp_digits": 6, "totp_code": "{T}", "totp_notes": ""}]}], "items": []}"#,
-        &["otpauth://totp/Bank?secret={T}&issuer=Bank"],
+        &["otpauth://totp/Bank?secret={T}"],
     ),
     (
         "passlib",
@@ -225,4 +225,144 @@ fn what_other_programs_write_is_read_or_named() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Either what a text means, or a refusal: never another account. Returns whether it was read.
+#[track_caller]
+fn right_or_refused(text: &str, expected: &str) -> bool {
+    let text = text.replace("{S}", SECRET);
+    match otpauth::parse(&text) {
+        Ok(parsed) => {
+            let uri = parsed.account.to_uri().replace(SECRET, "{S}");
+            assert_eq!(uri, expected, "{text}");
+            true
+        }
+        Err(problem) => {
+            let shown = format!("{problem:?} {} {}", problem.detail(), problem.next_step());
+            assert!(!shown.contains(&SECRET[..8]), "{shown}");
+            false
+        }
+    }
+}
+
+#[test]
+fn a_damaged_separator_never_ends_in_a_usual_value() {
+    for damaged in [
+        "&amp;amp;algorithm=SHA256&amp;amp;digits=8&amp;amp;period=60",
+        "%26algorithm%3DSHA256%26digits%3D8%26period%3D60",
+        "\\u0026algorithm=SHA256\\u0026digits=8\\u0026period=60",
+        ";algorithm=SHA256;digits=8;period=60",
+        "&algorithm = SHA256&digits = 8&period = 60",
+        "&algorithm:SHA256&digits:8&period:60",
+        "|algorithm=SHA256|digits=8|period=60",
+        "\u{ff06}algorithm=SHA256\u{ff06}digits=8\u{ff06}period=60",
+        "&algorithm\u{ff1d}SHA256&digits\u{ff1d}8&period\u{ff1d}60",
+        "&algorithm=SHA256&digits=\u{ff18}&period=60",
+        "&algorithm=SHA256&digits[]=8&period=60",
+        "&algorithm=SHA256&digits=8&period=0x3c",
+        "&algorithm=SHA-2&digits=8&period=60",
+        "&&algorithm=SHA256&&digits=8&&period=60&",
+        "?algorithm=SHA256?digits=8?period=60",
+        ",algorithm=SHA256,digits=8,period=60",
+        " &algorithm=SHA256 &digits=8 &period=60",
+        "&\u{200b}algorithm=SHA256&\u{200b}digits=8&\u{feff}period=60",
+    ] {
+        let text = format!("otpauth://totp/GitHub:alice?issuer=GitHub&secret={{S}}{damaged}");
+        right_or_refused(&text, EIGHT);
+    }
+    for swapped in [
+        "otpauth://totp/GitHub:alice&secret={S}?issuer=GitHub&algorithm=SHA256&digits=8&period=60",
+        "otpauth://totp/GitHub:alice?algorithm=SHA256&digits=8&period=60#secret={S}&issuer=GitHub",
+        "otpauth://totp/GitHub:alice/?secret={S}/&issuer=GitHub/&algorithm=SHA256/&digits=8/&period=60/",
+    ] {
+        right_or_refused(swapped, EIGHT);
+    }
+}
+
+#[test]
+fn steams_codes_are_steams_in_every_spelling() {
+    for text in [
+        "otpauth://steam/Steam:gordon?secret={S}&issuer=Steam",
+        "otpauth://STEAM/Steam:gordon?secret={S}&issuer=Steam",
+        "otpauth://totp/Steam%3Agordon?secret={S}&digits=5",
+        "otpauth://totp/gordon?secret={S}&issuer=Steam&encoder=Steam",
+        "otpauth://totp/Steam:gordon?secret={S}&issuer=Steam&type=steam",
+        "otpauth://totp/Steam:gordon?secret={S}&issuer=Steam&algorithm=steam",
+        "otpauth://totp/Steam:gordon?secret={S}&issuer=Steam&steam=true",
+        "otpauth://totp/Steam:gordon?secret={S}&issuer=Steam&digits=5&period=30&algorithm=SHA1",
+        "otpauth://totp/Steam:gordon?secret={S}&issuer=Steam&digits=5&encoder=steam&period=30",
+        "otpauth://totp/Steam:gordon?secret={S}&issuer=Steam&charset=steam",
+    ] {
+        right_or_refused(text, "otpauth://steam/Steam:gordon?secret={S}&issuer=Steam");
+    }
+}
+
+#[test]
+fn what_nobody_sees_in_a_secret_is_no_part_of_it() {
+    for mark in [
+        "\u{a0}",
+        "\u{202f}",
+        "\u{3000}",
+        "\u{ad}",
+        "\u{2011}",
+        "\u{200d}",
+        "\u{feff}",
+        "\u{2007}",
+        "\u{2060}",
+        "%20",
+        "+",
+        "%C2%A0",
+        "%E2%80%8B",
+        "-",
+        "\u{2013}",
+    ] {
+        let groups: Vec<&str> = (0..SECRET.len())
+            .step_by(4)
+            .map(|at| &SECRET[at..at + 4])
+            .collect();
+        for secret in [groups.join(mark), groups.join(mark).to_lowercase()] {
+            let secret = secret
+                .replace("%c2%a0", "%C2%A0")
+                .replace("%e2%80%8b", "%E2%80%8B");
+            let text = format!("otpauth://totp/GitHub:alice?secret={secret}&issuer=GitHub");
+            assert!(right_or_refused(&text, PLAIN), "{text}");
+        }
+    }
+}
+
+#[test]
+fn what_surrounds_a_uri_is_taken_off_or_refused() {
+    let uri = "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub";
+    let escaped = "otpauth%3A%2F%2Ftotp%2FGitHub%3Aalice%3Fsecret%3D{S}%26issuer%3DGitHub";
+    for text in [
+        format!("<a href=\"{uri}\">Add</a>"),
+        format!("[Add to app]({uri})"),
+        format!("![QR]({uri})"),
+        format!("url=\"{uri}\""),
+        format!("$ {uri}"),
+        format!("QR code: {uri}"),
+        format!("https://www.google.com/chart?chs=200x200&chld=M|0&cht=qr&chl={escaped}"),
+        format!("https://api.qrserver.com/v1/create-qr-code/?data={escaped}&size=200x200"),
+        format!("https://quickchart.io/qr?text={escaped}"),
+        uri.replacen("otpauth://totp", "otpauth:totp", 1),
+        uri.replacen("otpauth://totp", "OTPAUTH://TOTP", 1),
+        uri.replacen("otpauth://totp/", "otpauth://totp//", 1),
+        format!(
+            "intent:{}#Intent;scheme=otpauth;end",
+            &uri["otpauth:".len()..]
+        ),
+        format!("\u{201c}{uri}\u{201d}."),
+        format!("{uri}\n-- \nSent from my phone"),
+        format!("{uri} (expires in 5 minutes)"),
+    ] {
+        right_or_refused(&text, PLAIN);
+    }
+    for text in [
+        format!("<{uri}>"),
+        format!("`{uri}`"),
+        format!("totp: {uri}"),
+        escaped.to_owned(),
+    ] {
+        assert!(right_or_refused(&text, PLAIN), "{text}");
+    }
 }

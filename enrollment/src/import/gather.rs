@@ -282,11 +282,12 @@ fn pair(object: &Map<String, Value>) -> Option<(&str, &str)> {
 /// A member's name, folded, without what only says that it is about codes (`totp_digits`).
 fn unprefixed(name: &str) -> String {
     let name = folded(name);
-    let prefixes = ["websitepasswordtotp", "totp", "otp"].iter();
-    let rest = prefixes.filter_map(|prefix| name.strip_prefix(prefix));
+    let name = name.strip_prefix("websitepassword").unwrap_or(&name);
+    let rest = ["totp", "otp"].iter();
+    let rest = rest.filter_map(|prefix| name.strip_prefix(prefix));
     let known = [&ALGORITHMS[..], &DIGITS, &PERIODS];
     let mut rest = rest.filter(|rest| known.iter().any(|names| names.contains(rest)));
-    rest.next().map(ToOwned::to_owned).unwrap_or(name)
+    rest.next().unwrap_or(name).to_owned()
 }
 
 /// The account that an object's members say; nothing if there is no secret or nothing beside
@@ -338,9 +339,11 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
     let (issuer, account_name) = match (issuer, text(&NAMES)) {
         // The object around it is the item that a person sees.
         ("", "") => (around.title, around.user),
-        ("", user) if user == text(&USERS) && text(&["name", "label"]).is_empty() => {
-            (around.title, user)
-        }
+        // An item is called in one way, and its account in another.
+        ("", user) if user == text(&USERS) => match text(&["title", "name", "label"]) {
+            "" => (around.title, user),
+            title => (title, user),
+        },
         names => names,
     };
     let name = joined_name(issuer, account_name);
@@ -352,6 +355,8 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
         || member(&["steam", "issteam"]) == Some(&Value::Bool(true));
     let kind = match text(&KINDS) {
         "" | "totp" if is_steam => "steam",
+        // Psono's item of a password with codes.
+        "website_password" => "",
         kind => kind,
     };
     // What is not text would be read as if it were not there.

@@ -298,10 +298,12 @@ impl Columns {
             named.map(|(at, _)| at).collect()
         };
         let recovery = all(&is_named);
-        let said = ranked(&names).into_iter();
-        let said = said.filter(|(at, _)| !recovery.contains(at) && !is_title_of(&names[*at]));
-        let (codes, generic): (Vec<(usize, Says)>, Vec<(usize, Says)>) =
-            said.partition(|(_, says)| !matches!(says, Says::AnySecret | Says::Perhaps));
+        let mut codes = ranked(&names);
+        codes.retain(|(at, _)| !recovery.contains(at) && !is_title_of(&names[*at]));
+        let generic = codes.extract_if(.., |(_, says)| {
+            matches!(says, Says::AnySecret | Says::Perhaps)
+        });
+        let generic: Vec<(usize, Says)> = generic.collect();
         let vague = generic.iter().filter(|(_, says)| *says == Says::Perhaps);
         let algorithm = find(&ALGORITHMS);
         let (title, user) = title_and_user(find(&TITLES), find(&USERS), &find);
