@@ -353,7 +353,7 @@ fn what_surrounds_a_uri_is_taken_off_or_refused() {
         ),
         format!("\u{201c}{uri}\u{201d}."),
         format!("{uri}\n-- \nSent from my phone"),
-        format!("{uri} (expires in 5 minutes)"),
+        "otpauth://totp/GitHub:alice?issuer=GitHub&secret={S} (expires in 5 minutes)".to_owned(),
     ] {
         right_or_refused(&text, PLAIN);
     }

@@ -255,8 +255,10 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
         let is_own = is_own
             .iter()
             .any(|name| outline.has_inside("items", &[name]));
-        let has_account =
-            |entries: &[ImportEntry]| entries.iter().any(|entry| entry.content.is_ok());
+        let has_account = |entries: &[ImportEntry]| {
+            let mut read = entries.iter().flat_map(|entry| &entry.content);
+            read.any(|text| otpauth::parse(text).is_ok())
+        };
         let (may_be_other, needs_account) = match &read {
             Ok(entries) => (!is_own && !has_account(entries), true),
             Err(problem) => (
