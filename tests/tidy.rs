@@ -113,24 +113,24 @@ fn packages_use_only_the_packages_below_them() {
     let graph = Graph::load();
     let rules: [(&str, &[&str]); 16] = [
         ("durabletask-sqlite", &[]),
-        ("durabletask-proto", &[]),
-        ("durabletask-core", &["durabletask-proto"]),
+        ("durabletask-sdk-proto", &[]),
+        ("durabletask-core", &["durabletask-sdk-proto"]),
         ("durabletask-macros", &[]),
-        ("durabletask-agent", &["durabletask"]),
+        ("durabletask-agent", &["durabletask-sdk"]),
         (
-            "durabletask",
+            "durabletask-sdk",
             &[
                 "durabletask-core",
                 "durabletask-macros",
-                "durabletask-proto",
+                "durabletask-sdk-proto",
             ],
         ),
-        ("durabletask-scheduler-core", &["durabletask-proto"]),
+        ("durabletask-scheduler-core", &["durabletask-sdk-proto"]),
         (
             "durabletask-scheduler",
             &[
                 "countersign-database",
-                "durabletask-proto",
+                "durabletask-sdk-proto",
                 "durabletask-scheduler-core",
                 "durabletask-sqlite",
             ],
@@ -169,7 +169,7 @@ fn packages_use_only_the_packages_below_them() {
                 "countersign-activities",
                 "countersign-database",
                 "countersign-enrollment",
-                "durabletask",
+                "durabletask-sdk",
             ],
         ),
     ];
@@ -187,7 +187,7 @@ fn the_pure_cores_have_no_runtime_network_or_database() {
         "countersign-authority",
         "countersign-orchestrations",
     ] {
-        let reached = graph.all_but_through(package, "durabletask-proto");
+        let reached = graph.all_but_through(package, "durabletask-sdk-proto");
         for banned in [
             "tokio",
             "tonic",
@@ -345,7 +345,7 @@ fn the_sdk_has_no_azure_dependencies_by_default() {
     let tree = |features: &[&str]| {
         let output = Command::new(env!("CARGO"))
             .args(["tree", "--locked", "--offline", "--edges", "normal"])
-            .args(["--prefix", "none", "--package", "durabletask"])
+            .args(["--prefix", "none", "--package", "durabletask-sdk"])
             .args(features)
             .current_dir(env!("CARGO_MANIFEST_DIR"))
             .output()
@@ -355,7 +355,7 @@ fn the_sdk_has_no_azure_dependencies_by_default() {
         String::from_utf8(output.stdout).expect("cargo prints text")
     };
     let plain = tree(&[]);
-    assert!(plain.contains("durabletask-proto v"), "{plain}");
+    assert!(plain.contains("durabletask-sdk-proto v"), "{plain}");
     let of_azure = plain.lines().find(|line| line.starts_with("azure"));
     assert_eq!(of_azure, None);
     for (feature, brings) in [

@@ -1,7 +1,7 @@
 //! Function chaining: each activity gets what the one before it yielded. A
 //! crash between two of them repeats neither.
 //!
-//! `cargo run -p durabletask --example chaining` runs it in memory.
+//! `cargo run -p durabletask-sdk --example chaining` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

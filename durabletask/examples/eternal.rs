@@ -1,7 +1,7 @@
 //! Eternal orchestration: each round continues as new, so that the history
 //! never grows. Events that come meanwhile are carried over.
 //!
-//! `cargo run -p durabletask --example eternal` runs it in memory.
+//! `cargo run -p durabletask-sdk --example eternal` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

@@ -1,7 +1,7 @@
 //! Fan-out/fan-in: calls are scheduled when they are made, so a loop of calls
 //! runs in parallel; `when_all` waits for all of them.
 //!
-//! `cargo run -p durabletask --example fan_out_fan_in` runs it in memory.
+//! `cargo run -p durabletask-sdk --example fan_out_fan_in` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

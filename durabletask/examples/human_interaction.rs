@@ -1,7 +1,7 @@
 //! Human interaction: an orchestration asks for an approval, shows that it
 //! waits, and gives up after three days.
 //!
-//! `cargo run -p durabletask --example human_interaction` runs it in memory.
+//! `cargo run -p durabletask-sdk --example human_interaction` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

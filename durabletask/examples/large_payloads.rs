@@ -2,7 +2,7 @@
 //! travels through the scheduler in its place. Code does not notice.
 //!
 //! Reads `DTS_CONNECTION_STRING`, or speaks to the emulator's address:
-//! `cargo run -p durabletask --example large_payloads`.
+//! `cargo run -p durabletask-sdk --example large_payloads`.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

@@ -1,7 +1,7 @@
 //! Monitor: polls something with growing intervals until it is done or the
 //! deadline has come. While it sleeps it costs nothing.
 //!
-//! `cargo run -p durabletask --example monitor` runs it in memory.
+//! `cargo run -p durabletask-sdk --example monitor` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

@@ -1,7 +1,7 @@
 //! Patching: a step is inserted into code that instances run. Those that have passed the
 //! place go on without it, all others take it.
 //!
-//! `cargo run -p durabletask --example patching` runs it in memory.
+//! `cargo run -p durabletask-sdk --example patching` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

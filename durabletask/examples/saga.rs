@@ -1,6 +1,6 @@
 //! Saga: when a step fails, what the steps before it did is undone, last first.
 //!
-//! `cargo run -p durabletask --example saga` runs it in memory.
+//! `cargo run -p durabletask-sdk --example saga` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

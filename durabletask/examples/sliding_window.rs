@@ -1,7 +1,7 @@
 //! Sliding window: many pieces of work, a few of them at once; the next begins when one ends.
 //! What fails is counted and stops no other.
 //!
-//! `cargo run -p durabletask --example sliding_window` runs it in memory.
+//! `cargo run -p durabletask-sdk --example sliding_window` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

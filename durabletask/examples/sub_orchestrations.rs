@@ -1,7 +1,7 @@
 //! Sub-orchestrations: a large piece of work is cut into instances with
 //! histories, retries and ids of their own.
 //!
-//! `cargo run -p durabletask --example sub_orchestrations` runs it in memory.
+//! `cargo run -p durabletask-sdk --example sub_orchestrations` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

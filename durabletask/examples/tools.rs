@@ -1,7 +1,7 @@
 //! Names of the run time: a plan that comes as data says which activities are called, and
 //! each approval is waited for under a name of its own.
 //!
-//! `cargo run -p durabletask --example tools` runs it in memory.
+//! `cargo run -p durabletask-sdk --example tools` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

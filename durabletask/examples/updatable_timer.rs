@@ -1,6 +1,6 @@
 //! Updatable timer: a deadline that can be put off or brought forward while it is waited for.
 //!
-//! `cargo run -p durabletask --example updatable_timer` runs it in memory.
+//! `cargo run -p durabletask-sdk --example updatable_timer` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

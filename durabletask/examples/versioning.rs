@@ -1,7 +1,7 @@
 //! Versioning: new code for new instances, while the old ones end as they began.
 //! The version is given at the start and stays with the instance.
 //!
-//! `cargo run -p durabletask --example versioning` runs it in memory.
+//! `cargo run -p durabletask-sdk --example versioning` runs it in memory.
 
 #![allow(clippy::print_stdout, reason = "an example shows its result")]
 

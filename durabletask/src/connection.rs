@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use durabletask_proto::completion_stream_service_client::CompletionStreamServiceClient;
+use durabletask_proto::fork_service_client::ForkServiceClient;
 use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Uri};
@@ -32,6 +33,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) type Service = TaskHubSidecarServiceClient<Caller>;
 /// The same of our extension.
 pub(crate) type CompletionStream = CompletionStreamServiceClient<Caller>;
+/// The client of our extension for forks.
+pub(crate) type Forks = ForkServiceClient<Caller>;
 
 /// A parsed connection string.
 ///
@@ -457,11 +460,6 @@ impl Connection {
             Some(uri) => format!("http://127.0.0.1:{}", uri.port_u16().unwrap_or(80)),
             None => self.endpoint.clone(),
         }
-    }
-
-    /// A client on a channel of its own, which connects when it is first used.
-    pub(crate) fn service(&self, headers: Headers) -> Result<Service, ConnectionError> {
-        self.caller(headers).map(service)
     }
 
     /// A channel of its own, which connects when it is first used.

@@ -1,8 +1,10 @@
 //! The scheduler as a whole: open, serve, dashboard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use durabletask_proto::completion_stream_service_server::CompletionStreamServiceServer;
+use durabletask_proto::fork_service_server::ForkServiceServer;
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -16,7 +18,7 @@ use crate::access::AuthInterceptor;
 use crate::dispatch::{Dispatch, backoff, pace, timers, untaken};
 use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
-use crate::nodes::{self, Nodes, ReceiveLayer, RouteLayer};
+use crate::nodes::{self, Nodes, Owner as NodeOwner, Owners, ReceiveLayer, RouteLayer};
 use crate::service::Service;
 use crate::store::{Committed, Owner, Store};
 use crate::tls::Inside;
@@ -24,6 +26,8 @@ use crate::{
     OpenError, Retention, SchedulerConfig, ServeError, Storage, dashboard, operations, purging,
 };
 
+/// How long a node that stops waits until another has taken its task hubs.
+const SUCCESSION: Duration = Duration::from_secs(2);
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const MAX_STREAMS: u32 = 100_000;
@@ -62,15 +66,13 @@ impl Scheduler {
         let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
         let commits: Arc<Commits> = Arc::default();
         let store = Store::open(&config, committed, Arc::clone(&commits))?;
-        let nodes = match (&config.peers, &config.owners) {
-            (Some(port), Some(owners)) => Some(Nodes::new(
-                port.clone(),
-                Arc::clone(owners),
-                config.access.clone(),
-                config.keepalive,
-            )),
-            _ => None,
-        };
+        let owners = config.owners.clone().or_else(|| {
+            let directory = store.directory().map(Arc::clone);
+            directory.map(|directory| directory as Arc<dyn Owners>)
+        });
+        let nodes = config.peers.clone().zip(owners).map(|(port, owners)| {
+            Nodes::new(port, owners, config.access.clone(), config.keepalive)
+        });
         Ok(Self {
             store,
             dispatch,
@@ -146,6 +148,7 @@ impl Scheduler {
         }
         let results = CompletionStreamServiceServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE);
+        let forks = ForkServiceServer::new(service.clone());
         let peers = self.serve_peers(&service, ending.clone())?;
         let rpc = TaskHubSidecarServiceServer::new(service)
             .max_decoding_message_size(MAX_MESSAGE)
@@ -165,7 +168,8 @@ impl Scheduler {
             .layer(asked)
             .layer(routed)
             .add_service(rpc)
-            .add_service(results);
+            .add_service(results)
+            .add_service(forks);
         let end = ending.clone().cancelled_owned();
         let server = match &self.config.tls {
             Some(tls) => {
@@ -190,6 +194,7 @@ impl Scheduler {
             }
             // Another node answers for the task hubs before this one's streams end.
             self.store.writer.hand_over().await;
+            self.until_succeeded().await;
             ending.cancel();
         };
         let mut server = async move { tokio::try_join!(server, peers).map(|_| ()) }.boxed();
@@ -203,12 +208,29 @@ impl Scheduler {
             }
         };
         ending.cancel();
+        if let Some(directory) = self.store.directory() {
+            directory.leave().await;
+        }
         if timers.await.is_err() {
             tracing::error!("the timer loop panicked");
         }
         result?;
         tracing::info!("the scheduler has stopped");
         Ok(())
+    }
+
+    /// Waits a moment for another node to take what this one has handed over, so that the calls that are
+    /// here go on there. It returns at once where there is no other, or none that can be called.
+    async fn until_succeeded(&self) {
+        let Some(nodes) = &self.nodes else { return };
+        let mut changed = nodes.owners().changed();
+        let succeeded = async {
+            while matches!(nodes.owners().owner(""), NodeOwner::Nobody { .. })
+                && !nodes.others().is_empty()
+                && changed.changed().await.is_ok()
+            {}
+        };
+        let _ = tokio::time::timeout(SUCCESSION, succeeded).await;
     }
 
     /// An HTTP/2 server with the settings of both ports.
@@ -236,12 +258,14 @@ impl Scheduler {
         let incoming = nodes::listen(listener, nodes.port(), nodes.owners())?;
         let results = CompletionStreamServiceServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE);
+        let forks = ForkServiceServer::new(service.clone());
         let rpc = TaskHubSidecarServiceServer::new(service.clone())
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
         let pages = dashboard::for_peers(service.clone(), nodes.clone(), ending.clone());
         let routes = Routes::new(rpc)
             .add_service(results)
+            .add_service(forks)
             .into_axum_router()
             .merge(pages);
         let receive = ReceiveLayer {

@@ -574,6 +574,36 @@ async fn what_failed_is_rewound_and_what_ended_is_restarted() {
 }
 
 #[tokio::test]
+async fn an_instance_is_forked_at_an_event_of_its_history() {
+    let hub = Hub::memory().await;
+    start_named(&hub, "a", "Hello").await;
+    let mut worker = hub.worker().await;
+    let (token, _) = worker.turn().await;
+    let calls = vec![(0, call("Greet"))];
+    worker.answer(&token, calls).await.unwrap();
+    worker.activity().await;
+    let dashboard = Dashboard::of(&hub).await;
+    let path = "/api/hubs/default/instances/a";
+    let execution = &dashboard.get(path).await["instance"]["executionId"];
+    let events = dashboard.get(&format!("{path}/history")).await["events"].clone();
+    assert_eq!(events[2]["kind"], "TaskScheduled");
+    let fork = |event: Value| {
+        let body = json!({"event": event, "executionId": execution, "instanceId": "b"});
+        dashboard.post("/api/hubs/default/instances/a/fork", body)
+    };
+    assert_eq!(fork(Value::Null).await.0, 400);
+    assert_eq!(fork(json!(3)).await.0, 400, "there are three events");
+    let (status, told) = fork(json!(2)).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!(told["instanceId"], "b");
+    assert_eq!(fork(json!(2)).await.0, 409, "the id is taken");
+    // What was under way there is under way here too.
+    let (_, again) = worker.activity().await;
+    let of = again.orchestration_instance.unwrap().instance_id;
+    assert_eq!((of.as_str(), again.name.as_str()), ("b", "Greet"));
+}
+
+#[tokio::test]
 async fn links_to_the_emulators_dashboard_lead_to_the_same_here() {
     let hub = Hub::memory().await;
     let dashboard = Dashboard::of(&hub).await;

@@ -173,6 +173,24 @@ def restart(page, scheduler):
     page.says(".badge", "FAILED")
 
 
+def fork(page, scheduler):
+    page.open("#/hubs/default/instances/order-broken")
+    page.says(".badge", "FAILED")
+    page.click("button[data-key='fork 2']")
+    page.says("dialog", "up to the event 2")
+    page.one("dialog input[name=instanceId]").send_keys("order-broken")
+    page.button("Fork", "dialog")
+    page.says("dialog .trouble", "already exists")
+    page.picture("fork")
+    name = page.one("dialog input[name=instanceId]")
+    name.clear()
+    name.send_keys("order-forked")
+    page.button("Fork", "dialog")
+    page.says("h1", "order-forked")
+    page.says("dl", "durabletask.forkedFrom")
+    page.says(".badge", "FAILED")
+
+
 def by_keyboard(page):
     page.browser.get("about:blank")
     page.open("#/hubs/default")
@@ -353,6 +371,9 @@ def main():
         page.no_complaints(["404 (Not Found)"])
         restart(page, scheduler)
         print("ok restart", flush=True)
+        fork(page, scheduler)
+        page.no_complaints(["409 (Conflict)"])
+        print("ok fork", flush=True)
         scheduler.stop()
 
         fill(folder)

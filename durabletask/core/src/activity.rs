@@ -47,6 +47,12 @@ pub(crate) fn idempotency_key(
     )
 }
 
+/// Whether a key is of a call by this instance.
+fn is_of(key: &str, instance_id: &str) -> bool {
+    key.strip_prefix(instance_id)
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
 /// The call that an activity answers: whose it is, and which attempt.
 ///
 /// ```
@@ -176,15 +182,23 @@ impl ActivityContext {
 
     /// A key for systems that know repetitions by it. It is the same whenever this call is
     /// repeated: redelivered, retried by policy, or made again after a rewind. It is
-    /// another for every other call, for other executions of the same instance too.
+    /// another for every other call, for other executions of the same instance and for its forks too.
     ///
     /// If the scheduler sends no execution id, executions that continue as new cannot be
     /// distinguished, and neither can their keys.
     #[must_use]
     pub fn idempotency_key(&self) -> String {
-        self.tags.get(IDEMPOTENCY_TAG).cloned().unwrap_or_else(|| {
-            idempotency_key(&self.instance_id, self.execution_id(), self.task_id)
-        })
+        let told = self.tags.get(IDEMPOTENCY_TAG);
+        let own = |task_id| idempotency_key(&self.instance_id, self.execution_id(), task_id);
+        match told {
+            // A fork makes the calls again that another instance had under way. They are others.
+            Some(key) if !is_of(key, &self.instance_id) => {
+                let first = key.rsplit('/').next().and_then(|id| id.parse().ok());
+                own(first.unwrap_or(self.task_id))
+            }
+            Some(key) => key.clone(),
+            None => own(self.task_id),
+        }
     }
 
     /// Which attempt of its retry policy this call is, counted from 1. A call that is

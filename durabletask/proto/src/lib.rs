@@ -1,7 +1,7 @@
 //! Wire types of the Durable Task Scheduler protocol.
 //!
 //! The messages are always there. The gRPC stubs of `TaskHubSidecarService`, and of our
-//! extension `CompletionStreamService`, come with the features `client` and `server`. The code
+//! extensions `CompletionStreamService` and `ForkService`, come with the features `client` and `server`. The code
 //! is generated from the files in `proto/` and committed; a test regenerates it and compares.
 
 mod generated {

@@ -1,7 +1,7 @@
 //! The committed wire types are what the `.proto` files say.
 //!
 //! After a change to one of them, run
-//! `REGENERATE=1 cargo test -p durabletask-proto --test generated`
+//! `REGENERATE=1 cargo test -p durabletask-sdk-proto --test generated`
 //! and review the difference.
 
 #![allow(clippy::expect_used)] // A test says what it expects.
@@ -10,8 +10,12 @@ use std::path::Path;
 use std::{env, fs};
 
 const COMMITTED: &str = "src/generated/task_hub_sidecar_service.rs";
-/// The protocol, and our extension.
-const PROTOCOL: [&str; 2] = ["orchestrator_service.proto", "completion_stream.proto"];
+/// The protocol, and our extensions.
+const PROTOCOL: [&str; 3] = [
+    "orchestrator_service.proto",
+    "completion_stream.proto",
+    "fork.proto",
+];
 
 /// Generates the Rust code from the `.proto` files without a system `protoc`.
 fn generate(out_dir: &Path) -> String {
@@ -41,6 +45,6 @@ fn committed_code_matches_the_proto_file() {
     assert!(
         committed == generated,
         "{COMMITTED} differs from what the files in proto/ generate; \
-         run REGENERATE=1 cargo test -p durabletask-proto --test generated"
+         run REGENERATE=1 cargo test -p durabletask-sdk-proto --test generated"
     );
 }

@@ -84,6 +84,16 @@ pub enum ClientError {
         /// What it answers.
         known: Vec<String>,
     },
+    /// The history of the instance has no such event, so there is no fork from it.
+    #[error("'{instance_id}' has no event {event} to fork from: {reason}")]
+    NoSuchEvent {
+        /// The instance whose history was meant.
+        instance_id: String,
+        /// The place in its history that was asked for.
+        event: u32,
+        /// The scheduler's message, with the number of events that there are.
+        reason: String,
+    },
     /// A reader of a feed came too late: what it asked for is no longer kept.
     #[error(
         "the feed '{feed}' of '{instance_id}' no longer has the values from {asked} on; go on from {first}"

@@ -6,6 +6,7 @@ mod entities;
 mod error;
 mod export;
 mod feeds;
+mod fork;
 mod handle;
 mod history;
 mod ids;
@@ -26,7 +27,7 @@ use durabletask_proto as proto;
 use tokio::time::Instant;
 use tonic::{Code, Request, Response};
 
-use crate::connection::{Connection, ConnectionError, Headers, Service};
+use crate::connection::{self, Connection, ConnectionError, Forks, Headers, Service};
 use crate::payloads::{HasPayloads, LargePayloads};
 
 pub use commands::{Recursive, RestartAs};
@@ -35,6 +36,7 @@ pub use error::ClientError;
 use error::code_of;
 pub use export::ExportedInstance;
 pub use feeds::Published;
+pub use fork::ForkPoint;
 pub use handle::InstanceHandle;
 pub use ids::{InstanceIdPage, InstanceIdQuery};
 pub use listing::Listing;
@@ -82,6 +84,7 @@ const WAIT_SLICE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Client {
     service: Service,
+    forks: Forks,
     payloads: Option<LargePayloads>,
 }
 
@@ -93,8 +96,10 @@ impl Client {
     /// [`ConnectionError`] if this build cannot speak to such an endpoint, or
     /// if there is no Tokio runtime.
     pub fn new(connection: &Connection) -> Result<Self, ConnectionError> {
+        let caller = connection.caller(Headers::for_client(connection))?;
         Ok(Self {
-            service: connection.service(Headers::for_client(connection))?,
+            service: connection::service(caller.clone()),
+            forks: Forks::new(caller),
             payloads: None,
         })
     }

@@ -9,6 +9,7 @@ mod batch;
 mod effects;
 mod entity;
 mod event_form;
+mod fork;
 mod instance;
 mod reuse;
 mod rewind;
@@ -22,6 +23,7 @@ pub use entity::{
     apply_batch, canonical_entity_id, entity_name, failed_call, is_entity_id, operations_done,
     without_mark,
 };
+pub use fork::{Fork, ForkRefusal, Forked, fork};
 pub use instance::{
     Delivery, DropReason, Instance, MAX_INSTANCE_ID, STARTED_ID, accept, event, is_instance_id,
     is_terminal, survives_continue_as_new, suspension_after,

@@ -123,12 +123,12 @@ pub(crate) fn rewind(
 /// An execution's requests to entities without an answer, in order. A history identifies both
 /// by ids that the worker created.
 #[derive(Default)]
-struct Questions {
-    open: Vec<EntityMessageType>,
+pub(crate) struct Questions {
+    pub(crate) open: Vec<EntityMessageType>,
 }
 
 impl Questions {
-    fn note(&mut self, event: &EventType) {
+    pub(crate) fn note(&mut self, event: &EventType) {
         match event {
             EventType::EntityOperationCalled(call) => self
                 .open

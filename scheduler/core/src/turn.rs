@@ -157,7 +157,7 @@ fn terminate(effects: &mut Effects, output: Option<String>, now: Timestamp) {
 }
 
 /// A child with this tag was started fire-and-forget, as in DurableTask.Core.
-const FIRE_AND_FORGET: &str = "FireAndForget";
+pub(crate) const FIRE_AND_FORGET: &str = "FireAndForget";
 
 /// The message that tells a parent how its child ended; `None` for an instance without
 /// a parent, one that has not ended, or one that its parent doesn't wait for. A terminated child is reported as failed, with

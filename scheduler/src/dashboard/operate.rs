@@ -8,8 +8,9 @@ use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarService as _;
 use durabletask_proto::{
-    PurgeInstancesRequest, RaiseEventRequest, RestartInstanceRequest, ResumeRequest,
-    RewindInstanceRequest, SuspendRequest, TerminateRequest, purge_instances_request,
+    ForkInstanceRequest, PurgeInstancesRequest, RaiseEventRequest, RestartInstanceRequest,
+    ResumeRequest, RewindInstanceRequest, SuspendRequest, TerminateRequest,
+    purge_instances_request,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,6 +39,12 @@ pub(super) struct Details {
     at: Option<DateTime<Utc>>,
     /// Whether `restart` creates an instance with a new id.
     new_id: bool,
+    /// The place of the event in the history, of `fork`.
+    event: Option<u32>,
+    /// The execution whose history that is, of `fork`; absent means the present one.
+    execution_id: Option<String>,
+    /// The new instance's id, of `fork`; empty means a generated one.
+    instance_id: String,
 }
 
 /// Distinguishes an explicit `null` from an absent member.
@@ -135,6 +142,21 @@ async fn carry_out(
                 reason,
             };
             service.rewind_instance(to_hub(hub, message)?).await?;
+        }
+        "fork" => {
+            let Some(event) = details.event else {
+                return Err(Problem::bad(
+                    "A fork needs the event: its place in the history, from 0.",
+                ));
+            };
+            let message = ForkInstanceRequest {
+                instance_id,
+                execution_id: details.execution_id,
+                event,
+                new_instance_id: details.instance_id,
+            };
+            let answer = service.fork_instance(to_hub(hub, message)?).await?;
+            return Ok(json!({"instanceId": answer.instance_id}));
         }
         "purge" => {
             let message = PurgeInstancesRequest {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::http::{HeaderMap, Request, Response};
-use durabletask_proto::{completion_stream_service_server, task_hub_sidecar_service_server};
+use durabletask_proto::{
+    completion_stream_service_server, fork_service_server, task_hub_sidecar_service_server,
+};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either};
 use tokio_util::sync::CancellationToken;
@@ -17,9 +19,10 @@ use super::route::{Call, Nodes};
 use crate::limits::MAX_HUB_NAME;
 
 /// The services whose methods are for a task hub.
-const SERVICES: [&str; 2] = [
+const SERVICES: [&str; 3] = [
     task_hub_sidecar_service_server::SERVICE_NAME,
     completion_stream_service_server::SERVICE_NAME,
+    fork_service_server::SERVICE_NAME,
 ];
 /// The method that is about the node itself.
 const HELLO: (&str, &str) = (task_hub_sidecar_service_server::SERVICE_NAME, "Hello");

@@ -2,10 +2,12 @@
 //! reason beside the code (`google.rpc.ErrorInfo`) by which some SDKs distinguish errors.
 
 use durabletask_proto::CompleteTaskResponse;
+use durabletask_scheduler_core::ForkRefusal;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::dispatch::Claim;
+use crate::nodes::{partly_done, refused};
 use crate::store::{StorageProblem, StoreError};
 
 pub(crate) fn status(error: StoreError) -> Status {
@@ -17,6 +19,10 @@ pub(crate) fn status(error: StoreError) -> Status {
         StoreError::AlreadyExists(_) => because(Code::AlreadyExists, "DUPLICATE_INSTANCE", message),
         StoreError::InvalidState(_) => because(Code::FailedPrecondition, "INVALID_STATE", message),
         StoreError::Reuse(_) => invalid(message),
+        StoreError::Fork(refusal) => match *refusal {
+            ForkRefusal::NoEvent { .. } => because(Code::OutOfRange, "NO_SUCH_EVENT", message),
+            _ => because(Code::FailedPrecondition, "INVALID_STATE", message),
+        },
         StoreError::TooManyHubs(_) => Status::resource_exhausted(message),
         StoreError::Corrupt(_) => Status::data_loss(message),
         StoreError::Closed => Status::unavailable(message),
@@ -30,7 +36,8 @@ pub(crate) fn status(error: StoreError) -> Status {
                     "a write or a read failed on the scheduler's disk; nothing was written. It may be read-only or faulty: see the system's messages about it, and retry",
                 )
             }
-            StorageProblem::NotOwner => because(Code::Unavailable, "NOT_OWNER", message),
+            // Nothing was written, so the node that owns the task hubs can be asked instead.
+            StorageProblem::NotOwner => refused(because(Code::Unavailable, "NOT_OWNER", message)),
             StorageProblem::Away => {
                 tracing::warn!(%error, "the task hubs' database cannot be used");
                 Status::unavailable(
@@ -48,6 +55,11 @@ pub(crate) fn status(error: StoreError) -> Status {
             }
         },
     }
+}
+
+/// The error of a call that has done a part of its work before, perhaps.
+pub(super) fn status_midway(error: StoreError) -> Status {
+    partly_done(status(error))
 }
 
 /// The error for an invalid request.

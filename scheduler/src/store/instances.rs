@@ -90,11 +90,31 @@ impl Tx<'_> {
     }
 
     /// Inserts a new instance with its first event in the inbox.
-    fn insert(&mut self, start: &Start) -> Result<(), StoreError> {
+    pub(super) fn insert(&mut self, start: &Start) -> Result<(), StoreError> {
+        let key = self.insert_row(start, OrchestrationStatus::Pending)?;
+        let Some(slim) = self.slim_by_key(key)? else {
+            return Ok(());
+        };
+        let now = timestamp(self.now);
+        self.deliver(
+            slim,
+            vec![event(
+                STARTED_ID,
+                now,
+                EventType::ExecutionStarted(start.started.clone()),
+            )],
+        )
+    }
+
+    /// Inserts a new instance without any events; yields its key.
+    pub(super) fn insert_row(
+        &mut self,
+        start: &Start,
+        status: OrchestrationStatus,
+    ) -> Result<i64, StoreError> {
         let started = &start.started;
         let identity = started.orchestration_instance.clone().unwrap_or_default();
-        let now = timestamp(self.now);
-        let now_us = micros(&now);
+        let now_us = micros(&timestamp(self.now));
         let due = started
             .scheduled_start_timestamp
             .as_ref()
@@ -121,34 +141,23 @@ impl Tx<'_> {
                 &identity.execution_id,
                 &started.name,
                 &started.version,
-                OrchestrationStatus::Pending as i32,
+                status as i32,
                 due.is_some(),
                 now_us,
                 due,
                 start.parent_key,
                 details.encode_to_vec(),
             ))?;
-        self.counts
-            .plus(start.hub, OrchestrationStatus::Pending as i32);
+        self.counts.plus(start.hub, status as i32);
         self.conn
             .prepare_cached("INSERT INTO payloads (instance, input) VALUES (?1, ?2)")?
             .run((key, &started.input))?;
         self.insert_tags(start.hub, key, &started.tags)?;
-        let Some(slim) = self.slim_by_key(key)? else {
-            return Ok(());
-        };
         if let Some(due) = due {
             self.set_timer(key, due, None)?;
         }
         self.changed(start.hub, &identity.instance_id);
-        self.deliver(
-            slim,
-            vec![event(
-                STARTED_ID,
-                now,
-                EventType::ExecutionStarted(started.clone()),
-            )],
-        )
+        Ok(key)
     }
 
     /// Sends a message to an instance of the hub; one that cannot accept it drops it.

@@ -13,7 +13,7 @@ use crate::action::ActionKind;
 use crate::codec;
 use crate::contract::{Feed, Orchestration};
 use crate::entity::{
-    EntityId, EntityRef, FEED_APPEND, FEED_DELETE, FeedAppend, Operation, feed_entity,
+    EntityId, EntityRef, FEED_APPEND, FEED_DELETE, FeedAppend, FeedLog, Operation, feed_entity,
 };
 use crate::error::TaskError;
 use crate::host::value_text;
@@ -273,7 +273,7 @@ impl OrchestrationContext {
             number: 0,
             value,
         };
-        let entity = feed_entity(self.instance_id(), feed.name());
+        let entity = self.feed(feed.name());
         self.signal_entity(&entity, &FEED_APPEND, &append)
     }
 
@@ -300,8 +300,15 @@ impl OrchestrationContext {
     ///
     /// As those of [`signal_entity_at`](Self::signal_entity_at).
     pub fn delete_feed_at<T>(&self, feed: &Feed<T>, at: DateTime<Utc>) -> Result<(), TaskError> {
-        let entity = feed_entity(self.instance_id(), feed.name());
+        let entity = self.feed(feed.name());
         self.signal_entity_at(&entity, &FEED_DELETE, &(), at)
+    }
+
+    /// The entity of a feed: in turns that a fork has from another instance, that one's.
+    fn feed(&self, name: &str) -> EntityRef<FeedLog> {
+        let shared = self.shared();
+        let state = shared.lock();
+        feed_entity(state.lineage.id(&shared.instance_id), name)
     }
 
     fn signal(

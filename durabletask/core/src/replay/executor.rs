@@ -15,6 +15,7 @@ use crate::outcome::{End, Ended};
 use crate::registry::{HandlerFuture, Registry};
 
 use super::context::OrchestrationContext;
+use super::lineage::LINEAGE_TAG;
 use super::mismatch::NON_DETERMINISM;
 use super::queries::QueryError;
 use super::state::{Applied, Runaway, Shared};
@@ -295,11 +296,20 @@ impl Execution {
         {
             let _ = self.shared.origin.set(origin.to_owned());
         }
+        let lineage = started.tags.remove(LINEAGE_TAG);
         // Set once: the state lets only the first ExecutionStarted through.
         let _ = self.shared.started.set(Box::new(started));
-        let rewound = self.shared.origin.get().is_some();
+        let origin = self.shared.origin.get().map(String::as_str);
         let execution_id = self.shared.execution_id();
-        self.shared.lock().watches.begin(execution_id, rewound);
+        {
+            let mut state = self.shared.lock();
+            if let Some(lineage) = &lineage {
+                let own = &self.shared.instance_id;
+                state.lineage.begin(lineage, own, origin.or(execution_id));
+            }
+            let has_others = origin.is_some() || state.lineage.is_fork();
+            state.watches.begin(execution_id, has_others);
+        }
         let context = OrchestrationContext::new(Arc::clone(&self.shared));
         let registry = Arc::clone(&self.registry);
         match registry.start_orchestration(&name, context, input) {

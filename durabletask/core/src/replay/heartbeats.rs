@@ -20,8 +20,8 @@ pub(crate) struct Watches {
     /// From the id of a timer to the operation that it watches.
     pub(super) timers: HashMap<i32, i32>,
     execution_id: Option<String>,
-    /// A rewound history has heartbeats from before, under other execution ids.
-    rewound: bool,
+    /// A history that was rewound or forked has heartbeats from before, under other execution ids.
+    has_others: bool,
 }
 
 /// How long an activity may be silent.
@@ -36,16 +36,24 @@ pub(super) struct Watch {
 
 impl Watches {
     /// The execution begins.
-    pub(crate) fn begin(&mut self, execution_id: Option<&str>, rewound: bool) {
+    pub(crate) fn begin(&mut self, execution_id: Option<&str>, has_others: bool) {
         self.execution_id = execution_id.map(str::to_owned);
-        self.rewound = rewound;
+        self.has_others = has_others;
     }
 
     /// Whether a heartbeat is for this execution and not for one before.
     pub(super) fn is_ours(&self, execution_id: Option<&str>) -> bool {
         match (execution_id, self.execution_id.as_deref()) {
-            (Some(theirs), Some(ours)) => self.rewound || theirs == ours,
+            (Some(theirs), Some(ours)) => self.has_others || theirs == ours,
             _ => true,
+        }
+    }
+
+    /// A fork goes on by itself: its activities run again, so nothing has been heard of them.
+    pub(crate) fn start_over(&mut self) {
+        for watch in self.watches.values_mut() {
+            watch.heard = None;
+            watch.timer = None;
         }
     }
 

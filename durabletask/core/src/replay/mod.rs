@@ -7,6 +7,7 @@ mod executor;
 mod fan_out;
 mod heartbeats;
 mod inbox;
+mod lineage;
 mod messages;
 pub(crate) mod mismatch;
 mod operations;

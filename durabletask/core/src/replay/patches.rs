@@ -63,10 +63,11 @@ impl State {
 
     fn record_patch(&mut self, id: &str, instance_id: &str) {
         let step = self.take_id();
+        let instance_id = self.lineage.id(instance_id).to_owned();
         self.push_action(
             step,
             ActionKind::SendEvent {
-                instance_id: instance_id.to_owned(),
+                instance_id,
                 name: format!("{PREFIX}{id}"),
                 data: None,
             },

@@ -7,7 +7,6 @@ use std::task::Waker;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
 use crate::action::{ActionKind, CompletionStatus, OrchestratorAction};
 use crate::activity::{IDEMPOTENCY_TAG, idempotency_key};
@@ -19,6 +18,7 @@ use crate::retry::RetryPolicy;
 use super::entities::EntityCalls;
 use super::heartbeats::{Watches, is_heartbeat};
 use super::inbox::Inbox;
+use super::lineage::Lineage;
 use super::messages::is_update;
 use super::mismatch::{self, Recorded};
 use super::operations::{
@@ -39,9 +39,6 @@ const MAX_PENDING: usize = 250_000;
 /// With this the poll of code is unwound that would never come back.
 #[derive(Debug)]
 pub(crate) struct Runaway;
-
-/// The namespace of deterministic uuids, the same as in the official SDKs.
-const UUID_NAMESPACE: Uuid = Uuid::from_u128(0x9e95_2958_5e33_4daf_827f_2fa1_2937_b875);
 
 /// What the context and the futures of one execution share with its executor.
 #[derive(Debug)]
@@ -137,13 +134,14 @@ pub(crate) struct State {
     pub(crate) entities: EntityCalls,
     pub(crate) patches: Patches,
     pub(crate) watches: Watches,
+    pub(crate) lineage: Lineage,
     pub(crate) queries: Queries,
     /// Who waits for the answers to the updates that the code has taken.
     pub(crate) updates: BTreeSet<String>,
     next_id: i32,
     last_recorded_id: Option<i32>,
-    uuid_counter: u64,
-    pending: BTreeMap<i32, OrchestratorAction>,
+    pub(super) uuid_counter: u64,
+    pub(super) pending: BTreeMap<i32, OrchestratorAction>,
     suspended: bool,
     held: VecDeque<HistoryEvent>,
     started: bool,
@@ -262,15 +260,6 @@ impl State {
         }
     }
 
-    /// A deterministic uuid: version 5 over instance id, replay clock and a counter.
-    pub(crate) fn new_uuid(&mut self, instance_id: &str) -> Uuid {
-        let ticks = self.clock.timestamp_subsec_nanos() / 100;
-        let clock = self.clock.format("%Y-%m-%dT%H:%M:%S");
-        let name = format!("{instance_id}_{clock}.{ticks:07}Z_{}", self.uuid_counter);
-        self.uuid_counter += 1;
-        Uuid::new_v5(&UUID_NAMESPACE, name.as_bytes())
-    }
-
     /// Whether the user's code, if pending, waits for something durable or may rest.
     pub(crate) fn may_rest(&self) -> bool {
         self.suspended || self.operations.is_awaited() || self.inbox.is_awaited()
@@ -299,6 +288,9 @@ impl State {
                 // An instant that cannot be read leaves the clock where it was.
                 if let Some(timestamp) = event.timestamp {
                     self.clock = timestamp;
+                }
+                if self.lineage.turn_begins() {
+                    self.watches.start_over();
                 }
                 Applied::Nothing
             }
@@ -338,7 +330,10 @@ impl State {
             HistoryPayload::TimerCreated { .. } => self.expect(event.event_id, Recorded::Timer),
             HistoryPayload::EventSent {
                 name, instance_id, ..
-            } => self.expect(event.event_id, Recorded::SentEvent(name, instance_id)),
+            } => {
+                let target = self.as_sent(event.event_id, instance_id);
+                self.expect(event.event_id, Recorded::SentEvent(name, &target))
+            }
             HistoryPayload::EntityOperationCalled {
                 operation,
                 entity_id,

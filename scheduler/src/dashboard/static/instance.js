@@ -4,7 +4,7 @@ import { get, instancePath } from "./api.js";
 import { fill, h, table } from "./dom.js";
 import { badge, box, duration, time } from "./format.js";
 import { tags } from "./instances.js";
-import { toolbar } from "./operations.js";
+import { forkAt, toolbar } from "./operations.js";
 import { draw, spans } from "./timeline.js";
 
 /** How many rows of history are drawn before somebody asks for more. */
@@ -72,10 +72,11 @@ export function show(main, { hub, id }, go, update) {
           ? h("details", { open: state.open.has(n), toggle: (change) => (change.target.open ? state.open.add(n) : state.open.delete(n)) },
             h("summary", { "data-key": `event ${n}` }, line(event) || "payload"), details(event, link))
           : line(event),
+        forkAt(hub, instance, n, event, (_, answer) => go(link(answer.instanceId))),
       ];
     });
     fill(history, h("h2", {}, "History"),
-      state.events.length === 0 ? h("p", { class: "empty" }, "No turn has been completed yet.") : table("History", ["Id", "Time", "Event", "About"], rows),
+      state.events.length === 0 ? h("p", { class: "empty" }, "No turn has been completed yet.") : table("History", ["Id", "Time", "Event", "About", "Fork"], rows),
       h("div", { class: "buttons" },
         state.events.length > state.rows && h("button", { type: "button", "data-key": "more rows", click: () => { state.rows *= 4; drawHistory(instance); } }, `Show more of ${state.events.length.toLocaleString()} events`),
         state.next !== undefined && h("button", { type: "button", "data-key": "further", click: further }, "Read the rest of the history")));

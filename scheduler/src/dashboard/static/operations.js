@@ -88,6 +88,23 @@ export function toolbar(hub, instance, then) {
     }, operation.label)));
 }
 
+/** The button that forks an instance at an event of its history: the `n`th of this execution. */
+export function forkAt(hub, instance, n, event, then) {
+  const fork = {
+    name: "fork", label: "Fork", done: "The fork was started.",
+    about: `Another instance is started with this history up to the event ${n} (${event.kind}). It goes on from there with the code that the workers have now; this one stays as it is. Activities, timers and sub-orchestrations that were under way at the event run again in the fork. Events that come later are not shared.`,
+    fields: () => [field("instanceId", "Id of the new instance (empty for a generated one)", { maxlength: "100" })],
+    body: (form) => ({ event: n, executionId: instance.executionId ?? undefined, instanceId: form.instanceId.value.trim() }),
+  };
+  return h("button", {
+    type: "button",
+    class: "small",
+    "data-key": `fork ${n}`,
+    "aria-label": `Fork at event ${n}, ${event.kind}`,
+    click: () => ask(`${instancePath(hub, instance.id)}/fork`, instance.id, fork, then),
+  }, "Fork");
+}
+
 const SIGNAL = {
   name: "signal", label: "Signal", done: "The entity was signalled.",
   about: "The entity executes the operation once a worker has room for it; no one waits for its result.",
