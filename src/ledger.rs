@@ -22,7 +22,7 @@ use crate::data_dir::{DataDir, DataDirError};
 /// The file with the ledger's id, in the data folder.
 const NOTE: &str = "installation.ledger";
 /// The file with the id of the ledger in the database that the folder's processes share.
-const SHARED_NOTE: &str = "installation.database";
+pub(crate) const SHARED_NOTE: &str = "installation.database";
 
 /// Why a folder's ledger cannot be used, and what to do.
 #[derive(Debug, Error)]

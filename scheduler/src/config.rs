@@ -105,9 +105,11 @@ pub struct SchedulerConfig {
     pub access: Access,
     /// Certificate and key of the gRPC service. Default: none, HTTP/2 in plaintext.
     pub tls: Option<Tls>,
-    /// Where the other nodes of this scheduler call this one. Default: nowhere; it is the only node.
+    /// Where the other nodes of this scheduler call this one. Default: nowhere; it is the only node, or
+    /// stands by without answering calls while another owns the task hubs of its database.
     pub peers: Option<PeerPort>,
-    /// Who owns which task hub, if there are several nodes; then `peers` is needed too.
+    /// Who owns which task hub, if there are several nodes; then `peers` is needed too. Not over a
+    /// database, which says that itself.
     pub owners: Option<Arc<dyn Owners>>,
     /// Connections that read what workers and waiting clients need, besides the single writer.
     /// Default 2. Lists and pages have two of their own.
@@ -139,11 +141,18 @@ impl SchedulerConfig {
                 self.max_message_bytes
             ));
         }
-        if self.peers.is_some() != self.owners.is_some() {
-            return Err(
-                "several nodes need both: a port at which they call each other, and who owns what"
-                    .to_owned(),
-            );
+        match (&self.storage, self.peers.is_some(), self.owners.is_some()) {
+            (Storage::Database(_), _, true) => {
+                return Err("over a database, the database says who owns what".to_owned());
+            }
+            (Storage::Database(_), _, false) => {}
+            (_, peers, owners) if peers != owners => {
+                return Err(
+                    "several nodes need both: a port at which they call each other, and who owns what"
+                        .to_owned(),
+                );
+            }
+            _ => {}
         }
         for name in self.hub_names() {
             let fits = (1..=MAX_HUB_NAME).contains(&name.len())

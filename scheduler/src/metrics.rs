@@ -97,6 +97,13 @@ pub(crate) struct Commits {
     disk: AtomicU8,
 }
 
+/// How often this node has taken the lease on its task hubs, and how often it has lost or given it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Leases {
+    pub(crate) taken: Counter,
+    pub(crate) lost: Counter,
+}
+
 /// The state of the disk after the last write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disk {
@@ -191,6 +198,8 @@ pub(crate) struct Snapshot {
     /// Instances by task hub and status.
     pub(crate) instances: Vec<(i64, &'static str, i64)>,
     pub(crate) commits: Arc<Commits>,
+    /// Where several nodes share the storage, with how many of them live.
+    pub(crate) leases: Option<(Leases, usize)>,
     /// Of a node among others.
     pub(crate) nodes: Option<Arc<Meters>>,
 }
@@ -311,6 +320,9 @@ impl Collector for Snapshot {
         self.encode_hubs(to)?;
         encode_commits(&self.commits, to)?;
         encode_owner(self.owns, to)?;
+        if let Some((leases, live)) = &self.leases {
+            encode_leases(leases, *live, to)?;
+        }
         match &self.nodes {
             Some(nodes) => nodes.encode(to),
             None => Ok(()),
@@ -377,6 +389,31 @@ fn encode_commits(commits: &Commits, encoder: &mut DescriptorEncoder<'_>) -> fmt
         MetricType::Gauge,
     )?;
     gauge(usize::from(commits.disk() != Disk::Works)).encode(disk)
+}
+
+fn encode_leases(leases: &Leases, live: usize, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    for (name, help, counter) in [
+        (
+            "leases_taken",
+            "How often this node has taken the lease on the task hubs, or a new one after a lost connection",
+            &leases.taken,
+        ),
+        (
+            "leases_lost",
+            "How often this node has lost the lease on the task hubs, or handed it over",
+            &leases.lost,
+        ),
+    ] {
+        let family = encoder.encode_descriptor(name, help, None, Counter::<u64>::TYPE)?;
+        counter.encode(family)?;
+    }
+    let nodes = encoder.encode_descriptor(
+        "nodes",
+        "Nodes that share the database and that it has heard from within ten seconds",
+        None,
+        MetricType::Gauge,
+    )?;
+    gauge(live).encode(nodes)
 }
 
 fn encode_owner(owns: bool, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -29,6 +30,8 @@ struct Operations {
     dispatch: Arc<Dispatch>,
     commits: Arc<Commits>,
     nodes: Option<Nodes>,
+    /// When calls were last found to be answered.
+    answered: Arc<Mutex<Option<Instant>>>,
 }
 
 /// `/healthz` and `/readyz`, for anyone, and `/metrics`; neither is answered to another site's page.
@@ -55,6 +58,7 @@ pub(crate) fn router(
             dispatch,
             commits,
             nodes,
+            answered: Arc::default(),
         })
 }
 
@@ -90,20 +94,47 @@ fn plain(status: StatusCode, text: String) -> Response {
 
 /// Ready means that calls are answered: healthy, not stopping, and owner of its task hubs, or a node
 /// among others that knows who owns what. Such a node answers for every task hub, whether the hub is
-/// here or at another node.
+/// here or at another node; if one node owns them all, it has to be reached from here. A node that
+/// has answered stays ready for as long as calls wait for an owner.
 async fn ready(operations: State<Operations>) -> Response {
     if operations.dispatch.ended.is_cancelled() {
         let text = "the scheduler is shutting down and hands out no more work\n";
         return not_ready(text.to_owned());
     }
-    let reason = match &operations.nodes {
-        Some(nodes) => nodes.owners().unready(),
-        None => operations.store.term().err().map(|error| error.to_string()),
+    let Some(nodes) = &operations.nodes else {
+        return match operations.store.term() {
+            Ok(_) => health(operations).await,
+            Err(error) => not_ready(format!("{error}\n")),
+        };
     };
-    if let Some(reason) = reason {
-        return not_ready(format!("{reason}\n"));
+    let owner = operations.store.owner();
+    if owner.is_none_or(|owner| *owner.borrow() == Owner::Here) {
+        return match nodes.owners().unready() {
+            None => health(operations).await,
+            Some(reason) => not_ready(format!("{reason}\n")),
+        };
     }
-    health(operations).await
+    let reason = match nodes.owners().unready() {
+        None => nodes.reach_owner().await.err(),
+        unready => unready,
+    };
+    let mut answered = operations
+        .answered
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    match reason {
+        None => {
+            *answered = Some(Instant::now());
+            plain(
+                StatusCode::OK,
+                "ok; another node owns the task hubs\n".to_owned(),
+            )
+        }
+        Some(reason) if answered.is_some_and(|at| at.elapsed() < nodes.port().patience()) => {
+            plain(StatusCode::OK, format!("calls wait: {reason}\n"))
+        }
+        Some(reason) => not_ready(format!("{reason}\n")),
+    }
 }
 
 fn not_ready(text: String) -> Response {
@@ -142,6 +173,16 @@ async fn snapshot(operations: &Operations) -> Result<Snapshot, StoreError> {
         .collect();
     Ok(Snapshot {
         owns: operations.store.term().is_ok(),
+        leases: operations.store.leases().cloned().map(|leases| {
+            let known = operations
+                .store
+                .directory()
+                .map(|directory| directory.known());
+            let live = known.map_or(0, |known| {
+                known.nodes.iter().filter(|node| node.live).count()
+            });
+            (leases, live)
+        }),
         hubs,
         instances,
         loads: operations.dispatch.loads(),

@@ -1,6 +1,7 @@
 //! The scheduler as a whole: open, serve, dashboard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use durabletask_proto::completion_stream_service_server::CompletionStreamServiceServer;
 use durabletask_proto::fork_service_server::ForkServiceServer;
@@ -17,7 +18,7 @@ use crate::access::AuthInterceptor;
 use crate::dispatch::{Dispatch, backoff, pace, timers, untaken};
 use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
-use crate::nodes::{self, Nodes, ReceiveLayer, RouteLayer};
+use crate::nodes::{self, Nodes, Owner as NodeOwner, Owners, ReceiveLayer, RouteLayer};
 use crate::service::Service;
 use crate::store::{Committed, Owner, Store};
 use crate::tls::Inside;
@@ -25,6 +26,8 @@ use crate::{
     OpenError, Retention, SchedulerConfig, ServeError, Storage, dashboard, operations, purging,
 };
 
+/// How long a node that stops waits until another has taken its task hubs.
+const SUCCESSION: Duration = Duration::from_secs(2);
 const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 16 * 1024 * 1024;
 const MAX_STREAMS: u32 = 100_000;
@@ -63,15 +66,13 @@ impl Scheduler {
         let committed: Arc<dyn Committed> = Arc::clone(&dispatch) as Arc<dyn Committed>;
         let commits: Arc<Commits> = Arc::default();
         let store = Store::open(&config, committed, Arc::clone(&commits))?;
-        let nodes = match (&config.peers, &config.owners) {
-            (Some(port), Some(owners)) => Some(Nodes::new(
-                port.clone(),
-                Arc::clone(owners),
-                config.access.clone(),
-                config.keepalive,
-            )),
-            _ => None,
-        };
+        let owners = config.owners.clone().or_else(|| {
+            let directory = store.directory().map(Arc::clone);
+            directory.map(|directory| directory as Arc<dyn Owners>)
+        });
+        let nodes = config.peers.clone().zip(owners).map(|(port, owners)| {
+            Nodes::new(port, owners, config.access.clone(), config.keepalive)
+        });
         Ok(Self {
             store,
             dispatch,
@@ -193,6 +194,7 @@ impl Scheduler {
             }
             // Another node answers for the task hubs before this one's streams end.
             self.store.writer.hand_over().await;
+            self.until_succeeded().await;
             ending.cancel();
         };
         let mut server = async move { tokio::try_join!(server, peers).map(|_| ()) }.boxed();
@@ -206,12 +208,29 @@ impl Scheduler {
             }
         };
         ending.cancel();
+        if let Some(directory) = self.store.directory() {
+            directory.leave().await;
+        }
         if timers.await.is_err() {
             tracing::error!("the timer loop panicked");
         }
         result?;
         tracing::info!("the scheduler has stopped");
         Ok(())
+    }
+
+    /// Waits a moment for another node to take what this one has handed over, so that the calls that are
+    /// here go on there. It returns at once where there is no other, or none that can be called.
+    async fn until_succeeded(&self) {
+        let Some(nodes) = &self.nodes else { return };
+        let mut changed = nodes.owners().changed();
+        let succeeded = async {
+            while matches!(nodes.owners().owner(""), NodeOwner::Nobody { .. })
+                && !nodes.others().is_empty()
+                && changed.changed().await.is_ok()
+            {}
+        };
+        let _ = tokio::time::timeout(SUCCESSION, succeeded).await;
     }
 
     /// An HTTP/2 server with the settings of both ports.

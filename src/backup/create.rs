@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use age::Identity;
 use chrono::Utc;
+use countersign_database::Database as Shared;
 use durabletask_sqlite::{CopyError, Database, keep_log, snapshot};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use zeroize::Zeroizing;
@@ -18,10 +19,15 @@ use super::BackupError;
 use super::archive::{self, Digesting, Staged};
 use super::check::check;
 use super::contents::{Contents, Unwrapping};
-use super::parts::{DATABASES, FILES, MAX_FILE, strangers};
+use super::parts::{
+    DATABASES, FILES, HUB_DATABASE, LEDGER_NOTE, MAX_FILE, VAULT_KEY, database_in, strangers,
+};
 use super::protection::Protection;
 use super::restore::verify;
+use crate::audit::{AUDIT_HEAD, AUDIT_SENT};
 use crate::data_dir::DataDir;
+use crate::keys::{DOOR_FILES, WORKER_FILES};
+use crate::migrate::{KeyPlaces, Moment};
 use crate::private_file;
 
 /// How long write locks on some databases are held while waiting for others:
@@ -49,55 +55,121 @@ pub struct Made {
     pub opened: bool,
 }
 
-/// Writes a backup of the installation in `data` to the new file `to`, while it runs. If there are
-/// identities that open it, the file is opened again and checked. Blocks.
+/// Who can open a backup, and with what it is checked.
+pub struct Opening<'a> {
+    /// Who can open it.
+    pub protection: &'a Protection,
+    /// If there are any, the finished file is opened with them and checked.
+    pub identities: &'a [Box<dyn Identity>],
+    /// What unwraps the vault's key, where that is wrapped.
+    pub unwrapping: &'a Unwrapping,
+}
+
+/// The shared database of an installation, and its keys.
+pub(crate) struct SharedSource {
+    /// The database.
+    pub(crate) database: Shared,
+    /// The keys, of which the files are in the data folder.
+    pub(crate) keys: KeyPlaces,
+}
+
+/// Writes a backup of the installation in `data` to the new file `to`, while it runs. Blocks.
 ///
 /// # Errors
 ///
 /// [`BackupError`]; then the file `to` does not exist, unless it did before.
-pub fn create(
+pub fn create(data: &DataDir, to: &Path, opening: &Opening<'_>) -> Result<Made, BackupError> {
+    let target = Target::reserve(to)?;
+    let staging = Staging::make(data)?;
+    let cut = cut(data)?;
+    target.fill(data, cut, &staging, opening)
+}
+
+/// As [`create`], of an installation whose servers share a database: what is in there, and in the
+/// data folder of this machine its keys and its task hub, if that is here.
+///
+/// # Errors
+///
+/// As [`create`].
+pub(crate) async fn create_shared(
     data: &DataDir,
+    source: &SharedSource,
     to: &Path,
-    protection: &Protection,
-    identities: &[Box<dyn Identity>],
-    unwrapping: &Unwrapping,
+    opening: &Opening<'_>,
 ) -> Result<Made, BackupError> {
-    let failed = |source| BackupError::folder("write", to, source);
-    // Creates the file first, so that no other can appear there in the meantime.
-    private_file::create(to).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => BackupError::Exists(to.to_owned()),
-        _ => failed(error),
-    })?;
-    let mut name = to.as_os_str().to_owned();
-    name.push(".partial");
-    let partial = PathBuf::from(name);
-    let made = fill(data, &partial, protection, identities, unwrapping).and_then(|made| {
-        fs::rename(&partial, to).map_err(failed)?;
-        let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let target = Target::reserve(to)?;
+    let staging = Staging::make(data)?;
+    let cut = cut_shared(data, source, &staging).await?;
+    target.fill(data, cut, &staging, opening)
+}
+
+/// The file for a backup, which is removed unless it is finished.
+struct Target<'a> {
+    path: &'a Path,
+    partial: PathBuf,
+    finished: bool,
+}
+
+impl<'a> Target<'a> {
+    /// Creates the file first, so that no other can appear there in the meantime.
+    fn reserve(path: &'a Path) -> Result<Self, BackupError> {
+        private_file::create(path).map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => BackupError::Exists(path.to_owned()),
+            _ => BackupError::folder("write", path, error),
+        })?;
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".partial");
+        Ok(Self {
+            path,
+            partial: PathBuf::from(partial),
+            finished: false,
+        })
+    }
+
+    fn fill(
+        mut self,
+        data: &DataDir,
+        cut: Cut,
+        staging: &Staging,
+        opening: &Opening<'_>,
+    ) -> Result<Made, BackupError> {
+        let failed = |source| BackupError::folder("write", self.path, source);
+        let made = write(data, cut, staging, &self.partial, opening)?;
+        fs::rename(&self.partial, self.path).map_err(failed)?;
+        let parent = self.path.parent();
+        let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))
             .and_then(|folder| folder.sync_all())
             .map_err(failed)?;
+        self.finished = true;
         Ok(made)
-    });
-    if made.is_err() {
-        for leftover in [partial.as_path(), to] {
-            // Best effort: the error that matters is the first one.
-            let _ = fs::remove_file(leftover);
-        }
     }
-    made
 }
 
-fn fill(
+impl Drop for Target<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            for leftover in [self.partial.as_path(), self.path] {
+                // Best effort: the error that matters is another one.
+                let _ = fs::remove_file(leftover);
+            }
+        }
+    }
+}
+
+fn write(
     data: &DataDir,
+    cut: Cut,
+    staging: &Staging,
     partial: &Path,
-    protection: &Protection,
-    identities: &[Box<dyn Identity>],
-    unwrapping: &Unwrapping,
+    opening: &Opening<'_>,
 ) -> Result<Made, BackupError> {
     let failed = |source| BackupError::folder("write", partial, source);
-    let staging = Staging::make(data)?;
-    let cut = cut(data)?;
+    let Opening {
+        protection,
+        identities,
+        unwrapping,
+    } = opening;
     let paused = cut.paused;
     let staged = cut.copy_to(&staging.path)?;
     let contents = check(&staged, None, unwrapping)?;
@@ -216,47 +288,16 @@ impl Cut {
 }
 
 fn cut(data: &DataDir) -> Result<Cut, BackupError> {
-    let places: Vec<(&'static str, PathBuf)> = DATABASES
-        .into_iter()
-        .map(|name| (name, data.path().join(name)))
-        .filter(|(_, path)| fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() > 0))
-        .collect();
+    let places = places(data, &DATABASES);
     if places.is_empty() {
         return Err(BackupError::Nothing(data.path().to_owned()));
     }
-    let open = places
-        .iter()
-        .map(|(_, path)| Database::open(path))
-        .collect::<Result<Vec<_>, _>>()?;
-    let failed = |name: &'static str| move |source| BackupError::Database { name, source };
-    // Opened before anything is locked: that takes longer than all the rest.
-    let writers = places
-        .iter()
-        .map(|(name, path)| writer(path).map_err(failed(name)))
-        .collect::<Result<Vec<_>, _>>()?;
-    let begun = Instant::now();
-    let held_since = loop {
-        let now = Instant::now();
-        if hold_all(&places, &writers, now)? {
-            break now;
-        }
-        release(&writers);
-        if begun.elapsed() > PATIENCE {
-            return Err(BackupError::NoMoment(PATIENCE.as_secs()));
-        }
-        sleep(PAUSE);
-    };
+    let held = Held::take(places)?;
     let at = Utc::now();
-    let read = || {
-        let mut sources = Vec::with_capacity(places.len());
-        for (name, path) in &places {
-            sources.push((*name, snapshot(path).map_err(failed(name))?));
-        }
-        Ok::<_, BackupError>((sources, small_files(data)?))
-    };
-    let read = read();
-    release(&writers);
-    let paused = held_since.elapsed();
+    let read = held
+        .sources()
+        .and_then(|sources| Ok((sources, small_files(data)?)));
+    let (open, paused) = held.release();
     let (sources, files) = read?;
     Ok(Cut {
         sources,
@@ -268,6 +309,128 @@ fn cut(data: &DataDir) -> Result<Cut, BackupError> {
         paused,
         _open: open,
     })
+}
+
+/// What is in the shared database at one moment, as databases of a folder, and what is on this
+/// machine at the same moment.
+async fn cut_shared(
+    data: &DataDir,
+    source: &SharedSource,
+    staging: &Staging,
+) -> Result<Cut, BackupError> {
+    let mut session = source.database.transfer().await?;
+    // Another machine may have it: then the hub has a backup of its own.
+    let held = Held::take(places(data, &[HUB_DATABASE]))?;
+    let at = Utc::now();
+    let moment = async {
+        let moment = Moment::begin(&mut session).await?;
+        Ok::<_, BackupError>((moment, held.sources()?, small_files(data)?))
+    };
+    // Bounded, because the hub's writers wait for the database here.
+    let read = tokio::time::timeout(HELD, moment).await;
+    let (mut open, paused) = held.release();
+    let (moment, mut sources, mut files) =
+        read.map_err(|_| BackupError::NoAnswer(HELD.as_secs()))??;
+    let rows = staging.path.join("rows");
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&rows)
+        .map_err(|source| BackupError::folder("make", &rows, source))?;
+    let copied = moment.copy(data, &source.keys, &rows).await?;
+    // They are those of the database, not what this machine has noted of it.
+    files.remove(AUDIT_SENT);
+    files.insert(LEDGER_NOTE, Zeroizing::new(copied.ledger.into_bytes()));
+    let head = fs::read(rows.join(AUDIT_HEAD));
+    let head =
+        head.map_err(|source| BackupError::folder("read", &rows.join(AUDIT_HEAD), source))?;
+    files.insert(AUDIT_HEAD, Zeroizing::new(head));
+    let needed = DOOR_FILES.iter().chain(&WORKER_FILES);
+    let mut needed = needed.filter(|name| copied.has_vault || **name != VAULT_KEY);
+    if let Some(missing) = needed.find(|name| !files.contains_key(**name)) {
+        return Err(BackupError::NoKeyFile(data.path().join(missing)));
+    }
+    for name in DATABASES {
+        if let Some(path) = database_in(&rows, name) {
+            let failed = |source| BackupError::Database { name, source };
+            sources.push((name, snapshot(&path).map_err(failed)?));
+            open.push(Database::open(&path)?);
+        }
+    }
+    Ok(Cut {
+        sources,
+        staged: Staged {
+            folder: rows,
+            files,
+            at,
+        },
+        paused,
+        _open: open,
+    })
+}
+
+/// Those of these databases that are in the folder.
+fn places(data: &DataDir, names: &[&'static str]) -> Vec<(&'static str, PathBuf)> {
+    let places = names.iter().map(|name| (*name, data.path().join(name)));
+    places
+        .filter(|(_, path)| fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() > 0))
+        .collect()
+}
+
+/// Databases whose write locks are held.
+struct Held {
+    places: Vec<(&'static str, PathBuf)>,
+    writers: Vec<Connection>,
+    since: Instant,
+    open: Vec<Database>,
+}
+
+impl Held {
+    fn take(places: Vec<(&'static str, PathBuf)>) -> Result<Self, BackupError> {
+        let open = places
+            .iter()
+            .map(|(_, path)| Database::open(path))
+            .collect::<Result<Vec<_>, _>>()?;
+        // Opened before anything is locked: that takes longer than all the rest.
+        let writers = places
+            .iter()
+            .map(|(name, path)| writer(path).map_err(failed(name)))
+            .collect::<Result<Vec<_>, _>>()?;
+        let begun = Instant::now();
+        loop {
+            let since = Instant::now();
+            if hold_all(&places, &writers, since)? {
+                return Ok(Self {
+                    places,
+                    writers,
+                    since,
+                    open,
+                });
+            }
+            release(&writers);
+            if begun.elapsed() > PATIENCE {
+                return Err(BackupError::NoMoment(PATIENCE.as_secs()));
+            }
+            sleep(PAUSE);
+        }
+    }
+
+    /// What reads each of them as it is now.
+    fn sources(&self) -> Result<Vec<(&'static str, Connection)>, BackupError> {
+        let places = self.places.iter();
+        places
+            .map(|(name, path)| Ok((*name, snapshot(path).map_err(failed(name))?)))
+            .collect()
+    }
+
+    /// Lets the writers continue, and says how long they had to wait.
+    fn release(self) -> (Vec<Database>, Duration) {
+        release(&self.writers);
+        (self.open, self.since.elapsed())
+    }
+}
+
+fn failed(name: &'static str) -> impl Fn(rusqlite::Error) -> BackupError {
+    move |source| BackupError::Database { name, source }
 }
 
 fn writer(path: &Path) -> rusqlite::Result<Connection> {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use countersign_activities::vault;
+use countersign_database::DatabaseError;
 use countersign_ledger::LedgerError;
 use thiserror::Error;
 
@@ -11,6 +12,7 @@ use crate::access::KeyError;
 use crate::audit::{AuditError, Loss};
 use crate::data_dir::DataDirError;
 use crate::keys::KeyMaterialError;
+use crate::migrate::MigrateError;
 
 /// Why a backup could not be created, checked or restored.
 #[derive(Debug, Error)]
@@ -65,6 +67,22 @@ pub enum BackupError {
          backup; try again when there is less load"
     )]
     NoMoment(u64),
+    /// The shared database cannot be read.
+    #[error(transparent)]
+    Shared(#[from] DatabaseError),
+    /// What is in the shared database could not be copied.
+    #[error(transparent)]
+    Rows(#[from] MigrateError),
+    /// The shared database did not answer while the hub's writers waited.
+    #[error("the database did not answer within {0} s; try again")]
+    NoAnswer(u64),
+    /// This machine lacks a key that others have.
+    #[error(
+        "{} is missing: without it a restored installation would not work. Run the command on a \
+         machine that has the key files of a front door and of a worker, or copy the file from \
+         the machine that has it", .0.display()
+    )]
+    NoKeyFile(PathBuf),
     /// A database or a file that belongs to the others is missing.
     #[error("{there} exists, but {missing} does not: this installation is incomplete")]
     Missing {

@@ -15,6 +15,10 @@
 //! copy, check, encrypt, write, read back
 //! ```
 //!
+//! Where the servers share a database, one of its snapshots is read instead, and only the hub is
+//! locked while it begins. The file holds the same databases as that of a data folder, so that each
+//! kind of installation can be restored as the other.
+//!
 //! The file is a `tar` archive, encrypted for those who may restore it
 //! (<https://age-encryption.org/v1>): a manifest with the digest of each part, then the parts.
 
@@ -29,7 +33,8 @@ mod restore;
 
 pub use archive::Manifest;
 pub use contents::{Contents, Unwrapping};
-pub use create::{Made, create};
+pub use create::{Made, Opening, create};
+pub(crate) use create::{SharedSource, create_shared};
 pub use error::BackupError;
 pub use protection::{Protection, identities};
 pub use restore::{Restored, Verified, restore, verify};

@@ -55,7 +55,8 @@ pub enum BackupCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Restore an installation into a data folder that is empty or does not exist
+    /// Restore an installation into a data folder that is empty or does not exist; with
+    /// COUNTERSIGN_DATABASE_URL, into that empty database, and the keys into the folder
     Restore {
         /// The backup
         file: String,

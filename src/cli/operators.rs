@@ -236,7 +236,16 @@ pub struct MandateKeyArgs {
 pub enum MandateKeyCommand {
     /// Create a new key and sign with it from now on; what the old one signed stays valid until it
     /// is retired
-    Rotate(ServeArgs),
+    Rotate {
+        /// Confirm that every machine on the shared database has copies of this folder's
+        /// mandate.pub and, for a front door, mandate.key with the new key, which the first run
+        /// without this flag creates
+        #[arg(long)]
+        copied: bool,
+        /// Where the keys are.
+        #[command(flatten)]
+        args: ServeArgs,
+    },
     /// Retire a key: nothing that it signed is valid any longer, even if it is in progress
     Retire {
         /// The key's id

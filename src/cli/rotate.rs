@@ -33,7 +33,15 @@ pub enum RotateCommand {
     /// Rotate the key that front doors seal images and links with, in the data folder or the
     /// vault for keys; what was sealed before can still be opened. If it is interrupted, run it
     /// again to continue
-    SealKey(Box<ServeArgs>),
+    SealKey {
+        /// Confirm that every machine with a worker on the shared database has a copy of this
+        /// folder's seal.key with the new key, which the first run without this flag creates
+        #[arg(long)]
+        copied: bool,
+        /// The installation's settings.
+        #[command(flatten)]
+        args: Box<ServeArgs>,
+    },
     /// Rotate the front doors' key, which chains the audit log, signs browser sessions and proves
     /// the server to commands; what earlier keys have chained can still be verified. If it is
     /// interrupted, run it again to continue

@@ -9,10 +9,10 @@ use serde_json::{Value, json, to_value};
 use super::audit::{self, LOCAL, Recorder};
 use super::client::{data_dir, folder_fault};
 use super::output;
-use super::shared;
-use super::{Exit, Fault, Outcome, wrapping};
+use super::shared::Shared;
+use super::{Exit, Fault, Outcome, migrate, wrapping};
 use crate::audit::{Action, FieldChange, Head};
-use crate::backup::{self, BackupError, Contents, Manifest, Protection, Unwrapping};
+use crate::backup::{self, BackupError, Contents, Manifest, Opening, Protection, Unwrapping};
 use crate::causes::in_one_line;
 use crate::cli::{BackupCommand, KeyPlace};
 use crate::config::ClientEnvironment;
@@ -70,10 +70,6 @@ async fn create(
         return Err(fault(BackupError::Nothing(folder)));
     }
     let data = DataDir::open(&folder).map_err(folder_fault)?;
-    shared::refuse(
-        &data,
-        "back it up with the database's tools, and the keys in this folder by copying them",
-    )?;
     // Before it is made, so that it is in the backup, and that none is made unnoticed.
     if let Some(recorder) = Recorder::beside(&data).await? {
         let recipients = match protection {
@@ -89,7 +85,19 @@ async fn create(
         by: wrapping::named(Some(&folder))?,
         required: true,
     };
-    let made = backup::create(&data, file, protection, &identities, &unwrapping).map_err(fault)?;
+    let opening = Opening {
+        protection,
+        identities: &identities,
+        unwrapping: &unwrapping,
+    };
+    let made = match Shared::of(&data).await? {
+        Some(shared) => {
+            let source = shared.to_back_up(unwrapping.by.clone());
+            backup::create_shared(&data, &source, file, &opening).await
+        }
+        None => backup::create(&data, file, &opening),
+    };
+    let made = made.map_err(fault)?;
     if let Some(key) = &made.contents.vault_key_wrapped_by {
         output::note(&format!(
             "Restoring it needs {key}: without that key it opens no account. Keep the key's own backup, \
@@ -166,9 +174,20 @@ fn verify(file: &Path, identity: Option<&str>, head: Option<&str>, json: bool) -
 async fn restore(file: &Path, identity: Option<&str>, place: &KeyPlace) -> Outcome {
     let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
     let unwrapping = unwrapping()?;
-    let restored = backup::restore(file, &identities(identity)?, &folder, LOCAL, &unwrapping)
-        .await
-        .map_err(fault)?;
+    // Before anything is written: it may have an installation.
+    let target = migrate::Target::named(&folder).await?;
+    let restored = backup::restore(file, &identities(identity)?, &folder, LOCAL, &unwrapping).await;
+    let restored = restored.map_err(|error| match (&error, &target) {
+        (BackupError::Used { .. }, Some(_)) => fault(error).and(
+            "If an earlier run has restored it and was interrupted then, `countersign migrate \
+             to-database` finishes",
+        ),
+        _ => fault(error),
+    })?;
+    let moved = match target {
+        Some(target) => Some(target.fill().await?),
+        None => None,
+    };
     say_if_closed(&restored.verified.contents, &unwrapping);
     let manifest = &restored.verified.manifest;
     if place.json {
@@ -177,6 +196,9 @@ async fn restore(file: &Path, identity: Option<&str>, place: &KeyPlace) -> Outco
         document["requestsWithdrawn"] = json!(restored.withdrawn);
         document["grantsTakenBack"] = json!(restored.grants);
         document["sessionsEnded"] = json!(restored.sessions);
+        if let Some(moved) = &moved {
+            document["movedToDatabase"] = migrate::document(moved);
+        }
         return output::document(&document);
     }
     output::line(&format!(
@@ -185,6 +207,9 @@ async fn restore(file: &Path, identity: Option<&str>, place: &KeyPlace) -> Outco
         made_at(manifest),
         in_words(&restored.verified.contents)
     ));
+    if let Some(moved) = &moved {
+        migrate::told_in_words(moved, true);
+    }
     for id in &restored.withdrawn {
         output::note(&format!(
             "withdrawn: {id} had been granted; how often it was used since the backup is not known"
@@ -268,12 +293,14 @@ fn in_words(contents: &Contents) -> String {
 fn fault(error: BackupError) -> Fault {
     let error = match error {
         BackupError::DataDir(error) => return folder_fault(error),
+        BackupError::Rows(error) => return migrate::fault(error),
         other => other,
     };
     let exit = match &error {
         BackupError::Nothing(_) => Exit::NoFolder,
         BackupError::Recipient(_) => Exit::Usage,
         BackupError::NoIdentity(_) | BackupError::Used { .. } => Exit::NotAllowed,
+        BackupError::NoKeyFile(_) => Exit::NotFound,
         BackupError::AuditIncomplete(_) => Exit::RecordIncomplete,
         BackupError::File { source, .. }
             if source.kind() == std::io::ErrorKind::PermissionDenied =>

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::audit::{self, Recorder};
 use super::output;
+use super::rotate::Copies;
 use super::shared::Shared;
 use super::{Exit, Fault, Outcome, load};
 use crate::audit::Action;
@@ -14,22 +15,7 @@ use crate::keys::{KeyMaterialError, KeyStorage, MandateKeyFile, State, add_manda
 
 pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
     match command {
-        MandateKeyCommand::Rotate(args) => {
-            let (keys, data) = open(&args).await?;
-            let recorder = Recorder::beside(&data).await?;
-            let shared = shared(&data).await?;
-            let id = keys.rotate().await.map_err(fault)?;
-            if let Some(shared) = shared {
-                let added = add_mandate_key(&shared.database, &id).await;
-                added.map_err(fault)?;
-            }
-            record(recorder, Action::RotateMandateKey, &id).await?;
-            if args.json {
-                return output::document(&json!({"id": id, "state": "signs"}));
-            }
-            output::line(&format!("{id}  signs from now on"));
-            Ok(())
-        }
+        MandateKeyCommand::Rotate { copied, args } => rotate(copied, &args).await,
         MandateKeyCommand::Retire { id, args } => {
             let (keys, data) = open(&args).await?;
             let recorder = Recorder::beside(&data).await?;
@@ -66,6 +52,53 @@ pub(super) async fn run(command: MandateKeyCommand) -> Outcome {
             Ok(())
         }
     }
+}
+
+async fn rotate(copied: bool, args: &ServeArgs) -> Outcome {
+    let (keys, data) = open(args).await?;
+    let recorder = Recorder::beside(&data).await?;
+    let shared = shared(&data).await?;
+    let Some(shared) = shared else {
+        let id = keys.rotate().await.map_err(fault)?;
+        return rotated(recorder, &id, args).await;
+    };
+    if keys.has_copies() {
+        let begun = keys.introduce().await.map_err(fault)?;
+        // Before any front door signs with it.
+        let added = add_mandate_key(&shared.database, &begun.id).await;
+        added.map_err(fault)?;
+        if !(copied && begun.resumed) {
+            let copies = Copies {
+                secret: "mandate-key",
+                files: "mandate.pub and, where there is a front door, mandate.key",
+                machines: "with a front door or worker",
+                command: "mandate-key rotate",
+            };
+            return copies.first(&begun.id, args.json);
+        }
+        let id = open(args).await?.0.rotate().await.map_err(fault)?;
+        rotated(recorder, &id, args).await?;
+        if !args.json {
+            output::note(
+                "Copy mandate.key to every other machine with a front door once more: they sign with \
+                 the old key until then, which is valid until you retire it.",
+            );
+        }
+        return Ok(());
+    }
+    let id = keys.rotate().await.map_err(fault)?;
+    let added = add_mandate_key(&shared.database, &id).await;
+    added.map_err(fault)?;
+    rotated(recorder, &id, args).await
+}
+
+async fn rotated(recorder: Option<Recorder>, id: &str, args: &ServeArgs) -> Outcome {
+    record(recorder, Action::RotateMandateKey, id).await?;
+    if args.json {
+        return output::document(&json!({"id": id, "state": "signs"}));
+    }
+    output::line(&format!("{id}  signs from now on"));
+    Ok(())
 }
 
 /// What the servers of the folder share, if it is there.

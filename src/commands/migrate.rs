@@ -1,6 +1,7 @@
 //! `countersign migrate`: from the data folder into the shared database and back, and the tables
 //! of that database.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use countersign_azure::{DatabaseTokens, Identity};
@@ -12,12 +13,14 @@ use super::client::folder_fault;
 use super::output::{self, Progress};
 use super::{Exit, Fault, Outcome, load};
 use crate::causes::in_one_line;
-use crate::cli::{MigrateCommand, SchemaArgs, ServeArgs};
-use crate::config::{Config, DatabaseConfig};
+use crate::cli::{MigrateCommand, SchemaArgs};
+use crate::config::{Config, DatabaseConfig, Settings};
 use crate::data_dir::DataDir;
 use crate::keys::{self, KeyStorage};
-use crate::migrate::{KeyPlaces, MigrateError, Moved, to_database, to_folder};
+use crate::migrate::{KeyPlaces, MigrateError, Moved, refuse_used, to_database, to_folder};
 
+/// Where the settings of the servers are said to commands.
+const SAID: [&str; 2] = ["COUNTERSIGN_DATABASE_URL", "COUNTERSIGN_CONFIG"];
 /// How many connections it holds, besides the one that copies.
 const CONNECTIONS: usize = 2;
 
@@ -27,7 +30,7 @@ pub(super) async fn run(command: MigrateCommand) -> Outcome {
         MigrateCommand::ToDatabase(args) => (args, true),
         MigrateCommand::ToFolder(args) => (args, false),
     };
-    let (data, database, keys) = open(args).await?;
+    let (data, database, keys) = open(&load(&args.settings)?).await?;
     let mut progress = Progress::new();
     let mut told = |text: &str| progress.show(text);
     let moved = match into_database {
@@ -94,9 +97,8 @@ fn passwords(found: &DatabaseConfig, identity: &Identity) -> Option<Arc<dyn Pass
 }
 
 /// The folder, the database and the places of the keys that the settings name.
-async fn open(args: &ServeArgs) -> Result<(DataDir, Database, KeyPlaces), Fault> {
-    let config = load(&args.settings)?;
-    let found = database(&config)?;
+async fn open(config: &Config) -> Result<(DataDir, Database, KeyPlaces), Fault> {
+    let found = database(config)?;
     if !config.data_dir.is_dir() {
         return Err(Fault::new(
             Exit::NoFolder,
@@ -114,7 +116,50 @@ async fn open(args: &ServeArgs) -> Result<(DataDir, Database, KeyPlaces), Fault>
     Ok((data, database, KeyPlaces { place, vault }))
 }
 
-fn document(moved: &Moved) -> Value {
+/// The database that a backup is restored into, once it is in a folder.
+pub(super) struct Target(Config);
+
+impl Target {
+    /// The one that the settings name, if they name one; it has to be empty.
+    pub(super) async fn named(folder: &Path) -> Result<Option<Self>, Fault> {
+        let is_said = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        if !SAID.iter().any(is_said) {
+            return Ok(None);
+        }
+        let settings = Settings {
+            data_dir: Some(folder.display().to_string()),
+            ..Settings::default()
+        };
+        let config = load(&settings)?;
+        let Some(found) = &config.database else {
+            return Ok(None);
+        };
+        let passwords = passwords(found, &Identity::new(&config.azure.identity));
+        let database = Database::open(found.url.clone(), passwords, CONNECTIONS).await;
+        let session = database.map_err(Fault::failed)?.transfer().await;
+        let empty = refuse_used(&mut session.map_err(Fault::failed)?).await;
+        empty.map_err(fault)?;
+        Ok(Some(Self(config)))
+    }
+
+    /// Moves the installation that was restored into the folder.
+    pub(super) async fn fill(self) -> Result<Moved, Fault> {
+        let (data, database, keys) = open(&self.0).await?;
+        let mut progress = Progress::new();
+        let mut told = |text: &str| progress.show(text);
+        let moved = to_database(&data, &database, &keys, LOCAL, &mut told).await;
+        progress.end();
+        moved.map_err(|error| {
+            let folder = data.path().display();
+            fault(error).and(&format!(
+                "The backup is restored in {folder}: `countersign migrate to-database` moves it into \
+                 the database"
+            ))
+        })
+    }
+}
+
+pub(super) fn document(moved: &Moved) -> Value {
     let rows: Vec<Value> = moved
         .counts
         .iter()
@@ -128,7 +173,7 @@ fn document(moved: &Moved) -> Value {
     })
 }
 
-fn told_in_words(moved: &Moved, into_database: bool) {
+pub(super) fn told_in_words(moved: &Moved, into_database: bool) {
     for (rows, count) in &moved.counts {
         output::line(&format!("{count:>10}  {rows}"));
     }
@@ -160,7 +205,7 @@ fn told_in_words(moved: &Moved, into_database: bool) {
     }
 }
 
-fn fault(error: MigrateError) -> Fault {
+pub(super) fn fault(error: MigrateError) -> Fault {
     let exit = match &error {
         MigrateError::Nothing(_) => Exit::NoFolder,
         MigrateError::AlreadyShared(_)

@@ -105,6 +105,15 @@ impl Fault {
         self
     }
 
+    /// The same, which says more.
+    fn and(mut self, text: &str) -> Self {
+        if let Some(message) = &mut self.message {
+            message.push_str(". ");
+            message.push_str(text);
+        }
+        self
+    }
+
     fn failed(error: impl std::fmt::Display) -> Self {
         Self::new(Exit::Failed, error.to_string())
     }

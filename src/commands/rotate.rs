@@ -20,7 +20,7 @@ use crate::audit::{Action, FieldChange};
 use crate::cli::{KeyPlace, RotateCommand, ServeArgs};
 use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
-use crate::keys::{self, KeyStorage, WEBHOOK_SECRET};
+use crate::keys::{self, KeyStorage, SealRotation, WEBHOOK_SECRET, until_read};
 use crate::private_file;
 
 /// The lock of the rotating process.
@@ -33,7 +33,7 @@ pub(super) async fn run(command: RotateCommand) -> Outcome {
             in_clear,
             place,
         } => vault_key(copied, in_clear, &place).await,
-        RotateCommand::SealKey(args) => seal_key(&args).await,
+        RotateCommand::SealKey { copied, args } => seal_key(copied, &args).await,
         RotateCommand::ServerKey {
             overlap,
             copied,
@@ -113,23 +113,35 @@ async fn rotated(
     Ok(())
 }
 
-async fn seal_key(args: &ServeArgs) -> Outcome {
+async fn seal_key(copied: bool, args: &ServeArgs) -> Outcome {
     let config = load(&args.settings)?;
     let data = match config.data_dir.exists() {
         true => DataDir::open(&config.data_dir).map_err(folder_fault)?,
         false => DataDir::at(&config.data_dir),
     };
-    let _lock = match config.data_dir.exists() {
-        true => Some(lock(&data)?),
-        false => None,
+    let (_lock, shared) = match config.data_dir.exists() {
+        true => (Some(lock(&data)?), Shared::of(&data).await?),
+        false => (None, None),
     };
     let identity = Identity::new(&config.azure.identity);
     let place = KeyStorage::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
     let recorder = Recorder::beside(&data).await?;
+    let again = |error| Fault::new(Exit::Failed, format!("{error}; run it again to continue"));
+    let rotation = SealRotation::begin(&place).await.map_err(again)?;
+    let (key, resumed) = (rotation.key().to_owned(), rotation.resumed);
+    let has_copies = shared.is_some() && matches!(place, KeyStorage::Folder(_));
+    if has_copies && !(copied && resumed) {
+        let copies = Copies {
+            secret: "seal-key",
+            files: "seal.key",
+            machines: "with a worker",
+            command: "rotate seal-key",
+        };
+        return copies.first(&key, args.json);
+    }
     output::note("waiting until all workers open with the new key");
-    let (key, resumed) = keys::rotate_seal_key(&place)
-        .await
-        .map_err(|error| Fault::new(Exit::Failed, format!("{error}; run it again to continue")))?;
+    until_read(&place).await;
+    rotation.finish().await.map_err(again)?;
     if let Some(recorder) = recorder {
         let change = FieldChange::new("key", None, Some(&key));
         let event = audit::local(Action::RotateSecret, "seal-key").changing(vec![change]);
@@ -139,6 +151,12 @@ async fn seal_key(args: &ServeArgs) -> Outcome {
         return output::document(&json!({"secret": "seal-key", "key": key, "resumed": resumed}));
     }
     output::line(&format!("seal-key  {key}  seals from now on"));
+    if has_copies {
+        output::note(
+            "Copy seal.key, or seal.pub to a machine without a worker, once more: their front doors \
+             seal with the old key until then, which workers still open.",
+        );
+    }
     Ok(())
 }
 
@@ -168,7 +186,15 @@ async fn vault_key(copied: bool, in_clear: bool, place: &KeyPlace) -> Outcome {
             progress.end();
             match rotated.map_err(shared_rotation_fault)? {
                 SharedRotation::Done(rotated) => rotated,
-                SharedRotation::Copy { key } => return to_copy(&key, place),
+                SharedRotation::Copy { key } => {
+                    let copies = Copies {
+                        secret: "vault-key",
+                        files: "vault.key",
+                        machines: "with a front door or worker",
+                        command: "rotate vault-key",
+                    };
+                    return copies.first(&key, place.json);
+                }
             }
         }
         None => {
@@ -209,20 +235,39 @@ async fn vault_key(copied: bool, in_clear: bool, place: &KeyPlace) -> Outcome {
     Ok(())
 }
 
-/// Says that the new key has to be copied first.
-fn to_copy(key: &str, place: &KeyPlace) -> Outcome {
-    if place.json {
-        output::document(&json!({"secret": "vault-key", "newKey": key, "next": "copy"}))?;
-    } else {
-        output::line(&format!(
-            "vault-key  {key}  is in vault.key, and encrypts nothing yet"
-        ));
-        output::note(
-            "Copy vault.key to every other machine with a front door or worker on this database, \
-             then run `countersign rotate vault-key --copied` here. Running processes notice.",
-        );
+/// Files with a new key that have to be on other machines before it is used.
+pub(super) struct Copies {
+    /// The key's name.
+    pub(super) secret: &'static str,
+    pub(super) files: &'static str,
+    /// Which of the machines on the database need them.
+    pub(super) machines: &'static str,
+    /// The command that goes on.
+    pub(super) command: &'static str,
+}
+
+impl Copies {
+    /// Says that the new key has to be copied first.
+    pub(super) fn first(&self, key: &str, json: bool) -> Outcome {
+        let Self {
+            secret,
+            files,
+            machines,
+            command,
+        } = self;
+        if json {
+            output::document(&json!({"secret": secret, "newKey": key, "next": "copy"}))?;
+        } else {
+            output::line(&format!(
+                "{secret}  {key}  is in {files}, and is not used yet"
+            ));
+            output::note(&format!(
+                "Copy {files} to every other machine {machines} on this database, then run \
+                 `countersign {command} --copied` here. Running processes notice.",
+            ));
+        }
+        Err(Fault::quiet(Exit::StillRunning))
     }
-    Err(Fault::quiet(Exit::StillRunning))
 }
 
 fn shared_rotation_fault(error: SharedRotationError) -> Fault {

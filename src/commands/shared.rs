@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use countersign_activities::vault::KeyWrapping;
 use countersign_azure::{DatabaseTokens, Identity};
 use countersign_database::{Database, PasswordSource};
 
 use super::{Exit, Fault, load};
 use crate::access::ServerKeys;
 use crate::audit::{AuditError, Event, Loss, PostgresAudit};
+use crate::backup::SharedSource;
 use crate::config::Settings;
 use crate::data_dir::DataDir;
-use crate::keys::KeyStorage;
+use crate::keys::{self, KeyStorage};
 use crate::ledger;
+use crate::migrate::KeyPlaces;
 
 /// How many connections a command holds.
 const CONNECTIONS: usize = 2;
@@ -68,6 +71,18 @@ impl Shared {
         let keys = self.server_keys().await?;
         let accepted = PostgresAudit::accept_loss(&self.database, self.data.path(), keys, event);
         accepted.await.map_err(audit_fault)
+    }
+
+    /// What a backup of it is made from; `wrapping` unwraps the vault's key.
+    pub(super) fn to_back_up(self, wrapping: Option<Arc<dyn KeyWrapping>>) -> SharedSource {
+        let vault = keys::vault_key_file(self.data.path(), wrapping);
+        SharedSource {
+            database: self.database,
+            keys: KeyPlaces {
+                place: self.place,
+                vault,
+            },
+        }
     }
 
     async fn server_keys(&self) -> Result<ServerKeys, Fault> {

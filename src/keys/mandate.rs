@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::follow::Replace;
-use super::{KeyMaterialError, KeyStorage, Name};
+use super::{KeyMaterialError, KeyStorage, Name, next};
 use crate::access::secret::{self, RandomUnavailable};
 
 /// The private half: the front door's alone.
@@ -263,9 +263,19 @@ pub(crate) enum State {
     Retired,
 }
 
+/// A key that a rotation introduces.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotated {
+    pub(crate) id: String,
+    /// Whether that was done earlier.
+    pub(crate) resumed: bool,
+}
+
 /// The mandate keys for operators' commands, beside a front door that may be running.
 pub(crate) struct MandateKeyFile {
     place: KeyStorage,
+    /// The private halves as they were read.
+    text: Zeroizing<String>,
     signing: SigningKeys,
     list: CheckingKeys,
 }
@@ -284,14 +294,20 @@ impl MandateKeyFile {
                 place: place.of(MANDATE),
                 problem,
             })?;
-        let text = place.read(MANDATE_PUBLIC).await?;
-        let text = text.ok_or_else(|| missing(MANDATE_PUBLIC))?;
-        let list = parse(&place, &text)?.merged(signing.checking());
+        let public = place.read(MANDATE_PUBLIC).await?;
+        let public = public.ok_or_else(|| missing(MANDATE_PUBLIC))?;
+        let list = parse(&place, &public)?.merged(signing.checking());
         Ok(Self {
             place,
+            text,
             signing,
             list,
         })
+    }
+
+    /// Whether the machines of an installation have copies of it.
+    pub(crate) const fn has_copies(&self) -> bool {
+        matches!(self.place, KeyStorage::Folder(_))
     }
 
     /// All keys that are on the list.
@@ -311,34 +327,75 @@ impl MandateKeyFile {
             .collect()
     }
 
-    /// Creates a new key that signs from now on, and returns its id. What the previous one has
-    /// signed is valid until it is retired; its private half is deleted.
+    /// Creates a new key that signs from now on, or lets one that was introduced sign. What the
+    /// previous one has signed is valid until it is retired; its private half is deleted.
     ///
     /// # Errors
     ///
     /// [`KeyMaterialError`].
     pub(crate) async fn rotate(self) -> Result<String, KeyMaterialError> {
-        let key = new_key().map_err(|_| KeyMaterialError::Random)?;
+        let key = match self.next()? {
+            Some(introduced) => introduced,
+            None => new_key().map_err(|_| KeyMaterialError::Random)?,
+        };
         let signing = SigningKeys::new(key);
-        let list = self.list.merged(signing.checking());
-        // Checked as its readers check it.
-        parse(&self.place, &list.to_text())?;
-        // Published first, so that no one sees a key that is not on the list.
-        let public = list.to_text();
-        self.place.publish(MANDATE_PUBLIC, public.trim()).await?;
+        self.list_also(&signing).await?;
         let private = trimmed(&signing.to_text());
         self.place.replace(MANDATE, &private).await?;
         Ok(signing.first().id().to_owned())
+    }
+
+    /// Introduces a new key, which everyone checks with and nobody signs with yet, unless one is
+    /// introduced already.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyMaterialError`].
+    pub(crate) async fn introduce(self) -> Result<Rotated, KeyMaterialError> {
+        if let Some(introduced) = self.next()? {
+            let id = introduced.id().to_owned();
+            return Ok(Rotated { id, resumed: true });
+        }
+        let key = new_key().map_err(|_| KeyMaterialError::Random)?;
+        let id = key.id().to_owned();
+        let own = self.signing.to_text();
+        let private = next::introduce(&own, &key.to_text());
+        self.list_also(&SigningKeys::new(key)).await?;
+        self.place.replace(MANDATE, &private).await?;
+        Ok(Rotated { id, resumed: false })
+    }
+
+    /// The key that is introduced.
+    fn next(&self) -> Result<Option<SigningKey>, KeyMaterialError> {
+        let Some(text) = next::key(&self.text) else {
+            return Ok(None);
+        };
+        let keys = SigningKeys::from_text(text).map_err(|problem| KeyMaterialError::Mandate {
+            place: self.place.of(MANDATE),
+            problem,
+        })?;
+        Ok(Some(keys.first().clone()))
+    }
+
+    /// Publishes the public halves of these keys too, so that no one sees a key that is not on the
+    /// list.
+    async fn list_also(&self, signing: &SigningKeys) -> Result<(), KeyMaterialError> {
+        let list = self.list.clone().merged(signing.checking()).to_text();
+        // Checked as its readers check it.
+        parse(&self.place, &list)?;
+        self.place.publish(MANDATE_PUBLIC, list.trim()).await?;
+        Ok(())
     }
 
     /// Retires a key: nothing that it has signed is valid any more.
     ///
     /// # Errors
     ///
-    /// [`KeyMaterialError::SignsStill`] for the key that signs,
+    /// [`KeyMaterialError::SignsStill`] for the key that signs or is introduced,
     /// [`KeyMaterialError::NoSuchMandateKey`] for one that is not on the list.
     pub(crate) async fn retire(self, id: &str) -> Result<(), KeyMaterialError> {
-        if self.signing.first().id() == id {
+        let next = self.next()?;
+        if self.signing.first().id() == id || next.is_some_and(|key| key.id() == id) {
             return Err(KeyMaterialError::SignsStill(id.to_owned()));
         }
         let list = self.list.retiring(id);

@@ -17,6 +17,7 @@ mod error;
 mod follow;
 mod installation;
 mod mandate;
+mod next;
 mod place;
 mod seal;
 mod server;
@@ -37,7 +38,7 @@ pub(crate) use follow::Followed;
 pub(crate) use installation::{Installation, check_embedded};
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::KeyStorage;
-pub(crate) use seal::{SealingKeys, WorkerRing, rotate_seal_key};
+pub(crate) use seal::{SealRotation, SealingKeys, WorkerRing};
 pub(crate) use server::{ServerRotation, until_read};
 pub(crate) use shared::{
     DOOR_FILES, Own, WORKER_FILES, add_mandate_key, note_keys, refuse_missing, refuse_other,

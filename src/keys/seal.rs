@@ -10,7 +10,7 @@ use countersign_enrollment::sealed::{
 use zeroize::Zeroizing;
 
 use super::follow::Replace;
-use super::{KeyMaterialError, KeyStorage, LOOKS, SEAL, SEAL_PUBLIC};
+use super::{KeyMaterialError, KeyStorage, SEAL, SEAL_PUBLIC, next};
 
 /// The sealing keys that the worker has published last. Clones follow the same worker.
 #[derive(Clone)]
@@ -102,42 +102,58 @@ async fn publish(place: &KeyStorage, id: &str, public: &str) -> Result<(), KeyMa
     Ok(())
 }
 
-/// Marks a key that workers can open with but that is not used for sealing yet.
-const NEXT: &str = "# next";
+/// A rotation of the key that values are sealed with, in one place.
+pub(crate) struct SealRotation<'a> {
+    place: &'a KeyStorage,
+    text: Zeroizing<String>,
+    key: String,
+    /// Whether it was begun earlier.
+    pub(crate) resumed: bool,
+}
 
-/// Makes another key the one that values are sealed with: first all workers learn to open with
-/// it, then it takes precedence over the others, which still open what was sealed for them. Returns its
-/// id and whether this was begun earlier. If interrupted, it continues when it is run again.
-pub(crate) async fn rotate_seal_key(
-    place: &KeyStorage,
-) -> Result<(String, bool), KeyMaterialError> {
-    let missing = || KeyMaterialError::NoSealKey(place.of(SEAL));
-    let text = place.read(SEAL).await?.ok_or_else(missing)?;
-    let resumed = text.lines().any(|line| line.trim() == NEXT);
-    let text = match resumed {
-        true => text,
-        false => {
-            let key = OpenKey::generate().map_err(|_| KeyMaterialError::Random)?;
-            let line = key.to_text();
-            let text = format!("{}\n{NEXT}\n{}", text.trim_end(), line.trim_end());
-            let text = Zeroizing::new(text);
-            place.replace(SEAL, &text).await?;
-            text
-        }
-    };
-    tokio::time::sleep(place.pace() * LOOKS).await;
-    let mut lines = text.lines();
-    let before: Vec<&str> = lines
-        .by_ref()
-        .take_while(|line| line.trim() != NEXT)
-        .collect();
-    let next = lines.next().ok_or_else(missing)?;
-    let rest: Vec<&str> = lines.collect();
-    let text = [&[next][..], &before, &rest].concat().join("\n");
-    let text = Zeroizing::new(text);
-    let ring = parse_private(place, &text)?;
-    place.replace(SEAL, &text).await?;
-    Ok((ring.seal_key().id().to_owned(), resumed))
+impl<'a> SealRotation<'a> {
+    /// Introduces another key, or goes on with one that was introduced. Workers on this place can
+    /// open with it once they have read it, and nothing is sealed with it yet.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyMaterialError`]; [`KeyMaterialError::NoSealKey`] if no worker has made a first one.
+    pub(crate) async fn begin(place: &'a KeyStorage) -> Result<Self, KeyMaterialError> {
+        let missing = || KeyMaterialError::NoSealKey(place.of(SEAL));
+        let text = place.read(SEAL).await?.ok_or_else(missing)?;
+        let resumed = next::is_in(&text);
+        let text = match resumed {
+            true => text,
+            false => {
+                let key = OpenKey::generate().map_err(|_| KeyMaterialError::Random)?;
+                let text = next::introduce(&text, &key.to_text());
+                place.replace(SEAL, &text).await?;
+                text
+            }
+        };
+        let finished = next::first(&text).ok_or_else(missing)?;
+        let ring = parse_private(place, &finished)?;
+        Ok(Self {
+            place,
+            key: ring.seal_key().id().to_owned(),
+            text: finished,
+            resumed,
+        })
+    }
+
+    /// The id of the key that is introduced.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Seals with the introduced key from now on; the others still open what was sealed for them.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyMaterialError`].
+    pub(crate) async fn finish(self) -> Result<(), KeyMaterialError> {
+        self.place.replace(SEAL, &self.text).await
+    }
 }
 
 fn parse_private(place: &KeyStorage, text: &str) -> Result<OpenKeyring, KeyMaterialError> {

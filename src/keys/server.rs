@@ -116,3 +116,89 @@ impl<'a> ServerRotation<'a> {
 pub(crate) async fn until_read(place: &KeyStorage) {
     tokio::time::sleep(place.pace() * super::LOOKS).await;
 }
+
+#[cfg(test)]
+#[path = "../../azure/tests/fake/mod.rs"]
+mod fake;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use countersign_azure::{Identity, IdentitySettings, KeyVaultSettings, Selection};
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::fake::{FakeKeyVault, Fault, Op};
+    use super::*;
+    use crate::config::AzureConfig;
+
+    /// The vault for keys.
+    fn place(fake: &FakeKeyVault, folder: &std::path::Path) -> KeyStorage {
+        let azure = AzureConfig {
+            key_vault: Some(KeyVaultSettings {
+                emulator: true,
+                ca_file: Some(fake.ca_file()),
+                ..KeyVaultSettings::new(fake.url().parse().unwrap())
+            }),
+            ..AzureConfig::default()
+        };
+        let identity = Identity::new(&IdentitySettings {
+            selection: Selection::Unsigned,
+            ..IdentitySettings::default()
+        });
+        KeyStorage::new(&DataDir::at(folder), &azure, &identity).unwrap()
+    }
+
+    /// A front door that reads the keys there, as it does for as long as it runs.
+    async fn front_door(place: &KeyStorage, stop: &CancellationToken) -> ServerKeys {
+        let text = place.read_or_make(SERVER, secret::random_hex).await;
+        let text = text.unwrap();
+        let keys = ServerKeys::new(parse(place, &text).unwrap());
+        let followed = Followed::new(place.clone(), SERVER, text, keys.clone());
+        tokio::spawn(followed.until(stop.clone()));
+        keys
+    }
+
+    #[tokio::test]
+    async fn with_key_vault_every_front_door_knows_the_next_key_before_it_is_used() {
+        let (fake, folder) = (FakeKeyVault::start().await, tempfile::tempdir().unwrap());
+        let place = place(&fake, folder.path());
+        let stop = CancellationToken::new();
+        let first = front_door(&place, &stop).await;
+        // From here on time passes as fast as there is nothing to do.
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(37)).await;
+        let second = front_door(&place, &stop).await;
+        let front_doors = [&first, &second];
+
+        let rotation = ServerRotation::begin(&place).await.unwrap();
+        let (key, before) = (rotation.key().to_owned(), rotation.before().to_owned());
+        assert!(!rotation.resumed && key != before);
+        // Each is refused an answer once, and reads a minute later.
+        let away = Fault::Answer(403, "Forbidden", "ForbiddenByFirewall", None);
+        fake.fail(Op::Versions, front_doors.len(), away);
+        let begun = Instant::now();
+        until_read(&place).await;
+        assert_eq!(begun.elapsed().as_secs(), 180);
+        for keys in front_doors {
+            let ring = keys.ring();
+            assert_eq!(ring.next.as_ref().map(|it| &*it.id), Some(key.as_str()));
+            assert_eq!(*ring.current.id, *before, "it is not in use yet");
+        }
+
+        // Interrupted there, it goes on with the same key.
+        drop(rotation);
+        let rotation = ServerRotation::begin(&place).await.unwrap();
+        assert!(rotation.resumed && rotation.key() == key);
+        rotation.finish(Utc::now()).await.unwrap();
+        tokio::time::sleep(place.pace() + Duration::from_secs(1)).await;
+        for keys in front_doors {
+            let ring = keys.ring();
+            assert_eq!(*ring.current.id, *key);
+            assert_eq!(*ring.derives.id, *before, "ids and pseudonyms stay");
+            assert!(ring.next.is_none());
+        }
+        stop.cancel();
+    }
+}

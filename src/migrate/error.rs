@@ -108,6 +108,12 @@ pub enum MigrateError {
          refused by their time, which the database does not know: run this again in three days"
     )]
     Restored,
+    /// The keys are in Key Vault.
+    #[error(
+        "the installation's keys are in Key Vault, so there is nothing to keep but the database: back \
+         it up with its own tools"
+    )]
+    KeysElsewhere,
     /// The front door's key is missing.
     #[error("server.key is missing: the audit log cannot be moved and checked without it")]
     NoServerKey,

@@ -9,7 +9,7 @@ use countersign_ledger::transfer as ledger_rows;
 use futures_util::FutureExt as _;
 
 use super::stores::{ACCESS, ALL, AUDIT, LEDGER, Stores, VAULT, VERIFY, count, flush, move_files};
-use super::{KeyPlaces, MigrateError, Moved, event, intact, mark_of};
+use super::{KeyPlaces, MigrateError, Moved, event, intact, ledger_in, mark_of};
 use crate::access::{KeyStore, ServerKeys};
 use crate::audit::{AuditStore, PostgresAudit, transfer as audit};
 use crate::data_dir::DataDir;
@@ -41,7 +41,7 @@ pub(crate) async fn to_database(
     let mut session = database.transfer().await?;
     let (id, finished) = match noted {
         Noted::Own(id) => {
-            copy(data, &mut session, database, keys, &server_keys, told).await?;
+            copy(data, &id, &mut session, database, keys, &server_keys, told).await?;
             (id, false)
         }
         Noted::Shared(id) | Noted::Both(id) => {
@@ -86,9 +86,26 @@ pub(crate) async fn to_database(
     })
 }
 
+/// Refuses a database that has an installation, or had one.
+///
+/// # Errors
+///
+/// [`MigrateError`].
+pub(crate) async fn refuse_used(session: &mut Transfer) -> Result<(), MigrateError> {
+    let transaction = session.begin().await?;
+    if moved::marked(&transaction).await? == Some(moved::Move::Arriving) {
+        return Err(MigrateError::Arriving);
+    }
+    match tables::used(&transaction).await? {
+        Some(table) => Err(MigrateError::UsedDatabase(table)),
+        None => Ok(()),
+    }
+}
+
 /// Copies everything, marks the database as not all there yet, and compares.
 async fn copy(
     data: &DataDir,
+    id: &str,
     session: &mut Transfer,
     database: &Database,
     keys: &KeyPlaces,
@@ -106,6 +123,10 @@ async fn copy(
         count => return Err(MigrateError::DatabaseInUse(count)),
     }
     if moved::marked(&transaction).await? == Some(moved::Move::Arriving) {
+        // Another installation's attempt may have come so far that the database counts.
+        if ledger_in(&transaction).await?.is_some_and(|it| it != id) {
+            return Err(MigrateError::Arriving);
+        }
         // An earlier attempt, which never counted.
         tables::clear(&transaction).await?;
     }

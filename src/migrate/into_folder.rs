@@ -183,7 +183,7 @@ async fn leave(transaction: Transaction<'_>, database: &Database) -> Result<(), 
 }
 
 /// Makes empty databases.
-fn make_stores(
+pub(super) fn make_stores(
     folder: &Path,
     has_vault: bool,
     server_keys: &ServerKeys,

@@ -18,6 +18,7 @@
 mod error;
 mod into_database;
 mod into_folder;
+mod moment;
 mod rows;
 mod stores;
 
@@ -25,8 +26,9 @@ use countersign_activities::vault::KeyFile;
 use countersign_database::Transaction;
 
 pub use error::MigrateError;
-pub(crate) use into_database::to_database;
+pub(crate) use into_database::{refuse_used, to_database};
 pub(crate) use into_folder::to_folder;
+pub(crate) use moment::Moment;
 
 use crate::access::ServerKeys;
 use crate::audit::{Action, ChainCheck, Event, FieldChange, Head};

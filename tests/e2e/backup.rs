@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::leak::assert_nowhere;
 use crate::request_helpers::{ask, decide, until, use_it};
-use crate::support::{App, Caller, SEED_URI, unix_now};
+use crate::support::{App, Caller, Process, SEED_URI, countersign, unix_now};
 
 /// An identity and its recipient, as `age-keygen` writes them.
 struct Keys {
@@ -382,6 +382,98 @@ async fn what_happened_after_the_backup_is_not_believed_and_not_repeated() {
     assert_eq!(right.body["valid"], false, "{right:?}");
     assert!(unix_now() < accepted_at + 60, "it was looked at too late");
     assert!(restored.command(&["audit", "verify"]).status.success());
+}
+
+/// Starts an enrollment under an idempotency key: its id.
+async fn retried(caller: &Caller, key: &str) -> String {
+    let request = caller.request(Method::POST, "/api/enrollments");
+    let request = request.header("idempotency-key", key);
+    let answer = caller.send(request.json(&json!({ "uri": SEED_URI }))).await;
+    assert!(answer.status.is_success(), "{answer:?}");
+    answer.id()
+}
+
+/// What the lines of the server keys are for.
+fn kinds(app: &App) -> Vec<String> {
+    let text = fs::read_to_string(app.data_dir().join("server.key")).unwrap();
+    let words = text.lines().map(|line| line.split(' ').next().unwrap());
+    words.map(str::to_owned).collect()
+}
+
+/// Begins to rotate the server key, and is killed before the audit log names another one.
+async fn begin_rotation(app: &App) {
+    let command = countersign(&app.data_dir(), &["rotate", "server-key"]);
+    let mut rotation = Process::spawn(command, app.folder(), "rotation");
+    let is_begun = || kinds(app).contains(&"next".to_owned()).then_some(());
+    rotation.until("a key is introduced", is_begun).await;
+    rotation.kill();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rotated_server_keys_come_back_with_codes_audit_log_and_pseudonyms() {
+    let (mut app, keys) = (App::start().await, Keys::new());
+    let admin = app.admin();
+    let mut accounts = Vec::new();
+    for number in 0..3 {
+        let uri = format!("otpauth://totp/ring-{number}?secret=GEZDGNBVGY3TQOJQ&issuer=Drill");
+        accounts.push(admin.enroll(&uri, false).await);
+        assert_eq!(
+            admin.ended(&accounts[number]).await.body["stage"],
+            "Enrolled"
+        );
+    }
+    let first = retried(&admin, "monday").await;
+    // A key that the requester has made is the requester, by a pseudonym.
+    let own = json!({"name": "own", "role": "approver"});
+    let own = admin.post("/api/keys", &own).await.body["key"].clone();
+    let own = app.caller(own.as_str());
+    let waiting = admin.enroll(SEED_URI, true).await;
+    admin.until_stage(&waiting, "AwaitingApproval").await;
+    printed(&app.command(&["rotate", "server-key", "--json"]));
+    let between = admin.enroll(SEED_URI, false).await;
+    assert_eq!(admin.ended(&between).await.body["stage"], "Enrolled");
+    accounts.push(between);
+    printed(&app.command(&["rotate", "server-key", "--json"]));
+    assert_eq!(kinds(&app), ["derives", "current", "earlier", "earlier"]);
+    code(&admin, &accounts[0]).await;
+
+    // One backup after the rotations, and one in the middle of a third one.
+    let (after, during) = (keys.place("after.age"), keys.place("during.age"));
+    let head = create(&app, &keys, &after)["contents"]["auditHead"].clone();
+    assert_eq!(verified(&after, &keys)["contents"]["auditHead"], head);
+    begin_rotation(&app).await;
+    let introduced = kinds(&app);
+    assert_eq!(introduced[2], "next", "{introduced:?}");
+    create(&app, &keys, &during);
+
+    for (file, lines) in [(&after, 4), (&during, 5)] {
+        let mut restored = App::nowhere();
+        restore(&restored, &keys, file);
+        restored.launch().await;
+        let there = restored.with_token_of(&admin);
+        for account in &accounts {
+            assert_same_code(&admin, &there, account).await;
+        }
+        assert_eq!(kinds(&restored).len(), lines);
+        assert_eq!(retried(&there, "monday").await, first);
+        let own = restored.with_token_of(&own);
+        let refused = own.decide(&waiting, true, "").await;
+        refused.assert_problem(403, "self-approval-forbidden");
+        let audit = printed(&restored.command(&["audit", "verify", "--json"]));
+        assert_eq!(audit["intact"], true, "{audit}");
+        let known = head.as_str().unwrap();
+        let since = restored.command(&["audit", "verify", "--head", known]);
+        assert!(since.status.success(), "{since:?}");
+        // What was begun goes on, and what is rotated once more is verified.
+        let rotated = printed(&restored.command(&["rotate", "server-key", "--json"]));
+        assert_eq!(rotated["resumed"], lines == 5, "{rotated}");
+        assert_eq!(there.get("/api/audit?limit=1").await.status, 200);
+        let audit = printed(&restored.command(&["audit", "verify", "--json"]));
+        assert_eq!(audit["intact"], true, "{audit}");
+        assert_eq!(retried(&there, "monday").await, first);
+        assert_eq!(restored.stop().await, Some(0));
+    }
+    assert_eq!(app.stop().await, Some(0));
 }
 
 #[tokio::test]

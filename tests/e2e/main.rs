@@ -57,6 +57,7 @@ mod reload;
 mod request_commands;
 mod request_helpers;
 mod requests;
+mod rotations;
 mod separate_processes;
 mod settings;
 mod single_front_door;

@@ -78,17 +78,28 @@ impl Receiver {
 
     /// Asserts that everything that came was signed with `key`.
     fn assert_signed(&self, key: &str) {
-        for (headers, body) in self.got.lock().unwrap().iter() {
-            let signature = headers["countersign-signature"].to_str().unwrap();
-            let (time, mac) = signature.split_once(",v1=").unwrap();
-            let seconds = time.strip_prefix("t=").unwrap();
-            let mut expected = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
-            expected.update(format!("{seconds}.{body}").as_bytes());
-            expected
-                .verify_slice(&HEXLOWER.decode(mac.as_bytes()).unwrap())
-                .expect("the signature is right");
+        let got = self.got.lock().unwrap();
+        for (headers, body) in got.iter() {
+            assert!(is_signed(headers, body, key), "{headers:?}");
         }
     }
+
+    /// Whether what came last was signed with `key`, and perhaps with others.
+    pub(crate) fn last_is_signed(&self, key: &str) -> bool {
+        let got = self.got.lock().unwrap();
+        let (headers, body) = got.last().unwrap();
+        is_signed(headers, body, key)
+    }
+}
+
+fn is_signed(headers: &HeaderMap, body: &str, key: &str) -> bool {
+    let signature = headers["countersign-signature"].to_str().unwrap();
+    let mut parts = signature.split(',');
+    let seconds = parts.next().unwrap().strip_prefix("t=").unwrap();
+    let mut expected = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    expected.update(format!("{seconds}.{body}").as_bytes());
+    let mut macs = parts.map(|part| HEXLOWER.decode(&part.as_bytes()[3..]).unwrap());
+    macs.any(|mac| expected.clone().verify_slice(&mac).is_ok())
 }
 
 async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: Bytes) -> Response {

@@ -139,7 +139,9 @@ async fn what_does_not_belong_together_does_not_start() {
     );
     assert!(both.check("one", &at).ok);
     // A key that was rotated is the installation's, wherever it is copied.
-    let rotated = both.run("one", &at, &["mandate-key", "rotate"]);
+    let begun = both.run("one", &at, &["mandate-key", "rotate"]);
+    assert_eq!(begun.status.code(), Some(4), "{begun:?}");
+    let rotated = both.run("one", &at, &["mandate-key", "rotate", "--copied"]);
     assert!(rotated.status.success(), "{rotated:?}");
     for file in ["mandate.key", "mandate.pub"] {
         std::fs::copy(

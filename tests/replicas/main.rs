@@ -6,13 +6,16 @@
 mod fake;
 
 mod at_once;
+mod backup;
 mod clock;
 mod failures;
+mod full;
 mod installation;
 mod moving;
 #[path = "../../database/tests/database/proxy.rs"]
 mod proxy;
 mod restored;
+mod rotations;
 mod server_key;
 mod shipping;
 #[path = "../support/mod.rs"]

@@ -83,6 +83,48 @@ pub struct ServeArgs {
         requires = "database_url"
     )]
     pub node_name: Option<String>,
+    /// Address on which the other schedulers of the database call this one, by mutual TLS: then each of
+    /// them answers every call, and passes it on to the one that owns the task hubs
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "DURABLETASK_PEER_LISTEN"
+    )]
+    pub peer_listen: Option<String>,
+    /// Where the others reach that address, as HOST:PORT [default: the address itself]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "DURABLETASK_PEER_ADDRESS",
+        requires = "peer_listen"
+    )]
+    pub peer_address: Option<String>,
+    /// Certificate chain (PEM) that it presents to the others, for the host of its peer address and for
+    /// both uses [default: one that it makes at the start and publishes in the database]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DURABLETASK_PEER_CERT",
+        requires_all = ["peer_listen", "peer_key", "peer_ca"]
+    )]
+    pub peer_cert: Option<PathBuf>,
+    /// Private key (PEM) of that certificate
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DURABLETASK_PEER_KEY",
+        requires = "peer_cert"
+    )]
+    pub peer_key: Option<PathBuf>,
+    /// Certificate (PEM) of the authority that signs the certificates of all schedulers of the database,
+    /// and nothing else
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DURABLETASK_PEER_CA",
+        requires = "peer_cert"
+    )]
+    pub peer_ca: Option<PathBuf>,
     /// Task hub, which may be repeated; the first one is for calls that name none. By default
     /// there is one named "default", and others are created when they are first used
     #[arg(

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use durabletask_scheduler::{BackupError, OpenError, ServeError};
+use durabletask_scheduler::{BackupError, OpenError, PeerError, ServeError};
 
 /// Why a command failed: what was wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,9 @@ pub enum CliError {
     /// The data cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Other schedulers cannot call this one.
+    #[error(transparent)]
+    Peers(PeerError),
     /// Serving ended unexpectedly.
     #[error(transparent)]
     Serve(#[from] ServeError),

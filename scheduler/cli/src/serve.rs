@@ -1,9 +1,9 @@
 //! Runs a scheduler until it is asked to stop.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 
-use durabletask_scheduler::{Inside, Scheduler, Storage};
+use durabletask_scheduler::{Inside, PeerError, PeerPort, Scheduler, Storage};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -17,6 +17,8 @@ pub struct Listening {
     pub scheduler: String,
     /// The dashboard, if there is one.
     pub dashboard: Option<String>,
+    /// Where other schedulers on its database call it, if they can: `HOST:PORT`.
+    pub peers: Option<String>,
 }
 
 /// Runs a scheduler with its dashboard until `stop`. Once both listen, the addresses are
@@ -36,7 +38,12 @@ pub async fn serve(
         Some(address) => Some(bind("dashboard", address).await?),
         None => None,
     };
-    let config = settings.scheduler.clone();
+    let mut config = settings.scheduler.clone();
+    config.peers = match &settings.peers {
+        Some(peers) => Some(PeerPort::bind(peers).await.map_err(refused)?),
+        None => None,
+    };
+    let peers = config.peers.clone();
     let scheduler = tokio::task::spawn_blocking(move || Scheduler::open(config))
         .await
         .map_err(|_| CliError::Lost("start"))??;
@@ -64,6 +71,7 @@ pub async fn serve(
     let listening = Listening {
         scheduler: format!("{scheme}://{grpc_address}"),
         dashboard: dashboard_address.map(|address| format!("{scheme}://{address}")),
+        peers: peers.map(|port| port.node().address.to_string()),
     };
     ready(&listening);
     announce(&settings, &listening);
@@ -125,6 +133,30 @@ fn warn_of_open_doors(settings: &ServeSettings, address: SocketAddr) {
     }
 }
 
+/// Why other schedulers cannot call this one, as what is wrong with the settings.
+fn refused(error: PeerError) -> CliError {
+    match error {
+        PeerError::Listen { address, source } if source.kind() == ErrorKind::AddrInUse => {
+            CliError::AddressInUse {
+                address,
+                flag: "peer-listen",
+            }
+        }
+        PeerError::Listen { address, source } => CliError::Listen {
+            address,
+            flag: "peer-listen",
+            source,
+        },
+        PeerError::Address(_) | PeerError::NoAddress(_) => {
+            CliError::Settings(format!("--peer-address: {error}"))
+        }
+        PeerError::Files(_) => {
+            CliError::Settings(format!("--peer-cert, --peer-key, --peer-ca: {error}"))
+        }
+        PeerError::Make(_) => CliError::Peers(error),
+    }
+}
+
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<TcpListener, CliError> {
     TcpListener::bind(address)
         .await
@@ -142,6 +174,7 @@ fn announce(settings: &ServeSettings, listening: &Listening) {
     let Listening {
         scheduler,
         dashboard,
+        peers,
     } = listening;
     let hub = &settings.scheduler.default_hub;
     let authentication = match &settings.token_file {
@@ -153,6 +186,7 @@ fn announce(settings: &ServeSettings, listening: &Listening) {
         serde_json::json!({
             "scheduler": scheduler,
             "dashboard": dashboard,
+            "peers": peers,
             "connectionString": connection,
             "pid": std::process::id(),
         })
@@ -164,8 +198,11 @@ fn announce(settings: &ServeSettings, listening: &Listening) {
             Storage::Memory => "in memory; lost when this process exits".to_owned(),
             Storage::Database(database) => database.url.to_string(),
         };
+        let peers = peers
+            .as_ref()
+            .map_or_else(String::new, |address| format!("\n  Other nodes        {address}"));
         format!(
-            "The scheduler is ready\n  Connection string  {connection}\n  Dashboard          {dashboard}\n  Data               {data}"
+            "The scheduler is ready\n  Connection string  {connection}\n  Dashboard          {dashboard}\n  Data               {data}{peers}"
         )
     };
     let mut out = std::io::stdout().lock();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use durabletask_scheduler::{
     Access, ActivityPolicy, DatabaseStorage, DatabaseUrl, JwtRules, PasswordSource,
-    SchedulerConfig, Storage, Tls,
+    PeerCertificates, PeerSettings, SchedulerConfig, Storage, Tls,
 };
 
 use crate::args::address;
@@ -58,6 +58,8 @@ pub struct ServeSettings {
     pub dashboard: Option<SocketAddr>,
     /// The scheduler's own settings.
     pub scheduler: SchedulerConfig,
+    /// How the other schedulers on its database call it, if they can.
+    pub peers: Option<PeerSettings>,
     /// The filter for log lines, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// Whether log lines are JSON.
@@ -130,6 +132,7 @@ impl ServeSettings {
                 Storage::Directory(folder.unwrap_or_else(|| weaker.data_dir.clone()))
             }
         };
+        let peers = peers(&args, &mut problems);
         let mut scheduler = SchedulerConfig::new(storage);
         scheduler.dynamic_task_hubs = args.dynamic_task_hubs || args.task_hub.is_empty();
         let mut hubs = args.task_hub.into_iter().map(|name| name.trim().to_owned());
@@ -176,6 +179,7 @@ impl ServeSettings {
             listen,
             dashboard,
             scheduler,
+            peers,
             log,
             log_json: args.log_json,
             json: args.json,
@@ -225,6 +229,34 @@ fn database(
         url,
         node,
     }))
+}
+
+/// Reads how the other schedulers call this one.
+fn peers(args: &ServeArgs, problems: &mut Vec<String>) -> Option<PeerSettings> {
+    let text = args.peer_listen.as_deref()?;
+    if args.database_url.is_none() {
+        problems.push(
+            "--peer-listen is for schedulers that share a database: add --database-url".to_owned(),
+        );
+    }
+    let Some(listen) = address(text) else {
+        problems.push(format!(
+            "--peer-listen must be an address and port like 10.0.0.7:8083, not {text:?}"
+        ));
+        return None;
+    };
+    let mut settings = PeerSettings::new(listen);
+    settings.address.clone_from(&args.peer_address);
+    if let (Some(certificate), Some(key), Some(authority)) =
+        (&args.peer_cert, &args.peer_key, &args.peer_ca)
+    {
+        settings.certificates = PeerCertificates::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            authority: authority.clone(),
+        };
+    }
+    Some(settings)
 }
 
 /// What this machine calls itself.

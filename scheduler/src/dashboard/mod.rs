@@ -10,6 +10,7 @@ mod hubs;
 mod json;
 mod links;
 mod live;
+mod members;
 mod nodes;
 mod operate;
 mod path;
@@ -115,6 +116,7 @@ fn api(service: Service, side: Side) -> Router {
     Router::new()
         .merge(of_hub)
         .route("/hubs", get(hubs::list))
+        .route("/nodes", get(members::list))
         .route("/changes", get(live::changes))
         .fallback(problem::no_such_page)
         .layer(axum::extract::DefaultBodyLimit::max(body))

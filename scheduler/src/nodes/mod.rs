@@ -37,5 +37,6 @@ pub use identity::PeerCertificates;
 pub(crate) use meters::Meters;
 pub use owners::{Fingerprint, Node, Owner, Owners};
 pub use port::{PeerPort, PeerSettings};
+pub(crate) use protocol::{partly_done, refused};
 pub(crate) use receive::{ReceiveLayer, listen};
 pub(crate) use route::Nodes;

@@ -114,7 +114,8 @@ impl PeerPort {
         &self.0.identity
     }
 
-    pub(super) fn patience(&self) -> Duration {
+    /// How long a call waits for an owner that can be reached.
+    pub(crate) fn patience(&self) -> Duration {
         self.0.patience
     }
 

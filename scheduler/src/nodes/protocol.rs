@@ -37,6 +37,8 @@ pub(super) enum Kind {
         repeatable: bool,
         /// Whether the caller sends messages as long as it likes.
         streams: bool,
+        /// Whether the answer goes on as long as the caller likes.
+        lasts: bool,
     },
     /// A request of the dashboard.
     Page {
@@ -57,19 +59,29 @@ const READS: &[&str] = &[
     "WaitForInstanceStart",
 ];
 
+/// The method whose answers are a worker's work.
+const WORK: &str = "GetWorkItems";
+
 impl Kind {
     pub(super) fn of_grpc(uri: &Uri) -> Self {
         let (service, method) = uri.path().rsplit_once('/').unwrap_or_default();
+        let streams =
+            service.trim_start_matches('/') == completion_stream_service_server::SERVICE_NAME;
         Self::Grpc {
             repeatable: READS.contains(&method),
-            streams: service.trim_start_matches('/')
-                == completion_stream_service_server::SERVICE_NAME,
+            streams,
+            lasts: streams || method == WORK,
         }
     }
 
     /// Whether the caller sends messages as long as it likes.
     pub(super) const fn streams(self) -> bool {
         matches!(self, Self::Grpc { streams: true, .. })
+    }
+
+    /// Whether the answer goes on as long as the caller likes.
+    pub(super) const fn lasts(self) -> bool {
+        matches!(self, Self::Grpc { lasts: true, .. })
     }
 
     pub(super) const fn repeatable(self) -> bool {
@@ -122,12 +134,23 @@ const NOT_OWNER: &str = "not-owner";
 /// before it had an effect. A node that forwarded the call, or that routes its own callers, looks
 /// for the owner again and repeats the call there.
 pub(crate) fn not_owned(hub: &str) -> Status {
-    let mut status = because(
+    refused(because(
         "TASK_HUB_MOVED",
         format!("this node does not own the task hub {hub:?} any more; nothing was done. Retry"),
-    );
+    ))
+}
+
+/// The error of a call that was refused because its task hub is another node's, with the mark that it
+/// had no effect.
+pub(crate) fn refused(mut status: Status) -> Status {
     let reason = MetadataValue::from_static(NOT_OWNER);
     status.metadata_mut().insert(REFUSED, reason);
+    status
+}
+
+/// The error of a call that may have done a part of its work, without the mark of one that has not.
+pub(crate) fn partly_done(mut status: Status) -> Status {
+    status.metadata_mut().remove(REFUSED);
     status
 }
 

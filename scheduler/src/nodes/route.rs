@@ -26,8 +26,8 @@ use super::protocol::{
 use super::replay::Replay;
 use crate::access::{Access, Pass};
 
-/// How long an unanswered call may go on after its task hub has moved, or its node begins to stop: what
-/// was about to be answered still is.
+/// How long a call may go on after its task hub has moved, or its node begins to stop: what was about to
+/// be answered, or has begun to be, still is. Streams of work and of results end at once.
 const GRACE: Duration = Duration::from_secs(1);
 /// The pauses before a node is tried again that refused a call or could not be reached.
 const AFTER_REFUSAL: Duration = Duration::from_millis(50);
@@ -155,6 +155,19 @@ impl Nodes {
         matches!(self.0.owners.owner(hub), Owner::Here | Owner::NoSuchHub)
     }
 
+    /// Returns once there is a connection to the node that owns all task hubs, or says why not.
+    pub(crate) async fn reach_owner(&self) -> Result<(), String> {
+        let Owner::Node(node) = self.0.owners.owner("") else {
+            return Ok(());
+        };
+        match self.0.pool.stream(&node).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!(
+                "the node {node} owns the task hubs and cannot be reached from here: {error}"
+            )),
+        }
+    }
+
     /// Serves a caller's call where its task hub is. While that has no owner, or not one that can be
     /// reached, the call waits.
     pub(super) async fn route<S, F>(
@@ -267,9 +280,17 @@ impl Nodes {
         let (nodes, moving) = (self.clone(), call.clone());
         let ending: Ending = Box::pin(async move {
             nodes.moved(&moving, At::Here).await;
+            Self::let_finish(moving.kind).await;
             (Outcome::Moved, unavailable(&moved_text(&moving.hub)))
         });
         guarded(response, call.kind, ending, None)
+    }
+
+    /// Waits until an answer that has begun has had the time to end.
+    async fn let_finish(kind: Kind) {
+        if !kind.lasts() {
+            tokio::time::sleep(GRACE).await;
+        }
     }
 
     /// Returns once the call's task hub is elsewhere, or the node that sent the call is none any more.
@@ -378,7 +399,13 @@ impl Nodes {
         strip_peer_headers(response.headers_mut());
         let ending: Ending = {
             let (nodes, node, call) = (self.clone(), node.clone(), call.clone());
-            Box::pin(async move { nodes.ended(&call, &node, pass).await })
+            Box::pin(async move {
+                let ended = nodes.ended(&call, &node, pass).await;
+                if ended.0 != Outcome::Revoked {
+                    Self::let_finish(call.kind).await;
+                }
+                ended
+            })
         };
         let forwarded = Forwarded {
             open,

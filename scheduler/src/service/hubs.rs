@@ -8,7 +8,7 @@ use durabletask_proto::{
 };
 use tonic::{Request, Status};
 
-use super::{Service, invalid, status};
+use super::{Service, invalid, status, status_midway};
 use crate::limits::MAX_HUB_NAME;
 use crate::store::{Slice, StoreError};
 
@@ -162,6 +162,6 @@ impl Service {
         deleting
             .await
             .map_err(|_| Status::internal("the deletion's task ended early; retry"))?
-            .map_err(status)
+            .map_err(status_midway)
     }
 }

@@ -14,7 +14,7 @@ use durabletask_scheduler_core::{check_policy, is_terminal};
 use tonic::{Request, Status};
 
 use super::sizes::{Lengths, Takes};
-use super::{Service, check_instance_id, invalid, status};
+use super::{Service, check_instance_id, invalid, status, status_midway};
 use crate::store::{self, PurgeFilter, Purged, Slice, Start, StateFilter, micros};
 
 const MAX_BATCH: usize = 500;
@@ -302,7 +302,7 @@ impl Service {
                     .writer
                     .write_behind(move |tx| tx.purge(hub, &id, recursive, Slice::begin()))
                     .await
-                    .map_err(status)?;
+                    .map_err(status_midway)?;
                 deleted += purged.deleted;
                 if purged.complete {
                     break;
@@ -341,7 +341,7 @@ impl Service {
                     Ok((purged, step.after))
                 })
                 .await
-                .map_err(status)?;
+                .map_err(status_midway)?;
             deleted += purged.deleted;
             if purged.complete || begun.elapsed() >= limit {
                 return Ok(PurgeInstancesResponse {

@@ -25,8 +25,8 @@ use tonic::Status;
 use crate::SchedulerConfig;
 use crate::dispatch::Dispatch;
 use crate::store::Store;
-use status::invalid;
 pub(crate) use status::status;
+use status::{invalid, status_midway};
 
 /// A stream of answers.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::dispatch::Claim;
+use crate::nodes::{partly_done, refused};
 use crate::store::{StorageProblem, StoreError};
 
 pub(crate) fn status(error: StoreError) -> Status {
@@ -35,7 +36,8 @@ pub(crate) fn status(error: StoreError) -> Status {
                     "a write or a read failed on the scheduler's disk; nothing was written. It may be read-only or faulty: see the system's messages about it, and retry",
                 )
             }
-            StorageProblem::NotOwner => because(Code::Unavailable, "NOT_OWNER", message),
+            // Nothing was written, so the node that owns the task hubs can be asked instead.
+            StorageProblem::NotOwner => refused(because(Code::Unavailable, "NOT_OWNER", message)),
             StorageProblem::Away => {
                 tracing::warn!(%error, "the task hubs' database cannot be used");
                 Status::unavailable(
@@ -53,6 +55,11 @@ pub(crate) fn status(error: StoreError) -> Status {
             }
         },
     }
+}
+
+/// The error of a call that has done a part of its work before, perhaps.
+pub(super) fn status_midway(error: StoreError) -> Status {
+    partly_done(status(error))
 }
 
 /// The error for an invalid request.

@@ -49,7 +49,7 @@ struct One {
 impl One {
     fn new(database: &Database, number: usize) -> Self {
         Self {
-            node: Node::new(format!("node-{number}")),
+            node: testing::node(&format!("node-{number}")),
             conn: testing::session(database),
             reader: testing::session(database),
             term: None,

@@ -35,6 +35,7 @@ mod backup;
 mod browse;
 mod continue_as_new;
 mod counts;
+mod directory;
 mod engine;
 mod entities;
 #[cfg(test)]
@@ -84,6 +85,7 @@ pub(crate) use activities::ActivityAnswer;
 pub use backup::{BackupError, BackupReport, backup, count_instances};
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 use counts::Counts;
+pub(crate) use directory::{Directory, Listed, PastTerm};
 pub(crate) use engine::Connection;
 pub use engine::{StorageError, StorageProblem};
 pub(crate) use entities::{EntityBatch, EntityHeader};
@@ -106,7 +108,7 @@ pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Slice, Tx, Writer};
 use writer::{Home, Pieces};
 
-use crate::metrics::Commits;
+use crate::metrics::{Commits, Leases};
 use crate::{OpenError, SchedulerConfig, Storage};
 
 /// The database's file in the data folder.
@@ -250,7 +252,14 @@ pub(crate) struct Store {
     /// Its path, if it is a file.
     file: Option<PathBuf>,
     /// Where several nodes share it.
-    standing: Option<Arc<Standing>>,
+    shared: Option<Shared>,
+}
+
+/// What a node knows of the ownership, and of the other nodes.
+#[derive(Clone)]
+struct Shared {
+    standing: Arc<Standing>,
+    directory: Arc<Directory>,
 }
 
 #[derive(Clone)]
@@ -315,7 +324,7 @@ impl Store {
             readers,
             counts,
             file,
-            standing: None,
+            shared: None,
         })
     }
 
@@ -357,14 +366,24 @@ impl Store {
 
     /// Who owns the task hubs, where several nodes share them.
     pub(crate) fn owner(&self) -> Option<watch::Receiver<Owner>> {
-        self.standing.as_ref().map(|standing| standing.owner())
+        self.shared.as_ref().map(|shared| shared.standing.owner())
+    }
+
+    /// The nodes that share the storage, where several do.
+    pub(crate) fn directory(&self) -> Option<&Arc<Directory>> {
+        self.shared.as_ref().map(|shared| &shared.directory)
+    }
+
+    /// How often this node has taken and lost the task hubs, where several nodes share the storage.
+    pub(crate) fn leases(&self) -> Option<&Leases> {
+        self.shared.as_ref().map(|shared| shared.standing.leases())
     }
 
     /// The number of the term in which this node owns the task hubs; always the same where no other
     /// can.
     pub(crate) fn term(&self) -> Result<i64, StoreError> {
-        match &self.standing {
-            Some(standing) => Ok(standing.fence()?),
+        match &self.shared {
+            Some(shared) => Ok(shared.standing.fence()?),
             None => Ok(0),
         }
     }

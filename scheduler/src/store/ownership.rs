@@ -14,11 +14,12 @@
 //!   follow any more, and finds in `terms` whether it came before.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::engine::{self, Connection, OptionalExtension, StorageError, Term, not_owner};
+use crate::metrics::Leases;
 
 /// How long a lease lasts without a transaction, as `prove` in the migrations has it.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
@@ -26,8 +27,6 @@ pub(super) const LEASE: Duration = Duration::from_secs(3);
 pub(super) const RENEWAL: Duration = Duration::from_millis(800);
 /// How often the writer looks at its lease, or at the owner's.
 pub(super) const TICK: Duration = Duration::from_millis(250);
-/// How often a node says that it is there.
-const SEEN: Duration = Duration::from_secs(1);
 
 /// Who owns the task hubs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +44,9 @@ pub(crate) struct Standing {
     /// Of this node's term; 0 while it owns nothing.
     fence: AtomicI64,
     owner: watch::Sender<Owner>,
+    /// Notifies of what may change who answers a call.
+    changed: watch::Sender<()>,
+    leases: Leases,
 }
 
 impl Standing {
@@ -52,6 +54,8 @@ impl Standing {
         Self {
             fence: AtomicI64::new(0),
             owner: watch::Sender::new(Owner::Nobody),
+            changed: watch::Sender::new(()),
+            leases: Leases::default(),
         }
     }
 
@@ -74,12 +78,38 @@ impl Standing {
     }
 
     pub(super) fn is(&self, fence: i64, owner: Owner) {
-        self.fence.store(fence, Ordering::SeqCst);
-        self.owner.send_if_modified(|known| {
+        let before = self.fence.swap(fence, Ordering::SeqCst);
+        match (before, fence) {
+            (0, 0) => {}
+            (_, 0) => {
+                self.leases.lost.inc();
+            }
+            (before, now) if before != now => {
+                self.leases.taken.inc();
+            }
+            _ => {}
+        }
+        let changed = self.owner.send_if_modified(|known| {
             let changed = *known != owner;
             *known = owner;
             changed
         });
+        if changed {
+            self.notify();
+        }
+    }
+
+    pub(super) fn notify(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Notifies of what may change who answers a call.
+    pub(super) fn changed(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.leases
     }
 }
 
@@ -101,33 +131,14 @@ pub(super) struct Outcome {
 }
 
 /// A node, as the others know it.
-pub(super) struct Node {
+pub(crate) struct Node {
     pub(super) id: String,
     pub(super) name: String,
-    seen: Option<Instant>,
 }
 
 impl Node {
-    pub(super) fn new(name: String) -> Self {
-        Self {
-            id: uuid::Uuid::new_v4().simple().to_string(),
-            name,
-            seen: None,
-        }
-    }
-
-    /// Says now and then that it is there.
-    pub(super) fn show(&mut self, conn: &Connection) -> engine::Result<()> {
-        if self.seen.is_some_and(|seen| seen.elapsed() < SEEN) {
-            return Ok(());
-        }
-        self.seen = Some(Instant::now());
-        conn.execute(
-            "INSERT INTO nodes (id, name, version) VALUES (?1, ?2, ?3)
-             ON CONFLICT (id) DO UPDATE SET seen_at = clock_timestamp()",
-            (&self.id, &self.name, env!("CARGO_PKG_VERSION")),
-        )
-        .map(drop)
+    pub(super) fn new(id: String, name: String) -> Self {
+        Self { id, name }
     }
 
     /// Asks for the task hubs: it gets them if they are its own, or nobody's, or if their owner's
@@ -176,8 +187,7 @@ impl Node {
         conn.execute(
             "UPDATE ownership SET node = NULL, lease_until = 'epoch' WHERE fence = ?1 AND node = ?2",
             (term.fence, &self.id),
-        )?;
-        conn.execute("DELETE FROM nodes WHERE id = ?1", [&self.id])
-            .map(drop)
+        )
+        .map(drop)
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use countersign_database::{Database, Migration, Schema};
 
+use super::directory::Directory;
 use super::engine::{Connection, Session};
-use super::ownership::Standing;
+use super::ownership::{Node, Standing};
 use super::readers::{Browsers, Pool};
 use super::writer::{Committed, Counters, Home, Office, Pieces, Writer};
-use super::{Counts, Readers, Store, pending};
+use super::{Counts, Readers, Shared, Store, pending};
 use crate::config::DatabaseStorage;
 use crate::metrics::Commits;
 use crate::{OpenError, SchedulerConfig};
@@ -18,26 +19,34 @@ const SCHEMA: Schema = Schema {
     name: "durabletask",
     // `DTDB` and the number of its use.
     lock: 0x4454_4442_0001,
-    migrations: &[Migration {
-        number: 1,
-        sql: include_str!("../../migrations/0001_hubs.sql"),
-        tables: &[
-            "hubs",
-            "instances",
-            "payloads",
-            "history",
-            "inbox",
-            "activities",
-            "timers",
-            "entities",
-            "entity_inbox",
-            "tags",
-            "nodes",
-            "ownership",
-            "terms",
-        ],
-        needs: 1,
-    }],
+    migrations: &[
+        Migration {
+            number: 1,
+            sql: include_str!("../../migrations/0001_hubs.sql"),
+            tables: &[
+                "hubs",
+                "instances",
+                "payloads",
+                "history",
+                "inbox",
+                "activities",
+                "timers",
+                "entities",
+                "entity_inbox",
+                "tags",
+                "nodes",
+                "ownership",
+                "terms",
+            ],
+            needs: 1,
+        },
+        Migration {
+            number: 2,
+            sql: include_str!("../../migrations/0002_peers.sql"),
+            tables: &[],
+            needs: 1,
+        },
+    ],
 };
 
 impl Store {
@@ -50,6 +59,10 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let database = open(storage)?;
         let standing = Arc::new(Standing::new());
+        let id: Arc<str> = match &config.peers {
+            Some(port) => port.node().id,
+            None => uuid::Uuid::new_v4().to_string().into(),
+        };
         let session = || -> Result<Connection, OpenError> {
             let session = Session::new(database.clone()).map_err(OpenError::Thread)?;
             Ok(Connection::Postgres(Box::new(session)))
@@ -62,13 +75,20 @@ impl Store {
             )?,
             browsers: Browsers::start(session, Some(&standing))?,
         };
+        let directory = Directory::start(
+            Arc::clone(&id),
+            storage.node.clone(),
+            config.peers.clone(),
+            Arc::clone(&standing),
+            session()?,
+        )?;
         let counts: Arc<Counts> = Arc::default();
         let home = Home {
             conn: session()?,
             lock: None,
             counters: Counters::default(),
             office: Some(Office::new(
-                storage.node.clone(),
+                Node::new(id.to_string(), storage.node.clone()),
                 Arc::clone(&standing),
                 config.hub_names(),
                 |conn, hubs, found| {
@@ -89,7 +109,10 @@ impl Store {
             readers,
             counts,
             file: None,
-            standing: Some(standing),
+            shared: Some(Shared {
+                standing,
+                directory,
+            }),
         })
     }
 }

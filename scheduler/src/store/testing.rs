@@ -26,6 +26,10 @@ pub(super) fn session(database: &Database) -> Connection {
     Connection::Postgres(Box::new(Session::new(database.clone()).unwrap()))
 }
 
+pub(super) fn node(name: &str) -> Node {
+    Node::new(uuid::Uuid::new_v4().to_string(), name.to_owned())
+}
+
 pub(super) fn take(node: &Node, conn: &Connection) {
     match node.take(conn).unwrap() {
         Taken::Mine(term) => conn.session().unwrap().set_term(Some(term)),
@@ -47,7 +51,7 @@ pub(super) fn vacant(database: &Database) -> Connection {
 /// The same, which a node owns.
 pub(super) fn emptied(database: &Database) -> Connection {
     let conn = vacant(database);
-    take(&Node::new("test".to_owned()), &conn);
+    take(&node("test"), &conn);
     conn
 }
 
@@ -56,7 +60,7 @@ pub(super) fn successor(database: &Database) -> Connection {
     let conn = session(database);
     conn.execute_batch("UPDATE ownership SET lease_until = 'epoch'")
         .unwrap();
-    take(&Node::new("successor".to_owned()), &conn);
+    take(&node("successor"), &conn);
     conn
 }
 

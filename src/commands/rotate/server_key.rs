@@ -5,7 +5,7 @@ use chrono::{SecondsFormat, Utc};
 use countersign_azure::Identity;
 use serde_json::json;
 
-use super::{lock, until};
+use super::{Copies, lock, until};
 use crate::audit::{Action, FieldChange, KEY_FIELD, SERVER_KEY_SUBJECT};
 use crate::cli::ServeArgs;
 use crate::commands::audit::{self, Recorder};
@@ -47,7 +47,13 @@ pub(super) async fn rotate(overlap: &str, copied: bool, args: &ServeArgs) -> Out
     let (key, before) = (chained.key().to_owned(), chained.before().to_owned());
     let resumed = chained.resumed;
     if shared.is_some() && !is_apart && !(copied && resumed) {
-        return to_copy(&key, args);
+        let copies = Copies {
+            secret: SERVER_KEY_SUBJECT,
+            files: "server.key",
+            machines: "with a front door",
+            command: "rotate server-key",
+        };
+        return copies.first(&key, args.json);
     }
     output::note("waiting until all front doors know the new key");
     until_read(&place).await;
@@ -84,22 +90,6 @@ pub(super) async fn rotate(overlap: &str, copied: bool, args: &ServeArgs) -> Out
         ));
     }
     Ok(())
-}
-
-/// Says that the new key has to be copied first.
-fn to_copy(key: &str, args: &ServeArgs) -> Outcome {
-    if args.json {
-        output::document(&json!({"secret": SERVER_KEY_SUBJECT, "newKey": key, "next": "copy"}))?;
-    } else {
-        output::line(&format!(
-            "server-key  {key}  is in server.key, and is not used yet"
-        ));
-        output::note(
-            "Copy server.key to every other machine with a front door on this database, then run \
-             `countersign rotate server-key --copied` here. Running front doors notice.",
-        );
-    }
-    Err(Fault::quiet(Exit::StillRunning))
 }
 
 fn fault(error: KeyMaterialError) -> Fault {

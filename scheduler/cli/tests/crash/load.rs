@@ -41,22 +41,29 @@ pub(crate) struct Acknowledged {
 /// What the load shares.
 #[derive(Clone)]
 pub(crate) struct Load {
-    pub(crate) address: watch::Receiver<String>,
+    /// Of the schedulers, any of which may be called.
+    pub(crate) addresses: watch::Receiver<Vec<String>>,
     pub(crate) acknowledged: Arc<Mutex<Acknowledged>>,
     pub(crate) numbers: Arc<AtomicU64>,
     pub(crate) stop: CancellationToken,
 }
 
 impl Load {
-    /// A client of the process that runs now.
+    /// A client of one of the processes that run now.
     pub(crate) fn client(&self) -> Client {
         Client::new(self.channel()).max_decoding_message_size(64 << 20)
     }
 
     fn channel(&self) -> tonic::transport::Channel {
-        tonic::transport::Channel::from_shared(self.address.borrow().clone())
+        let addresses = self.addresses.borrow().clone();
+        let next = usize::try_from(self.number()).unwrap() % addresses.len();
+        tonic::transport::Channel::from_shared(addresses[next].clone())
             .unwrap()
             .connect_timeout(Duration::from_secs(5))
+            // One that is frozen closes no connection.
+            .http2_keep_alive_interval(Duration::from_secs(2))
+            .keep_alive_timeout(Duration::from_secs(2))
+            .keep_alive_while_idle(true)
             .connect_lazy()
     }
 
@@ -68,10 +75,10 @@ impl Load {
     /// signals an entity, and drives a loop now and then.
     pub(crate) async fn clients(self) {
         let mut client = self.client();
-        let mut address = self.address.clone();
+        let mut addresses = self.addresses.clone();
         while !self.stop.is_cancelled() {
-            if address.has_changed().unwrap_or(false) {
-                address.borrow_and_update();
+            if addresses.has_changed().unwrap_or(false) {
+                addresses.borrow_and_update();
                 client = self.client();
             }
             let number = self.number();
@@ -81,12 +88,14 @@ impl Load {
                     self.drive(&mut client, &id).await;
                 } else {
                     tokio::time::sleep(AGAIN).await;
+                    client = self.client();
                 }
                 continue;
             }
             let id = format!("i{number}");
             if start(&client, "default", &id).await.is_err() {
                 tokio::time::sleep(AGAIN).await;
+                client = self.client();
                 continue;
             }
             self.acknowledged.lock().unwrap().started.insert(id.clone());
@@ -181,7 +190,18 @@ impl Load {
         }
     }
 
-    /// Unacknowledged work is redelivered.
+    /// Hands a result in until it is taken or refused, as SDKs do; whether it is acknowledged.
+    async fn hand_in(&self, results: &Results, result: Handed) -> bool {
+        let mut answer = results.hand_in(result.clone()).await;
+        // What is gone was answered by another try, or is handed out again.
+        while !matches!(answer, Code::Ok | Code::NotFound) {
+            assert_ne!(answer, Code::InvalidArgument, "{result:?}");
+            tokio::time::sleep(AGAIN).await;
+            answer = Results::Calls(self.client()).hand_in(result.clone()).await;
+        }
+        answer == Code::Ok
+    }
+
     async fn execute(self, results: Results, item: WorkItem) {
         match item.request {
             Some(work_item::Request::OrchestratorRequest(turn)) => {
@@ -191,7 +211,7 @@ impl Load {
                     actions: decide(&turn),
                     ..Default::default()
                 };
-                results.hand_in(Handed::Orchestrator(response)).await;
+                self.hand_in(&results, Handed::Orchestrator(response)).await;
             }
             Some(work_item::Request::ActivityRequest(activity)) => {
                 let result = self.number().to_string();
@@ -203,7 +223,7 @@ impl Load {
                     completion_token: item.completion_token,
                     ..Default::default()
                 };
-                if results.hand_in(Handed::Activity(response)).await {
+                if self.hand_in(&results, Handed::Activity(response)).await {
                     let mut acknowledged = self.acknowledged.lock().unwrap();
                     let key = (id, activity.task_id);
                     acknowledged.results.entry(key).or_default().push(result);
@@ -211,7 +231,7 @@ impl Load {
             }
             Some(work_item::Request::EntityRequestV2(batch)) => {
                 let result = append(item.completion_token, batch);
-                results.hand_in(Handed::Entity(result)).await;
+                self.hand_in(&results, Handed::Entity(result)).await;
             }
             _ => {}
         }

@@ -18,129 +18,29 @@ mod check;
 mod load;
 mod loops;
 mod results;
+mod running;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_database::testing::Postgres;
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use load::Load;
-use support::Process;
-
-const CLIENTS: usize = 4;
-/// Whether they hand results in on the stream for them.
-const WORKERS: [bool; 2] = [true, false];
-
-/// Numbers that look random and are the same for the same seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn millis_up_to(&mut self, most: u64) -> Duration {
-        Duration::from_millis(self.next() % (most + 1))
-    }
-}
+use running::Running;
+use support::{Process, Random};
 
 /// Which numbers a run draws, said so that it can be repeated.
 fn random(kills: u64) -> Random {
-    let seed = std::env::var("CRASH_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| u64::from(std::process::id()));
-    println!("CRASH_SEED={seed} CRASH_KILLS={kills}");
-    Random(seed)
-}
-
-/// Clients and workers that do not mind that their scheduler dies.
-struct Running {
-    load: Load,
-    address: watch::Sender<String>,
-    clients: JoinSet<()>,
-    workers: JoinSet<()>,
-    finished: CancellationToken,
-}
-
-impl Running {
-    fn against(process: &Process) -> Self {
-        let (address, addresses) = watch::channel(process.grpc.clone());
-        let load = Load {
-            address: addresses,
-            acknowledged: Arc::default(),
-            numbers: Arc::default(),
-            stop: CancellationToken::new(),
-        };
-        let finished = CancellationToken::new();
-        let mut clients = JoinSet::new();
-        let mut workers = JoinSet::new();
-        (0..CLIENTS).for_each(|_| drop(clients.spawn(load.clone().clients())));
-        for streams in WORKERS {
-            workers.spawn(load.clone().worker(finished.clone(), streams));
-        }
-        Self {
-            load,
-            address,
-            clients,
-            workers,
-            finished,
-        }
-    }
-
-    /// From now on they call this one.
-    fn moves_to(&self, process: &Process) {
-        self.address.send_replace(process.grpc.clone());
-    }
-
-    /// Lets everything end, and compares it with what was acknowledged.
-    async fn check(mut self, what: &str) {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        self.load.stop.cancel();
-        while let Some(ended) = self.clients.join_next().await {
-            ended.unwrap();
-        }
-        let acknowledged = self.load.acknowledged.lock().unwrap().clone();
-        let client = self.load.client();
-        check::all_ends(&client, &acknowledged).await;
-        self.finished.cancel();
-        while let Some(ended) = self.workers.join_next().await {
-            ended.unwrap();
-        }
-        // With the results that workers handed in until the end.
-        let acknowledged = self.load.acknowledged.lock().unwrap().clone();
-        check::nothing_is_lost_or_doubled(&client, &acknowledged).await;
-        println!(
-            "{what}: {} instances, {} results, {} events, {} signals and {} loops \
-             were acknowledged, none lost or duplicated",
-            acknowledged.started.len(),
-            acknowledged.results.len(),
-            acknowledged.raised.len(),
-            acknowledged
-                .signals
-                .values()
-                .map(|ids| ids.len())
-                .sum::<usize>(),
-            acknowledged.loops.len(),
-        );
-        assert!(!acknowledged.started.is_empty(), "the load did something");
-    }
+    let random = Random::seeded("CRASH_SEED");
+    println!("CRASH_KILLS={kills}");
+    random
 }
 
 async fn survive(kills: u64) {
     let mut random = random(kills);
     let folder = tempfile::tempdir().unwrap();
     let mut process = Process::start(folder.path(), &[]);
-    let running = Running::against(&process);
+    let running = Running::against(vec![process.grpc.clone()]);
     let mut in_a_start = 0;
     for kill in 0..kills {
         // Every fourth time during a start, which also sees what the kill before left.
@@ -154,7 +54,7 @@ async fn survive(kills: u64) {
             process.kill();
         }
         process = Process::start(folder.path(), &[]);
-        running.moves_to(&process);
+        running.moves_to(vec![process.grpc.clone()]);
     }
     let what = format!("{kills} kills, {in_a_start} during startup");
     running.check(&what).await;
@@ -171,10 +71,11 @@ async fn survive_on_a_database(kills: u64) {
     let mut random = random(kills);
     let mut owner = Process::node(&url, "node-0", &["--log", "error"]);
     owner.until_ready().await;
-    let running = Running::against(&owner);
+    let running = Running::against(vec![owner.grpc.clone()]);
     let (mut frozen, mut slowest) = (0, Duration::ZERO);
     let mut standby = Process::node(&url, "node-1", &["--log", "error"]);
     for kill in 0..kills {
+        running.until_more().await;
         tokio::time::sleep(random.millis_up_to(600)).await;
         let begun = Instant::now();
         let freezes = random.next().is_multiple_of(2);
@@ -185,7 +86,7 @@ async fn survive_on_a_database(kills: u64) {
         }
         standby.until_ready().await;
         slowest = slowest.max(begun.elapsed());
-        running.moves_to(&standby);
+        running.moves_to(vec![standby.grpc.clone()]);
         let next = match freezes {
             true => {
                 frozen += 1;

@@ -9,6 +9,7 @@ use durabletask_proto::completion_stream_service_client::CompletionStreamService
 use durabletask_proto::*;
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 use tonic::transport::Channel;
 
 use super::support::*;
@@ -24,11 +25,11 @@ pub(crate) struct Stream {
     frames: mpsc::Sender<CompletionFrame>,
     numbers: AtomicU64,
     /// Those that are not acknowledged; none once the stream has ended.
-    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<bool>>>>,
+    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Code>>>>,
 }
 
 impl Results {
-    /// A stream of the process that runs now.
+    /// A stream of one of the processes that run now.
     pub(crate) async fn on_stream(channel: Channel) -> Result<Self, tonic::Status> {
         let (frames, queue) = mpsc::channel(64);
         let mut answers = CompletionStreamServiceClient::new(channel)
@@ -49,7 +50,7 @@ impl Results {
                 let mut waiting = stream.waiting.lock().unwrap();
                 for each in frame.acknowledgements {
                     let waits = waiting.as_mut().unwrap().remove(&each.number);
-                    let _ = waits.expect("it is answered once").send(each.code == 0);
+                    let _ = waits.expect("it is answered once").send(each.code.into());
                 }
             }
             if let Some(stream) = following.upgrade() {
@@ -59,34 +60,35 @@ impl Results {
         Ok(Self::Stream(stream))
     }
 
-    /// Whether the result was acknowledged.
-    pub(crate) async fn hand_in(&self, result: Handed) -> bool {
+    /// How the result was answered; as unavailable if it was not.
+    pub(crate) async fn hand_in(&self, result: Handed) -> Code {
+        let code = |answer: Result<_, tonic::Status>| answer.map_or_else(|s| s.code(), |_| Code::Ok);
         match (self, result) {
             (Self::Stream(stream), result) => stream.hand_in(result).await,
             (Self::Calls(client), Handed::Orchestrator(response)) => {
                 let request = to_hub("default", response);
                 let mut client = client.clone();
-                client.complete_orchestrator_task(request).await.is_ok()
+                code(client.complete_orchestrator_task(request).await)
             }
             (Self::Calls(client), Handed::Activity(response)) => {
                 let request = to_hub("default", response);
-                client.clone().complete_activity_task(request).await.is_ok()
+                code(client.clone().complete_activity_task(request).await)
             }
             (Self::Calls(client), Handed::Entity(result)) => {
                 let request = to_hub("default", result);
-                client.clone().complete_entity_task(request).await.is_ok()
+                code(client.clone().complete_entity_task(request).await)
             }
         }
     }
 }
 
 impl Stream {
-    async fn hand_in(&self, result: Handed) -> bool {
+    async fn hand_in(&self, result: Handed) -> Code {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed);
         let (waits, answer) = oneshot::channel();
         match self.waiting.lock().unwrap().as_mut() {
             Some(waiting) => waiting.insert(number, waits),
-            None => return false,
+            None => return Code::Unavailable,
         };
         let completion = Completion {
             number,
@@ -95,6 +97,9 @@ impl Stream {
         let frame = CompletionFrame {
             completions: vec![completion],
         };
-        self.frames.send(frame).await.is_ok() && answer.await.unwrap_or(false)
+        match self.frames.send(frame).await {
+            Ok(()) => answer.await.unwrap_or(Code::Unavailable),
+            Err(_) => Code::Unavailable,
+        }
     }
 }

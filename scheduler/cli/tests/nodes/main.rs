@@ -7,8 +7,20 @@
     clippy::print_stdout
 )]
 
+mod chaos;
+#[path = "../crash/check.rs"]
+mod check;
 mod cut;
+#[path = "../crash/load.rs"]
+mod load;
+#[path = "../crash/loops.rs"]
+mod loops;
+mod peers;
 mod refused;
+#[path = "../crash/results.rs"]
+mod results;
+#[path = "../crash/running.rs"]
+mod running;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -136,7 +136,7 @@ async fn a_schema_that_is_newer_incomplete_or_another_programs() {
     refuses(&url(server, &foreign), "belongs to another program");
     for (change, with) in [
         (
-            "INSERT INTO durabletask.migrations (number, digest, needs) VALUES (2, 'x', 2)",
+            "INSERT INTO durabletask.migrations (number, digest, needs) VALUES (3, 'x', 3)",
             "use a later release",
         ),
         ("DROP TABLE durabletask.tags", "the table tags is missing"),
@@ -157,7 +157,7 @@ async fn a_schema_that_is_newer_incomplete_or_another_programs() {
     let process = Process::node(&url(server, &name), "first", &[]);
     process.until_ready().await;
     assert!(process.terminate().success());
-    let later = "INSERT INTO durabletask.migrations (number, digest, needs) VALUES (2, 'x', 1)";
+    let later = "INSERT INTO durabletask.migrations (number, digest, needs) VALUES (3, 'x', 1)";
     server.psql(&name, later).unwrap();
     Process::node(&url(server, &name), "again", &[])
         .until_ready()

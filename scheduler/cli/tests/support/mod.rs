@@ -4,7 +4,8 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic
+    clippy::panic,
+    clippy::print_stdout
 )]
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -23,6 +24,38 @@ pub type Client = TaskHubSidecarServiceClient<Channel>;
 /// Long enough for a loaded machine; only a failing test waits it out.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Numbers that look random and are the same for the same seed (splitmix64).
+pub struct Random(u64);
+
+impl Random {
+    /// With the seed that this variable names, or another one each time; says which.
+    pub fn seeded(variable: &str) -> Self {
+        let seed = std::env::var(variable)
+            .ok()
+            .and_then(|seed| seed.parse().ok())
+            .unwrap_or_else(|| u64::from(std::process::id()));
+        println!("{variable}={seed}");
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// One below this.
+    pub fn below(&mut self, count: usize) -> usize {
+        usize::try_from(self.next() % u64::try_from(count).unwrap()).unwrap()
+    }
+
+    pub fn millis_up_to(&mut self, most: u64) -> Duration {
+        Duration::from_millis(self.next() % (most + 1))
+    }
+}
+
 /// The program with an environment that says nothing.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_durabletask-scheduler"));
@@ -34,6 +67,11 @@ pub fn program() -> Command {
         "DURABLETASK_DATA_DIR",
         "DURABLETASK_DATABASE_URL",
         "DURABLETASK_NODE_NAME",
+        "DURABLETASK_PEER_LISTEN",
+        "DURABLETASK_PEER_ADDRESS",
+        "DURABLETASK_PEER_CERT",
+        "DURABLETASK_PEER_KEY",
+        "DURABLETASK_PEER_CA",
         "DURABLETASK_TOKEN_FILE",
         "DURABLETASK_JWT_KEYS",
         "DURABLETASK_JWT_ISSUER",
@@ -112,6 +150,15 @@ impl Process {
     /// Starts it over a database, and waits until it listens.
     pub fn node(url: &str, name: &str, arguments: &[&str]) -> Self {
         Self::try_node(url, name, arguments).unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// The same as one that others can call, unless the arguments say how.
+    pub fn peer(url: &str, name: &str, arguments: &[&str]) -> Self {
+        let mut all = arguments.to_vec();
+        if !arguments.contains(&"--peer-listen") {
+            all.extend(["--peer-listen", "127.0.0.1:0"]);
+        }
+        Self::node(url, name, &all)
     }
 
     pub fn try_node(url: &str, name: &str, arguments: &[&str]) -> Result<Self, String> {

@@ -2,7 +2,7 @@
 
 import { get } from "./api.js";
 import { fill, h, table } from "./dom.js";
-import { STATUSES } from "./format.js";
+import { STATUSES, time } from "./format.js";
 
 export function show(main) {
   const place = h("div", {});
@@ -10,7 +10,12 @@ export function show(main) {
   return {
     title: "Task hubs",
     async refresh() {
-      const { hubs, trouble } = await get("/hubs");
+      const { nodes, terms } = await get("/nodes");
+      const { hubs, trouble } = await get("/hubs").catch((problem) => {
+        // A node that answers for no task hub still knows the others.
+        if (nodes.length === 0) throw problem;
+        return { hubs: [], trouble: problem.message };
+      });
       const statuses = STATUSES.filter((status) => hubs.some((hub) => hub.instances[status]));
       fill(place, trouble && h("p", { class: "trouble", role: "alert" }, trouble), table(
         "Task hubs",
@@ -27,9 +32,33 @@ export function show(main) {
             h("a", { href: `${link}/workers`, "data-key": `${hub.name} workers` }, hub.workers.toLocaleString()),
           ];
         }),
-      ));
+      ), nodes.length > 0 && members(nodes, terms));
     },
   };
+}
+
+/** The nodes that share a database, which one owns the task hubs, and since when, and why. */
+function members(nodes, terms) {
+  return [
+    h("h2", {}, "Nodes"),
+    table("Nodes", ["Node", "State", "Version", "Address for other nodes", "Started", "Last heard"],
+      nodes.map((node) => [
+        h("span", { class: "id" }, node.name, node.here && " (this one)"),
+        state(node),
+        node.version,
+        node.address ?? "none",
+        time(node.startedAt),
+        time(node.seenAt),
+      ])),
+    h("h2", {}, "Owners"),
+    table("Owners of the task hubs", ["Since", "Node", "Why", "Term"],
+      terms.map((term) => [time(term.beganAt), h("span", { class: "id" }, term.node), term.reason, String(term.number)])),
+  ];
+}
+
+function state({ live, owns }) {
+  if (owns) return live ? "owns the task hubs" : "owns the task hubs, silent";
+  return live ? "stands by" : "gone";
 }
 
 const word = (status) => status[0] + status.slice(1).toLowerCase();

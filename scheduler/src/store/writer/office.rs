@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::{Counters, Ended, Job, Thread, Told, When, refuse};
-use crate::store::Pending;
 use crate::store::counts::Counts;
 use crate::store::engine::{self, Connection, StorageError, StorageProblem, Term, not_owner};
 use crate::store::ownership::{LEASE, Node, Owner, RENEWAL, Standing, Taken};
+use crate::store::{Pending, StoreError};
 
 /// How long to wait before the database is asked again whether a transaction is on its disk.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -36,14 +36,9 @@ pub(crate) struct Office {
 }
 
 impl Office {
-    pub(crate) fn new(
-        name: String,
-        standing: Arc<Standing>,
-        hubs: Vec<String>,
-        load: Load,
-    ) -> Self {
+    pub(crate) fn new(node: Node, standing: Arc<Standing>, hubs: Vec<String>, load: Load) -> Self {
         Self {
-            node: Node::new(name),
+            node,
             standing,
             hubs,
             load,
@@ -80,9 +75,6 @@ impl Thread {
         if office.renewed.get().elapsed() < RENEWAL {
             return;
         }
-        if let Err(error) = office.node.show(&self.conn) {
-            tracing::debug!(%error, "the database does not know that this node is there");
-        }
         match self.transact(&mut []).1 {
             Ended::Committed => {}
             Ended::RolledBack(error) if error.problem() == StorageProblem::NotOwner => {
@@ -105,11 +97,7 @@ impl Thread {
         let Some(office) = &mut self.office else {
             return;
         };
-        let asked = office
-            .node
-            .show(&self.conn)
-            .and_then(|()| office.node.take(&self.conn));
-        match asked {
+        match office.node.take(&self.conn) {
             Ok(Taken::Mine(term)) => {
                 office.answered = true;
                 tracing::info!(fence = term.fence, "this node takes the task hubs");
@@ -273,7 +261,10 @@ impl Thread {
             loop {
                 match waiting.try_recv() {
                     Ok(When::HandOver(_)) | Err(mpsc::error::TryRecvError::Disconnected) => {
-                        refuse(jobs, error);
+                        // Nobody knows whether they were committed, so they are not called refused.
+                        for job in jobs {
+                            job.finish(Err(StoreError::Closed));
+                        }
                         return Vec::new();
                     }
                     Ok(other) => other.refuse(error),

@@ -1,0 +1,86 @@
+//! A database that has no space left: nothing is given out that cannot be recorded, and everything
+//! goes on once there is some.
+
+use countersign_database::testing::Postgres;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::installation::{ADMIN, Installation, PATIENCE, SECRET, at};
+
+/// Every table answers as PostgreSQL does that cannot make its file larger.
+const FULL: &str = "
+    CREATE FUNCTION public.is_full() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+    END $$;
+    DO $$ DECLARE name text; BEGIN
+        FOR name IN SELECT relname FROM pg_class
+            WHERE relnamespace = 'countersign'::regnamespace AND relkind = 'r' LOOP
+            EXECUTE format('CREATE TRIGGER is_full BEFORE INSERT OR UPDATE ON countersign.%I
+                            FOR EACH STATEMENT EXECUTE FUNCTION public.is_full()', name);
+        END LOOP;
+    END $$;";
+const SPACE: &str = "DROP FUNCTION public.is_full() CASCADE;";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_database_gives_nothing_out_unrecorded_and_goes_on_with_space() {
+    let Some(server) = tokio::task::block_in_place(Postgres::shared) else {
+        return;
+    };
+    let name = tokio::task::block_in_place(|| server.make());
+    let url = at(server.port(), &name);
+    let both = Installation::start(&url, &url).await;
+    let account = both.one.account("kept").await;
+    let leased = both.one.key("leased", "reader", true).await;
+    let grant = json!({"caller": "leased", "account": account, "reads": 2});
+    both.one
+        .done(Method::POST, "/api/grants", ADMIN, grant)
+        .await;
+    let path = format!("/api/tokens?id={account}");
+    let uri = format!("otpauth://totp/more?secret={SECRET}");
+    let psql = |sql: &str| tokio::task::block_in_place(|| server.psql(&name, sql).unwrap());
+
+    psql(FULL);
+    for door in [&both.one, &both.other] {
+        let more = json!({ "uri": uri });
+        let refused = door.send(Method::POST, "/api/accounts", ADMIN, more).await;
+        assert_eq!(refused.status(), 503);
+        // Neither a code that is counted nor one whose reading is recorded.
+        for key in [leased.as_str(), ADMIN] {
+            let refused = door.get(&path, key).await;
+            assert_eq!(refused.status(), 503);
+            let problem: Value = refused.json().await.unwrap();
+            assert!(problem["token"].is_null(), "{problem}");
+        }
+        let named = json!({"name": "another", "role": "reader"});
+        let refused = door.send(Method::POST, "/api/keys", ADMIN, named).await;
+        assert_eq!(refused.status(), 503);
+        let problem: Value = refused.json().await.unwrap();
+        assert_eq!(problem["code"], "database-unavailable", "{problem}");
+    }
+    // A key that leaks just then can be revoked as soon as there is space, and not before.
+    let revoked = both
+        .other
+        .send(Method::DELETE, "/api/keys/leased", ADMIN, json!({}))
+        .await;
+    assert_eq!(revoked.status(), 503);
+    psql(SPACE);
+    for door in [&both.one, &both.other] {
+        door.until("/readyz", ADMIN, 200, PATIENCE).await;
+        door.until(&path, ADMIN, 200, PATIENCE).await;
+        door.account("afterwards").await;
+    }
+    let given = [&both.one, &both.other, &both.one, &both.other];
+    let mut statuses = Vec::new();
+    for door in given {
+        statuses.push(door.status(&path, &leased).await.as_u16());
+    }
+    assert!(
+        statuses.iter().filter(|it| **it == 200).count() <= 2,
+        "{statuses:?}"
+    );
+    let checked = both.run("one", &url, &["audit", "verify", "--json"]);
+    let checked: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(checked["intact"], true, "{checked}");
+    both.stop().await;
+}
