@@ -42,6 +42,7 @@ pub use postgres::PostgresAudit;
 pub use redact::without_secrets;
 pub(crate) use repeats::{SessionMark, Together};
 pub(crate) use ship::Shipper;
+pub(crate) use store::look;
 pub use store::{AuditQuery, AuditStore};
 pub(crate) use writer::Audit;
 

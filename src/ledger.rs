@@ -286,6 +286,31 @@ pub(crate) fn open(data: &DataDir) -> Result<SqliteLedger, LedgerOpenError> {
     Ok(ledger)
 }
 
+/// Checks what [`open`] would refuse, and makes and notes nothing. Blocks.
+///
+/// # Errors
+///
+/// As [`open`].
+pub(crate) fn would_open(data: &DataDir) -> Result<(), LedgerOpenError> {
+    refuse_shared(data)?;
+    let noted = data.read_secret(NOTE)?;
+    let path = data.path().join(LEDGER_DATABASE);
+    if noted.is_some() && is_missing(&path)? {
+        return Err(LedgerOpenError::Missing(path));
+    }
+    let found = SqliteLedger::look(data.path())?;
+    match noted {
+        Some(noted) if found.as_ref().is_none_or(|found| *noted != found.as_str()) => {
+            Err(LedgerOpenError::Other {
+                path,
+                found: found.map_or_else(|| "none".to_owned(), |found| found.to_string()),
+                noted: noted.to_string(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The problem with a folder's ledger, if its loss can be accepted.
 ///
 /// # Errors

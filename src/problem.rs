@@ -28,10 +28,19 @@ const COMMANDS: [(&str, &str); 5] = [
     ),
 ];
 
-/// What a flag is called in the API's texts.
-const FLAGS: [(&str, &str); 2] = [
+/// What the API's texts say, and what commands say instead.
+const FLAGS: [(&str, &str); 4] = [
     ("Idempotency-Key", "--idempotency-key"),
     ("`minValidity`", "--min-validity"),
+    (
+        "Send a URI as text/plain or in the JSON member `uri`, and a QR code as a PNG or JPEG image.",
+        "Name an image of a QR code, or give an otpauth:// URI. For lists and exports of other \
+         apps, use `countersign import`.",
+    ),
+    (
+        "`sealKey` in its GET /api/system",
+        "which `countersign seal-key` prints there",
+    ),
 ];
 
 /// A problem as someone at a command line needs it: commands and flags in place of paths and

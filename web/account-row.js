@@ -27,10 +27,10 @@ export class AccountRow {
    * `changes` has the functions `edit` and `remove`, or is undefined for who may do neither;
    * `prove` is for accounts that wait to be proved, `request` for what takes an approval,
    * `recovery` for recovery codes, `pick` gets a group or tag, `favour` and `choose` this row
-   * when it is to be a favourite or selected, or no longer.
+   * when it is to be a favourite or selected, or no longer, and `read` whenever it shows another code.
    */
-  constructor(account, { codes, hidden, changes, prove, request, recovery, pick, favour, choose }) {
-    Object.assign(this, { codes, hidden, changes, prove, request, recovery, pick, favour, choose });
+  constructor(account, { codes, hidden, changes, prove, request, recovery, pick, favour, choose, read }) {
+    Object.assign(this, { codes, hidden, changes, prove, request, recovery, pick, favour, choose, read });
     this.account = account;
     this.near = false;
     this.favourite = false;
@@ -41,6 +41,7 @@ export class AccountRow {
     this.ring = h("span", { class: "ring", "aria-hidden": "true" }, this.left);
     this.tile = new Tile();
     this.text = h("span", { class: "text" });
+    this.lease = h("bdi", { class: "name lease" });
     this.button = h("button", { type: "button", class: "code", click: () => this.touch() }, this.label, " ", this.digits);
     this.filed = h("span", { class: "filed" });
     this.chips = [];
@@ -99,6 +100,11 @@ export class AccountRow {
     this.#label();
   }
 
+  /** What is left of it for this caller, if that is not all. */
+  leased(left) {
+    if (this.lease.textContent !== left) this.lease.textContent = left;
+  }
+
   /** Whether it is one of those that are selected. */
   select(selected) {
     this.furnish();
@@ -115,7 +121,7 @@ export class AccountRow {
     this.sought = plain([account.issuer, account.accountName, account.group, ...account.tags].filter(Boolean).join(" "));
     const first = account.issuer ?? account.accountName;
     this.tile.name(first);
-    fill(this.text, h("strong", {}, h("bdi", {}, first)), h("bdi", { class: "name", title: parameters(account) }, account.issuer ? account.accountName : ""));
+    fill(this.text, h("strong", {}, h("bdi", {}, first)), h("bdi", { class: "name", title: parameters(account) }, account.issuer ? account.accountName : ""), this.lease);
     const chip = (kind, name) => h("button", { type: "button", class: `chip ${kind}`, tabindex: -1, title: words.only[kind](name), "data-key": `${kind}-${name}-${account.id}`, click: () => this.pick(`${kind}:${name}`) }, h("bdi", {}, name));
     this.chips = [account.group && chip("group", account.group), ...account.tags.map((tag) => chip("tag", tag))].filter(Boolean);
     fill(this.filed, this.chips);
@@ -170,21 +176,25 @@ export class AccountRow {
       return;
     }
     if (this.hidden && this.#revealed === Infinity && code?.token) this.#revealed = code.until;
+    const another = code?.token ?? code?.problem;
+    if (another !== undefined && another !== (this.#code?.token ?? this.#code?.problem)) this.read();
     this.#code = code;
     this.#paint(code, now);
   }
 
   #paint(code, now) {
+    // Why there is no code, where asking again does not help.
+    this.gone = words.gone[code?.problem];
     const covered = this.hidden && !this.#revealed && !this.closed;
     const token = code?.token;
     const left = token ? Math.max(0, code.until - now) : 0;
-    const shown = this.pending ? words.pending : this.guarded ? words.guarded : covered ? "\u2022\u2022\u2022\u00a0\u2022\u2022\u2022" : token ? grouped(token) : "\u2013\u00a0\u2013\u00a0\u2013";
+    const shown = this.pending ? words.pending : this.guarded ? words.guarded : this.gone ? this.gone.short : covered ? "\u2022\u2022\u2022\u00a0\u2022\u2022\u2022" : token ? grouped(token) : "\u2013\u00a0\u2013\u00a0\u2013";
     if (shown !== this.#shown) {
       this.#shown = shown;
       this.digits.textContent = shown;
       this.label.textContent = this.pending ? words.proveOf(this.title) : this.guarded ? words.askOf(this.title) : covered ? words.reveal(this.title) : words.copy(this.title);
       mark(this.button, "covered", covered);
-      mark(this.button, "pending", this.closed);
+      mark(this.button, "pending", this.closed || this.gone !== undefined);
       this.button.title = code?.stale === undefined ? "" : words.stale;
     }
     const seconds = token && !covered ? String(Math.max(1, Math.ceil(left / 1000))) : "";
@@ -213,6 +223,10 @@ export class AccountRow {
     }
     if (this.guarded) {
       this.request(this);
+      return;
+    }
+    if (this.gone) {
+      toast(this.gone.long);
       return;
     }
     if (this.hidden && !this.#revealed) {

@@ -13,6 +13,7 @@ import { prove } from "./proof.js";
 import { recovery } from "./recovery.js";
 import { request } from "./requests.js";
 import { Selection } from "./selection.js";
+import { leases } from "./leases.js";
 import { hides, hiding } from "./settings.js";
 import { typing } from "./shortcuts.js";
 import { language, t } from "./text.js";
@@ -46,6 +47,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
   let closed = false;
   let saying;
   let arranging;
+  let looking;
   const hidden = () => hide.checked;
   const kinds = may("admin") ? ["read", "export", "delete"] : ["read"];
 
@@ -71,6 +73,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
   const count = h("p", { class: "faint", id: "count" });
   const list = h("ul", { class: "accounts", "aria-label": words.list, keydown: keys });
   const none = h("p", { class: "faint", hidden: true });
+  const over = h("p", { class: "faint", id: "leases-over", hidden: true });
   const selection = may("admin") && new Selection({
     list,
     rows: () => visible(),
@@ -93,7 +96,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
     field(words.search, search), field(words.show, only), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide)),
     selection && h("button", { type: "button", "data-key": "select", click: () => (selection.on ? selection.end() : selection.begin()) }, words.select)),
     selection && selection.element,
-    count, none, list, removed, h("p", { class: "faint keys" }, words.keys));
+    count, none, list, over, removed, h("p", { class: "faint keys" }, words.keys));
 
   const watch = new IntersectionObserver((seen) => {
     for (const { target, isIntersecting } of seen) rows.get(target.dataset.id)?.inView(isIntersecting);
@@ -224,10 +227,23 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       if (JSON.stringify(known.account) !== JSON.stringify(account)) known.update(account);
       return;
     }
-    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), recovery: (row) => recovery(row, { set: may("admin") }), pick, favour, choose: (row, on) => selection.toggle(row, on) });
+    const row = new AccountRow(account, { codes, hidden: hidden(), changes: change, prove: proving, request: (row) => request(row.account, kinds), recovery: (row) => recovery(row, { set: may("admin") }), pick, favour, choose: (row, on) => selection.toggle(row, on), read: lookAtLeases });
     rows.set(account.id, row);
     row.favoured(favourites.has(account.id));
     if (rows.size <= FEW) row.furnish();
+  }
+
+  /** Shows what is left of what was granted, soon, since many codes are read together. */
+  function lookAtLeases() {
+    if (!session.grantedOnly) return;
+    looking ??= setTimeout(async () => {
+      looking = undefined;
+      const found = await leases().catch(() => undefined);
+      if (closed || !found) return;
+      for (const [id, row] of rows) row.leased(found.left.get(id) ?? "");
+      over.hidden = found.over.length === 0;
+      over.textContent = words.leasesOver(found.over);
+    }, TOGETHER_MS);
   }
 
   function drop(id) {
@@ -375,6 +391,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       } while (cursor);
       for (const id of [...rows.keys()]) if (!there.has(id)) drop(id);
       arrange();
+      lookAtLeases();
       // An account that somebody was led to; only once, since they may have gone on since.
       if (led) focus(rows.get(led));
       led = undefined;
@@ -386,6 +403,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       watch.disconnect();
       clearTimeout(saying);
       clearTimeout(arranging);
+      clearTimeout(looking);
       document.removeEventListener("keydown", slash);
     },
   };

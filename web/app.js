@@ -69,13 +69,17 @@ function open(said) {
     return;
   }
   const [name, ...path] = location.hash.replace(/^#\/?/, "").split("/").map(decoded);
-  const chosen = mine().find((each) => each.name === name) ?? mine()[0];
+  const named = mine().find((each) => each.name === name);
+  const chosen = named ?? mine()[0];
   fill(main);
   trouble.hidden = true;
   view = chosen.module.show(main, { session, may, go, path, refresh, counted });
   main.prepend(trouble);
   document.title = `${view.title} · ${t.name}`;
   header(chosen);
+  // A link that someone with other roles has sent.
+  const lacksPart = named?.module === operations && path[0] && !operations.parts(may).includes(path[0]);
+  if (name && (!named || lacksPart)) toast(t.notYours);
   // A reader who follows a link hears the new view's name.
   if (!first) {
     main.focus({ preventScroll: true });

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use durabletask_sqlite::{Database, OpenError};
-use rusqlite::ErrorCode;
 use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 use crate::{LedgerError, recovery};
 
@@ -83,21 +83,66 @@ const FROM_1: &str = "
     ALTER TABLE mandates_2 RENAME TO mandates;
 ";
 
-/// A connection to the ledger at `path`, with its tables.
-pub(crate) fn open(path: &Path) -> Result<Database, LedgerError> {
-    let mut connection = Database::open(path).map_err(|error| match error {
+/// The schema of the ledger at `path`: 0 if nothing is in it yet.
+fn written(connection: &Connection, path: &Path) -> Result<i64, LedgerError> {
+    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    match (pragma("application_id")?, pragma("user_version")?) {
+        (0, 0) => {
+            let sql = "SELECT count(*) FROM sqlite_schema";
+            match connection.query_row(sql, [], |row| row.get::<_, i64>(0))? {
+                0 => Ok(0),
+                _ => Err(LedgerError::Foreign(path.to_owned())),
+            }
+        }
+        (APPLICATION, version @ 1..=VERSION) => Ok(version),
+        (APPLICATION, found) if found > VERSION => Err(LedgerError::Newer {
+            path: path.to_owned(),
+            found,
+        }),
+        _ => Err(LedgerError::Foreign(path.to_owned())),
+    }
+}
+
+fn refused(error: OpenError) -> LedgerError {
+    match error {
         OpenError::Sqlite(error) => error.into(),
         other => LedgerError::Open(other),
-    })?;
-    // A statement stays prepared whatever values it is run with.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    let foreign = |error: rusqlite::Error| match error.sqlite_error_code() {
+    }
+}
+
+fn foreign(error: rusqlite::Error, path: &Path) -> LedgerError {
+    match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
             LedgerError::Foreign(path.to_owned())
         }
         _ => error.into(),
+    }
+}
+
+/// Checks what [`open`] would refuse, and changes nothing; the ledger's id, if it has one yet.
+pub(crate) fn look(path: &Path) -> Result<Option<String>, LedgerError> {
+    let Some(connection) = durabletask_sqlite::look(path).map_err(refused)? else {
+        return Ok(None);
     };
+    // Any first reading finds out whether it is a database at all.
+    connection
+        .query_row("PRAGMA schema_version", [], |_| Ok(()))
+        .map_err(|error| foreign(error, path))?;
+    match written(&connection, path)? {
+        0 => Ok(None),
+        _ => Ok(connection
+            .query_row("SELECT id FROM ledger", [], |row| row.get(0))
+            .optional()?),
+    }
+}
+
+/// A connection to the ledger at `path`, with its tables.
+pub(crate) fn open(path: &Path) -> Result<Database, LedgerError> {
+    let mut connection = Database::open(path).map_err(refused)?;
+    // A statement stays prepared whatever values it is run with.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    let foreign = |error| foreign(error, path);
     connection.write_ahead().map_err(foreign)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", CACHE)?;
@@ -107,32 +152,17 @@ pub(crate) fn open(path: &Path) -> Result<Database, LedgerError> {
     let transaction = connection
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .map_err(foreign)?;
-    let pragma = |name| transaction.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let (application, version) = (pragma("application_id")?, pragma("user_version")?);
-    match (application, version) {
-        (0, 0) => {
-            let tables: i64 =
-                transaction
-                    .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-            if tables > 0 {
-                return Err(LedgerError::Foreign(path.to_owned()));
-            }
+    match written(&transaction, path)? {
+        0 => {
             transaction.execute_batch(TABLES)?;
             transaction.pragma_update(None, "application_id", APPLICATION)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
-        (APPLICATION, 1) => {
+        1 => {
             transaction.execute_batch(FROM_1)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
-        (APPLICATION, VERSION) => {}
-        (APPLICATION, found) if found > VERSION => {
-            return Err(LedgerError::Newer {
-                path: path.to_owned(),
-                found,
-            });
-        }
-        _ => return Err(LedgerError::Foreign(path.to_owned())),
+        _ => {}
     }
     transaction.execute_batch(recovery::TABLE)?;
     transaction.commit()?;

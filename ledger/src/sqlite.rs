@@ -63,6 +63,18 @@ impl SqliteLedger {
         })
     }
 
+    /// Checks what [`SqliteLedger::open`] would refuse, and changes nothing. Answers the id of the ledger in
+    /// `folder`, if there is one. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteLedger::open`].
+    pub fn look(folder: &Path) -> Result<Option<LedgerId>, LedgerError> {
+        let id = schema::look(&folder.join(LEDGER_DATABASE))?;
+        id.map(|id| id.parse().map_err(|_| LedgerError::Malformed))
+            .transpose()
+    }
+
     /// Withdraws granted requests with a limited number of uses: after a
     /// restore, it is unknown how often they were used since the backup. Pending ones
     /// stay pending. Returns the withdrawn requests.

@@ -38,5 +38,7 @@ pub use nodes::{
 pub use policy::{ActivityPolicy, PolicyError, Rate};
 pub use retention::{Retention, RetentionError};
 pub use scheduler::Scheduler;
-pub use store::{BackupError, BackupReport, StorageError, StorageProblem, backup, count_instances};
+pub use store::{
+    BackupError, BackupReport, StorageError, StorageProblem, backup, count_instances, look,
+};
 pub use tls::{Connection, Inside, Tls, TlsError, TlsListener};

@@ -279,6 +279,38 @@ pub fn keep_log(connection: &Connection) -> Result<(), rusqlite::Error> {
         .map(drop)
 }
 
+/// Opens the database at `path` for reading, if there is one that is not empty, and neither changes
+/// nor creates it. Another process may use it. Blocks.
+///
+/// # Errors
+///
+/// As [`Database::open`].
+pub fn look(path: &Path) -> Result<Option<Connection>, OpenError> {
+    let path = match path.canonicalize() {
+        Ok(path) => path,
+        Err(source) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            let path = path.to_owned();
+            return Err(OpenError::File { path, source });
+        }
+    };
+    if std::fs::metadata(&path).is_ok_and(|about| about.len() == 0) {
+        return Ok(None);
+    }
+    check(&path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_URI;
+    let connection = match beside(&path, "-wal").exists() {
+        true => Connection::open_with_flags(&path, flags)?,
+        // Nobody uses it, and opening it the usual way would create a log.
+        false => Connection::open_with_flags(immutable(&path), flags)?,
+    };
+    connection.busy_timeout(BUSY)?;
+    keep_log(&connection)?;
+    Ok(Some(connection))
+}
+
 /// Removes the mark from a complete copy, if it has one.
 ///
 /// # Errors

@@ -21,6 +21,6 @@ mod file;
 mod room;
 
 pub use copy::{CopyError, copy, snapshot};
-pub use database::{Database, OpenError, all_closed, clear_copy, keep_log};
+pub use database::{Database, OpenError, all_closed, clear_copy, keep_log, look};
 pub use file::create_private;
 pub use room::{shrink, write_back};

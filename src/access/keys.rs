@@ -169,6 +169,18 @@ impl KeyStore {
         })
     }
 
+    /// Checks what [`KeyStore::open`] would refuse, and changes nothing. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeyStore::open`].
+    pub(crate) fn look(path: &Path) -> Result<(), KeyError> {
+        match durabletask_sqlite::look(path)? {
+            Some(connection) => schema::missing(&connection).map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// Creates a key and returns it. It cannot be read again later.
     ///
     /// # Errors

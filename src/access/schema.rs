@@ -5,7 +5,7 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::key_error::KeyError;
 
 /// Each step from one version, kept in the database itself, to the next.
-pub(super) const STEPS: [&str; 8] = [
+pub(super) static STEPS: [&str; 8] = [
     VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5, VERSION_6, VERSION_7, VERSION_8,
 ];
 
@@ -95,6 +95,17 @@ ALTER TABLE grants ADD COLUMN reads_granted INTEGER;
 UPDATE grants SET reads_granted = reads_left;
 ";
 
+/// The steps that tables lack.
+///
+/// # Errors
+///
+/// As [`bring_up`].
+pub(super) fn missing(connection: &Connection) -> Result<&'static [&'static str], KeyError> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).map_err(|_| KeyError::Newer(version))?;
+    STEPS.get(done..).ok_or(KeyError::Newer(version))
+}
+
 /// Makes the tables, or brings those of an older release up to date.
 ///
 /// # Errors
@@ -102,10 +113,7 @@ UPDATE grants SET reads_granted = reads_left;
 /// [`KeyError::Store`], and [`KeyError::Newer`] when a later release wrote them.
 pub(super) fn bring_up(connection: &mut Connection) -> Result<(), KeyError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(version).map_err(|_| KeyError::Newer(version))?;
-    let missing = STEPS.get(done..).ok_or(KeyError::Newer(version))?;
-    for step in missing {
+    for step in missing(&transaction)? {
         transaction.execute_batch(step)?;
     }
     transaction.pragma_update(None, "user_version", STEPS.len() as i64)?;

@@ -1,6 +1,8 @@
 //! Checks what a start would open of the settings, for `countersign config check`: nothing is
 //! created and nothing runs.
 
+mod folder;
+
 use std::net::SocketAddr;
 
 use chrono::Utc;
@@ -36,7 +38,7 @@ pub(crate) async fn check_settings(config: &Config, identity: &Identity) -> Vec<
     let mut settings_checks = vec![
         SettingsCheck {
             name: "data folder",
-            outcome: data_folder(config),
+            outcome: folder::check(config).await,
         },
         SettingsCheck {
             name: "addresses",
@@ -56,19 +58,6 @@ pub(crate) async fn check_settings(config: &Config, identity: &Identity) -> Vec<
     add("webhook", webhook(config));
     add("OpenTelemetry", collector(config));
     settings_checks
-}
-
-fn data_folder(config: &Config) -> Result<String, AppError> {
-    let folder = &config.data_dir;
-    // One that cannot be looked at is opened, which says why not.
-    if let Ok(false) = folder.try_exists() {
-        return Ok(format!(
-            "{} does not exist; it is created at the first start",
-            folder.display()
-        ));
-    }
-    DataDir::open(folder)?;
-    Ok(format!("{} can be used", folder.display()))
 }
 
 /// Looks at the shared database, and whether the data folder and its keys belong to it.

@@ -187,12 +187,11 @@ impl AuditStore {
         let mut end = end(&transaction, &keys)?;
         keys.appending(&end)?;
         let mut losses = 0;
-        let is_first = found == Found::Nothing;
-        match found {
-            Found::Garbage => return Err(Loss::HeadUnreadable.into()),
-            Found::Nothing if before == SCHEMA_VERSION => return Err(Loss::HeadMissing.into()),
-            Found::Nothing => {
-                upgrade(&transaction, before)?;
+        let judged = judge(found, self.head.boot(), &transaction, &keys, before, &end)?;
+        upgrade(&transaction, before)?;
+        let is_first = matches!(judged, Reached::NoHead);
+        match judged {
+            Reached::NoHead => {
                 if end.head.sequence > 0 {
                     let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
                         .because("an earlier release kept no head")
@@ -200,21 +199,14 @@ impl AuditStore {
                     end = append(&transaction, &keys, end, [&event])?;
                 }
             }
-            Found::Note(note) => {
-                losses = note.losses;
-                upgrade(&transaction, before)?;
-                if let Some(loss) = missing(&transaction, &keys, &end.head, &note.head)? {
-                    let cut = matches!(loss, Loss::Cut { .. } | Loss::Emptied { .. });
-                    if !cut || !note.lost_at_restart(end.head.sequence, self.head.boot()) {
-                        return Err(loss.into());
-                    }
-                    tracing::warn!(%loss, "the machine stopped before all entries were on disk");
-                    let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
-                        .because("the machine stopped before they were on disk")
-                        .changing(head_change(Some(&note.head), &end.head));
-                    end = append(&transaction, &keys, end, [&event])?;
-                    losses += 1;
-                }
+            Reached::Head(note) => losses = note.losses,
+            Reached::LostAtRestart(note, loss) => {
+                tracing::warn!(%loss, "the machine stopped before all entries were on disk");
+                let event = Event::new(Action::AcceptLoss, SYSTEM, Utc::now())
+                    .because("the machine stopped before they were on disk")
+                    .changing(head_change(Some(&note.head), &end.head));
+                end = append(&transaction, &keys, end, [&event])?;
+                losses = note.losses + 1;
             }
         }
         if is_first {
@@ -428,6 +420,75 @@ impl Syncing {
 
 fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// How an audit log that may be written compares with the note of its head.
+enum Reached {
+    /// It reaches it.
+    Head(Note),
+    /// There is none: the log is new, or of a release that kept none.
+    NoHead,
+    /// It lacks entries, which the machine lost when it stopped.
+    LostAtRestart(Note, Loss),
+}
+
+/// Compares an audit log of version `before` that ends at `end` with what was found as the note of
+/// its head, in this boot of the machine.
+fn judge(
+    found: Found,
+    boot: &str,
+    connection: &Connection,
+    keys: &ChainKeys,
+    before: i64,
+    end: &Position,
+) -> Result<Reached, AuditError> {
+    let note = match found {
+        Found::Garbage => return Err(Loss::HeadUnreadable.into()),
+        Found::Nothing if before == SCHEMA_VERSION => return Err(Loss::HeadMissing.into()),
+        Found::Nothing => return Ok(Reached::NoHead),
+        Found::Note(note) => note,
+    };
+    let Some(loss) = missing(connection, keys, &end.head, &note.head)? else {
+        return Ok(Reached::Head(note));
+    };
+    let cut = matches!(loss, Loss::Cut { .. } | Loss::Emptied { .. });
+    match cut && note.lost_at_restart(end.head.sequence, boot) {
+        true => Ok(Reached::LostAtRestart(note, loss)),
+        false => Err(loss.into()),
+    }
+}
+
+/// Checks what [`AuditStore::open`] would refuse, and changes nothing. Blocks.
+///
+/// # Errors
+///
+/// As [`AuditStore::open`].
+pub(crate) fn look(path: &Path, keys: &ServerKeys) -> Result<(), AuditError> {
+    let head = HeadFile::beside(path, keys);
+    let keys = ChainKeys::of(keys);
+    // In this order: a server that runs commits each entry before it notes it.
+    let found = head.read().map_err(AuditError::File)?;
+    let Some(connection) = durabletask_sqlite::look(path)? else {
+        return match found {
+            Found::Garbage => Err(Loss::HeadUnreadable.into()),
+            Found::Note(note)
+                if note.head.sequence > 0 && !note.lost_at_restart(0, head.boot()) =>
+            {
+                Err(Loss::of(0, &note.head).into())
+            }
+            Found::Nothing | Found::Note(_) => Ok(()),
+        };
+    };
+    let before = version(&connection)?;
+    if before > SCHEMA_VERSION {
+        return Err(AuditError::Newer(before));
+    }
+    if before == 0 {
+        return Ok(());
+    }
+    let end = end(&connection, &keys)?;
+    keys.appending(&end)?;
+    judge(found, head.boot(), &connection, &keys, before, &end).map(drop)
 }
 
 /// Upgrades tables of version 0, which were just created, or 1.

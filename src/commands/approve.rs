@@ -17,6 +17,7 @@ pub(super) async fn run(args: DecideArgs, approved: bool) -> Outcome {
         .request(Method::POST, &path)?
         .json(&json!({"approved": approved, "comment": args.comment}));
     let state = api.send(request).await?;
+    api.needed(&state, "id")?;
     if args.server.json {
         return output::document(&state);
     }

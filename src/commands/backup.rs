@@ -7,7 +7,8 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json, to_value};
 
 use super::audit::{self, LOCAL, Recorder};
-use super::client::{data_dir, folder_fault};
+use super::client::data_dir;
+use super::folder::folder_fault;
 use super::output;
 use super::shared::Shared;
 use super::{Exit, Fault, Outcome, migrate, wrapping};
@@ -92,7 +93,7 @@ async fn create(
     };
     let made = match Shared::of(&data).await? {
         Some(shared) => {
-            let source = shared.to_back_up(unwrapping.by.clone());
+            let source = shared.into_backup_source(unwrapping.by.clone());
             backup::create_shared(&data, &source, file, &opening).await
         }
         None => backup::create(&data, file, &opening),

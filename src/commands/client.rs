@@ -1,6 +1,5 @@
 //! Talking to a server's front door.
 
-use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,12 +9,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::folder::{existing_folder, folder_fault, not_readable};
 use super::output::{self, Progress, clean};
 use super::{Exit, Fault, input, pinned, unreachable};
 use crate::access::ServerKeys;
 use crate::cli::{ServerArgs, ServerPlace};
 use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::DataDir;
 use crate::http::reason_header;
 use crate::local_proof::{LocalProof, Nonce};
 use crate::problem;
@@ -32,6 +32,9 @@ const MAX_TOKEN: u64 = 16 * 1024;
 const AWAY: Duration = Duration::from_secs(600);
 /// The wait before it retries: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+
+/// A header that every answer of a front door has.
+const REQUEST_ID: &str = "x-request-id";
 
 /// A server's front door, and the credential to present.
 pub(super) struct Api {
@@ -245,10 +248,14 @@ impl Api {
         request: RequestBuilder,
     ) -> Result<Result<Value, ErrorReply>, Fault> {
         let response = self.answer(request).await?;
-        if response.status() == StatusCode::NO_CONTENT {
+        let status = response.status();
+        if status == StatusCode::NO_CONTENT && response.headers().contains_key(REQUEST_ID) {
             return Ok(Ok(Value::Null));
         }
-        self.read(response).await
+        match self.read::<Value>(response).await? {
+            Ok(value) if !value.is_object() => Err(self.is_another(status)),
+            read => Ok(read),
+        }
     }
 
     async fn read<T: DeserializeOwned>(
@@ -256,25 +263,32 @@ impl Api {
         response: Response,
     ) -> Result<Result<T, ErrorReply>, Fault> {
         let status = response.status();
+        let is_ours = response.headers().contains_key(REQUEST_ID);
         let body = response.bytes().await;
         let body = body.map_err(|error| Fault::failed(error).passing())?;
         if status.is_success() {
             return match serde_json::from_slice(&body) {
-                Ok(value) => Ok(Ok(value)),
-                Err(_) => Err(self.is_another(status)),
+                Ok(value) if is_ours => Ok(Ok(value)),
+                _ => Err(self.is_another(status)),
             };
         }
         let problem: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
         // A proxy answers like this when the server behind it does not.
-        let may_be_a_proxys = matches!(status.as_u16(), 413 | 429 | 500..=599);
+        let may_be_a_proxys = matches!(status.as_u16(), 413 | 429 | 500 | 502..=504 | 520..=530);
         if !problem.is_object() && !may_be_a_proxys {
             return Err(self.is_another(status));
         }
         Ok(Err(ErrorReply { status, problem }))
     }
 
+    /// The text of an answer's member, which every answer of this kind has.
+    pub(super) fn needed<'a>(&self, answer: &'a Value, member: &str) -> Result<&'a str, Fault> {
+        let text = answer[member].as_str();
+        text.ok_or_else(|| self.is_another(StatusCode::OK))
+    }
+
     /// The error for a program that is not a Countersign server.
-    fn is_another(&self, status: StatusCode) -> Fault {
+    pub(super) fn is_another(&self, status: StatusCode) -> Fault {
         Fault::new(
             Exit::NotOurServer,
             format!(
@@ -449,7 +463,11 @@ impl Api {
         let begun = Instant::now();
         let mut pause = PAUSES.0;
         loop {
-            let fault = match self.get(&asked).await {
+            let answer = match self.get(&asked).await {
+                Ok(answer) => self.needed(&answer, "stage").map(drop).map(|()| answer),
+                refused => refused,
+            };
+            let fault = match answer {
                 Err(fault) if fault.passing && begun.elapsed() < AWAY => fault,
                 outcome => return outcome.inspect_err(|_| progress.end()),
             };
@@ -556,43 +574,6 @@ fn not_running(folder: &Path) -> Fault {
          '{shown}'`, or name another with --data-dir"
     );
     Fault::new(Exit::Failed, message).passing()
-}
-
-/// The data folder that a command works on; it is not created.
-pub(super) fn existing_folder(flag: Option<&str>) -> Result<DataDir, Fault> {
-    let folder = data_dir(flag, &ClientEnvironment::read());
-    if !folder
-        .try_exists()
-        .map_err(|error| not_readable(&folder, &error))?
-    {
-        let shown = folder.display();
-        let message = format!("there is no data folder {shown}: name the server's with --data-dir");
-        return Err(Fault::new(Exit::NoFolder, message));
-    }
-    DataDir::open(&folder).map_err(folder_fault)
-}
-
-pub(super) fn folder_fault(error: DataDirError) -> Fault {
-    let exit = match &error {
-        DataDirError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            Exit::NoPermission
-        }
-        DataDirError::Foreign { .. } => Exit::NoPermission,
-        DataDirError::NoFolder(_) => Exit::NoFolder,
-        DataDirError::Io { source, .. } if source.kind() == ErrorKind::NotADirectory => {
-            Exit::NoFolder
-        }
-        _ => Exit::Failed,
-    };
-    Fault::new(exit, error.to_string())
-}
-
-fn not_readable(folder: &Path, error: &std::io::Error) -> Fault {
-    let exit = match error.kind() {
-        ErrorKind::PermissionDenied => Exit::NoPermission,
-        _ => Exit::Failed,
-    };
-    Fault::new(exit, format!("cannot read {}: {error}", folder.display()))
 }
 
 /// A misspelt variable would be ignored.

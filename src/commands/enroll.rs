@@ -69,7 +69,8 @@ pub(super) async fn run(args: EnrollArgs) -> Outcome {
         }
         Err(refusal) => return Err(refusal.into_fault()),
     };
-    let id = started["id"].as_str().unwrap_or_default().to_owned();
+    api.needed(&started, "stage")?;
+    let id = api.needed(&started, "id")?.to_owned();
     if args.no_wait && !stages::has_ended(&started) {
         return status::started(&started, args.server.json);
     }

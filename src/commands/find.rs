@@ -2,6 +2,7 @@
 //! an account's name. An ambiguous name is refused, with the matches listed.
 
 use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
+use reqwest::StatusCode;
 use serde_json::Value;
 
 use super::client::{Api, encode};
@@ -170,13 +171,17 @@ impl Api {
         let mut at = path.to_owned();
         loop {
             let mut page = self.get(&at).await?;
-            if let Some(more) = page[member].as_array_mut() {
-                rows.append(more);
+            let more = page.get_mut(member).and_then(Value::as_array_mut);
+            rows.append(more.ok_or_else(|| self.is_another(StatusCode::OK))?);
+            let Some(next) = page["next"].as_str() else {
+                return Ok(rows);
+            };
+            let next = format!("{path}&cursor={}", encode(next));
+            // The same page again and again is no list.
+            if next == at {
+                return Err(self.is_another(StatusCode::OK));
             }
-            match page["next"].as_str() {
-                Some(next) => at = format!("{path}&cursor={}", encode(next)),
-                None => return Ok(rows),
-            }
+            at = next;
         }
     }
 }

@@ -7,7 +7,8 @@ use countersign_enrollment::ids::EnrollmentId;
 use serde_json::json;
 
 use super::audit::{self, Recorder};
-use super::client::{Api, existing_folder};
+use super::client::Api;
+use super::folder::existing_folder;
 use super::key::{fault, from_now, open};
 use super::output::{account_label, text};
 use super::table::{self, Cell, Tone, plain};
@@ -27,7 +28,7 @@ pub(super) async fn run(command: GrantCommand) -> Outcome {
             server,
         } => {
             let until = time
-                .map(|text| from_now("for", &text, Utc::now()))
+                .map(|text| from_now("--for", &text, Utc::now()))
                 .transpose()?;
             let to = grantee(name, group)?;
             let at = KeyStorage::of(&server)?;

@@ -6,7 +6,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json, to_value};
 
 use super::audit::{self, Recorder};
-use super::client::{Api, data_dir, existing_folder, folder_fault};
+use super::client::{Api, data_dir};
+use super::folder::{existing_folder, folder_fault};
 use super::output;
 use super::shared::Shared;
 use super::table::{self, Cell, Tone, plain};
@@ -34,7 +35,7 @@ pub(super) async fn run(command: KeyCommand) -> Outcome {
             let now = Utc::now();
             let new = NewKey {
                 expires_at: expires
-                    .map(|text| from_now("expires", &text, now))
+                    .map(|text| from_now("--expires", &text, now))
                     .transpose()?,
                 granted_only,
                 groups,

@@ -3,14 +3,12 @@
 use serde_json::json;
 
 use super::audit::{self, Recorder};
-use super::client::data_dir;
+use super::folder::existing_folder;
 use super::output;
 use super::shared;
 use super::{Exit, Fault, Outcome};
 use crate::audit::Action;
 use crate::cli::{KeyPlace, LedgerCommand};
-use crate::config::ClientEnvironment;
-use crate::data_dir::DataDir;
 use crate::ledger;
 
 /// Its name in the audit log.
@@ -29,11 +27,10 @@ async fn accept_loss(reason: &str, place: &KeyPlace) -> Outcome {
             "--reason: give the reason for continuing without the ledger",
         ));
     }
-    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-    let data = DataDir::open(&folder).map_err(Fault::failed)?;
+    let data = existing_folder(place.data_dir.as_deref())?;
     shared::refuse(&data, "restore the database if its ledger is lost")?;
     if ledger::loss(&data).map_err(Fault::failed)?.is_none() {
-        let nothing = format!("no ledger is missing from {}", folder.display());
+        let nothing = format!("no ledger is missing from {}", data.path().display());
         return Err(Fault::new(Exit::NotFound, nothing));
     }
     let recorder = Recorder::beside(&data).await?;

@@ -4,6 +4,7 @@ use countersign_azure::Identity;
 use serde_json::json;
 
 use super::audit::{self, Recorder};
+use super::folder::folder_of_keys;
 use super::output;
 use super::rotate::Copies;
 use super::shared::Shared;
@@ -119,10 +120,7 @@ async fn record(recorder: Option<Recorder>, action: Action, key: &str) -> Outcom
 
 async fn open(args: &ServeArgs) -> Result<(MandateKeyFile, DataDir), Fault> {
     let config = load(&args.settings)?;
-    let data = match config.data_dir.exists() {
-        true => DataDir::open(&config.data_dir).map_err(Fault::failed)?,
-        false => DataDir::at(&config.data_dir),
-    };
+    let data = folder_of_keys(&config)?;
     let identity = Identity::new(&config.azure.identity);
     let place = KeyStorage::new(&data, &config.azure, &identity).map_err(Fault::failed)?;
     let keys = MandateKeyFile::open(place).await.map_err(fault)?;

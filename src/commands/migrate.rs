@@ -9,7 +9,7 @@ use countersign_database::{Database, PasswordSource};
 use serde_json::{Value, json};
 
 use super::audit::LOCAL;
-use super::client::folder_fault;
+use super::folder::open_folder;
 use super::output::{self, Progress};
 use super::{Exit, Fault, Outcome, load};
 use crate::causes::in_one_line;
@@ -99,13 +99,7 @@ fn passwords(found: &DatabaseConfig, identity: &Identity) -> Option<Arc<dyn Pass
 /// The folder, the database and the places of the keys that the settings name.
 async fn open(config: &Config) -> Result<(DataDir, Database, KeyPlaces), Fault> {
     let found = database(config)?;
-    if !config.data_dir.is_dir() {
-        return Err(Fault::new(
-            Exit::NoFolder,
-            format!("there is no data folder at {}", config.data_dir.display()),
-        ));
-    }
-    let data = DataDir::open(&config.data_dir).map_err(folder_fault)?;
+    let data = open_folder(&config.data_dir)?;
     let identity = Identity::new(&config.azure.identity);
     let tokens = passwords(found, &identity);
     let database = Database::open(found.url.clone(), tokens, CONNECTIONS).await;

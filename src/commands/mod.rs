@@ -11,6 +11,7 @@ mod dashboard;
 mod enroll;
 mod export;
 mod find;
+mod folder;
 mod grant;
 mod health;
 mod import;

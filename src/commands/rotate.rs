@@ -10,7 +10,7 @@ use countersign_azure::Identity;
 use serde_json::json;
 
 use super::audit::{self, Recorder};
-use super::client::{data_dir, folder_fault};
+use super::folder::{existing_folder, folder_fault, folder_of_keys};
 use super::key::from_now;
 use super::output::{self, Progress};
 use super::shared::Shared;
@@ -18,7 +18,6 @@ use super::{Exit, Fault, Outcome, load, wrapping};
 use crate::access::secret;
 use crate::audit::{Action, FieldChange};
 use crate::cli::{KeyPlace, RotateCommand, ServeArgs};
-use crate::config::ClientEnvironment;
 use crate::data_dir::DataDir;
 use crate::keys::{self, KeyStorage, SealRotation, WEBHOOK_SECRET, until_read};
 use crate::private_file;
@@ -115,11 +114,8 @@ async fn rotated(
 
 async fn seal_key(copied: bool, args: &ServeArgs) -> Outcome {
     let config = load(&args.settings)?;
-    let data = match config.data_dir.exists() {
-        true => DataDir::open(&config.data_dir).map_err(folder_fault)?,
-        false => DataDir::at(&config.data_dir),
-    };
-    let (_lock, shared) = match config.data_dir.exists() {
+    let data = folder_of_keys(&config)?;
+    let (_lock, shared) = match data.path().exists() {
         true => (Some(lock(&data)?), Shared::of(&data).await?),
         false => (None, None),
     };
@@ -280,14 +276,7 @@ fn shared_rotation_fault(error: SharedRotationError) -> Fault {
 
 /// The data folder, for one rotation at a time.
 fn take(place: &KeyPlace) -> Result<(DataDir, File), Fault> {
-    let folder = data_dir(place.data_dir.as_deref(), &ClientEnvironment::read());
-    if !folder.is_dir() {
-        return Err(Fault::new(
-            Exit::NoFolder,
-            format!("there is no data folder at {}", folder.display()),
-        ));
-    }
-    let data = DataDir::open(&folder).map_err(folder_fault)?;
+    let data = existing_folder(place.data_dir.as_deref())?;
     let lock = lock(&data)?;
     Ok((data, lock))
 }

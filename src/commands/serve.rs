@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::client::folder_fault;
+use super::folder::folder_fault;
 use super::output;
 use super::{Exit, Fault, Outcome};
 use crate::app::{AppError, Parts, Running};

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::{Command, Stdio};
 
 use data_encoding::BASE64;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::client::{Api, is_request, with_reason};
@@ -51,6 +51,7 @@ pub(super) async fn run(args: TokenArgs) -> Outcome {
             "this key cannot read the next code, since its reads are counted",
         ));
     }
+    api.needed(&code, "token")?;
     if args.server.json {
         return output::document(&code);
     }
@@ -129,7 +130,8 @@ pub(super) async fn verify(args: VerifyArgs) -> Outcome {
         .request(Method::POST, &format!("{}/verify", account::path(&id)))?
         .json(&json!({ "token": code }));
     let verdict = api.send(request).await?;
-    let valid = verdict["valid"].as_bool() == Some(true);
+    let valid = verdict["valid"].as_bool();
+    let valid = valid.ok_or_else(|| api.is_another(StatusCode::OK))?;
     if args.server.json {
         output::document(&verdict)?;
     } else {

@@ -49,8 +49,8 @@ files! {
     MANIFEST: "manifest.webmanifest";
     SCRIPT: "account-changes.js" "account-row.js" "accounts.js" "add.js" "api.js" "app.js"
         "approvals.js" "codes.js" "favourites.js" "follow.js" "format.js" "glyphs.js"
-        "icon-key.js" "icons.js" "keys.js" "login.js" "names.js" "notice.js" "operations.js"
-        "pages.js" "palette.js" "picks.js" "picture.js" "preferences.js" "proof.js" "record.js"
+        "icon-key.js" "icons.js" "keys.js" "leases.js" "login.js" "names.js" "notice.js"
+        "operations.js" "pages.js" "palette.js" "picks.js" "picture.js" "preferences.js" "proof.js" "record.js"
         "recovery.js" "requests.js" "secret.js" "selection.js" "settings.js" "shortcuts.js"
         "text-de.js" "text-en.js" "text.js" "theme.js" "work.js" "worker.js";
 }

@@ -40,7 +40,7 @@ use edge::error::ApiError;
 use edge::facts::Facts;
 use edge::operations::Operations;
 use edge::refusals::Refusals;
-use edge::{audited, drain, limits, observe, security_headers};
+use edge::{audited, drain, limits, observe, security_headers, unread};
 
 pub(crate) use api::{LocalEnd, ServerInfo, login_link};
 pub(crate) use edge::audited::reason_header;
@@ -306,7 +306,12 @@ async fn let_in(
         false => drain::Patience::Moment,
     };
     let response = drain::drain(door, request, patience, async |request| {
-        let answering = catch_panic(next.run(request));
+        let answering = catch_panic(async {
+            match unread::look(door, request, admitted.is_known()).await {
+                Ok(request) => next.run(request).await,
+                Err(refused) => refused.into_response(),
+            }
+        });
         let response = match admitted.is_known() {
             true => answering.await,
             // The only thing that may take a while is the rest of its body.

@@ -32,28 +32,58 @@ pub(crate) async fn check_embedded(
     if owner == *id {
         return Ok(());
     }
-    Err(KeyMaterialError::ForeignVault {
+    Err(foreign_vault(data, owner))
+}
+
+/// Checks what [`check_embedded`] would refuse of a vault that belongs to the folder with the id
+/// `owner`, or to none yet, and makes nothing.
+///
+/// # Errors
+///
+/// As [`check_embedded`].
+pub(crate) async fn would_belong(
+    data: &DataDir,
+    owner: Option<String>,
+) -> Result<(), KeyMaterialError> {
+    let id = existing_folder_id(data).await?;
+    match owner {
+        Some(owner) if id.is_none_or(|id| owner != *id) => Err(foreign_vault(data, owner)),
+        _ => Ok(()),
+    }
+}
+
+fn foreign_vault(data: &DataDir, id: String) -> KeyMaterialError {
+    KeyMaterialError::ForeignVault {
         folder: data.path().display().to_string(),
         file: data.path().join(INSTALLATION.file).display().to_string(),
-        id: owner,
-    })
+        id,
+    }
 }
 
 /// The id in the folder, created if there is none.
 async fn folder_id(data: &DataDir) -> Result<Zeroizing<String>, KeyMaterialError> {
-    let place = KeyStorage::Folder(data.clone());
-    if let Some(id) = place.read(INSTALLATION).await? {
-        let file = data.path().join(INSTALLATION.file);
-        let about = std::fs::symlink_metadata(&file);
-        // A link could share the id between two folders.
-        if about.is_ok_and(|about| about.file_type().is_symlink()) {
-            return Err(KeyMaterialError::Linked(file));
-        }
+    if let Some(id) = existing_folder_id(data).await? {
         return Ok(id);
     }
     let id = secret::random_hex().map_err(|_| DataDirError::Random)?;
+    let place = KeyStorage::Folder(data.clone());
     place.publish(INSTALLATION, &id).await?;
     Ok(id)
+}
+
+/// The id in the folder, if there is one.
+async fn existing_folder_id(data: &DataDir) -> Result<Option<Zeroizing<String>>, KeyMaterialError> {
+    let place = KeyStorage::Folder(data.clone());
+    let Some(id) = place.read(INSTALLATION).await? else {
+        return Ok(None);
+    };
+    let file = data.path().join(INSTALLATION.file);
+    let about = std::fs::symlink_metadata(&file);
+    // A link could share the id between two folders.
+    if about.is_ok_and(|about| about.file_type().is_symlink()) {
+        return Err(KeyMaterialError::Linked(file));
+    }
+    Ok(Some(id))
 }
 
 /// What an installation is recognized by.

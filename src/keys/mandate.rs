@@ -75,9 +75,27 @@ fn new_key() -> Result<SigningKey, RandomUnavailable> {
     SigningKey::from_seed(seed).map_err(|_| RandomUnavailable)
 }
 
-/// The keys of a private half, once their public halves are on the list. What is retired stays
-/// retired, and may not sign.
+/// The keys of a private half, once their public halves are on the list.
 async fn publish(place: &KeyStorage, text: &str) -> Result<SigningKeys, KeyMaterialError> {
+    let (keys, list) = listed(place, text).await?;
+    place.publish(MANDATE_PUBLIC, list.to_text().trim()).await?;
+    Ok(keys)
+}
+
+/// Checks what a front door would refuse of its keys, and makes and publishes nothing.
+pub(super) async fn would_open(place: &KeyStorage) -> Result<(), KeyMaterialError> {
+    match place.read(MANDATE).await? {
+        Some(text) => listed(place, &text).await.map(drop),
+        None => MandateChecks::open(place).await.map(drop),
+    }
+}
+
+/// The keys of a private half, and the list with their public halves. What is retired stays
+/// retired, and may not sign.
+async fn listed(
+    place: &KeyStorage,
+    text: &str,
+) -> Result<(SigningKeys, CheckingKeys), KeyMaterialError> {
     let problem = |name| {
         move |problem| KeyMaterialError::Mandate {
             place: place.of(name),
@@ -97,8 +115,7 @@ async fn publish(place: &KeyStorage, text: &str) -> Result<SigningKeys, KeyMater
             id: keys.first().id().to_owned(),
         });
     }
-    place.publish(MANDATE_PUBLIC, list.to_text().trim()).await?;
-    Ok(keys)
+    Ok((keys, list))
 }
 
 /// The id of the key that signs, of the text of a private half.

@@ -32,10 +32,11 @@ use zeroize::Zeroizing;
 
 use crate::access::ServerKeys;
 use crate::access::secret::{self, RandomUnavailable};
+use crate::data_dir::DataDir;
 
 pub use error::KeyMaterialError;
 pub(crate) use follow::Followed;
-pub(crate) use installation::{Installation, check_embedded};
+pub(crate) use installation::{Installation, check_embedded, would_belong};
 pub(crate) use mandate::{MandateChecks, MandateKeyFile, MandateKeys, State};
 pub(crate) use place::KeyStorage;
 pub(crate) use seal::{SealRotation, SealingKeys, WorkerRing};
@@ -146,6 +147,22 @@ impl DoorKeys {
             mandate: Some(self.mandates.value().signing().first().id().to_owned()),
         }
     }
+}
+
+/// Checks what front door and worker would refuse of the keys in a data folder, and makes and
+/// publishes nothing.
+///
+/// # Errors
+///
+/// [`KeyMaterialError`], which says what to do.
+pub(crate) async fn would_open(data: &DataDir) -> Result<(), KeyMaterialError> {
+    let place = &KeyStorage::Folder(data.clone());
+    seal::would_open(place).await?;
+    mandate::would_open(place).await?;
+    if let Some(key) = place.read(FINGERPRINT).await? {
+        place.bytes(FINGERPRINT, &key)?;
+    }
+    place.server_keys().await.map(drop)
 }
 
 /// What a worker opens.

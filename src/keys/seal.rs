@@ -95,6 +95,18 @@ impl Replace for WorkerRing {
     }
 }
 
+/// Checks what a worker would refuse of its keys, and makes and publishes nothing.
+pub(super) async fn would_open(place: &KeyStorage) -> Result<(), KeyMaterialError> {
+    match (place.read(SEAL).await?, place.read(SEAL_PUBLIC).await?) {
+        (Some(private), _) => parse_private(place, &private).map(drop),
+        (None, Some(_)) => Err(KeyMaterialError::PrivateHalfMissing {
+            private: place.of(SEAL),
+            public: place.of(SEAL_PUBLIC),
+        }),
+        (None, None) => Ok(()),
+    }
+}
+
 async fn publish(place: &KeyStorage, id: &str, public: &str) -> Result<(), KeyMaterialError> {
     if place.publish(SEAL_PUBLIC, public).await? {
         tracing::info!(key = id, "public half of the seal key published");

@@ -106,6 +106,18 @@ impl FolderChecks {
         })
     }
 
+    /// Checks what [`FolderChecks::open`] would refuse, and changes nothing. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`FolderChecks::open`].
+    pub(crate) fn look(path: &Path) -> Result<(), VerifyError> {
+        if let Some(connection) = durabletask_sqlite::look(path)? {
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
     /// Accepts no code that could have been accepted before `now`: which ones were is not known
     /// after a restore. Blocks.
     pub(crate) fn restart(&self, now: DateTime<Utc>) -> Result<(), VerifyError> {

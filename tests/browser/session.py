@@ -275,11 +275,12 @@ def hidden(page, server, account):
 
 
 def used_up(page, server, account):
-    """A lease that is used up is not asked for again and again."""
+    """A lease that is used up is not asked for again and again, and the page says how much is left of it."""
     key = server.key("leaser", "reader", "--granted-only")
     server.call("POST", "/api/grants", {"caller": "leaser", "account": account, "reads": 1})
     page.enter(server, key)
     page.says(".account", "Quick")
+    page.says(".lease", "1 code left")
     if page.one("label.check input").is_selected():
         page.click("label.check")
     page.until(lambda _: page.digits("Quick").isdigit(), "the one code")
@@ -290,6 +291,14 @@ def used_up(page, server, account):
     while time.monotonic() < until:
         assert len(refused()) == 1, "it is asked for again"
         time.sleep(0.5)
+    page.says(".account .code", "used up")
+    page.says("#leases-over", "Quick")
+    page.click(".account .code", "used up")
+    page.says("#toast", "An administrator can grant you more")
+    # A link to what this reader has not says so.
+    page.open("#/operations/keys")
+    page.says("#toast", "not for your role")
+    page.open("#/accounts")
     page.click("label.check")
 
 

@@ -2,7 +2,7 @@
 //! is a 500, and the server continues.
 
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Answer, App, SEED_URI, png, qr_png};
 
@@ -266,6 +266,84 @@ async fn every_kind_of_bad_request_has_its_own_answer() {
     let put = admin.request(Method::PUT, "/api/enrollments");
     cases.expect("PUT", &admin.send(put).await, 405, "method-not-allowed");
     cases.assert();
+    assert_alive(&app).await;
+}
+
+/// The operations of the description that take no body, with an id of nothing in their paths.
+fn without_body(description: &Value) -> Vec<(Method, String)> {
+    let paths = description["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let mut path = path.clone();
+        while let (Some(begin), Some(end)) = (path.find('{'), path.find('}')) {
+            path.replace_range(begin..=end, "nothing");
+        }
+        let methods = item.as_object().unwrap().iter();
+        methods.filter_map(move |(method, operation)| {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let takes_none = operation.get("requestBody").is_none();
+            takes_none.then(|| (method, path.clone()))
+        })
+    });
+    operations.collect()
+}
+
+#[tokio::test]
+async fn a_body_that_says_something_is_refused_where_none_is_taken() {
+    let app = App::start().await;
+    let admin = app.admin();
+    let description = admin.get("/api/openapi.json").await.body;
+    let operations = without_body(&description);
+    assert!(operations.len() > 30, "{operations:?}");
+    for (method, path) in &operations {
+        let refused = async |kind: &str, body: &str| {
+            let request = admin.request(method.clone(), path);
+            let request = request.header("content-type", kind);
+            let answer = admin.send(request.body(body.to_owned())).await;
+            let detail = answer.body["detail"].as_str().unwrap_or_default();
+            let takes_none = detail.contains("takes no body");
+            if takes_none {
+                // Vault's paths answer with another type.
+                assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
+                assert_eq!(answer.body["code"], "invalid-parameter", "{answer:?}");
+                assert!(!detail.contains("JBSW"), "{detail}");
+            }
+            takes_none
+        };
+        // Health is told to everyone, whatever they send.
+        if path == "/healthz" || path == "/readyz" {
+            continue;
+        }
+        for (kind, body) in [
+            ("application/json", "{\"dryRun\": true}"),
+            ("text/plain", "JBSWY3DPEHPK3PXP"),
+            ("application/x-www-form-urlencoded", "dryRun=true"),
+        ] {
+            assert!(refused(kind, body).await, "{method} {path} takes {body}");
+        }
+        for (kind, body) in [("application/json", "{}"), ("application/json", " ")] {
+            assert!(
+                !refused(kind, body).await,
+                "{method} {path} refuses {body:?}"
+            );
+        }
+    }
+
+    // Who may not call is told that, and a parameter in the body that belongs after `?` is named.
+    let stranger = app.caller(None);
+    let request = stranger.request(Method::DELETE, "/api/accounts/nothing");
+    let answer = stranger.send(request.json(&json!({"purge": true}))).await;
+    answer.assert_problem(401, "unauthenticated");
+    let id = admin.enroll(SEED_URI, false).await;
+    admin.ended(&id).await;
+    let remove = admin.request(Method::DELETE, &format!("/api/accounts/{id}"));
+    let answer = admin.send(remove.json(&json!({"purge": true}))).await;
+    answer.assert_problem(400, "invalid-parameter");
+    let there = admin.get(&format!("/api/accounts/{id}")).await;
+    assert_eq!(there.status, StatusCode::OK, "nothing was done: {there:?}");
+    let grants = admin.request(Method::DELETE, "/api/grants");
+    let answer = admin.send(grants.json(&json!({"caller": "bot"}))).await;
+    let detail = answer.body["detail"].as_str().unwrap();
+    assert!(detail.contains("`account`"), "{detail}");
     assert_alive(&app).await;
 }
 

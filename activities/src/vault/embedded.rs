@@ -6,8 +6,7 @@
 //! another id, does not open. What accounts are called and how their codes look stays
 //! readable in the database. Several processes can use one folder.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -22,7 +21,6 @@ use durabletask_sqlite::Database as SqliteDatabase;
 use rusqlite::{
     Connection, ErrorCode, OptionalExtension as _, Row, Transaction, TransactionBehavior, params,
 };
-use thiserror::Error;
 use tokio::sync::Mutex;
 
 use crate::database_stamp::DatabaseStamp;
@@ -30,6 +28,7 @@ use crate::database_stamp::DatabaseStamp;
 use super::content;
 use super::crypter::{Crypter, CrypterError, Encrypted};
 use super::key_file::{KeyFile, KeyFileError};
+use super::open_error::VaultOpenError;
 use super::order::{self, ListPosition};
 use super::recovery;
 use super::schema::{self, Opened};
@@ -42,57 +41,6 @@ use super::{
 pub const DATABASE: &str = "vault.sqlite3";
 /// The file with the vault's key, in the data folder.
 pub const KEY_FILE: &str = "vault.key";
-
-/// Why the vault's folder cannot be used.
-#[derive(Debug, Error)]
-pub enum VaultOpenError {
-    /// The operating system refused.
-    #[error("cannot create the vault's file {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// SQLite refused.
-    #[error("cannot open the vault {}", path.display())]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        #[source]
-        source: rusqlite::Error,
-    },
-    /// It was copied while it was in use, without its log.
-    #[error(transparent)]
-    Copied(durabletask_sqlite::OpenError),
-    /// A later release has written it.
-    #[error(
-        "the vault {} has schema {found}, and this release understands {}; use a later release",
-        path.display(), schema::VERSION
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The schema that it has.
-        found: i64,
-    },
-    /// Another program has written it.
-    #[error("{} is not a vault of this program", .0.display())]
-    Foreign(PathBuf),
-    /// The key file cannot be used.
-    #[error(transparent)]
-    KeyFile(#[from] KeyFileError),
-    /// Accounts are encrypted with a key that is not in the key file.
-    #[error("the vault contains accounts whose key {key_id} is not in {}; restore that file from a backup", path.display())]
-    KeyMissing {
-        /// The key file.
-        path: PathBuf,
-        /// The key's id.
-        key_id: String,
-    },
-}
 
 /// A vault in a folder on this machine. Clones use the same connections.
 #[derive(Clone)]
@@ -121,6 +69,10 @@ impl EmbeddedVault {
     /// As [`EmbeddedVault::open`].
     pub fn open_with(folder: &Path, keys: &KeyFile) -> Result<Self, VaultOpenError> {
         let path = folder.join(DATABASE);
+        // In this order: the tables are made before the key, so that it is never there alone.
+        if keys.holds_keys()? && std::fs::metadata(&path).map_or(true, |about| about.len() == 0) {
+            return Err(VaultOpenError::missing(path, keys));
+        }
         durabletask_sqlite::create_private(&path).map_err(|source| VaultOpenError::Io {
             path: path.clone(),
             source,
@@ -575,7 +527,7 @@ pub(super) fn is_purged(connection: &Connection, id: &EnrollmentId) -> Result<bo
         .map_err(from_sqlite)
 }
 
-fn key_ids(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+pub(super) fn key_ids(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
     connection
         .prepare("SELECT key_id FROM accounts UNION SELECT key_id FROM recovery_codes")?
         .query_map([], |row| row.get(0))?

@@ -154,6 +154,12 @@ impl KeyFile {
         self.text()?.map(|text| self.contents_of(&text)).transpose()
     }
 
+    /// Whether there is a key in it, without unwrapping it. Blocks.
+    pub(super) fn holds_keys(&self) -> Result<bool, KeyFileError> {
+        let contents = self.contents()?;
+        Ok(contents.is_some_and(|it| it.clear > 0 || !it.wrapped_by.is_empty()))
+    }
+
     /// Whether there is a key in clear in it. Blocks.
     #[must_use]
     pub fn holds_clear_keys(&self) -> bool {

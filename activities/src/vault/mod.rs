@@ -6,6 +6,8 @@ mod content;
 mod crypter;
 mod embedded;
 mod key_file;
+mod look;
+mod open_error;
 pub mod order;
 mod postgres;
 mod recovery;
@@ -30,8 +32,9 @@ use crate::totp::{self, Code, CodeError};
 
 pub use cached::{CacheCounts, CacheSettings, CachedVault};
 pub use check::{BadAccount, CheckError, VaultContents, check, count};
-pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE, VaultOpenError};
+pub use embedded::{DATABASE as VAULT_DATABASE, EmbeddedVault, KEY_FILE};
 pub use key_file::{KeyFile, KeyFileContents, KeyFileError};
+pub use open_error::VaultOpenError;
 pub use postgres::{
     PostgresVault, SharedRotation, SharedRotationError, SharedVaultError, rotate_shared_key,
 };

@@ -94,18 +94,37 @@ pub(super) enum Opened {
     Foreign,
 }
 
+/// What wrote a file.
+pub(super) enum Written {
+    /// This release or an earlier one; nothing yet if the version is 0.
+    Known(i64),
+    /// A later release.
+    Newer(i64),
+    /// Another program.
+    Foreign,
+}
+
+/// What wrote the file of this connection.
+pub(super) fn written(connection: &Connection) -> Result<Written, rusqlite::Error> {
+    let application: i64 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok(match (application, version(connection)?) {
+        (APPLICATION_ID, version @ 1..=VERSION) => Written::Known(version),
+        (0, 0) => Written::Known(0),
+        (APPLICATION_ID, version) if version > VERSION => Written::Newer(version),
+        _ => Written::Foreign,
+    })
+}
+
 /// Opens the file and makes the tables if it is new.
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let mut connection = Database::open(path)?;
     // A statement stays prepared whatever values it is run with.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
-    let application: i64 =
-        connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let version = version(&connection)?;
-    match (application, version) {
-        (APPLICATION_ID, 1..=VERSION) | (0, 0) => {}
-        (APPLICATION_ID, version) if version > VERSION => return Ok(Opened::Newer(version)),
-        _ => return Ok(Opened::Foreign),
+    match written(&connection)? {
+        Written::Known(_) => {}
+        Written::Newer(version) => return Ok(Opened::Newer(version)),
+        Written::Foreign => return Ok(Opened::Foreign),
     }
     connection.write_ahead()?;
     connection.pragma_update(None, "synchronous", "FULL")?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use durabletask_sqlite::CopyError;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{DATABASE, StorageError};
-use crate::private;
+use super::{DATABASE, StorageError, schema};
+use crate::{OpenError, private};
 
 /// A finished backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,15 @@ pub fn count_instances(file: &Path) -> Result<u64, StorageError> {
     let count: i64 =
         connection.query_row("SELECT count(*) FROM instances", [], |row| row.get(0))?;
     Ok(u64::try_from(count).unwrap_or(0))
+}
+
+/// Checks whether a scheduler would open the database in `folder`, if there is one, and changes nothing.
+///
+/// # Errors
+///
+/// [`OpenError`], as of [`Scheduler::open`](crate::Scheduler::open).
+pub fn look(folder: &Path) -> Result<(), OpenError> {
+    schema::look(&folder.join(DATABASE))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), BackupError> {

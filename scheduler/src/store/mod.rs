@@ -82,7 +82,7 @@ use durabletask_proto::{ActivityRequest, HistoryEvent, OrchestrationTraceContext
 use tokio::sync::watch;
 
 pub(crate) use activities::ActivityAnswer;
-pub use backup::{BackupError, BackupReport, backup, count_instances};
+pub use backup::{BackupError, BackupReport, backup, count_instances, look};
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 use counts::Counts;
 pub(crate) use directory::{Directory, Listed, PastTerm};

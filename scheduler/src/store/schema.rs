@@ -207,15 +207,28 @@ fn keep_prepared(conn: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-fn migrate(conn: &Connection) -> Result<(), OpenError> {
-    conn.set_prepared_statement_cache_capacity(128);
+/// Checks what [`open_file`] would refuse, and changes nothing.
+pub(crate) fn look(file: &Path) -> Result<(), OpenError> {
+    match durabletask_sqlite::look(file)? {
+        Some(conn) => version(&conn).map(drop),
+        None => Ok(()),
+    }
+}
+
+fn version(conn: &Connection) -> Result<i64, OpenError> {
     let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > SCHEMA_VERSION {
-        return Err(OpenError::NewerSchema {
+    match found > SCHEMA_VERSION {
+        true => Err(OpenError::NewerSchema {
             found,
             known: SCHEMA_VERSION,
-        });
+        }),
+        false => Ok(found),
     }
+}
+
+fn migrate(conn: &Connection) -> Result<(), OpenError> {
+    conn.set_prepared_statement_cache_capacity(128);
+    let found = version(conn)?;
     let done = usize::try_from(found).unwrap_or(0);
     for (step, version) in STEPS.iter().zip(1_i64..).skip(done) {
         // Each step on its own: a crash between two leaves a file at one of the versions.

@@ -9,22 +9,15 @@ use super::{Copies, lock, until};
 use crate::audit::{Action, FieldChange, KEY_FIELD, SERVER_KEY_SUBJECT};
 use crate::cli::ServeArgs;
 use crate::commands::audit::{self, Recorder};
-use crate::commands::client::folder_fault;
+use crate::commands::folder::open_folder;
 use crate::commands::output;
 use crate::commands::shared::Shared;
 use crate::commands::{Exit, Fault, Outcome, load};
-use crate::data_dir::DataDir;
 use crate::keys::{KeyMaterialError, KeyStorage, ServerRotation, until_read};
 
 pub(super) async fn rotate(overlap: &str, copied: bool, args: &ServeArgs) -> Outcome {
     let config = load(&args.settings)?;
-    if !config.data_dir.is_dir() {
-        return Err(Fault::new(
-            Exit::NoFolder,
-            format!("there is no data folder at {}", config.data_dir.display()),
-        ));
-    }
-    let data = DataDir::open(&config.data_dir).map_err(folder_fault)?;
+    let data = open_folder(&config.data_dir)?;
     let _lock = lock(&data)?;
     let until = until(overlap)?.unwrap_or_else(Utc::now);
     let shared = Shared::of(&data).await?;

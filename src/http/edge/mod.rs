@@ -26,3 +26,4 @@ pub(crate) mod problem_code;
 pub(crate) mod refusals;
 pub(crate) mod reply;
 pub(crate) mod security_headers;
+pub(crate) mod unread;

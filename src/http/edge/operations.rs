@@ -10,6 +10,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::error::ApiError;
+use super::unread;
 use crate::audit::Action;
 use crate::local_proof;
 
@@ -20,6 +21,9 @@ const SECURITY: &str = "security";
 /// The key in an address, for callers that cannot send a header; accepted by every operation.
 const CREDENTIAL: &str = "code";
 
+/// The similarity from which a parameter counts as a misspelt one, from 0 to 1.
+const ALIKE: f64 = 0.8;
+
 /// What is known of one operation.
 #[derive(Debug)]
 pub(crate) struct Operation {
@@ -29,6 +33,8 @@ pub(crate) struct Operation {
     action: Option<Action>,
     /// Whether it answers everyone.
     open: bool,
+    /// Whether it reads a body.
+    takes_body: bool,
 }
 
 impl Operation {
@@ -41,12 +47,31 @@ impl Operation {
                 .collect(),
             action: action_of(description),
             open: description.get(SECURITY).is_none(),
+            takes_body: description.get("requestBody").is_some(),
         }
     }
 
     /// The action under which it is recorded, if it is.
     pub(crate) fn action(&self) -> Option<Action> {
         self.action
+    }
+
+    fn check_body(&self, extensions: &Extensions) -> Result<(), ApiError> {
+        if !unread::says_something(extensions) {
+            return Ok(());
+        }
+        let mut detail = "this operation takes no body; send none, or `{}`".to_owned();
+        if !self.parameters.is_empty() {
+            let names: Vec<_> = self.parameters.iter().map(|it| format!("`{it}`")).collect();
+            detail = format!(
+                "{detail}. Its parameters go after `?`: {}",
+                names.join(", ")
+            );
+        }
+        Err(ApiError::InvalidParameter {
+            name: "body",
+            detail,
+        })
     }
 
     /// Whether it has a parameter of this name after `?`.
@@ -95,21 +120,40 @@ impl Operations {
         self.0.get(route)?.get(method)
     }
 
-    /// Refuses a request of a known caller with a parameter that its operation does not have: a
-    /// misspelt one would be as none, and nobody would notice.
+    /// Refuses a request of a known caller with a parameter or a body that its operation does not
+    /// have: a misspelt one would be as none, and nobody would notice.
     pub(crate) fn check_parameters(&self, parts: &Parts) -> Result<(), ApiError> {
         match self.matched(&parts.method, &parts.extensions) {
-            Some(Matched::Operation(operation)) => check(&operation.parameters, &parts.uri),
+            Some(Matched::Operation(operation)) => {
+                check(&operation.parameters, &parts.uri)?;
+                operation.check_body(&parts.extensions)
+            }
             _ => Ok(()),
         }
     }
 
-    /// The same for what needs no caller: open operations and what the description leaves out.
+    /// Whether the operation of a request reads its body. What the description leaves out checks
+    /// its bodies itself.
+    pub(crate) fn takes_body(&self, request: &Request) -> bool {
+        match self.matched(request.method(), request.extensions()) {
+            Some(Matched::Operation(operation)) => operation.takes_body,
+            _ => true,
+        }
+    }
+
+    /// Whether the operation of a request answers everyone.
+    pub(crate) fn is_open(&self, request: &Request) -> bool {
+        let matched = self.matched(request.method(), request.extensions());
+        matches!(matched, Some(Matched::Operation(operation)) if operation.open)
+    }
+
+    /// As [`Operations::check_parameters`], for what needs no caller: open operations and what the description leaves out.
     /// Where a caller is needed, that is said first.
     pub(crate) fn check_open(&self, request: &Request) -> Result<(), ApiError> {
         match self.matched(request.method(), request.extensions()) {
             Some(Matched::Operation(operation)) if operation.open => {
-                check(&operation.parameters, request.uri())
+                check(&operation.parameters, request.uri())?;
+                operation.check_body(request.extensions())
             }
             Some(Matched::Undescribed) => check(&BTreeSet::new(), request.uri()),
             _ => Ok(()),
@@ -153,7 +197,9 @@ fn unknown(name: &str, names: &BTreeSet<String>) -> String {
     if names.is_empty() {
         return "this address takes no parameters after `?`".to_owned();
     }
-    let meant = names.iter().find(|known| known.eq_ignore_ascii_case(name));
+    let alike = |known: &str| strsim::jaro_winkler(&known.to_lowercase(), &name.to_lowercase());
+    let meant = names.iter().filter(|known| alike(known) > ALIKE);
+    let meant = meant.max_by(|a, b| alike(a).total_cmp(&alike(b)));
     let meant = meant.map_or_else(String::new, |meant| format!("; did you mean `{meant}`?"));
     let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let of = if names.len() > 1 { "one of " } else { "" };
