@@ -20,7 +20,6 @@ mod flow;
 mod free_otp_plus;
 mod further;
 mod gather;
-mod headings;
 mod item;
 pub mod job;
 mod json;
@@ -371,7 +370,9 @@ impl ImportFile {
             let entries = totp_authenticator::open(&sealed, opening)?;
             return Ok(of((ImportFormat::TotpAuthenticator, entries)));
         }
-        let is_table = table::has_names(text) || !text.lines().any(lines::begins_with_uri);
+        let is_table = table::has_names(text)
+            || !text.lines().any(lines::begins_with_uri)
+            || table::says_itself(text);
         if is_table && let Some(table) = table::read(text) {
             return table.map(of);
         }

@@ -331,6 +331,7 @@ fn read(rest: &str) -> Result<Read, InputProblem> {
             .iter()
             .flat_map(|issuer| unknown::in_words(issuer)),
     );
+    said.append(&mut query.said);
     said.retain(|(parameter, _)| !query.says(*parameter));
     let label = label::read(label, query.issuer.as_deref());
     if query.secret.is_none() {

@@ -139,3 +139,143 @@ fn key_vault_secrets_without_tags_are_called_as_the_secret_is() {
         ],
     );
 }
+
+#[test]
+fn a_uri_that_was_wrapped_in_a_note_is_one() {
+    let half = &SECRET[..20];
+    let rest = &SECRET[20..];
+    let wrapped = format!("otpauth://totp/Acme:bob?secret={half}\\n{rest}&issuer=Acme&digits=8");
+    check(
+        &format!(r#"{{"items": [{{"type": 2, "name": "N", "notes": "{wrapped}\nbye"}}]}}"#),
+        &[("N", "otpauth://totp/N:bob?secret={S}&issuer=N&digits=8")],
+    );
+    check(
+        &format!(
+            r#"{{"items": [{{"type": 1, "name": "N", "login": {{"username": "u"}},
+                "fields": [{{"name": "code", "value": "{wrapped}"}}]}}]}}"#
+        ),
+        &[("N: u", "otpauth://totp/N:u?secret={S}&issuer=N&digits=8")],
+    );
+    check(
+        &format!(
+            r#"{{"accounts": [{{"vaults": [{{"items": [{{"overview": {{"title": "N"}},
+                "details": {{"loginFields": [], "sections": [], "notesPlain": "{wrapped}"}}}}]}}]}}]}}"#
+        ),
+        &[(
+            "N",
+            "otpauth://totp/Acme:bob?secret={S}&issuer=Acme&digits=8",
+        )],
+    );
+    // A word behind a whole secret is not its rest.
+    let doubtful = format!("otpauth://totp/Acme:bob?secret={SECRET}\\nHOME&issuer=Acme");
+    check(
+        &format!(r#"{{"items": [{{"type": 2, "name": "N", "notes": "{doubtful}"}}]}}"#),
+        &[("N", "secret-unclear")],
+    );
+}
+
+#[test]
+fn notes_and_added_fields_of_tables_without_names() {
+    let alice = "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub";
+    let bank = "otpauth://totp/Bank:alice?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Bank";
+    check(
+        &format!(
+            "F,GitHub,alice,hunter2,https://a,\"see\n{bank}\",,TFC:Keeper,{alice}\n\
+             F,Acme,bob,hunter2,,\"TOTP: {{S}}\ndigits: 8\",,PIN,1234\n\
+             F,Shop,eve,hunter2,,,,MFA secret,{{S}}\n"
+        ),
+        &[
+            ("GitHub: alice", alice),
+            ("GitHub: alice", bank),
+            (
+                "Acme: bob",
+                "otpauth://totp/Acme:bob?secret={S}&issuer=Acme&digits=8",
+            ),
+            (
+                "Shop: eve",
+                "otpauth://totp/Shop:eve?secret={S}&issuer=Shop",
+            ),
+        ],
+    );
+    check(
+        &format!(
+            "GitHub,Username,alice,*Password,hunter2,TOTP,{{S}},\"see {bank}\"\n\
+             Shop,Username,eve,*MFA secret,{{S}},*PIN,1234\n"
+        ),
+        &[
+            ("GitHub: alice", alice),
+            ("GitHub: alice", bank),
+            (
+                "Shop: eve",
+                "otpauth://totp/Shop:eve?secret={S}&issuer=Shop",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn the_recycle_bin_of_keepassxcs_table() {
+    let uri = "otpauth://totp/GitHub:alice?secret={S}&period=30&digits=6&issuer=GitHub";
+    let row = |group: &str, title: &str| {
+        format!(
+            r#""{group}","{title}","alice","hunter2","","","{uri}","0","2024-01-01T00:00:00Z","2024-01-01T00:00:00Z""#
+        )
+    };
+    let table = [
+        r#""Group","Title","Username","Password","URL","Notes","TOTP","Icon","Last Modified","Created""#
+            .to_owned(),
+        row("Root/Work", "GitHub"),
+        row("Root/Recycle Bin", "Old"),
+        row("Passw\u{f6}rter/Papierkorb/Work", "Older"),
+        row("Root/Work/Recycle Bin", "GitHub"),
+        r#""Root/Recycle Bin","No code","alice","hunter2","","","","0","",""#.to_owned(),
+    ];
+    check(
+        &table.join("\n"),
+        &[
+            (
+                "GitHub: alice",
+                "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub",
+            ),
+            ("Old: alice", "entry-in-bin"),
+            ("Older: alice", "entry-in-bin"),
+            (
+                "GitHub: alice",
+                "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_bare_secret_in_a_note_is_named() {
+    check(
+        r#"{"items": [{"type": 1, "name": "GitHub", "login": {"username": "alice", "totp": null},
+            "notes": "Password hint: the usual\nTOTP secret: {S}"}]}"#,
+        &[("GitHub: alice", "not-otpauth")],
+    );
+    check(
+        r#"{"items": [{"type": 1, "name": "GitHub", "login": {"username": "alice", "totp": "{S}"},
+            "notes": "TOTP secret: {S}"}]}"#,
+        &[(
+            "GitHub: alice",
+            "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub",
+        )],
+    );
+}
+
+#[test]
+fn a_member_that_says_nothing_hides_no_other() {
+    let eight =
+        "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub&algorithm=SHA256&digits=8&period=60";
+    for nothing in ["null", "\"\"", "\" \""] {
+        check(
+            &format!(
+                r#"[{{"issuer": "GitHub", "account": "alice", "secret": "{{S}}", "algorithm": {nothing},
+                    "algo": {nothing}, "hashAlgorithm": "SHA256", "digits": {nothing}, "length": 8,
+                    "period": {nothing}, "interval": 60}}]"#
+            ),
+            &[("GitHub: alice", eight)],
+        );
+    }
+}

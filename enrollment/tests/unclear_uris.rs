@@ -77,8 +77,12 @@ fn what_follows_a_secret_never_becomes_a_part_of_it() {
                     "otpauth://totp/GitHub:alice?issuer=GitHub&secret={secret}{mark}{tail}"
                 ));
                 refused(&format!("steam://{secret}{mark}{tail}"));
-                // A line that goes on with parameters is the rest of one that was wrapped.
-                if !mark.contains(['\t', '\n']) {
+                // A line that makes a secret of a usual length and goes on with parameters is the
+                // rest of one that was wrapped.
+                let is_rest = mark.contains(['\t', '\n'])
+                    && ["JBSWY3DP", "GEZDGNBVGY3TQOJQ", "234567"].contains(&tail)
+                    && [24, 32, 40, 48, 56].contains(&(secret.len() + tail.len()));
+                if !is_rest {
                     refused(&format!(
                         "otpauth://totp/GitHub:alice?secret={secret}{mark}{tail}&issuer=GitHub"
                     ));
@@ -321,6 +325,39 @@ fn words_in_a_name_that_mean_a_parameter_are_not_passed_over() {
             CodeParameters::default(),
             "{uri}"
         );
+    }
+}
+
+#[test]
+fn a_note_that_says_what_the_codes_are_like_is_not_passed_over() {
+    for (more, parameter) in [
+        ("note=60%20seconds", Parameter::Period),
+        ("notes=8%20digits,%2060%20seconds", Parameter::Digits),
+        ("comment=uses+SHA-256", Parameter::Algorithm),
+        ("name=GitHub%3B%20period:60", Parameter::Period),
+        ("tag=work%20SHA512", Parameter::Algorithm),
+        ("label=digits%3A%208", Parameter::Digits),
+    ] {
+        let problem = refused(&format!("otpauth://totp/GitHub:alice?secret={{S}}&{more}"));
+        let expected = InputProblem::ParamUnclear {
+            parameter,
+            name: None,
+        };
+        assert_eq!(problem, expected, "{more}");
+    }
+    // The same as is said elsewhere, and what says nothing about codes.
+    for more in [
+        "note=60%20seconds&period=60",
+        "note=30%20seconds",
+        "note=6%20digits",
+        "note=since%202023",
+        "note=call%20060%20555",
+        "tags=work,private",
+        "order=8",
+        "image=https%3A%2F%2Fa.example%2Fsha256%2F60.png",
+        "icon=60",
+    ] {
+        parsed(&format!("otpauth://totp/GitHub:alice?secret={{S}}&{more}"));
     }
 }
 

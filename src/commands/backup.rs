@@ -93,7 +93,7 @@ async fn create(
     };
     let made = match Shared::of(&data).await? {
         Some(shared) => {
-            let source = shared.to_back_up(unwrapping.by.clone());
+            let source = shared.into_backup_source(unwrapping.by.clone());
             backup::create_shared(&data, &source, file, &opening).await
         }
         None => backup::create(&data, file, &opening),

@@ -74,7 +74,7 @@ impl Shared {
     }
 
     /// What a backup of it is made from; `wrapping` unwraps the vault's key.
-    pub(super) fn to_back_up(self, wrapping: Option<Arc<dyn KeyWrapping>>) -> SharedSource {
+    pub(super) fn into_backup_source(self, wrapping: Option<Arc<dyn KeyWrapping>>) -> SharedSource {
         let vault = keys::vault_key_file(self.data.path(), wrapping);
         SharedSource {
             database: self.database,

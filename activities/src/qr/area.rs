@@ -116,24 +116,34 @@ impl Cells {
     const SIDE: usize = 8;
     const MOST: usize = 320;
 
+    /// Pixels of the side of each cell of an image.
+    pub(super) fn side_in(plane: &Plane) -> usize {
+        let longest = plane.width().max(plane.height()) as usize;
+        Self::SIDE.max(longest.div_ceil(Self::MOST))
+    }
+
     pub(super) fn of(plane: &Plane) -> Self {
         let stride = plane.width() as usize;
-        let longest = plane.width().max(plane.height()) as usize;
-        let side = Self::SIDE.max(longest.div_ceil(Self::MOST));
+        let side = Self::side_in(plane);
         let (width, height) = (stride / side, plane.height() as usize / side);
         let mut ranges = Vec::with_capacity(width * height);
-        let mut row = vec![(u8::MAX, u8::MIN); width];
+        // Down the lines first, each pixel by itself, which is many at once.
+        let (mut lows, mut highs) = (vec![0; stride], vec![0; stride]);
         for lines in plane.pixels().chunks_exact(stride.max(1) * side) {
-            row.fill((u8::MAX, u8::MIN));
+            lows.fill(u8::MAX);
+            highs.fill(u8::MIN);
             for line in lines.chunks_exact(stride) {
-                for ((low, high), cell) in row.iter_mut().zip(line.chunks_exact(side)) {
-                    for pixel in cell {
-                        *low = (*low).min(*pixel);
-                        *high = (*high).max(*pixel);
-                    }
+                for ((low, high), pixel) in lows.iter_mut().zip(&mut highs).zip(line) {
+                    *low = (*low).min(*pixel);
+                    *high = (*high).max(*pixel);
                 }
             }
-            ranges.extend(row.iter().map(|(low, high)| high.saturating_sub(*low)));
+            let cells = lows.chunks_exact(side).zip(highs.chunks_exact(side));
+            ranges.extend(cells.map(|(lows, highs)| {
+                let low = lows.iter().copied().min().unwrap_or(u8::MAX);
+                let high = highs.iter().copied().max().unwrap_or(u8::MIN);
+                high.saturating_sub(low)
+            }));
         }
         Self {
             side,

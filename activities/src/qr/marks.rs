@@ -33,9 +33,9 @@ impl Marks {
         let patterns = BLURS.map(pattern);
         let mut best: Option<(f32, Self)> = None;
         for side in SIDES {
-            let windows = Windows::of(&sums, side);
+            let windows = Windows::of(&sums, side, least);
             for (blur, pattern) in patterns.iter().enumerate() {
-                for corners in windows.likeness(pattern, least) {
+                for corners in windows.likeness(pattern) {
                     let mut likeness = corners;
                     likeness.sort_by(|one, other| other.total_cmp(one));
                     let worth = likeness[..3].iter().sum::<f32>() - LESS * blur as f32;
@@ -140,70 +140,119 @@ impl Sums {
         let lower = value(left, top + 1) * (1.0 - dx) + value(left + 1, top + 1) * dx;
         upper * (1.0 - dy) + lower * dy
     }
-
-    /// The mean of the square around a place.
-    fn mean(&self, x: f32, y: f32, half: f32) -> f32 {
-        let sum = self.at(x + half, y + half) + self.at(x - half, y - half)
-            - self.at(x - half, y + half)
-            - self.at(x + half, y - half);
-        sum / (4.0 * half * half)
-    }
 }
 
-/// The modules that there would be if the side had so many, at every half of one.
-struct Windows {
-    count: usize,
-    means: Vec<f32>,
+/// Half modules from one corner of a pattern to the other.
+const REACH: usize = 2 * (MODULES - 1);
+/// Half modules by which the corner may be off.
+const SLACK: usize = 14;
+/// Half modules of a corner that are looked at.
+const CORNER: usize = REACH + SLACK;
+
+/// The four corners of what would have so many modules of a side, at every half of a module.
+struct Windows([Window; 4]);
+
+/// The means of modules in a corner, row by row, and what each place of a pattern in it is divided
+/// by.
+struct Window {
+    means: [[f32; CORNER]; CORNER],
+    slack: usize,
+    lengths: [[f32; SLACK]; SLACK],
 }
 
 impl Windows {
-    /// Half modules from one corner of a pattern to the other.
-    const REACH: usize = 2 * (MODULES - 1);
-    /// Half modules by which the corner may be off.
-    const SLACK: usize = 14;
-
-    fn of(sums: &Sums, side: f32) -> Self {
+    /// What differs by less than `least` is flat.
+    fn of(sums: &Sums, side: f32, least: f32) -> Self {
         let module = SIDE as f32 / side;
         let count = (2.0 * WHOLE as f32 / module) as usize;
-        let place = |index: usize| (index as f32 + 0.5) * module / 2.0;
-        let means = (0..count * count)
-            .map(|index| sums.mean(place(index % count), place(index / count), module / 2.0))
-            .collect();
-        Self { count, means }
+        let places = count - REACH;
+        let slack = SLACK.min(places * 10 / 26);
+        Self([0, 1, 2, 3].map(|corner| {
+            let start = |is_far: bool| if is_far { places - slack } else { 0 };
+            let start = [start(corner % 2 == 1), start(corner / 2 == 1)];
+            Window::of(sums, module, start, slack, least)
+        }))
     }
 
     /// How much the four corners are like a pattern: dark on light, and light on dark.
-    fn likeness(&self, pattern: &[f32; MODULES * MODULES], least: f32) -> [[f32; 4]; 2] {
-        let places = self.count - Self::REACH;
-        let slack = Self::SLACK.min(places * 10 / 26);
-        let near = [0..slack, places - slack..places];
-        let mut best = [[f32::MIN; 4]; 2];
-        for corner in 0..4 {
-            for top in near[corner / 2].clone() {
-                for left in near[corner % 2].clone() {
-                    let alike = self.alike(left, top, pattern, least);
-                    best[0][corner] = best[0][corner].max(alike);
-                    best[1][corner] = best[1][corner].max(-alike);
+    fn likeness(&self, pattern: &[f32; MODULES * MODULES]) -> [[f32; 4]; 2] {
+        let corners = self.0.each_ref().map(|window| window.likeness(pattern));
+        [0, 1].map(|sign| corners.map(|corner| corner[sign]))
+    }
+}
+
+impl Window {
+    fn of(sums: &Sums, module: f32, start: [usize; 2], slack: usize, least: f32) -> Self {
+        // Modules overlap by half, so that each corner of one is that of others.
+        let place = |start: usize, at: usize| ((start + at) as f32 - 0.5) * module / 2.0;
+        let used = REACH + slack;
+        let mut nodes = [[0.0; CORNER + 2]; CORNER + 2];
+        for (row, nodes) in nodes.iter_mut().enumerate().take(used + 2) {
+            let y = place(start[1], row);
+            for (column, node) in nodes.iter_mut().enumerate().take(used + 2) {
+                *node = sums.at(place(start[0], column), y);
+            }
+        }
+        let mut means = [[0.0; CORNER]; CORNER];
+        for row in 0..used {
+            for column in 0..used {
+                let sum = nodes[row + 2][column + 2] + nodes[row][column]
+                    - nodes[row + 2][column]
+                    - nodes[row][column + 2];
+                means[row][column] = sum / (module * module);
+            }
+        }
+        let mut window = Self {
+            means,
+            slack,
+            lengths: [[1.0; SLACK]; SLACK],
+        };
+        let count = (MODULES * MODULES) as f32;
+        for top in 0..slack {
+            let (mut sums, mut squares) = ([0.0; SLACK], [0.0; SLACK]);
+            window.each_module(top, |_, values| {
+                for at in 0..SLACK {
+                    sums[at] += values[at];
+                    squares[at] += values[at] * values[at];
                 }
+            });
+            for at in 0..SLACK {
+                let length = (squares[at] - sums[at] * sums[at] / count).max(0.0).sqrt();
+                window.lengths[top][at] = length.max(least).max(1e-3);
+            }
+        }
+        window
+    }
+
+    /// How much the best place is like the pattern, and how much like its opposite.
+    fn likeness(&self, pattern: &[f32; MODULES * MODULES]) -> [f32; 2] {
+        let mut best = [f32::MIN; 2];
+        for top in 0..self.slack {
+            let mut common = [0.0; SLACK];
+            self.each_module(top, |module, values| {
+                for at in 0..SLACK {
+                    common[at] += values[at] * pattern[module];
+                }
+            });
+            for (common, length) in common.iter().zip(&self.lengths[top]).take(self.slack) {
+                let alike = common / length;
+                best[0] = best[0].max(alike);
+                best[1] = best[1].max(-alike);
             }
         }
         best
     }
 
-    fn alike(&self, left: usize, top: usize, pattern: &[f32; 81], least: f32) -> f32 {
-        let (mut sum, mut squares, mut common) = (0.0, 0.0, 0.0);
-        let mut weights = pattern.iter();
-        for row in (top..=top + Self::REACH).step_by(2) {
-            let start = row * self.count + left;
-            let line = self.means[start..=start + Self::REACH].iter().step_by(2);
-            for (value, weight) in line.zip(weights.by_ref()) {
-                sum += value;
-                squares += value * value;
-                common += value * weight;
+    /// Calls with each module of a pattern and its values, where the pattern begins in this row and
+    /// in each of the first columns, all of them at once.
+    fn each_module(&self, top: usize, mut with: impl FnMut(usize, &[f32; SLACK])) {
+        for row in 0..MODULES {
+            let line = &self.means[top + 2 * row];
+            for column in 0..MODULES {
+                if let Some(values) = line[2 * column..].first_chunk() {
+                    with(row * MODULES + column, values);
+                }
             }
         }
-        let count = (MODULES * MODULES) as f32;
-        let length = (squares - sum * sum / count).max(0.0).sqrt();
-        common / length.max(least).max(1e-3)
     }
 }

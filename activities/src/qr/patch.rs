@@ -46,25 +46,10 @@ impl Patch {
             return None;
         }
         let count = ((width.max(height) / SIDE as f32).round() as usize).clamp(1, MAX_POINTS);
-        let mut darkness = Vec::with_capacity(WHOLE * WHOLE);
-        let place = |at: usize, part: usize| {
-            let within = (part as f32 + 0.5) / count as f32;
-            (at as f32 - MARGIN as f32 + within) / SIDE as f32
-        };
-        for row in 0..WHOLE {
-            for column in 0..WHOLE {
-                let mut sum = 0.0;
-                for down in 0..count {
-                    for across in 0..count {
-                        let (u, v) = (place(column, across), place(row, down));
-                        let [x, y] =
-                            frame.place(frame.start[0] + u * width, frame.start[1] + v * height);
-                        sum += sample(plane, x - 0.5, y - 0.5);
-                    }
-                }
-                darkness.push(page.brightness - sum / (count * count) as f32);
-            }
-        }
+        let mut darkness = frame.samples(plane, count);
+        darkness
+            .iter_mut()
+            .for_each(|it| *it = page.brightness - *it);
         if darkness.iter().sum::<f32>() < 0.0 {
             darkness.iter_mut().for_each(|it| *it = -*it);
         }
@@ -185,9 +170,60 @@ fn percentile(counts: &[usize; 256], share: usize) -> Option<usize> {
     })
 }
 
+/// The points that can be the last in any direction but for a few: those that have no more than
+/// so many others both farther to one side and farther up or down.
+fn outermost(points: &[[f32; 2]], few: usize) -> Vec<[f32; 2]> {
+    /// Parts of a side.
+    const PARTS: usize = 64;
+    const STRIDE: usize = PARTS + 2;
+    let mut low = [f32::MAX; 2];
+    let mut high = [f32::MIN; 2];
+    for point in points {
+        for axis in 0..2 {
+            low[axis] = low[axis].min(point[axis]);
+            high[axis] = high[axis].max(point[axis]);
+        }
+    }
+    let scale = [0, 1].map(|axis| PARTS as f32 / (high[axis] - low[axis] + 1.0));
+    // With an empty part on each side.
+    let part = |[x, y]: [f32; 2]| {
+        let at = |value: f32, axis: usize| {
+            (((value - low[axis]) * scale[axis]) as usize).min(PARTS - 1) + 1
+        };
+        at(y, 1) * STRIDE + at(x, 0)
+    };
+    let mut counts = vec![0_usize; STRIDE * STRIDE];
+    for point in points {
+        counts[part(*point)] += 1;
+    }
+    let mut is_outer = vec![false; STRIDE * STRIDE];
+    for (is_left, is_up) in [(true, true), (true, false), (false, true), (false, false)] {
+        // How many points there are in a part and beyond it.
+        let mut beyond = vec![0_usize; STRIDE * STRIDE];
+        let next = |at: usize, back: bool| if back { at - 1 } else { at + 1 };
+        for row in 1..=PARTS {
+            let row = if is_up { row } else { PARTS + 1 - row };
+            let before = next(row, is_up);
+            for column in 1..=PARTS {
+                let column = if is_left { column } else { PARTS + 1 - column };
+                let beside = next(column, is_left);
+                let at = row * STRIDE + column;
+                beyond[at] =
+                    counts[at] + beyond[before * STRIDE + column] + beyond[row * STRIDE + beside]
+                        - beyond[before * STRIDE + beside];
+                is_outer[at] |= beyond[before * STRIDE + beside] <= few;
+            }
+        }
+    }
+    let outer = points.iter().filter(|point| is_outer[part(**point)]);
+    outer.copied().collect()
+}
+
 /// The smallest rectangle around points, turned as it may be.
 struct Frame {
     turn: f32,
+    /// The sine and the cosine of it.
+    direction: (f32, f32),
     start: [f32; 2],
     end: [f32; 2],
 }
@@ -196,6 +232,7 @@ impl Frame {
     fn around(points: &[[f32; 2]]) -> Self {
         // A few that lie off by themselves are not of it.
         let few = points.len() / 500;
+        let points = outermost(points, few);
         let mut along: Vec<f32> = Vec::with_capacity(points.len());
         let mut extent = |sin: f32, cos: f32| {
             along.clear();
@@ -216,6 +253,7 @@ impl Frame {
             if best.as_ref().is_none_or(|(least, _)| size < *least) {
                 let frame = Self {
                     turn,
+                    direction: (sin, cos),
                     start: [left, top],
                     end: [right, bottom],
                 };
@@ -225,6 +263,7 @@ impl Frame {
         best.map_or(
             Self {
                 turn: 0.0,
+                direction: (0.0, 1.0),
                 start: [0.0; 2],
                 end: [0.0; 2],
             },
@@ -232,8 +271,79 @@ impl Frame {
         )
     }
 
+    /// The brightness of each sample, averaged over so many points in each direction.
+    fn samples(&self, plane: &Plane, count: usize) -> Vec<f32> {
+        let place = |at: usize, axis: usize| {
+            let within = (at as f32 + 0.5) / count as f32 - MARGIN as f32;
+            self.start[axis] + within / SIDE as f32 * (self.end[axis] - self.start[axis])
+        };
+        let points = WHOLE * count;
+        let [across, down] = [0, 1].map(|axis| {
+            let places = (0..points).map(|at| place(at, axis));
+            places.collect::<Vec<f32>>()
+        });
+        let mut samples = Vec::with_capacity(WHOLE * WHOLE);
+        let mut sums = vec![0.0; WHOLE];
+        for (row, v) in (1..).zip(down) {
+            for (sum, places) in sums.iter_mut().zip(across.chunks_exact(count)) {
+                for u in places {
+                    let [x, y] = self.place(*u, v);
+                    *sum += sample(plane, x - 0.5, y - 0.5);
+                }
+            }
+            if row % count == 0 {
+                samples.extend(sums.iter().map(|sum| sum / (count * count) as f32));
+                sums.fill(0.0);
+            }
+        }
+        samples
+    }
+
     fn place(&self, along: f32, across: f32) -> [f32; 2] {
-        let (sin, cos) = self.turn.sin_cos();
+        let (sin, cos) = self.direction;
         [along * cos - across * sin, along * sin + across * cos]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Points that chance has put into a rectangle which is turned, most of them near its middle.
+    fn points(turn: f32, count: usize) -> Vec<[f32; 2]> {
+        let mut state = 12_345_u32;
+        let mut chance = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32 - 0.5
+        };
+        let (sin, cos) = turn.to_radians().sin_cos();
+        let place = |x: f32, y: f32| [200.0 + x * cos - y * sin, 200.0 + x * sin + y * cos];
+        let points = (0..count).map(|at| {
+            let far = if at % 3 == 0 { 300.0 } else { 180.0 };
+            place(far * chance(), 0.7 * far * chance())
+        });
+        points.collect()
+    }
+
+    #[test]
+    fn the_outermost_points_are_enough_to_find_the_last_but_a_few() {
+        for turn in [0.0, 10.0, 45.0, 80.0] {
+            for count in [60, 900, 12_000] {
+                let all = points(turn, count);
+                let few = count / 500;
+                let outer = outermost(&all, few);
+                assert!(outer.len() <= all.len() && (count < 2_000 || outer.len() * 2 < count));
+                for degrees in (0..360).step_by(7) {
+                    let (sin, cos) = (degrees as f32).to_radians().sin_cos();
+                    let last = |points: &[[f32; 2]]| {
+                        let mut along: Vec<f32> =
+                            points.iter().map(|[x, y]| x * cos + y * sin).collect();
+                        along.sort_by(|one, other| other.total_cmp(one));
+                        along[few]
+                    };
+                    assert_eq!(last(&outer), last(&all), "{turn} {count} {degrees}");
+                }
+            }
+        }
     }
 }

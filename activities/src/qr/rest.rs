@@ -85,6 +85,7 @@ pub(super) fn of(plane: &Plane, is_tint: bool, read: &[Region], end: Instant) ->
         cut_short: false,
     };
     let sides: Vec<f32> = read.iter().map(|region| side_of(plane, region)).collect();
+    let cells = 2.0 * Cells::side_in(plane) as f32;
     let mut left = MAX_THINGS;
     for area in things(&found.plane, &sides) {
         if Instant::now() >= end {
@@ -94,6 +95,12 @@ pub(super) fn of(plane: &Plane, is_tint: bool, read: &[Region], end: Instant) ->
         // What is around a code that was read, the page that it is on for one, is no other.
         let region = area.region(&found.plane);
         if read.iter().any(|it| it.overlap(&region) > area::SAME) {
+            continue;
+        }
+        // A thing is at least as stretched as the upright rectangle around it, but for the cells at
+        // its ends.
+        let (width, height) = (area.width() as f32, area.height() as f32);
+        if width.max(height) - cells > width.min(height) * MAX_STRETCH_OF_PART {
             continue;
         }
         let patch = Patch::of(&found.plane, &area);
@@ -139,31 +146,45 @@ fn things(plane: &Plane, sides: &[f32]) -> Vec<Area> {
     things
 }
 
+/// What takes least time is looked at first.
 fn is_code(plane: &Plane, patch: &Patch, is_tint: bool, sides: &[f32]) -> bool {
+    let is_whole = patch.stretch() <= MAX_STRETCH;
+    let is_weak = is_tint || patch.contrast < FAINT;
+    if is_weak && !is_whole {
+        return false;
+    }
     let Some(texture) = Texture::of(patch) else {
         return false;
     };
-    let marks = Marks::of(patch);
-    // What is sharp has no blurred corners.
-    let is_one = !marks.are_soft() || texture.is_soft();
-    let has_three = marks.likeness[3] <= marks.likeness[2] - UNMARKED;
-    let is_whole = patch.stretch() <= MAX_STRETCH;
-    let is_marked = marks.are(MARKED) && (has_three || marks.are_soft()) && !texture.is_of_rows()
-        || marks.are(SLIGHTLY_MARKED) && (has_three || !marks.are_soft()) && texture.is_even();
-    if is_tint || patch.contrast < FAINT {
-        return is_whole && is_marked && !marks.are_soft();
+    if is_weak {
+        return marked(patch, &texture).is_some_and(|marks| !marks.are_soft());
     }
     let is_as_large = sides.iter().any(|side| patch.is_as_large_as(*side, ALIKE));
     let is_square = patch.stretch() < MAX_STRETCH_OF_SQUARE;
-    is_whole && is_one && is_marked
-        || is_as_large && texture.is_of_specks()
+    is_as_large && texture.is_of_specks()
         || is_square && (texture.is_of_modules() || texture.is_out_of_focus(patch))
+        // What is sharp has no blurred corners.
+        || is_whole
+            && marked(patch, &texture).is_some_and(|marks| !marks.are_soft() || texture.is_soft())
         || patch.contrast >= CLEAR
+            && texture.may_be_on(is_square)
             && texture::lattice(plane, patch).is_some_and(|lattice| {
                 // What is faint and eight pixels long is of a JPEG.
                 let is_own = patch.contrast >= STRONG || !lattice[0].is_about(8.0);
                 is_own && (texture.is_on(&lattice) || is_square && texture.is_on_one_of(&lattice))
             })
+}
+
+/// The corners, if three of them are like finder patterns.
+fn marked(patch: &Patch, texture: &Texture) -> Option<Marks> {
+    if texture.is_of_rows() && !texture.is_even() {
+        return None;
+    }
+    let marks = Marks::of(patch);
+    let has_three = marks.likeness[3] <= marks.likeness[2] - UNMARKED;
+    let is_marked = marks.are(MARKED) && (has_three || marks.are_soft()) && !texture.is_of_rows()
+        || marks.are(SLIGHTLY_MARKED) && (has_three || !marks.are_soft()) && texture.is_even();
+    is_marked.then_some(marks)
 }
 
 /// The image with its codes painted over as the page is beside each.

@@ -145,13 +145,28 @@ impl Texture {
             && borders[1] <= 1.5
     }
 
+    /// Whether modules may stand on a lattice, as far as that can be said without looking at it.
+    pub(super) fn may_be_on(&self, is_square: bool) -> bool {
+        self.may_be_on_both() || is_square && (self.may_be_striped() || self.may_be_shaken())
+    }
+
+    fn may_be_on_both(&self) -> bool {
+        self.is_sharp() && self.most_order() < 0.3 && (12.0..75.0).contains(&self.grains)
+    }
+
+    fn may_be_striped(&self) -> bool {
+        self.is_sharp() && self.least >= 0.5
+    }
+
+    fn may_be_shaken(&self) -> bool {
+        self.is_soft() && self.most_order() <= 0.3 && self.unevenness <= 3.0
+    }
+
     /// Whether modules stand on a lattice in both directions.
     pub(super) fn is_on(&self, [across, down]: &[Lattice; 2]) -> bool {
         // Single dots on one color are not what is blurred or drawn.
         let is_sparse = !(0.1..0.9).contains(&self.darkness);
-        self.is_sharp()
-            && self.most_order() < 0.3
-            && (12.0..75.0).contains(&self.grains)
+        self.may_be_on_both()
             && (!is_sparse || self.middling < 0.03)
             && across.strength.min(down.strength) >= 0.22
             && across.modules.max(down.modules) >= FEWEST
@@ -172,11 +187,7 @@ impl Texture {
             lattice[axis].is_clear(0.3) && self.reach[1 - axis] >= 2.0 * self.reach[axis]
         };
         let any = |is_one: &dyn Fn(usize) -> bool| is_one(0) || is_one(1);
-        self.is_sharp() && self.least >= 0.5 && any(&is_striped)
-            || self.is_soft()
-                && self.most_order() <= 0.3
-                && self.unevenness <= 3.0
-                && any(&is_shaken)
+        self.may_be_striped() && any(&is_striped) || self.may_be_shaken() && any(&is_shaken)
     }
 }
 
@@ -264,6 +275,24 @@ fn part(values: &[f32], index: usize) -> (f32, f32) {
     (mean, variance.sqrt())
 }
 
+/// The sum of the products of values, as far as there are two; many at once.
+fn product(one: &[f32], other: &[f32]) -> f32 {
+    const AT_ONCE: usize = 16;
+    let mut sums = [0.0_f32; AT_ONCE];
+    let (one, one_rest) = one[..one.len().min(other.len())].as_chunks::<AT_ONCE>();
+    let (other, other_rest) = other.as_chunks::<AT_ONCE>();
+    for (one, other) in one.iter().zip(other) {
+        for at in 0..AT_ONCE {
+            sums[at] += one[at] * other[at];
+        }
+    }
+    let rest = one_rest
+        .iter()
+        .zip(other_rest)
+        .map(|(one, other)| one * other);
+    sums.iter().sum::<f32>() + rest.sum::<f32>()
+}
+
 /// What samples have in common along rows or columns.
 struct Alike {
     reach: f32,
@@ -272,16 +301,16 @@ struct Alike {
 
 impl Alike {
     fn along(values: &[f32], variance: f32, is_down: bool) -> Self {
-        let step = if is_down { INNER } else { 1 };
         let common = |lag: usize| {
-            let lines = (0..INNER).map(|line| {
-                let start = if is_down { line } else { line * INNER };
-                let at = |place: usize| values[start + place * step];
-                (0..INNER - lag)
-                    .map(|place| at(place) * at(place + lag))
-                    .sum::<f32>()
-            });
-            lines.sum::<f32>() / ((INNER - lag) * INNER) as f32 / variance
+            let rows = || values.chunks_exact(INNER);
+            let sum: f32 = match is_down {
+                true => rows()
+                    .zip(rows().skip(lag))
+                    .map(|(one, other)| product(one, other))
+                    .sum(),
+                false => rows().map(|row| product(row, &row[lag..])).sum(),
+            };
+            sum / ((INNER - lag) * INNER) as f32 / variance
         };
         let common: Vec<f32> = (0..INNER / 2).map(common).collect();
         // Noise is in no two samples, so what there would be without it follows from the next ones.
@@ -377,12 +406,10 @@ impl Lattice {
     }
 
     fn of(edges: &[f32]) -> Self {
-        let steps = ((TRIED.end - TRIED.start) * 2.0) as usize;
         let relative = relative(edges);
-        let tried = (0..steps).map(|step| {
-            let modules = TRIED.start + step as f32 / 2.0;
-            (strength(&relative, modules), modules)
-        });
+        let modules = |step: usize| TRIED.start + step as f32 / 2.0;
+        let tried = strengths(&relative).into_iter().enumerate();
+        let tried = tried.map(|(step, strength)| (strength, modules(step)));
         let tried: Vec<(f32, f32)> = tried.collect();
         let best = tried
             .iter()
@@ -417,16 +444,69 @@ fn relative(edges: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-/// How strongly edges stand at multiples of the side divided by so many.
-fn strength(edges: &[f32], modules: f32) -> f32 {
-    let turn = std::f32::consts::TAU * modules / (edges.len() + 1) as f32;
-    let (mut sine, mut cosine, mut squares) = (0.0, 0.0, 0.0);
-    for (at, edge) in edges.iter().enumerate() {
-        let (sin, cos) = (turn * at as f32).sin_cos();
-        sine += edge * sin;
-        cosine += edge * cos;
-        squares += edge * edge;
+/// How many numbers of modules are tried, half of one apart.
+const STEPS: usize = ((TRIED.end - TRIED.start) * 2.0) as usize;
+
+/// How strongly edges stand at multiples of the side divided by each number of modules that is
+/// tried.
+fn strengths(edges: &[f32]) -> [f32; STEPS] {
+    let turn = |step: usize| {
+        let modules = f64::from(TRIED.start) + step as f64 / 2.0;
+        (std::f64::consts::TAU * modules / (edges.len() + 1) as f64).sin_cos()
+    };
+    // A wheel for each, which turns from one edge to the next; all of them at once.
+    let mut turn_sine = [0.0; STEPS];
+    let mut turn_cosine = [0.0; STEPS];
+    for step in 0..STEPS {
+        (turn_sine[step], turn_cosine[step]) = turn(step);
     }
+    let (mut sine, mut cosine) = ([0.0_f64; STEPS], [1.0_f64; STEPS]);
+    let (mut sines, mut cosines) = ([0.0_f64; STEPS], [0.0_f64; STEPS]);
+    for edge in edges {
+        let edge = f64::from(*edge);
+        for step in 0..STEPS {
+            sines[step] += edge * sine[step];
+            cosines[step] += edge * cosine[step];
+            let (sin, cos) = (sine[step], cosine[step]);
+            sine[step] = sin * turn_cosine[step] + cos * turn_sine[step];
+            cosine[step] = cos * turn_cosine[step] - sin * turn_sine[step];
+        }
+    }
+    let squares: f32 = edges.iter().map(|edge| edge * edge).sum();
     let whole = (squares * edges.len() as f32).sqrt().max(1e-6);
-    f32::hypot(sine, cosine) / whole
+    std::array::from_fn(|step| (sines[step].hypot(cosines[step])) as f32 / whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lattice_is_as_strong_as_each_number_of_modules_by_itself() {
+        for (modules, count) in [(25, 250), (29, 464), (41, 410)] {
+            let edges: Vec<f32> = (1..count)
+                .map(|at| {
+                    if at % (count / modules) == 0 {
+                        9.0
+                    } else {
+                        0.5
+                    }
+                })
+                .collect();
+            let relative = relative(&edges);
+            for (step, strength) in strengths(&relative).into_iter().enumerate() {
+                let turn = std::f64::consts::TAU * (8.0 + step as f64 / 2.0) / count as f64;
+                let (mut sine, mut cosine, mut squares) = (0.0, 0.0, 0.0);
+                for (at, edge) in relative.iter().enumerate() {
+                    let (sin, cos) = (turn * at as f64).sin_cos();
+                    sine += f64::from(*edge) * sin;
+                    cosine += f64::from(*edge) * cos;
+                    squares += f64::from(*edge).powi(2);
+                }
+                let whole = (squares * relative.len() as f64).sqrt();
+                let expected = sine.hypot(cosine) / whole;
+                assert!((f64::from(strength) - expected).abs() < 1e-4, "{step}");
+            }
+        }
+    }
 }

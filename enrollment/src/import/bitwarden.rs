@@ -14,7 +14,7 @@ use super::item::Item;
 use super::member::{self, Member};
 use super::opening::{Key, Opening, base64, cbc, malformed, wrong, wrong_for_certain};
 use super::shapes::SecretText;
-use super::{CodesBeside, ImportEntry, parse};
+use super::{CodesBeside, ImportEntry, lines, parse};
 use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -141,9 +141,10 @@ fn entries(entry: &Entry) -> Vec<ImportEntry> {
     }
     let notes = entry.notes.expose();
     beside.note(notes);
-    let uris = notes
-        .lines()
-        .filter(|line| line.to_ascii_lowercase().contains("otpauth"));
+    // A URI that was wrapped is one.
+    let lines = lines::joined(notes);
+    let uris = lines.iter().flat_map(|line| lines::apart(line));
+    let uris = uris.filter(|line| line.to_ascii_lowercase().contains("otpauth"));
     let kept = added
         .into_iter()
         .chain(uris)

@@ -2,11 +2,13 @@
 
 use csv::StringRecord;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::item::Item;
 use super::member::{self, Member};
+use super::recovery_codes::attach;
 use super::shapes::{Number, SecretText};
-use super::{CodesBeside, ImportEntry, joined_name, parse};
+use super::{CodesBeside, ImportEntry, joined_name, loose, parse};
 use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
 
@@ -132,9 +134,11 @@ pub(super) fn row(row: &StringRecord) -> Vec<ImportEntry> {
             .map(|(_, value)| value)
     };
     let mut beside = CodesBeside::default();
-    if row.len().is_multiple_of(2) {
-        beside.note(row.iter().next_back().unwrap_or_default());
-    }
+    let note = row
+        .iter()
+        .next_back()
+        .filter(|_| row.len().is_multiple_of(2));
+    beside.note(note.unwrap_or_default());
     for (name, value) in pairs(row) {
         beside.field(name.trim_start_matches('*'), value);
     }
@@ -146,5 +150,15 @@ pub(super) fn row(row: &StringRecord) -> Vec<ImportEntry> {
         code: "",
     };
     let codes = pairs(row).filter(|(name, _)| is_code(name));
-    item.entries(codes.map(|(_, value)| value), beside)
+    let mut found = item.entries(codes.map(|(_, value)| value), CodesBeside::default());
+    let others = pairs(row).filter(|(name, _)| !is_code(name));
+    let named: Vec<Zeroizing<String>> = others
+        .map(|(name, value)| {
+            let name = name.trim_start_matches('*');
+            Zeroizing::new(format!("{name}: {value}"))
+        })
+        .collect();
+    let texts = named.iter().map(|text| text.as_str());
+    loose::add_entries(&mut found, item, texts.chain(note));
+    attach(found, beside, &joined_name(item.title, item.account_name))
 }

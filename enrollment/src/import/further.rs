@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::item::Item;
 use super::meaning::folded;
-use super::{ImportEntry, MAX_ACCOUNTS, joined_name, lines, secret_names};
+use super::{ImportEntry, MAX_ACCOUNTS, joined_name, lines, loose, secret_names};
 use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields, Parsed};
 use crate::problem::InputProblem;
@@ -93,11 +93,10 @@ pub(super) fn add_texts<'t>(
     let name = joined_name(item.title, item.account_name);
     let mut known = Known::of(found);
     let mut seen = BTreeSet::new();
-    let lines = texts
-        .into_iter()
-        .flat_map(|text| text.split(lines::ends_line))
-        .map(crate::text::trim)
-        .filter(|line| lines::begins_with_uri(line));
+    // A URI that was wrapped is one.
+    let lines: Vec<Zeroizing<String>> = texts.into_iter().flat_map(lines::joined).collect();
+    let lines = lines.iter().flat_map(|line| lines::apart(line));
+    let lines = lines.filter(|line| lines::begins_with_uri(line));
     for (count, line) in lines.enumerate() {
         if count >= MAX_TEXTS {
             found.push(ImportEntry::refused(&name, super::too_many()));
@@ -125,7 +124,7 @@ pub(super) fn add_texts<'t>(
 }
 
 /// Names the entry if there are secrets in it under names that no reader looks for: in members, or
-/// in fields that have a name and a value.
+/// in fields or lines of notes that have a name and a value.
 pub(super) fn name_strays(found: &mut Vec<ImportEntry>, name: &str, entry: &Value) {
     let mut secrets = Vec::new();
     strays(entry, &mut secrets);
@@ -140,7 +139,7 @@ pub(super) fn name_strays(found: &mut Vec<ImportEntry>, name: &str, entry: &Valu
         !known.problems.is_empty()
             || read.is_ok_and(|read| known.secrets.contains(&in_base32(&read)))
     };
-    if secrets.into_iter().any(|secret| !is_known(secret)) {
+    if secrets.iter().any(|secret| !is_known(secret)) {
         let kind = ForeignKind::BareSecret;
         found.push(ImportEntry::refused(
             name,
@@ -163,13 +162,16 @@ fn present(object: &Map<String, Value>) -> impl Iterator<Item = &Value> {
     now.map(|(_, value)| value)
 }
 
-fn strays<'v>(value: &'v Value, secrets: &mut Vec<&'v str>) {
-    let mut keep = |name: &str, text: &'v str| {
-        if secrets.len() < MAX_TEXTS
-            && secret_names::is_of_codes(name)
-            && secret_names::is_shown(text)
-        {
-            secrets.push(text);
+fn strays(value: &Value, secrets: &mut Vec<Zeroizing<String>>) {
+    let mut keep = |name: &str, text: &str| {
+        if secrets.len() >= MAX_TEXTS {
+            return;
+        }
+        if secret_names::is_of_codes(name) && secret_names::is_shown(text) {
+            secrets.push(Zeroizing::new(text.to_owned()));
+        } else {
+            // A line of a note can have a name and a value as well.
+            secrets.extend(loose::named_secrets(text));
         }
     };
     match value {

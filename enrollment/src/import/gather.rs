@@ -9,12 +9,15 @@ use super::item::Item;
 use super::meaning::{self, ALGORITHMS, DIGITS, ISSUERS, KINDS, NAMES, PERIODS, folded};
 use super::member::Tree;
 use super::recovery_codes::is_named;
+use super::secret_names::Says;
 use super::shapes::number_in;
 use super::{CodesBeside, ImportEntry, MAX_ENTRIES, joined_name, secret_names, steam_mafile};
 use crate::foreign::ForeignKind;
 use crate::otpauth::{self, Fields};
 use crate::problem::{ImportFormat, InputProblem, Parameter, kinds};
 
+/// Names of members that say whose an account is, and not what an item is called.
+const USERS: [&str; 3] = ["username", "user", "email"];
 const NOTES: [&str; 5] = ["note", "notes", "notesplain", "comment", "comments"];
 
 /// The most members of an object that is an account; one with more is a list by another name.
@@ -78,10 +81,9 @@ impl<'a> Names<'a> {
 
     /// The same in a member with this name.
     fn inside(self, name: &str) -> Self {
-        let name = folded(name);
-        let of_codes = secret_names::WEAK.contains(&name.as_str())
-            || secret_names::WEAKEST.contains(&name.as_str())
-            || self.of_codes;
+        let is_about =
+            |says: Says| matches!(says, Says::Codes | Says::Authenticator | Says::Perhaps);
+        let of_codes = secret_names::says(&folded(name)).is_some_and(is_about) || self.of_codes;
         Self { of_codes, ..self }
     }
 
@@ -277,19 +279,33 @@ fn pair(object: &Map<String, Value>) -> Option<(&str, &str)> {
     Some((text(&["name", "label", "title"])?, text(&["value"])?))
 }
 
+/// A member's name, folded, without what only says that it is about codes (`totp_digits`).
+fn unprefixed(name: &str) -> String {
+    let name = folded(name);
+    let name = name.strip_prefix("websitepassword").unwrap_or(&name);
+    let rest = ["totp", "otp"].iter();
+    let rest = rest.filter_map(|prefix| name.strip_prefix(prefix));
+    let known = [&ALGORITHMS[..], &DIGITS, &PERIODS];
+    let mut rest = rest.filter(|rest| known.iter().any(|names| names.contains(rest)));
+    rest.next().unwrap_or(name).to_owned()
+}
+
 /// The account that an object's members say; nothing if there is no secret or nothing beside
 /// it that only accounts have.
 fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry> {
     if object.len() > MAX_MEMBERS {
         return None;
     }
+    // Of several with one meaning, one that says nothing hides no other.
+    let is_said = |value: &&Value| {
+        !value.is_null() && value.as_str().is_none_or(|text| !text.trim().is_empty())
+    };
     let member = |names: &[&str]| {
         names.iter().find_map(|wanted| {
-            let named = |name: &String| folded(name) == **wanted;
-            object
+            let mut members = object
                 .iter()
-                .find(|(name, _)| named(name))
-                .map(|(_, value)| value)
+                .filter(|(name, _)| unprefixed(name) == **wanted);
+            members.find_map(|(_, value)| Some(value).filter(is_said))
         })
     };
     let text = |names: &[&str]| match member(names) {
@@ -323,6 +339,11 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
     let (issuer, account_name) = match (issuer, text(&NAMES)) {
         // The object around it is the item that a person sees.
         ("", "") => (around.title, around.user),
+        // An item is called in one way, and its account in another.
+        ("", user) if user == text(&USERS) => match text(&["title", "name", "label"]) {
+            "" => (around.title, user),
+            title => (title, user),
+        },
         names => names,
     };
     let name = joined_name(issuer, account_name);
@@ -334,6 +355,8 @@ fn account(object: &Map<String, Value>, around: Names<'_>) -> Option<ImportEntry
         || member(&["steam", "issteam"]) == Some(&Value::Bool(true));
     let kind = match text(&KINDS) {
         "" | "totp" if is_steam => "steam",
+        // Psono's item of a password with codes.
+        "website_password" => "",
         kind => kind,
     };
     // What is not text would be read as if it were not there.
@@ -406,11 +429,12 @@ fn encrypted<'v>(
     object: &'v Map<String, Value>,
     text: &dyn Fn(&[&str]) -> &'v str,
 ) -> Option<InputProblem> {
-    let secret = [&secret_names::STRONG[..], &secret_names::COMMON];
-    let secret = secret
-        .iter()
-        .map(|names| text(names))
-        .find(|it| !it.is_empty());
+    let is_secret = |name: &str| {
+        let says = secret_names::says(&folded(name));
+        matches!(says, Some(Says::Secret | Says::AnySecret))
+    };
+    let mut texts = object.iter().filter(|(name, _)| is_secret(name));
+    let secret = texts.find_map(|(_, value)| value.as_str().filter(|it| !it.trim().is_empty()));
     if secret.is_none() && !text(&["encryptedseed"]).is_empty() {
         let what = kinds::AUTHY_TOKEN.to_owned();
         return Some(InputProblem::ImportUnsupported { what });
@@ -435,7 +459,7 @@ fn contradicted(object: &Map<String, Value>, kind: &str) -> Option<InputProblem>
         let values = value
             .as_array()
             .map_or(std::slice::from_ref(value), Vec::as_slice);
-        values.iter().map(move |value| (folded(name), value))
+        values.iter().map(move |value| (unprefixed(name), value))
     });
     let kinds = members.clone().filter(|(name, value)| {
         let is_read = meaning::said(value).is_some_and(|said| said.eq_ignore_ascii_case(kind));
@@ -478,24 +502,29 @@ fn contradicted(object: &Map<String, Value>, kind: &str) -> Option<InputProblem>
 /// seem to.
 fn not_understood(object: &Map<String, Value>) -> Option<InputProblem> {
     let is_read = |name: &str| {
-        let known = folded(name);
-        [
-            &secret_names::STRONG[..],
-            &secret_names::COMMON,
-            &secret_names::WEAK,
-            &secret_names::WEAKEST,
-            &ISSUERS,
-            &NAMES,
-            &KINDS,
-            &ALGORITHMS,
-            &DIGITS,
-            &PERIODS,
-            &["hash", "encoder", "steam", "issteam"],
-        ]
-        .iter()
-        .any(|names| names.contains(&known.as_str()))
+        let known = unprefixed(name);
+        secret_names::says(&known).is_some_and(|says| says != Says::Perhaps)
+            || [
+                &ISSUERS[..],
+                &NAMES,
+                &KINDS,
+                &ALGORITHMS,
+                &DIGITS,
+                &PERIODS,
+                &["hash", "encoder", "steam", "issteam"],
+            ]
+            .iter()
+            .any(|names| names.contains(&known.as_str()))
     };
     let read = object.iter().filter(|(name, _)| is_read(name));
-    let mut others = object.iter().filter(|(name, _)| !is_read(name));
-    others.find_map(|(name, value)| meaning::deciding(name, value, read.clone()))
+    let others = object.iter().filter(|(name, _)| !is_read(name));
+    let mut problems = others.filter_map(|(name, value)| {
+        let problem = meaning::deciding(name, value, read.clone())?;
+        // What may be the secret is no other parameter for that.
+        let parameter = Parameter::Secret;
+        let may_be_secret = secret_names::says(&folded(name)) == Some(Says::Perhaps);
+        let is_that = problem == InputProblem::ParamDamaged { parameter };
+        (!(may_be_secret && is_that)).then_some(problem)
+    });
+    problems.next()
 }

@@ -251,11 +251,28 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
     if format == F::Bitwarden && !has(&["encrypted"]) && !has(&["login"]) {
         // Others have items, too.
         let read = bitwarden::read(text, opening);
-        let other = || gather::read(text).map(|entries| (F::UriList, entries));
-        return match read {
-            Err(problem @ InputProblem::ImportMalformed { .. }) => other().map_err(|_| problem),
-            read => Ok((format, read?)),
+        let is_own = ["login", "reprompt", "organizationid", "collectionids"];
+        let is_own = is_own
+            .iter()
+            .any(|name| outline.has_inside("items", &[name]));
+        let has_account = |entries: &[ImportEntry]| {
+            let mut read = entries.iter().flat_map(|entry| &entry.content);
+            read.any(|text| otpauth::parse(text).is_ok())
         };
+        let (may_be_other, needs_account) = match &read {
+            Ok(entries) => (!is_own && !has_account(entries), true),
+            Err(problem) => (
+                matches!(problem, InputProblem::ImportMalformed { .. }),
+                false,
+            ),
+        };
+        if may_be_other
+            && let Ok(other) = gather::read(text)
+            && (!needs_account || has_account(&other))
+        {
+            return Ok((F::UriList, other));
+        }
+        return Ok((format, read?));
     }
     let entries = match format {
         F::Aegis => aegis::read(text, opening),

@@ -22,6 +22,43 @@ use crate::problem::{ImportFormat, InputProblem};
 const FORMAT: ImportFormat = ImportFormat::KeePass;
 /// How deeply groups may be nested.
 const MAX_DEPTH: usize = 64;
+/// What KeePassXC calls the recycle bin in its languages, in small letters.
+const BINS: [&str; 34] = [
+    "recycle bin",
+    "papirkurv",
+    "koš",
+    "corbeille",
+    "휴지통",
+    "回收站",
+    "回收桶",
+    "ゴミ箱",
+    "ធុងសំរាម",
+    "အမှိုက်ပုံး",
+    "ถังขยะ",
+    "ප්‍රතිචක්‍රීකරණ බඳුන",
+    "سلة المهملات",
+    "סל־מחזור",
+    "смітник",
+    "кошче",
+    "корпа за отпатке",
+    "корзина",
+    "κάδος ανακύκλωσης",
+    "šiukšlinė",
+    "çöp kutusu",
+    "roskakori",
+    "reciclagem",
+    "prügikast",
+    "prullenbak",
+    "papperskorg",
+    "papierkorb",
+    "paperera",
+    "papelera",
+    "lixeira",
+    "kôš",
+    "kosz",
+    "coș de gunoi",
+    "cestino",
+];
 
 type Entry = BTreeMap<String, Zeroizing<String>>;
 
@@ -107,6 +144,13 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
         }
     }
     Ok(found)
+}
+
+/// Whether the path of a group, as KeePassXC's tables have it, is that of the recycle bin or of a
+/// group in it.
+pub(super) fn is_binned(group: &str) -> bool {
+    let second = group.split('/').nth(1).unwrap_or_default();
+    BINS.contains(&second.trim().to_lowercase().as_str())
 }
 
 fn in_history(path: &[String]) -> bool {

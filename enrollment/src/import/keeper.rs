@@ -2,9 +2,11 @@
 //! shared folder, and then names and values of fields in turn. Its JSON is read as any.
 
 use csv::StringRecord;
+use zeroize::Zeroizing;
 
 use super::item::Item;
-use super::{CodesBeside, ImportEntry};
+use super::recovery_codes::attach;
+use super::{CodesBeside, ImportEntry, joined_name, loose};
 
 /// The name of the field that holds a code.
 const CODE: &str = "TFC:Keeper";
@@ -31,7 +33,15 @@ pub(super) fn row(row: &StringRecord) -> Vec<ImportEntry> {
         code: "",
     };
     let codes = fields(row).filter(|(name, _)| *name == CODE);
-    item.entries(codes.map(|(_, value)| value), beside)
+    let mut found = item.entries(codes.map(|(_, value)| value), CodesBeside::default());
+    // A note, and what a person has put into fields of an own name.
+    let texts = fields(row).filter(|(name, _)| *name != CODE);
+    let named: Vec<Zeroizing<String>> = texts
+        .map(|(name, value)| Zeroizing::new(format!("{name}: {value}")))
+        .collect();
+    let texts = named.iter().map(|text| text.as_str());
+    loose::add_entries(&mut found, item, [cell(5)].into_iter().chain(texts));
+    attach(found, beside, &joined_name(item.title, item.account_name))
 }
 
 fn fields(row: &StringRecord) -> impl Iterator<Item = (&str, &str)> {

@@ -46,7 +46,7 @@ pub(super) fn read(text: &str) -> Result<Vec<ImportEntry>, InputProblem> {
             Some(last)
                 if last.text.len() <= otpauth::MAX_URI_BYTES && is_rest(&last.text, line) =>
             {
-                last.text = with_line(&last.text, line);
+                add_line(&mut last.text, line);
             }
             _ => {
                 goes_on = is_uri && !is_comment;
@@ -149,7 +149,7 @@ pub(super) fn joined(text: &str) -> Vec<Zeroizing<String>> {
         let last = found.last_mut().filter(|_| goes_on && !line.is_empty());
         match last.filter(|last| last.len() <= otpauth::MAX_URI_BYTES && is_rest(last, line)) {
             // What follows it on a separate line can still be distinguished from it.
-            Some(last) => *last = with_line(last, line),
+            Some(last) => add_line(last, line),
             None => {
                 goes_on = otpauth::is_meant(line);
                 found.push(Zeroizing::new(line.to_owned()));
@@ -159,13 +159,16 @@ pub(super) fn joined(text: &str) -> Vec<Zeroizing<String>> {
     found
 }
 
-/// A text and the next line.
-fn with_line(text: &str, line: &str) -> Zeroizing<String> {
-    let mut whole = Zeroizing::new(String::with_capacity(text.len() + line.len() + 1));
-    whole.push_str(text);
-    whole.push('\n');
-    whole.push_str(line);
-    whole
+/// Adds the next line to a text. When that grows, no copy of it stays behind.
+fn add_line(text: &mut Zeroizing<String>, line: &str) {
+    let length = text.len() + line.len() + 1;
+    if text.capacity() < length {
+        let mut larger = Zeroizing::new(String::with_capacity(2 * length));
+        larger.push_str(text);
+        *text = larger;
+    }
+    text.push('\n');
+    text.push_str(line);
 }
 
 /// The URIs in a line of which several are in a row, each without what separates them; the line
@@ -239,10 +242,12 @@ pub(super) fn is_rest(before: &str, line: &str) -> bool {
     let is_capitals = line.bytes().all(|byte| byte.is_ascii_uppercase());
     // A secret in small letters goes on in them.
     let is_small = |text: &str| !text.contains(|c: char| c.is_ascii_uppercase());
-    let goes_on = otpauth::open_secret(before).is_some_and(is_small)
-        && is_small(line)
-        && crate::text::may_be_secret(line, 1);
+    let goes_on = || {
+        is_small(line)
+            && crate::text::may_be_secret(line, 1)
+            && otpauth::open_secret(before).is_some_and(is_small)
+    };
     !otpauth::is_meant(line)
         && !line.contains(char::is_whitespace)
-        && (line.contains(is_code) || is_capitals || goes_on)
+        && (line.contains(is_code) || is_capitals || goes_on())
 }

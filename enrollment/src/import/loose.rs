@@ -3,11 +3,14 @@
 
 use zeroize::Zeroizing;
 
-use super::headings::{folded, names_codes};
+use super::item::Item;
 use super::lines;
+use super::meaning::folded;
+use super::secret_names::{is_of_codes, says};
 use super::settings::Settings;
-use crate::otpauth;
-use crate::problem::Parameter;
+use super::{ImportEntry, joined_name};
+use crate::otpauth::{self, Fields};
+use crate::problem::{InputProblem, Parameter};
 
 /// The shortest text that is taken for a secret where nothing but its form says so.
 const SHORTEST_SECRET: usize = 16;
@@ -63,7 +66,7 @@ pub(super) fn codes(text: &str) -> Vec<Loose> {
                 found.push(Loose { code, settings });
             }
         } else if let Some((name, value)) = named(&line)
-            && names_codes(&folded(name))
+            && says(&folded(name)).is_some()
             && is_plain_code(value)
         {
             found.push(Loose {
@@ -75,6 +78,77 @@ pub(super) fn codes(text: &str) -> Vec<Loose> {
     found
 }
 
+/// The bare secrets in a text whose names plainly say that codes are made of them.
+pub(super) fn named_secrets(text: &str) -> Vec<Zeroizing<String>> {
+    if text.len() < SHORTEST_SECRET || !text.contains([':', '=']) {
+        return Vec::new();
+    }
+    let secret = |line: Zeroizing<String>| {
+        let (_, value) = named(&line)
+            .filter(|(name, value)| is_of_codes(name) && !is_uri(value) && is_secret(value))?;
+        Some(Zeroizing::new(value.to_owned()))
+    };
+    lines::joined(text).into_iter().filter_map(secret).collect()
+}
+
+/// The accounts of the codes in some texts of an item that are not among those that were read.
+pub(super) fn add_entries<'t>(
+    found: &mut Vec<ImportEntry>,
+    item: Item<'_>,
+    texts: impl IntoIterator<Item = &'t str>,
+) {
+    let account =
+        |entry: &ImportEntry| Some(otpauth::parse(entry.content.as_ref().ok()?).ok()?.account);
+    for loose in texts.into_iter().flat_map(codes) {
+        let Some(entry) = loose.entry(item) else {
+            continue;
+        };
+        let is_known = |known: &ImportEntry| match (account(known), account(&entry)) {
+            (Some(known), Some(new)) => known.secret() == new.secret(),
+            _ => false,
+        };
+        if !found.iter().any(is_known) {
+            found.push(entry);
+        }
+    }
+}
+
+impl Loose {
+    /// The account under an item's names.
+    fn entry(&self, item: Item<'_>) -> Option<ImportEntry> {
+        let name = joined_name(item.title, item.account_name);
+        let code = self.code.as_str();
+        let settings = match &self.settings {
+            Ok(settings) => settings,
+            Err(parameter) => {
+                let parameter = *parameter;
+                let problem = InputProblem::ParamDamaged { parameter };
+                return Some(ImportEntry::refused(&name, problem));
+            }
+        };
+        // What says whose account it is keeps its names, and is found by those of the item.
+        let is_named = otpauth::parse(code).is_ok_and(|read| {
+            read.account.issuer().is_some() && read.account.account_name() != "Account"
+        });
+        if is_named {
+            return Some(ImportEntry::new(&name, Ok(self.code.clone())));
+        }
+        if otpauth::is_meant(code) || settings.is_empty() {
+            return Item { code, ..item }.entry();
+        }
+        let fields = Fields {
+            kind: if settings.is_steam { "steam" } else { "" },
+            issuer: item.title,
+            account_name: item.account_name,
+            secret: code,
+            algorithm: &settings.algorithm,
+            digits: settings.digits,
+            period: settings.period,
+        };
+        Some(ImportEntry::fields(&name, &fields))
+    }
+}
+
 /// Whether a sentence in a text is about codes and has a secret among its words.
 pub(super) fn has_unread(text: &str) -> bool {
     const WORDS: [&str; 6] = ["otp", "2fa", "mfa", "authenticator", "factor", "faktor"];
@@ -83,8 +157,9 @@ pub(super) fn has_unread(text: &str) -> bool {
         let lower = Zeroizing::new(line.to_lowercase());
         let is_read = || {
             is_uri(line)
-                || named(line)
-                    .is_some_and(|(name, value)| names_codes(&folded(name)) && is_plain_code(value))
+                || named(line).is_some_and(|(name, value)| {
+                    says(&folded(name)).is_some() && is_plain_code(value)
+                })
         };
         let mut words = line.split_whitespace();
         WORDS.iter().any(|word| lower.contains(word))
@@ -110,7 +185,7 @@ fn settings(text: &str) -> Result<Settings, Parameter> {
         let folded = folded(name);
         let read = match folded.as_str() {
             "totpsettings" | "otpsettings" => Settings::of_tray_totp(value),
-            _ if is_uri(value) || names_codes(&folded) => continue,
+            _ if is_uri(value) || says(&folded).is_some() => continue,
             _ => match otpauth::meant_by_member(name, value) {
                 None => continue,
                 Some(parameter) => {

@@ -25,9 +25,10 @@ pub(super) const NAMES: [&str; 7] = [
     "email",
 ];
 pub(super) const KINDS: [&str; 4] = ["type", "kind", "otptype", "tokentype"];
-pub(super) const ALGORITHMS: [&str; 5] = [
+pub(super) const ALGORITHMS: [&str; 6] = [
     "algorithm",
     "algo",
+    "alg",
     "hashalgorithm",
     "hashalgo",
     "hashfunction",

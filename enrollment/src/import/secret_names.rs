@@ -1,5 +1,5 @@
-//! What documents of no known kind call a secret, and which of these names are enough to take what
-//! they hold for one.
+//! What people and programs call a secret: the columns of tables, the members of documents, and
+//! the fields and notes of items. Which of these names are enough to take what they name for one.
 
 use serde_json::{Map, Value};
 
@@ -8,60 +8,230 @@ use crate::foreign::ForeignKind;
 use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem, Parameter};
 
-/// Names of members that hold the secret of codes and nothing else.
-pub(super) const STRONG: [&str; 25] = [
-    "totpsecret",
-    "totpkey",
-    "totpseed",
-    "totptoken",
-    "secrettotp",
-    "otpsecret",
-    "otpkey",
-    "otpseed",
-    "otptoken",
-    "secretotp",
-    "mfasecret",
-    "mfakey",
-    "mfaseed",
-    "2fasecret",
-    "2fakey",
-    "2faseed",
-    "twofasecret",
-    "twofactorsecret",
-    "twofactorkey",
-    "authenticatorkey",
-    "authenticatorsecret",
-    "manualentrykey",
-    "setupkey",
-    // Authy's tokens, once a tool has decrypted them.
-    "decryptedseed",
-    "decryptedsecret",
+/// What a name says about what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    /// It is about codes: a URI, a secret, or whether there is one.
+    Codes,
+    /// It is the secret of codes.
+    Secret,
+    /// As the name of a column, it is about codes; elsewhere it mostly says which app makes them.
+    Authenticator,
+    /// It is a secret, of codes or of something else.
+    AnySecret,
+    /// It is more often something else altogether, so that only a secret of the usual length or a
+    /// URI counts.
+    Perhaps,
+}
+
+/// Names, letters and digits only, in lower case; those that say most first.
+const NAMES: [(Says, &[&str]); 5] = [
+    (
+        Says::Codes,
+        &[
+            "otpauth",
+            "otpurl",
+            "otpuri",
+            "otpauthurl",
+            "otpauthuri",
+            "totpurl",
+            "totpuri",
+            "logintotp",
+            "totp",
+            "totpauth",
+            "otp",
+            "2fa",
+            "twofactor",
+            "twofa",
+            "mfa",
+            "authenticatorkeytotp",
+            "onetimepassword",
+            "onetimepasswort",
+            "onetimepasscode",
+            "onetimecode",
+            "twofactorauthentication",
+            "twostepverification",
+            "zweifaktor",
+            "zweifaktorauthentifizierung",
+            "zweifaktorauthentisierung",
+            "einmalcode",
+            "einmalpasswort",
+            "einmalkennwort",
+            "codeunique",
+            "motdepasseunique",
+            "doublefacteur",
+            "doubleauthentification",
+            "dosfactores",
+            "duefattori",
+            "cléotp",
+            "claveotp",
+            "authsecret",
+        ],
+    ),
+    (
+        Says::Secret,
+        &[
+            "otpsecret",
+            "totpsecret",
+            "totpkey",
+            "otpkey",
+            "totpseed",
+            "2fasecret",
+            "twofactorsecret",
+            "mfasecret",
+            "authenticatorkey",
+            "totptoken",
+            "secrettotp",
+            "otpseed",
+            "otptoken",
+            "secretotp",
+            "mfakey",
+            "mfaseed",
+            "2fakey",
+            "2faseed",
+            "twofasecret",
+            "twofactorkey",
+            "authenticatorsecret",
+            // Authy's tokens, once a tool has decrypted them.
+            "decryptedseed",
+            "decryptedsecret",
+            "manualentrykey",
+            "setupkey",
+        ],
+    ),
+    (Says::Authenticator, &["authenticator"]),
+    (
+        Says::AnySecret,
+        &[
+            "secret",
+            "seed",
+            "geheimnis",
+            "secretkey",
+            "sharedsecret",
+            "authkey",
+            "base32",
+            "base32secret",
+            "secretbase32",
+            "verificationkey",
+            "manualkey",
+        ],
+    ),
+    (
+        Says::Perhaps,
+        &[
+            "key",
+            "token",
+            "code",
+            "verificationcode",
+            "schlüssel",
+            "googleauthenticator",
+            "microsoftauthenticator",
+            "authenticatorapp",
+            "gakey",
+            "tokenseed",
+            "seedtoken",
+            "2fatotp",
+            "totp2fa",
+            "zweiterfaktor",
+            "2faktor",
+            "secondfactor",
+            "2ndfactor",
+            "segundofactor",
+            "secondfacteur",
+            "clavesecreta",
+            "chiavesegreta",
+            "clésecrète",
+            "auth",
+            "验证码",
+            "密钥",
+            "二段階認証",
+            "секретныйключ",
+            "двухфакторная",
+        ],
+    ),
 ];
-/// Names of members that hold the secret of codes, or of something else.
-pub(super) const COMMON: [&str; 9] = [
+/// Words of which one is in what people call a column of codes, beside one of the next.
+const STEMS: [&str; 16] = [
+    "otp",
+    "2fa",
+    "mfa",
+    "twofactor",
+    "2factor",
+    "zweifaktor",
+    "2faktor",
+    "twostep",
+    "2step",
+    "onetime",
+    "einmal",
+    "authenticator",
+    "totp",
+    "2facteurs",
+    "authy",
+    "2sv",
+];
+const TAILS: [&str; 19] = [
+    "key",
     "secret",
     "seed",
-    "secretkey",
-    "secretbase32",
-    "base32secret",
+    "code",
+    "uri",
+    "url",
+    "token",
+    "link",
+    "schluessel",
+    "schlüssel",
+    "geheimnis",
     "base32",
-    "sharedsecret",
-    "authkey",
-    "authsecret",
+    "setup",
+    "clé",
+    "cle",
+    "clave",
+    "chiave",
+    "qr",
+    "sleutel",
 ];
-/// Names of members that hold a secret or something else about codes.
-pub(super) const WEAK: [&str; 8] = [
-    "otp",
-    "totp",
-    "mfa",
-    "2fa",
-    "twofa",
-    "twofactor",
-    "onetimepassword",
-    "onetimecode",
+/// Words in the names of columns that say something about codes and hold none.
+const ABOUT: [&str; 24] = [
+    "recovery", "backup", "rescue", "scratch", "enabled", "active", "status", "type", "algo",
+    "hash", "digit", "period", "interval", "length", "counter", "issuer", "name", "date",
+    "created", "used", "method", "phone", "settings", "required",
 ];
-/// Names of members that mostly hold something else.
-pub(super) const WEAKEST: [&str; 3] = ["token", "key", "authenticator"];
+
+/// What a name, folded, says; nothing if it has nothing to do with codes or secrets.
+pub(super) fn says(name: &str) -> Option<Says> {
+    /// A longer text is no name.
+    const LONGEST: usize = 40;
+    if let Some((says, _)) = NAMES.iter().find(|(_, names)| names.contains(&name)) {
+        return Some(*says);
+    }
+    if name.len() > LONGEST || is_of_keepass(name) {
+        return None;
+    }
+    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    (has(&STEMS) && has(&TAILS) && !has(&ABOUT)).then_some(Says::Codes)
+}
+
+/// Where among these names, folded, those are that say something, those that say most first.
+pub(super) fn ranked(names: &[String]) -> Vec<(usize, Says)> {
+    let rank = |name: &str| {
+        let known = NAMES.iter().flat_map(|(_, names)| names.iter());
+        known
+            .clone()
+            .position(|it| *it == name)
+            .unwrap_or(known.count())
+    };
+    let said = names.iter().enumerate();
+    let said = said.filter_map(|(at, name)| Some((rank(name), at, says(name)?)));
+    let mut said: Vec<(usize, usize, Says)> = said.collect();
+    said.sort_unstable_by_key(|(rank, at, _)| (*rank, *at));
+    said.into_iter().map(|(_, at, says)| (at, says)).collect()
+}
+
+/// Whether a name, folded, is that of one of KeePass's fields for its own codes, each of which is
+/// encoded in its own way.
+pub(super) fn is_of_keepass(name: &str) -> bool {
+    name.starts_with("timeotp") || name.starts_with("hmacotp")
+}
 
 /// What an object says beside a secret.
 #[derive(Clone, Copy)]
@@ -74,14 +244,9 @@ pub(super) struct Beside {
     pub(super) is_named: bool,
 }
 
-/// Whether any of these names, folded, can be that of a secret.
+/// Whether any of these names can be that of a secret.
 pub(super) fn is_among<'n>(mut names: impl Iterator<Item = &'n String>) -> bool {
-    names.any(|name| {
-        let name = folded(name);
-        [&STRONG[..], &COMMON, &WEAK, &WEAKEST]
-            .iter()
-            .any(|known| known.contains(&name.as_str()))
-    })
+    names.any(|name| says(&folded(name)).is_some())
 }
 
 /// The secret of an object; nothing if there is none, or why it cannot be taken for one.
@@ -89,66 +254,78 @@ pub(super) fn find(
     object: &Map<String, Value>,
     beside: Beside,
 ) -> Option<Result<&str, InputProblem>> {
-    let of = |wanted: &str| {
-        let mut members = object.iter();
-        let found = members.find(|(name, _)| folded(name) == wanted);
-        found.map(|(_, value)| value).filter(|value| {
-            let is_empty = value.as_str().is_some_and(|text| text.trim().is_empty());
-            !value.is_null() && !is_empty
-        })
+    let named = |wanted: &[Says]| {
+        let members = object.iter();
+        let members = members.filter_map(|(name, value)| Some((says(&folded(name))?, value)));
+        let is_empty = |value: &Value| {
+            value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty())
+        };
+        let found = members.filter(|(says, value)| wanted.contains(says) && !is_empty(value));
+        found.collect::<Vec<(Says, &Value)>>()
+    };
+    let conflict = || {
+        let parameter = Parameter::Secret;
+        Some(Err(InputProblem::ParamsConflict { parameter }))
     };
     let says_more = beside.says_codes || beside.says_more;
     let mut found: Option<&str> = None;
-    let strong = STRONG.iter().map(|name| (name, true));
-    for (wanted, is_strong) in strong.chain(COMMON.iter().map(|name| (name, false))) {
-        match of(wanted) {
-            None => {}
+    for (says, value) in named(&[Says::Secret])
+        .into_iter()
+        .chain(named(&[Says::AnySecret]))
+    {
+        match value {
             // A URI is read as one.
-            Some(Value::String(text)) if otpauth::is_meant(text) => {}
-            Some(Value::String(text)) => {
-                let is_sure = is_strong || says_more || beside.is_named && is_shown(text);
+            Value::String(text) if otpauth::is_meant(text) => {}
+            Value::String(text) => {
+                let is_sure =
+                    says == Says::Secret || says_more || beside.is_named && is_shown(text);
                 match found {
                     _ if !is_sure => {}
                     None => found = Some(text.trim()),
                     Some(first) if folded(first) == folded(text) => {}
                     Some(_) if !is_shown(text) => {}
-                    Some(_) => {
-                        let parameter = Parameter::Secret;
-                        return Some(Err(InputProblem::ParamsConflict { parameter }));
-                    }
+                    Some(_) => return conflict(),
                 }
             }
             // It is given several times, or in a way that is not known.
-            Some(Value::Array(_) | Value::Number(_)) if says_more => {
+            Value::Array(_) | Value::Number(_) if says_more => {
                 let format = ImportFormat::Json;
                 return Some(Err(InputProblem::EntryMalformed { format }));
             }
-            Some(_) => {}
+            _ => {}
         }
     }
     if let Some(secret) = found {
         return Some(Ok(secret));
     }
-    let shown = |wanted: &&str| match of(wanted) {
-        Some(Value::String(text)) if is_shown(text) => Some(text.trim()),
-        _ => None,
+    // What only looks like a secret; two of them cannot both be the account's.
+    let shown = |wanted: &[Says]| {
+        let texts = named(wanted)
+            .into_iter()
+            .filter_map(|(_, value)| value.as_str());
+        let mut texts = texts.filter(|text| is_shown(text)).map(str::trim);
+        let first = texts.next()?;
+        let is_same = texts.all(|text| folded(text) == folded(first));
+        Some(is_same.then_some(first))
     };
-    if let Some(secret) = WEAK.iter().find_map(shown) {
-        return Some(Ok(secret));
+    match shown(&[Says::Codes]) {
+        Some(Some(secret)) => return Some(Ok(secret)),
+        Some(None) => return conflict(),
+        None => {}
     }
-    let secret = WEAKEST.iter().find_map(shown)?;
+    let secret = shown(&[Says::Authenticator, Says::Perhaps])?;
     let is_told = says_more || beside.is_named;
     let kind = ForeignKind::BareSecret;
-    match beside.says_codes {
-        true => Some(Ok(secret)),
-        false => is_told.then_some(Err(InputProblem::NotOtpauth { kind })),
+    match secret {
+        Some(secret) if beside.says_codes => Some(Ok(secret)),
+        None if beside.says_codes => conflict(),
+        _ => is_told.then_some(Err(InputProblem::NotOtpauth { kind })),
     }
 }
 
 /// Whether a name says that what it names is a secret of codes, or codes at all.
 pub(super) fn is_of_codes(name: &str) -> bool {
-    let name = folded(name);
-    STRONG.contains(&name.as_str()) || WEAK.contains(&name.as_str())
+    matches!(says(&folded(name)), Some(Says::Secret | Says::Codes))
 }
 
 /// Whether a text is a secret as services show them.

@@ -7,7 +7,8 @@ mod row;
 
 use csv::{ReaderBuilder, StringRecord, Trim};
 
-use super::headings::{folded, names_codes};
+use super::meaning::folded;
+use super::secret_names::says;
 use super::{ImportEntry, MAX_ENTRIES, enpass, keeper, loose};
 use crate::otpauth;
 use crate::problem::{ImportFormat, InputProblem};
@@ -52,7 +53,7 @@ impl Names {
                 let known = cells.iter().filter(|cell| is_known(cell)).count();
                 let has_codes = cells
                     .iter()
-                    .any(|cell| names_codes(cell) || cell.starts_with("timeotp"));
+                    .any(|cell| says(cell).is_some() || cell.starts_with("timeotp"));
                 let is_names = cells.len() > 1 && (known > 1 || has_codes);
                 is_names.then_some((known, mark))
             });
@@ -63,6 +64,17 @@ impl Names {
         }
         None
     }
+}
+
+/// Whether the rows of a text say themselves what their cells are, whatever stands in a note.
+pub(super) fn says_itself(text: &str) -> bool {
+    let mut reader = ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .trim(Trim::All)
+        .from_reader(text.as_bytes());
+    let rows: Vec<StringRecord> = reader.records().take(MAX_ENTRIES).flatten().collect();
+    keeper::is_table(&rows) || enpass::is_table(&rows)
 }
 
 /// Whether a text has a line that names columns.
@@ -171,6 +183,9 @@ pub(super) fn read(text: &str) -> Option<ReadAs> {
     let format = format_of(&names);
     if format == ImportFormat::Table {
         columns.notice_others();
+    }
+    if format == ImportFormat::KeePass {
+        columns.notice_groups();
     }
     let first = (!has_head).then_some(Ok(&head));
     let rows = first.into_iter().chain(body.iter().map(Result::as_ref));

@@ -29,6 +29,8 @@ pub(super) struct Query {
     pub(super) folded_names: bool,
     /// Parameters whose names say nothing that is known.
     pub(super) unknown: Vec<Unknown>,
+    /// What notes and other texts say about the codes in words.
+    pub(super) said: Vec<(Parameter, String)>,
 }
 
 const KNOWN: [(&str, Parameter); 6] = [
@@ -312,6 +314,8 @@ impl Query {
         if let Some(parameter) = meant {
             return Err(damaged(parameter));
         }
+        let text = decode(value.unwrap_or_default()).unwrap_or_default();
+        self.said.extend(unknown::in_text(visible, &text));
         let is_empty = visible.is_empty() && value.is_none_or(str::is_empty);
         if !is_empty && let Some(unknown) = Unknown::of(visible, &said()) {
             self.unknown.push(unknown);

@@ -97,6 +97,25 @@ const HARMLESS: [&str; 88] = [
     "username",
     "uuid",
 ];
+/// Those of them that hold texts, in which a person can have written what the codes are like.
+const TEXTS: [&str; 16] = [
+    "account",
+    "accountname",
+    "category",
+    "comment",
+    "folder",
+    "group",
+    "issueralt",
+    "issuerext",
+    "issuerint",
+    "label",
+    "labelalt",
+    "name",
+    "note",
+    "notes",
+    "tag",
+    "tags",
+];
 /// Further ones that are too short to be told from others by a part of them.
 const VERSIONS: [&str; 4] = ["v", "ver", "version", "width"];
 /// The most names that a warning repeats.
@@ -121,11 +140,24 @@ pub(super) struct Unknown {
     pub(super) may_mean: &'static [Parameter],
 }
 
+/// What a parameter that decides nothing says about the codes in words, as a note can.
+pub(super) fn in_text(name: &str, value: &str) -> Vec<(Parameter, String)> {
+    match TEXTS.contains(&folded(name).as_str()) {
+        true => in_words(value),
+        false => Vec::new(),
+    }
+}
+
+/// Letters and digits only, in lower case.
+fn folded(name: &str) -> String {
+    let letters = name.chars().filter(char::is_ascii_alphanumeric);
+    letters.map(|c| c.to_ascii_lowercase()).collect()
+}
+
 impl Unknown {
     /// Nothing for one that is known to decide nothing.
     pub(super) fn of(name: &str, value: &str) -> Option<Self> {
-        let letters = name.chars().filter(char::is_ascii_alphanumeric);
-        let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
+        let folded = folded(name);
         let is_harmless = HARMLESS.binary_search(&folded.as_str()).is_ok()
             || VERSIONS.contains(&folded.as_str())
             || folded.starts_with("utm");
@@ -188,10 +220,8 @@ pub(super) fn meant_by_number(name: &str, value: &str) -> Option<Parameter> {
         "lifetime",
         "validfor",
     ];
-    let letters = name.chars().filter(char::is_ascii_alphanumeric);
-    let folded: String = letters.map(|c| c.to_ascii_lowercase()).collect();
     let meant = may_mean(value).first().copied();
-    meant.filter(|_| NAMES.contains(&folded.as_str()))
+    meant.filter(|_| NAMES.contains(&folded(name).as_str()))
 }
 
 /// What a name says about the codes in words, each with its value in small letters: what is left

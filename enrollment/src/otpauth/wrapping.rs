@@ -382,6 +382,9 @@ fn refuse_ambiguous_rest(given: &str) -> Result<(), InputProblem> {
     for line in given.split(['\r', '\n', '\t']).map(str::trim) {
         let padding = line.bytes().all(|byte| byte == b'=');
         let is_rest = padding || line.trim_end_matches('=').contains(['=', '&', '%']);
+        if is_rest && cuts_secret(&before, line) {
+            return Err(InputProblem::SecretUnclear);
+        }
         if !is_rest && let Some(parameter) = whole_end(&before, line) {
             return Err(match parameter {
                 Some(Parameter::Secret) => InputProblem::SecretUnclear,
@@ -392,6 +395,23 @@ fn refuse_ambiguous_rest(given: &str) -> Result<(), InputProblem> {
         before.push_str(line);
     }
     Ok(())
+}
+
+/// Whether a text ends with a secret that may be whole before what the line has in front of its
+/// parameters: the rest of the secret, or a word whose ampersand was lost.
+fn cuts_secret(text: &str, line: &str) -> bool {
+    let Some(secret) = open_secret(text) else {
+        return false;
+    };
+    let letters = secret.chars().filter(|c| !text::is_grouping(*c));
+    let length = letters.filter(|c| *c != '=').count();
+    let Some((head, _)) = line.split_once('&') else {
+        return false;
+    };
+    let head = head.trim_end_matches('=');
+    let is_filled =
+        secret::is_usual_length(length + head.len()) && head.contains(|c: char| c.is_ascii_digit());
+    text::may_be_secret(head, 1) && !is_filled && secret::may_be_whole(length, head)
 }
 
 /// Refuses a text whose secret is followed by something behind a character that shows nothing,

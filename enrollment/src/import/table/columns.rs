@@ -1,14 +1,16 @@
 //! What the columns of a table hold, told by their names.
 
-use super::super::headings::{CODES, GENERIC, VAGUE, folded, is_of_keepass, names_codes};
 use super::super::loose::is_secret;
+use super::super::meaning::folded;
 use super::super::recovery_codes::is_named;
+use super::super::secret_names::{Says, is_of_keepass, ranked, says};
 use crate::otpauth;
 
 /// What an item is called. Those that name a service come first where a table has two.
-const TITLES: [&str; 30] = [
+const TITLES: [&str; 31] = [
     "title",
     "name",
+    "displayname",
     "service",
     "servicename",
     "issuer",
@@ -96,11 +98,12 @@ const USERS: [&str; 33] = [
     "användarnamn",
 ];
 /// Addresses, whose host says who the account is with where nothing else does.
-const ADDRESSES: [&str; 14] = [
+const ADDRESSES: [&str; 15] = [
     "url",
     "uri",
     "loginuri",
     "loginurl",
+    "loginurls",
     "website",
     "webseite",
     "site",
@@ -222,7 +225,7 @@ pub(super) fn is_known(name: &str) -> bool {
         &OTHERS,
     ];
     lists.iter().any(|names| names.contains(&name))
-        || names_codes(name)
+        || says(name).is_some()
         || is_password(name)
         || is_of_keepass(name)
 }
@@ -275,6 +278,8 @@ pub(super) struct Columns {
     pub(super) passwords: Vec<usize>,
     /// KeePass's fields for its own codes.
     pub(super) of_keepass: Vec<usize>,
+    /// KeePassXC's groups, of which one is the bin.
+    pub(super) groups: Option<usize>,
     /// The names as they are written.
     pub(super) names: Vec<String>,
 }
@@ -292,16 +297,14 @@ impl Columns {
             let named = names.iter().enumerate().filter(|(_, name)| wanted(name));
             named.map(|(at, _)| at).collect()
         };
-        let mut codes: Vec<usize> = Vec::new();
-        for name in CODES {
-            codes.extend(all(&|it| it == name));
-        }
-        codes.extend(all(&|it| names_codes(it) && !CODES.contains(&it)));
         let recovery = all(&is_named);
-        let is_code = |at: &usize| !recovery.contains(at) && !is_title_of(&names[*at]);
-        let codes = codes.into_iter().filter(is_code);
-        let is_generic = |at: &usize| GENERIC.contains(&names[*at].as_str());
-        let (generic, codes): (Vec<usize>, Vec<usize>) = codes.partition(is_generic);
+        let mut codes = ranked(&names);
+        codes.retain(|(at, _)| !recovery.contains(at) && !is_title_of(&names[*at]));
+        let generic = codes.extract_if(.., |(_, says)| {
+            matches!(says, Says::AnySecret | Says::Perhaps)
+        });
+        let generic: Vec<(usize, Says)> = generic.collect();
+        let vague = generic.iter().filter(|(_, says)| *says == Says::Perhaps);
         let algorithm = find(&ALGORITHMS);
         let (title, user) = title_and_user(find(&TITLES), find(&USERS), &find);
         Self {
@@ -319,13 +322,9 @@ impl Columns {
             kind: find(&KINDS),
             settings: all(&|name| SETTINGS.iter().any(|word| name.contains(word))),
             algorithm,
-            vague: generic
-                .iter()
-                .copied()
-                .filter(|at| VAGUE.contains(&names[*at].as_str()))
-                .collect(),
-            codes,
-            generic,
+            vague: vague.map(|(at, _)| *at).collect(),
+            codes: codes.into_iter().map(|(at, _)| at).collect(),
+            generic: generic.into_iter().map(|(at, _)| at).collect(),
             counter: find(&["counter", "hotpcounter"]),
             encoding: find(&["encoding", "secretencoding"]),
             others: Vec::new(),
@@ -337,8 +336,14 @@ impl Columns {
             notes: all(&|name| NOTES.contains(&name)),
             passwords: all(&is_password),
             of_keepass: all(&is_of_keepass),
+            groups: None,
             names: written.to_vec(),
         }
+    }
+
+    /// Keeps the column that says which entries are in KeePassXC's recycle bin.
+    pub(super) fn notice_groups(&mut self) {
+        self.groups = self.names.iter().position(|name| folded(name) == "group");
     }
 
     /// Keeps the columns whose names say nothing that is known.

@@ -2,9 +2,9 @@
 
 use csv::StringRecord;
 
-use super::super::headings::folded;
 use super::super::item::{Item, is_word};
 use super::super::loose::{self, is_plain_code, is_secret};
+use super::super::meaning::folded;
 use super::super::recovery_codes::attach;
 use super::super::settings::Settings;
 use super::super::shapes::number_in;
@@ -95,6 +95,11 @@ impl<'a> Row<'a> {
                 if !found.iter().any(|known| is_same(known, &is_there)) {
                     found.push(self.unread(at));
                 }
+            }
+        }
+        if keepass::is_binned(self.said(columns.groups)) {
+            for entry in &mut found {
+                *entry = ImportEntry::refused(&self.name(), InputProblem::EntryInBin);
             }
         }
         entries.extend(attach(found, self.beside(), &self.name()));
