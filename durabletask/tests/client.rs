@@ -165,6 +165,12 @@ async fn what_the_scheduler_lacks_is_reported() {
     fake.answer_commands(vec![Err(Status::unimplemented("suspend_instance"))]);
     let error = client.suspend("abc", "").await.unwrap_err();
     assert!(matches!(error, ClientError::Unsupported(_)), "{error}");
+    const ANY: Orchestration<(), ()> = Orchestration::new("any");
+    let error = client.fork(&ANY, "abc", 0, "def").await.unwrap_err();
+    assert!(
+        matches!(&error, ClientError::Unsupported(why) if why.contains("no forks")),
+        "{error}"
+    );
     client.hello().await.unwrap();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use durabletask_core::{FailureDetails, RetryIf, RetryPolicy, TaskOptions};
+use durabletask_core::{FailureDetails, RetryPolicy, TaskOptions};
 
 /// The vault may be away for a while: about an hour of patience (1, 2, 4 … 60, 60 … seconds).
 pub const STORE: RetryPolicy = RetryPolicy::new(64, Duration::from_secs(1))
@@ -11,7 +11,7 @@ pub const STORE: RetryPolicy = RetryPolicy::new(64, Duration::from_secs(1))
 
 /// Reading and checking ask the ledger and the vault, which may be away for as long. Only what the
 /// work itself has ended with, a panic, it would end with again.
-pub const READ: RetryPolicy = STORE.retry_if(RetryIf::new(comes_from_outside));
+pub const READ: RetryPolicy = STORE.retry_if(comes_from_outside);
 
 /// Whom a notice is for may be away for a while: about two hours of patience (2, 4, 8 …
 /// 600, 600 … seconds).

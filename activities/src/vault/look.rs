@@ -16,7 +16,7 @@ impl EmbeddedVault {
     /// # Errors
     ///
     /// As [`EmbeddedVault::open`].
-    pub fn look(folder: &Path, keys: &KeyFile) -> Result<Option<String>, VaultOpenError> {
+    pub fn would_open(folder: &Path, keys: &KeyFile) -> Result<Option<String>, VaultOpenError> {
         let path = folder.join(DATABASE);
         let crypter = keys.read()?;
         let failed = |source| VaultOpenError::Database {

@@ -12,10 +12,9 @@ use thiserror::Error;
 
 use super::check::{BadAccount, opened};
 use super::crypter::Crypter;
-use super::embedded::{
-    AccountRow, COLUMNS, DATABASE, EmbeddedVault, VaultOpenError, from_sqlite, read_row,
-};
+use super::embedded::{AccountRow, COLUMNS, DATABASE, EmbeddedVault, from_sqlite, read_row};
 use super::key_file::{KeyFile, KeyFileError};
+use super::open_error::VaultOpenError;
 use super::{VaultError, postgres, recovery, schema};
 
 /// How many accounts are compared at a time.

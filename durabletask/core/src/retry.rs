@@ -34,9 +34,8 @@ impl RetryIf {
     /// use durabletask::retry::RetryIf;
     /// use durabletask::RetryPolicy;
     ///
-    /// const POLICY: RetryPolicy = RetryPolicy::new(5, Duration::from_secs(10))
-    ///     .retry_if(RetryIf::new(|failure| failure.error_type != "InvalidAddress"));
-    /// # let _ = POLICY;
+    /// let mut policy = RetryPolicy::new(5, Duration::from_secs(10));
+    /// policy.retry_if = Some(RetryIf::new(|failure| failure.error_type != "InvalidAddress"));
     /// ```
     #[must_use]
     pub const fn new(decide: fn(&FailureDetails) -> bool) -> Self {
@@ -132,10 +131,21 @@ impl RetryPolicy {
         self
     }
 
-    /// Which failures are worth another attempt.
+    /// Which failures are worth another attempt. Those that are marked as permanent are
+    /// not asked about.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use durabletask::RetryPolicy;
+    ///
+    /// const POLICY: RetryPolicy = RetryPolicy::new(5, Duration::from_secs(10))
+    ///     .retry_if(|failure| failure.error_type != "InvalidAddress");
+    /// # let _ = POLICY;
+    /// ```
     #[must_use]
-    pub const fn retry_if(mut self, retry_if: RetryIf) -> Self {
-        self.retry_if = Some(retry_if);
+    pub const fn retry_if(mut self, decide: fn(&FailureDetails) -> bool) -> Self {
+        self.retry_if = Some(RetryIf::new(decide));
         self
     }
 

@@ -234,6 +234,18 @@ fn continuing_as_new_is_no_failure_to_middleware_or_sagas() {
 }
 
 #[test]
+fn a_saga_whose_story_fails_keeps_the_failure() {
+    let registry = story(async |ctx, _| {
+        let refused = Failure::new("Refused", "someone said no").permanent();
+        Ok(Saga::new(&ctx).settle(Err(refused)).await?)
+    });
+    let run = TestHub::new(registry).run(&STORY, &7, |_, _| Ok(json!(0)));
+    let failure = run.output().unwrap_err();
+    let kept = (failure.error_type.as_str(), failure.non_retriable);
+    assert_eq!(kept, ("Refused", true));
+}
+
+#[test]
 fn a_saga_undoes_all_it_can_last_first() {
     const UNDO: Activity<String, bool> = Activity::new("undo");
     let registry = story(async |ctx, n| {

@@ -10,8 +10,8 @@ use durabletask_core::testing::{HistoryBuilder, TestHub, TestStatus, epoch, repl
 use durabletask_core::{
     ActionKind, Activity, CompletionStatus, ContinueAsNew, Either, Event, Execution, Failure,
     FailureDetails, HistoryEvent, HistoryPayload, Orchestration, OrchestrationContext,
-    OrchestratorAction, Outcome, Registry, RetryIf, RetryPolicy, SubOrchestrationOptions,
-    TaskOptions, TurnResult, UnprocessedEvents, join, select, when_all, when_any,
+    OrchestratorAction, Outcome, Registry, RetryPolicy, SubOrchestrationOptions, TaskOptions,
+    TurnResult, UnprocessedEvents, join, select, when_all, when_any,
 };
 use serde_json::json;
 
@@ -933,7 +933,7 @@ fn absurd_delays_stay_within_the_calendar() {
 #[test]
 fn a_policy_asks_its_predicate_about_the_failure() {
     fn policy() -> RetryPolicy {
-        RetryPolicy::new(5, SECOND).retry_if(RetryIf::new(|failure| failure.error_type == "Busy"))
+        RetryPolicy::new(5, SECOND).retry_if(|failure| failure.error_type == "Busy")
     }
     let registry = story(async |ctx: OrchestrationContext, n: u32| {
         let options = TaskOptions::new().retry(policy());

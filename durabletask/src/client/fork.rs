@@ -71,7 +71,7 @@ impl Client {
     ///
     /// /// Tries the new code on what happened to an order, up to its last event.
     /// async fn what_if(client: &Client, order: &str) -> Result<String, ClientError> {
-    ///     let events = client.history(order).collect::<Vec<_>>().await?.len();
+    ///     let events = client.history(order).collect().await?.len();
     ///     let last = u32::try_from(events.saturating_sub(1)).unwrap_or(u32::MAX);
     ///     let fork = client.fork(&SHIP, order, last, "what-if-1").await?;
     ///     fork.result().await
@@ -112,6 +112,11 @@ impl Client {
                 event,
                 reason: status.message().to_owned(),
             },
+            // The answer of a server that does not know the service has no text.
+            Code::Unimplemented => ClientError::Unsupported(
+                "it has no forks; durabletask-scheduler has, and the guide's recipes say what to do elsewhere"
+                    .to_owned(),
+            ),
             _ => ClientError::from_status(&status, Some(instance_id)),
         })?;
         let id = answer.into_inner().instance_id;

@@ -85,11 +85,7 @@ pub struct ServeArgs {
     pub node_name: Option<String>,
     /// Address on which the other schedulers of the database call this one, by mutual TLS: then each of
     /// them answers every call, and passes it on to the one that owns the task hubs
-    #[arg(
-        long,
-        value_name = "ADDR",
-        env = "DURABLETASK_PEER_LISTEN"
-    )]
+    #[arg(long, value_name = "ADDR", env = "DURABLETASK_PEER_LISTEN")]
     pub peer_listen: Option<String>,
     /// Where the others reach that address, as HOST:PORT [default: the address itself]
     #[arg(

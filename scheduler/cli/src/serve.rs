@@ -198,9 +198,9 @@ fn announce(settings: &ServeSettings, listening: &Listening) {
             Storage::Memory => "in memory; lost when this process exits".to_owned(),
             Storage::Database(database) => database.url.to_string(),
         };
-        let peers = peers
-            .as_ref()
-            .map_or_else(String::new, |address| format!("\n  Other nodes        {address}"));
+        let peers = peers.as_ref().map_or_else(String::new, |address| {
+            format!("\n  Other nodes        {address}")
+        });
         format!(
             "The scheduler is ready\n  Connection string  {connection}\n  Dashboard          {dashboard}\n  Data               {data}{peers}"
         )

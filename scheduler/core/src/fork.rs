@@ -404,11 +404,11 @@ fn under_way(
             Some(EventType::TimerFired(fired)) => {
                 timers.remove(&fired.timer_id);
             }
-            Some(EventType::SubOrchestrationInstanceCreated(child)) => {
-                // Nobody waits for one that was started and forgotten, so it is not started again.
-                if !child.tags.contains_key(FIRE_AND_FORGET) {
-                    children.insert(id, child.clone());
-                }
+            // Nobody waits for one that was started and forgotten, so it is not started again.
+            Some(EventType::SubOrchestrationInstanceCreated(child))
+                if !child.tags.contains_key(FIRE_AND_FORGET) =>
+            {
+                children.insert(id, child.clone());
             }
             Some(EventType::SubOrchestrationInstanceCompleted(done)) => {
                 children.remove(&done.task_scheduled_id);

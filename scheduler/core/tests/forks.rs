@@ -87,6 +87,9 @@ fn kinds(events: &[HistoryEvent]) -> Vec<&'static str> {
     events.iter().map(event_kind).collect()
 }
 
+/// Up to which event, what is past then, what is new, and which activities run again.
+type Expected<'a> = (usize, &'a [&'a str], &'a [&'a str], &'a [i32]);
+
 #[test]
 fn whole_turns_are_shared_and_a_half_is_decided_again() {
     let events = [
@@ -120,8 +123,7 @@ fn whole_turns_are_shared_and_a_half_is_decided_again() {
     ]
     .concat();
     let wake: &[&str] = &["OrchestratorStarted"];
-    // Up to which event: what is past, what is new, and which activities run again.
-    let expected: [(usize, &[&str], &[&str], &[i32]); 11] = [
+    let expected: [Expected<'_>; 11] = [
         (0, begin, begin, &[]),
         (1, begin, begin, &[]),
         (2, begin, begin, &[]),

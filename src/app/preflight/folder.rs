@@ -54,7 +54,8 @@ pub(super) async fn check(config: &Config) -> Result<String, AppError> {
         let wrapping = keys::vault_key_wrapping(&config.azure);
         let file = keys::vault_key_file(data.path(), wrapping);
         let looked = data.clone();
-        let owner = parts::blocking(move || EmbeddedVault::look(looked.path(), &file)).await??;
+        let owner =
+            parts::blocking(move || EmbeddedVault::would_open(looked.path(), &file)).await??;
         keys::would_belong(&data, owner).await?;
     }
     parts::blocking(move || stores(&data)).await??;

@@ -3,18 +3,23 @@
 //! A scheduler that forks an instance copies turns which another one lived through. What code
 //! derives from its own id has to come out in them as it did there.
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use uuid::Uuid;
-
-use crate::action::ActionKind;
-
-use super::state::State;
 
 /// The tag with which a scheduler says whose turns they are. It is not for the code.
 pub(crate) const LINEAGE_TAG: &str = "durabletask.fork";
 
 /// The namespace of deterministic uuids, the same as in the official SDKs.
 const UUID_NAMESPACE: Uuid = Uuid::from_u128(0x9e95_2958_5e33_4daf_827f_2fa1_2937_b875);
+
+/// A deterministic uuid: version 5 over instance id, replay clock and a counter.
+pub(crate) fn uuid(instance_id: &str, clock: DateTime<Utc>, counter: u64) -> Uuid {
+    let ticks = clock.timestamp_subsec_nanos() / 100;
+    let clock = clock.format("%Y-%m-%dT%H:%M:%S");
+    let name = format!("{instance_id}_{clock}.{ticks:07}Z_{counter}");
+    Uuid::new_v5(&UUID_NAMESPACE, name.as_bytes())
+}
 
 /// Whose turns are replayed.
 #[derive(Debug, Default)]
@@ -77,32 +82,6 @@ impl Lineage {
     /// another instance sent to itself, the code sends to its own.
     pub(crate) fn is_same_target(&self, target: &str, recorded: &str) -> bool {
         target == recorded || (self.own == target && self.id(target) == recorded)
-    }
-}
-
-impl State {
-    /// A deterministic uuid: version 5 over instance id, replay clock and a counter. In turns that a
-    /// fork has from another instance it is what that one got.
-    pub(crate) fn new_uuid(&mut self, instance_id: &str) -> Uuid {
-        let ticks = self.clock.timestamp_subsec_nanos() / 100;
-        let clock = self.clock.format("%Y-%m-%dT%H:%M:%S");
-        let id = self.lineage.id(instance_id);
-        let name = format!("{id}_{clock}.{ticks:07}Z_{}", self.uuid_counter);
-        self.uuid_counter += 1;
-        Uuid::new_v5(&UUID_NAMESPACE, name.as_bytes())
-    }
-
-    /// The target of a recorded event, as the code has it: what another instance sent to itself,
-    /// its fork's code sends to itself.
-    pub(super) fn as_sent(&self, id: i32, target: &str) -> String {
-        match self.pending.get(&id).map(|action| &action.kind) {
-            Some(ActionKind::SendEvent { instance_id, .. })
-                if self.lineage.is_same_target(instance_id, target) =>
-            {
-                instance_id.clone()
-            }
-            _ => target.to_owned(),
-        }
     }
 }
 

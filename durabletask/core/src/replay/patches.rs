@@ -73,4 +73,17 @@ impl State {
             },
         );
     }
+
+    /// The target of a recorded event, as the code has it: what another instance sent to itself,
+    /// its fork's code sends to itself.
+    pub(super) fn as_sent(&self, id: i32, target: &str) -> String {
+        match self.pending.get(&id).map(|action| &action.kind) {
+            Some(ActionKind::SendEvent { instance_id, .. })
+                if self.lineage.is_same_target(instance_id, target) =>
+            {
+                instance_id.clone()
+            }
+            _ => target.to_owned(),
+        }
+    }
 }

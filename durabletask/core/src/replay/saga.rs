@@ -8,7 +8,7 @@ use std::pin::Pin;
 use serde::de::DeserializeOwned;
 
 use crate::contract::Activity;
-use crate::error::TaskError;
+use crate::error::{Failure, TaskError};
 use crate::input::InputFor;
 
 use super::context::OrchestrationContext;
@@ -178,6 +178,20 @@ impl<E: fmt::Display> fmt::Display for SagaError<E> {
             )?;
         }
         Ok(())
+    }
+}
+
+/// A story that ended with a failure fails with it, so that `?` passes it on.
+impl From<SagaError<Failure>> for Box<dyn Error + Send + Sync> {
+    fn from(error: SagaError<Failure>) -> Self {
+        let mut details = error.cause.into_details();
+        if let Some(first) = error.not_undone.first() {
+            let count = error.not_undone.len();
+            let undoing =
+                format!("; {count} steps could not be undone, the first because: {first}");
+            details.message.push_str(&undoing);
+        }
+        Box::new(details)
     }
 }
 

@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
 
 use crate::action::{ActionKind, CompletionStatus, OrchestratorAction};
 use crate::activity::{IDEMPOTENCY_TAG, idempotency_key};
@@ -18,7 +19,7 @@ use crate::retry::RetryPolicy;
 use super::entities::EntityCalls;
 use super::heartbeats::{Watches, is_heartbeat};
 use super::inbox::Inbox;
-use super::lineage::Lineage;
+use super::lineage::{Lineage, uuid};
 use super::messages::is_update;
 use super::mismatch::{self, Recorded};
 use super::operations::{
@@ -140,7 +141,7 @@ pub(crate) struct State {
     pub(crate) updates: BTreeSet<String>,
     next_id: i32,
     last_recorded_id: Option<i32>,
-    pub(super) uuid_counter: u64,
+    uuid_counter: u64,
     pub(super) pending: BTreeMap<i32, OrchestratorAction>,
     suspended: bool,
     held: VecDeque<HistoryEvent>,
@@ -258,6 +259,12 @@ impl State {
             Some(Detached::AwaitedActivity(step)) => self.given_up.push(step),
             None => {}
         }
+    }
+
+    /// A uuid of the instance whose turn this is, the same on every replay.
+    pub(crate) fn new_uuid(&mut self, own: &str) -> Uuid {
+        self.uuid_counter += 1;
+        uuid(self.lineage.id(own), self.clock, self.uuid_counter - 1)
     }
 
     /// Whether the user's code, if pending, waits for something durable or may rest.

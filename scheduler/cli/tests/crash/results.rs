@@ -62,7 +62,8 @@ impl Results {
 
     /// How the result was answered; as unavailable if it was not.
     pub(crate) async fn hand_in(&self, result: Handed) -> Code {
-        let code = |answer: Result<_, tonic::Status>| answer.map_or_else(|s| s.code(), |_| Code::Ok);
+        let code =
+            |answer: Result<_, tonic::Status>| answer.map_or_else(|s| s.code(), |_| Code::Ok);
         match (self, result) {
             (Self::Stream(stream), result) => stream.hand_in(result).await,
             (Self::Calls(client), Handed::Orchestrator(response)) => {

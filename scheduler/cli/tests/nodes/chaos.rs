@@ -154,7 +154,9 @@ async fn owner_but(nodes: &[Node], but: Option<usize>) -> usize {
                 continue;
             }
             let name = owner(&node.process).await;
-            let found = nodes.iter().position(|each| Some(&each.name) == name.as_ref());
+            let found = nodes
+                .iter()
+                .position(|each| Some(&each.name) == name.as_ref());
             if let Some(found) = found.filter(|found| Some(*found) != but) {
                 return found;
             }
@@ -271,7 +273,10 @@ async fn measure(kills: usize) {
         }
         while let Some(times) = calls.join_next().await {
             let (answer, end) = times.unwrap();
-            assert!(answer < TAKEN_OVER, "the next call was answered after {answer:?}");
+            assert!(
+                answer < TAKEN_OVER,
+                "the next call was answered after {answer:?}"
+            );
             answered.push(answer);
             finished.push(end);
         }
@@ -281,7 +286,10 @@ async fn measure(kills: usize) {
         running.moves_to(addresses(&nodes));
     }
     println!("{kills} kills of the owner, at each of two other nodes:");
-    for (what, mut times) in [("answered call", answered), ("finished orchestration", finished)] {
+    for (what, mut times) in [
+        ("answered call", answered),
+        ("finished orchestration", finished),
+    ] {
         times.sort_unstable();
         let (median, most) = (times[times.len() / 2], times[times.len() - 1]);
         println!("  next {what}: median {median:.2?}, at most {most:.2?}");
@@ -312,7 +320,10 @@ async fn until_finished(client: &Client, id: &str) {
         instance_id: id.to_owned(),
         get_inputs_and_outputs: false,
     };
-    let waiting = client.clone().wait_for_instance_completion(to_hub("default", get)).await;
+    let waiting = client
+        .clone()
+        .wait_for_instance_completion(to_hub("default", get))
+        .await;
     let state = waiting.unwrap().into_inner().orchestration_state.unwrap();
     assert_eq!(state.orchestration_status(), OrchestrationStatus::Completed);
 }

@@ -116,7 +116,10 @@ async fn a_node_that_is_stopped_hands_over_without_a_failed_call() {
     for round in 1..=3 {
         let other = Process::peer(&url, &format!("node-{round}"), &[]);
         other.until_ready().await;
-        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stop, count) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
         let calling: Vec<_> = (0..4)
             .map(|caller| {
                 let (client, stop, count) = (other.client(), Arc::clone(&stop), Arc::clone(&count));
@@ -135,8 +138,11 @@ async fn a_node_that_is_stopped_hands_over_without_a_failed_call() {
         until(|| count.load(Ordering::Relaxed) > 40).await;
         // Those that are here when it is asked to stop are answered, too.
         let (waiting, asked) = (owner.client(), owner.client());
-        start(&asked, "default", &format!("last-{round}")).await.unwrap();
-        let waits = tokio::spawn(async move { wait_for_start(&waiting, &format!("last-{round}")).await });
+        start(&asked, "default", &format!("last-{round}"))
+            .await
+            .unwrap();
+        let waits =
+            tokio::spawn(async move { wait_for_start(&waiting, &format!("last-{round}")).await });
         let begun = Instant::now();
         let ended = tokio::task::spawn_blocking(move || owner.terminate());
         assert!(ended.await.unwrap().success());
@@ -149,8 +155,14 @@ async fn a_node_that_is_stopped_hands_over_without_a_failed_call() {
         }
         let code = waits.await.unwrap();
         assert!(matches!(code, Code::Ok | Code::Unavailable), "{code:?}");
-        println!("stopped within {took:?}, {} calls, none failed", count.load(Ordering::Relaxed));
-        assert_eq!(crate::peers::owner(&other).await, Some(format!("node-{round}")));
+        println!(
+            "stopped within {took:?}, {} calls, none failed",
+            count.load(Ordering::Relaxed)
+        );
+        assert_eq!(
+            crate::peers::owner(&other).await,
+            Some(format!("node-{round}"))
+        );
         owner = other;
     }
     let shown = members(&owner).await;
@@ -165,7 +177,10 @@ async fn wait_for_start(client: &Client, id: &str) -> Code {
         instance_id: id.to_owned(),
         get_inputs_and_outputs: false,
     };
-    let answer = client.clone().wait_for_instance_start(to_hub("default", get)).await;
+    let answer = client
+        .clone()
+        .wait_for_instance_start(to_hub("default", get))
+        .await;
     answer.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
@@ -196,7 +211,11 @@ async fn a_node_is_not_ready_if_it_cannot_call_the_owner() {
     let owner = Process::node(&url, "deaf", &[]);
     owner.until_ready().await;
     let node = Process::peer(&url, "caller", &[]);
-    until_not_ready(&node, "the node deaf owns the task hubs, and others cannot call it").await;
+    until_not_ready(
+        &node,
+        "the node deaf owns the task hubs, and others cannot call it",
+    )
+    .await;
     let refused = start(&node.client(), "default", "a").await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
     // The one that owns them answers, and it is the other's turn once it ends.
@@ -230,12 +249,22 @@ async fn nodes_present_the_operators_certificates() {
         let params = CertificateParams::new(["localhost".to_owned()]).unwrap();
         let made = params.signed_by(&key, &issuer).unwrap();
         std::fs::write(folder.path().join(format!("{name}.pem")), made.pem()).unwrap();
-        std::fs::write(folder.path().join(format!("{name}-key.pem")), key.serialize_pem()).unwrap();
+        std::fs::write(
+            folder.path().join(format!("{name}-key.pem")),
+            key.serialize_pem(),
+        )
+        .unwrap();
     };
     authority("ours");
     authority("theirs");
     let start_with = |name: &str, of: &str| {
-        let file = |what: &str| folder.path().join(format!("{of}{what}.pem")).display().to_string();
+        let file = |what: &str| {
+            folder
+                .path()
+                .join(format!("{of}{what}.pem"))
+                .display()
+                .to_string()
+        };
         let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = probe.local_addr().unwrap().port();
         drop(probe);
@@ -245,8 +274,16 @@ async fn nodes_present_the_operators_certificates() {
             &url,
             name,
             &[
-                "--peer-listen", &listen, "--peer-address", &address, "--peer-cert", &cert,
-                "--peer-key", &key, "--peer-ca", &ca,
+                "--peer-listen",
+                &listen,
+                "--peer-address",
+                &address,
+                "--peer-cert",
+                &cert,
+                "--peer-key",
+                &key,
+                "--peer-ca",
+                &ca,
             ],
         )
     };
@@ -263,23 +300,46 @@ async fn nodes_present_the_operators_certificates() {
 fn settings_for_other_nodes_that_do_not_fit() {
     let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let (cert, empty) = (folder.path().join("cert.pem"), folder.path().join("empty.pem"));
+    let (cert, empty) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("empty.pem"),
+    );
     std::fs::write(&cert, made.cert.pem()).unwrap();
     std::fs::write(&empty, "").unwrap();
     let (cert, empty) = (cert.display().to_string(), empty.display().to_string());
     for (arguments, with) in [
         (&["--peer-listen", "somewhere"][..], "--peer-listen must be"),
         (&["--peer-listen", "0.0.0.0:0"], "--peer-address"),
-        (&["--peer-listen", "127.0.0.1:0", "--peer-address", "node"], "--peer-address"),
-        (&["--peer-address", "node:1"], "--peer-listen"),
-        (&["--peer-listen", "127.0.0.1:0", "--peer-cert", &cert], "--peer-key"),
         (
-            &["--peer-listen", "127.0.0.1:0", "--peer-cert", &cert, "--peer-key", &empty, "--peer-ca", &cert],
+            &["--peer-listen", "127.0.0.1:0", "--peer-address", "node"],
+            "--peer-address",
+        ),
+        (&["--peer-address", "node:1"], "--peer-listen"),
+        (
+            &["--peer-listen", "127.0.0.1:0", "--peer-cert", &cert],
+            "--peer-key",
+        ),
+        (
+            &[
+                "--peer-listen",
+                "127.0.0.1:0",
+                "--peer-cert",
+                &cert,
+                "--peer-key",
+                &empty,
+                "--peer-ca",
+                &cert,
+            ],
             "--peer-cert, --peer-key, --peer-ca",
         ),
     ] {
         let output = program()
-            .args(["--database-url", "postgresql://a@127.0.0.1:9/hub", "--listen", "127.0.0.1:0"])
+            .args([
+                "--database-url",
+                "postgresql://a@127.0.0.1:9/hub",
+                "--listen",
+                "127.0.0.1:0",
+            ])
             .args(["--dashboard", "none"])
             .args(arguments)
             .output()
@@ -289,6 +349,8 @@ fn settings_for_other_nodes_that_do_not_fit() {
         assert!(text.contains(with), "{arguments:?}: {text}");
     }
     // Only schedulers on one database call each other.
-    let output = program().args(["--memory", "--peer-listen", "127.0.0.1:0"]).output();
+    let output = program()
+        .args(["--memory", "--peer-listen", "127.0.0.1:0"])
+        .output();
     assert_eq!(output.unwrap().status.code(), Some(2));
 }
