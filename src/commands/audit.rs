@@ -8,8 +8,9 @@ use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 use data_encoding::HEXLOWER;
 use serde_json::json;
 
-use super::client::{Api, data_dir};
+use super::client::Api;
 use super::find::Among;
+use super::folder::data_dir;
 use super::folder::existing_folder;
 use super::output;
 use super::shared::{self, Shared, audit_fault as fault};

@@ -7,7 +7,7 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json, to_value};
 
 use super::audit::{self, LOCAL, Recorder};
-use super::client::data_dir;
+use super::folder::data_dir;
 use super::folder::folder_fault;
 use super::output;
 use super::shared::Shared;

@@ -9,12 +9,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::folder::{existing_folder, folder_fault, not_readable};
+use super::folder::{data_dir, existing_folder, folder_fault, not_readable};
 use super::output::{self, Progress, clean};
 use super::{Exit, Fault, input, pinned, unreachable};
 use crate::access::ServerKeys;
 use crate::cli::{ServerArgs, ServerPlace};
-use crate::config::{ClientEnvironment, DEFAULT_DATA_DIR, DEFAULT_LISTEN, unknown_variables};
+use crate::config::{ClientEnvironment, DEFAULT_LISTEN, unknown_variables};
 use crate::data_dir::DataDir;
 use crate::http::reason_header;
 use crate::local_proof::{LocalProof, Nonce};
@@ -614,13 +614,6 @@ pub(super) fn path_of(id: &str) -> String {
         "enrollments"
     };
     format!("/api/{family}/{}", encode(id))
-}
-
-/// The data folder from the flag, the environment or the default.
-pub(super) fn data_dir(flag: Option<&str>, environment: &ClientEnvironment) -> PathBuf {
-    flag.map(PathBuf::from)
-        .or_else(|| environment.data_dir.clone())
-        .unwrap_or_else(|| Path::new(DEFAULT_DATA_DIR).to_owned())
 }
 
 fn is_local(url: &Url) -> bool {

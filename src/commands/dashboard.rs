@@ -5,7 +5,8 @@ use std::time::SystemTime;
 use reqwest::Method;
 use serde_json::json;
 
-use super::client::{Api, data_dir, encode, path_of};
+use super::client::{Api, encode, path_of};
+use super::folder::data_dir;
 use super::output::{self, text};
 use super::{Exit, Fault, Outcome};
 use crate::cli::DashboardArgs;

@@ -1,12 +1,18 @@
 //! The data folder that a command works on.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::client::data_dir;
 use super::{Exit, Fault};
-use crate::config::{ClientEnvironment, Config};
+use crate::config::{ClientEnvironment, Config, DEFAULT_DATA_DIR};
 use crate::data_dir::{DataDir, DataDirError};
+
+/// The data folder from the flag, the environment or the default.
+pub(super) fn data_dir(flag: Option<&str>, environment: &ClientEnvironment) -> PathBuf {
+    flag.map(PathBuf::from)
+        .or_else(|| environment.data_dir.clone())
+        .unwrap_or_else(|| Path::new(DEFAULT_DATA_DIR).to_owned())
+}
 
 /// The data folder that a command works on; it is not created.
 pub(super) fn existing_folder(flag: Option<&str>) -> Result<DataDir, Fault> {

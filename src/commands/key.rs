@@ -6,7 +6,8 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde_json::{Value, json, to_value};
 
 use super::audit::{self, Recorder};
-use super::client::{Api, data_dir};
+use super::client::Api;
+use super::folder::data_dir;
 use super::folder::{existing_folder, folder_fault};
 use super::output;
 use super::shared::Shared;
