@@ -37,11 +37,25 @@ peers() {
     (cd peers && retry cargo build --release --locked --quiet --target-dir "$work/peers")
 }
 
+# dbos_environment: an environment with DBOS at $work/dbos.
+dbos_environment() {
+    cmp -s peers/dbos.txt "$work/dbos/dbos.txt" && return
+    rm -rf "$work/dbos"
+    python3 -m venv "$work/dbos"
+    retry "$work/dbos/bin/pip" install --quiet --disable-pip-version-check -r peers/dbos.txt || return
+    cp peers/dbos.txt "$work/dbos/dbos.txt"
+}
+
 python_environment
 go=yes
 optional "the Go sidecar" go_sidecar || go=
 engines=yes
 optional "duroxide and Restate" peers || engines=
+postgres=yes
+# Both are measured on one server, which flushes what they commit.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql || postgres=
+dbos=$postgres
+[ -z "$dbos" ] || optional DBOS dbos_environment || dbos=
 restate=$engines
 [ -z "$restate" ] || optional "the Restate server" node_packages restate restate Restate || restate=
 (cd "$root" && cargo build --profile dist --locked --quiet -p durabletask-scheduler-cli \
@@ -77,6 +91,7 @@ measure() {
         'BEGIN { split(own, parts, " "); print parts[1] + parts[2] + there / 100 }')
 }
 
+# The processor seconds of PostgreSQL are not among those of the two lines on it.
 # line SDK BACKEND COMMAND...: measures what prints the seconds that it took.
 line() {
     local sdk=$1 backend=$2
@@ -125,6 +140,21 @@ stop_served
 serve scheduler-memory $scheduler --memory
 line Rust "own scheduler, in memory" "$hello_cities" "$instances" "${said%% *}" $in_flight
 stop_served
+
+if [ -n "$postgres" ]; then
+    trap 'kill "${started[@]}" 2>/dev/null || true; stop_postgres; rm -rf "$scratch"' EXIT
+    POSTGRES_DURABLE=1 postgres_server "$scratch/postgres"
+    url=$(postgres_database hub)
+    DURABLETASK_DATABASE_URL=$url serve scheduler-postgres $scheduler
+    line Rust "own scheduler, PostgreSQL" "$hello_cities" "$instances" "${said%% *}" $in_flight
+    stop_served
+    if [ -n "$dbos" ]; then
+        url=$(postgres_database dbos)
+        line DBOS "itself, PostgreSQL" "$work/dbos/bin/python" dbos_cities.py "$instances" "$url" \
+            || say "conformance: DBOS is left out"
+    fi
+    stop_postgres
+fi
 
 if [ -n "$go" ]; then
     serve go "$work/go/sidecar" --host 127.0.0.1 --port 0 --db "$scratch/sidecar.sqlite3"

@@ -42,6 +42,58 @@ need() {
     debian_packages "$@" && command -v "$tool" >/dev/null
 }
 
+# postgres_server FOLDER: starts a PostgreSQL with its data in the new folder FOLDER, which ends with this
+# shell if that calls stop_postgres; sets $postgres_port. POSTGRES_DURABLE=1 lets it flush what it commits.
+postgres_server() {
+    local folder=$1 programs fsync=off
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql \
+        || unavailable "PostgreSQL: it is not there, and could not be installed"
+    programs=$(find /usr/lib/postgresql -path '*/bin/initdb' 2>/dev/null | sort -V | tail -n 1)
+    programs=$(dirname "${programs:-$(readlink -f "$(command -v initdb)")}")
+    postgres_as=()
+    mkdir "$folder"
+    if [ "$(id -u)" = 0 ]; then
+        # It does not run as root.
+        postgres_as=(setpriv --reuid=postgres --regid=postgres --clear-groups --)
+        chown postgres:postgres "$folder"
+        chmod 0711 "$(dirname "$folder")"
+    fi
+    [ "${POSTGRES_DURABLE:-}" != 1 ] || fsync=on
+    postgres_port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    (
+        cd /
+        "${postgres_as[@]}" "$programs/initdb" --no-sync --no-instructions --auth=trust --encoding=UTF8 --locale=C \
+            --username=postgres --pgdata="$folder/data" >/dev/null
+    )
+    (
+        cd /
+        exec "${postgres_as[@]}" "$programs/postgres" -D "$folder/data" -k "$folder" -p "$postgres_port" \
+            -c listen_addresses=127.0.0.1 -c "fsync=$fsync" -c shared_buffers=128MB
+    ) >"$folder.log" 2>&1 &
+    postgres_pid=$!
+    postgres_psql=("$programs/psql" -X -q -h 127.0.0.1 -p "$postgres_port" -U postgres -d postgres)
+    for _ in $(seq 300); do
+        "${postgres_psql[@]}" -c 'SELECT 1' >/dev/null 2>&1 && return
+        kill -0 "$postgres_pid" 2>/dev/null || break
+        sleep 0.1
+    done
+    cat "$folder.log" >&2
+    die "PostgreSQL did not start"
+}
+
+# postgres_database NAME: a new database with a role of its own; prints its URL.
+postgres_database() {
+    "${postgres_psql[@]}" -c "CREATE ROLE $1 LOGIN" -c "CREATE DATABASE $1 OWNER $1"
+    printf 'postgresql://%s@127.0.0.1:%s/%s\n' "$1" "$postgres_port" "$1"
+}
+
+stop_postgres() {
+    [ -n "${postgres_pid:-}" ] || return 0
+    kill -INT "$postgres_pid" 2>/dev/null || true
+    wait "$postgres_pid" 2>/dev/null || true
+    postgres_pid=
+}
+
 # start_scheduler: sets CONFORMANCE_CONNECTION_STRING to a scheduler of our own, with its data in
 # memory, unless the variable is set already.
 start_scheduler() {

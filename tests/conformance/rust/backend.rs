@@ -29,6 +29,7 @@ impl Backend {
     pub async fn at_hand() -> Vec<Self> {
         let mut backends = vec![Self::own().await];
         for (name, variable, has_hubs) in [
+            ("own-postgres", "CONFORMANCE_OWN_POSTGRES", true),
             ("python-backend", "CONFORMANCE_PYTHON_BACKEND", false),
             ("go-sidecar", "CONFORMANCE_GO_SIDECAR", false),
             ("dts", "DTS_CONNECTION_STRING", false),

@@ -3,6 +3,7 @@
 //! Always against our own scheduler, in this process. Against others where a variable
 //! gives a connection string:
 //!
+//! - `CONFORMANCE_OWN_POSTGRES`: our own scheduler over PostgreSQL;
 //! - `CONFORMANCE_PYTHON_BACKEND`: the in-memory backend of the official Python package;
 //! - `CONFORMANCE_GO_SIDECAR`: the official Go sidecar over SQLite;
 //! - `DTS_CONNECTION_STRING`: a hosted scheduler or its emulator.
