@@ -4,6 +4,7 @@ mod backends;
 mod certificate;
 mod door;
 mod error;
+mod hub_storage;
 mod journal;
 mod launch;
 mod listen;

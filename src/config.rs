@@ -85,7 +85,7 @@ pub struct WebhookConfig {
     pub secret_file: Option<PathBuf>,
 }
 
-/// A database that front doors and workers share.
+/// A PostgreSQL database: the one that front doors and workers share, or that of the task hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseConfig {
     /// Where it is.
@@ -164,6 +164,9 @@ pub struct Config {
     pub single_front_door: bool,
     /// The database that front doors and workers share, if any.
     pub database: Option<DatabaseConfig>,
+    /// The database in which the embedded task hub is kept, if not in the data folder: another one, or
+    /// at least another role, than Countersign's own.
+    pub hub_database: Option<DatabaseConfig>,
     /// How long the embedded task hub keeps what has ended.
     pub retention: Retention,
     /// Whether memory is kept out of swap.
@@ -204,6 +207,7 @@ impl fmt::Debug for Config {
             .field("worker_wait", &self.worker_wait)
             .field("single_front_door", &self.single_front_door)
             .field("database", &self.database)
+            .field("hub_database", &self.hub_database)
             .field("retention", &self.retention)
             .field("lock_memory", &self.lock_memory)
             .field("otlp", &self.otlp)
@@ -246,6 +250,7 @@ impl Config {
             worker_wait: Duration::from_secs(30),
             single_front_door: false,
             database: None,
+            hub_database: None,
             retention: Retention::all(DEFAULT_RETENTION),
             lock_memory: LockMemory::Auto,
             log: LogConfig {

@@ -103,9 +103,22 @@ impl Database {
         url: DatabaseUrl,
         passwords: Option<Arc<dyn PasswordSource>>,
     ) -> Result<(Self, Look), DatabaseError> {
-        let database = Self::connect(url, passwords, 1, &COUNTERSIGN).await?;
+        Self::look_schema(url, passwords, &COUNTERSIGN).await
+    }
+
+    /// The same for another program's tables.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::look`].
+    pub async fn look_schema(
+        url: DatabaseUrl,
+        passwords: Option<Arc<dyn PasswordSource>>,
+        schema: &'static Schema,
+    ) -> Result<(Self, Look), DatabaseError> {
+        let database = Self::connect(url, passwords, 1, schema).await?;
         let mut session = database.session().await?;
-        let look = schema::look(&mut session, &COUNTERSIGN).await?;
+        let look = schema::look(&mut session, schema).await?;
         drop(session);
         Ok((database, look))
     }

@@ -46,6 +46,56 @@ pub enum OpenError {
         /// The database's file.
         path: PathBuf,
     },
+    /// The folder's task hubs are in a database.
+    #[error(
+        "the task hubs of the data folder {path} are in the database {database}: start with that one, or move \
+         them back with the command `migrate to-folder`. To begin with empty task hubs in the folder, remove {note}"
+    )]
+    Elsewhere {
+        /// The folder.
+        path: PathBuf,
+        /// The database, without its password.
+        database: String,
+        /// The file that says so.
+        note: PathBuf,
+    },
+    /// A move of task hubs between a folder and a database was interrupted.
+    #[error(
+        "moving the task hubs between the data folder {path} and the database {database} was interrupted: run the \
+         same command `migrate` again, which finishes it"
+    )]
+    Arriving {
+        /// The folder.
+        path: PathBuf,
+        /// The database, without its password.
+        database: String,
+    },
+    /// The task hubs in the database are not all there, or are not there any more.
+    #[error("{0}")]
+    Moving(String),
+    /// The note about where the task hubs are cannot be understood.
+    #[error(
+        "{path} cannot be understood: it says where the task hubs of its folder are kept; restore it from a \
+         backup, or use the release that wrote it"
+    )]
+    Note {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There are task hubs in the folder and in the database.
+    #[error(
+        "{path} has {instances} instances, but the task hubs are to be kept in the database {database}: move them \
+         there with the command `migrate to-database` (`countersign scheduler migrate to-database`), or move that \
+         file away if nothing in it is needed any more"
+    )]
+    InBoth {
+        /// The file.
+        path: PathBuf,
+        /// How many instances and entities it has.
+        instances: i64,
+        /// The database, without its password.
+        database: String,
+    },
     /// Another process has the database open for writing.
     #[error(
         "the scheduler's database in {path} is in use by another process; stop it first, or choose another folder"
@@ -65,6 +115,12 @@ pub enum OpenError {
 impl From<rusqlite::Error> for OpenError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(error.into())
+    }
+}
+
+impl From<countersign_database::DatabaseError> for OpenError {
+    fn from(error: countersign_database::DatabaseError) -> Self {
+        Self::SharedDatabase(error)
     }
 }
 

@@ -30,7 +30,7 @@ mod tls;
 pub use access::{Access, AccessError, JwtRules, TICKET_LIFE, TicketError, login_path};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{DatabaseStorage, SchedulerConfig, Storage};
-pub use countersign_database::{DatabaseUrl, PasswordSource};
+pub use countersign_database::{DatabaseUrl, Look, PasswordSource};
 pub use error::{OpenError, ServeError};
 pub use nodes::{
     Fingerprint, Node, Owner, Owners, PeerCertificates, PeerError, PeerPort, PeerSettings,
@@ -39,6 +39,8 @@ pub use policy::{ActivityPolicy, PolicyError, Rate};
 pub use retention::{Retention, RetentionError};
 pub use scheduler::Scheduler;
 pub use store::{
-    BackupError, BackupReport, StorageError, StorageProblem, backup, count_instances, look,
+    BackupError, BackupReport, MigrateError, Moved, StorageError, StorageProblem, backup,
+    count_instances, keep_elsewhere, kept_elsewhere, look, look_database, move_to_database,
+    move_to_folder,
 };
 pub use tls::{Connection, Inside, Tls, TlsError, TlsListener};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use countersign_activities::vault::{SharedVaultError, VaultOpenError};
 use countersign_activities::webhook::WebhookError;
-use countersign_database::DatabaseError;
+use countersign_database::{DatabaseError, ReachError};
 use durabletask::connection::ConnectionError;
 use durabletask::worker::WorkerError;
 use durabletask_scheduler::{AccessError, OpenError, ServeError};
@@ -44,6 +44,9 @@ pub enum AppError {
     /// The shared database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// The task hub's role could reach what is kept in the shared database.
+    #[error(transparent)]
+    HubReaches(#[from] ReachError),
     /// The vault in the shared database cannot be opened.
     #[error("the vault in the shared database cannot be opened: {0}")]
     SharedVault(#[from] SharedVaultError),

@@ -9,7 +9,7 @@ use countersign_activities::{Activities, Authority};
 use countersign_azure::Identity;
 use countersign_enrollment::fingerprint::FingerprintKey;
 use durabletask::{Client, Connection, Worker};
-use durabletask_scheduler::{Scheduler, SchedulerConfig, Storage};
+use durabletask_scheduler::{Scheduler, SchedulerConfig};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ use super::certificate::Certificate;
 use super::door::DoorServices;
 use super::listen::Listen;
 use super::parts::{self, Part, bind};
-use super::{AppError, Parts, Running};
+use super::{AppError, Parts, Running, hub_storage};
 use crate::access::{Access, AdminToken, Oidc, ServerKeys, secret};
 use crate::audit::{AUDIT_SENT, Ingester, Shipper};
 use crate::clock::Clock;
@@ -183,15 +183,16 @@ impl Running {
             None => None,
         };
         let token_file = local_hub::token_file(&self.data)?;
+        let address = grpc.local_addr()?;
         let settings = SchedulerConfig {
             default_hub: config.task_hub.clone(),
             access: local_hub::access(&token_file)?,
             retention: config.retention,
-            ..SchedulerConfig::new(Storage::Directory(self.data.path().to_owned()))
+            ..SchedulerConfig::new(hub_storage::of(config, &self.data, address).await?)
         };
         self.hub_token_file = Some(token_file);
         let scheduler = parts::blocking(move || Scheduler::open(settings)).await??;
-        self.scheduler_addr = Some(grpc.local_addr()?);
+        self.scheduler_addr = Some(address);
         let served = scheduler.clone();
         self.parts.push(Part::spawn(
             "scheduler",

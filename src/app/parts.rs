@@ -30,6 +30,9 @@ pub(super) fn refuse_half(config: &Config, parts: Parts) -> Result<(), AppError>
     if connection.is_some_and(|connection| !connection.is_local()) {
         return Err(AppError::HalfDeployment("a task hub on another machine"));
     }
+    if parts.scheduler() && config.hub_database.is_some() {
+        return Err(AppError::HalfDeployment("a task hub in a database"));
+    }
     if config.azure.key_vault.is_some() {
         return Err(AppError::HalfDeployment("Azure Key Vault"));
     }

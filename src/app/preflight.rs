@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::backends::passwords;
 use super::certificate::Certificate;
 use super::parts::{self, bind};
-use super::{AppError, Parts};
+use super::{AppError, Parts, hub_storage};
 use crate::access::Oidc;
 use crate::config::Config;
 use crate::data_dir::DataDir;
@@ -53,6 +53,11 @@ pub(crate) async fn check_settings(config: &Config, identity: &Identity) -> Vec<
         settings_checks.extend(outcome.map(|outcome| SettingsCheck { name, outcome }));
     };
     add("database", database(config, identity).await);
+    let hub = hub_storage::try_database(config, identity).await;
+    add(
+        "task hub's database",
+        hub.map(|tried| tried.map(|(at, look)| told(&at, &look))),
+    );
     add("TLS", certificate(config).await);
     add("issuer", issuer(config).await);
     add("webhook", webhook(config));

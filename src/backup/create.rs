@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use age::Identity;
 use chrono::Utc;
 use countersign_database::Database as Shared;
+use durabletask_scheduler::kept_elsewhere;
 use durabletask_sqlite::{CopyError, Database, keep_log, snapshot};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use zeroize::Zeroizing;
@@ -50,6 +51,8 @@ pub struct Made {
     pub paused: Duration,
     /// Files in the data folder that were left out.
     pub left_out: Vec<String>,
+    /// The database in which the task hub is kept, which is not in the backup.
+    pub hub_database: Option<String>,
     /// Whether the whole file was opened and checked, which needs an identity. Otherwise
     /// its contents were checked before encryption, and the file was read back.
     pub opened: bool,
@@ -199,6 +202,7 @@ fn write(
         bytes,
         paused,
         left_out: strangers(data.path())?,
+        hub_database: kept_elsewhere(data.path())?,
         opened,
     })
 }
@@ -288,7 +292,7 @@ impl Cut {
 }
 
 fn cut(data: &DataDir) -> Result<Cut, BackupError> {
-    let places = places(data, &DATABASES);
+    let places = places(data, &DATABASES)?;
     if places.is_empty() {
         return Err(BackupError::Nothing(data.path().to_owned()));
     }
@@ -320,7 +324,7 @@ async fn cut_shared(
 ) -> Result<Cut, BackupError> {
     let mut session = source.database.transfer().await?;
     // Another machine may have it: then the hub has a backup of its own.
-    let held = Held::take(places(data, &[HUB_DATABASE]))?;
+    let held = Held::take(places(data, &[HUB_DATABASE])?)?;
     let at = Utc::now();
     let moment = async {
         let moment = Moment::begin(&mut session).await?;
@@ -368,12 +372,20 @@ async fn cut_shared(
     })
 }
 
-/// Those of these databases that are in the folder.
-fn places(data: &DataDir, names: &[&'static str]) -> Vec<(&'static str, PathBuf)> {
-    let places = names.iter().map(|name| (*name, data.path().join(name)));
-    places
+/// Those of these databases that are in the folder. What is left of the hub's file does not count, if the
+/// hub is in a database.
+fn places(
+    data: &DataDir,
+    names: &[&'static str],
+) -> Result<Vec<(&'static str, PathBuf)>, BackupError> {
+    let hub_is_here = kept_elsewhere(data.path())?.is_none();
+    let places = names
+        .iter()
+        .filter(|name| hub_is_here || **name != HUB_DATABASE)
+        .map(|name| (*name, data.path().join(name)));
+    Ok(places
         .filter(|(_, path)| fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() > 0))
-        .collect()
+        .collect())
 }
 
 /// Databases whose write locks are held.

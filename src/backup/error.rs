@@ -58,6 +58,9 @@ pub enum BackupError {
     /// The embedded task hub's database in it cannot be read.
     #[error("scheduler.sqlite3 cannot be read: {0}")]
     Hub(#[from] durabletask_scheduler::StorageError),
+    /// It is not known where the task hub is kept.
+    #[error(transparent)]
+    HubNote(#[from] durabletask_scheduler::OpenError),
     /// A database was copied into the folder without its log, or is locked.
     #[error(transparent)]
     Open(#[from] durabletask_sqlite::OpenError),

@@ -17,6 +17,8 @@ pub(super) const VAULT_DATABASE: &str = "vault.sqlite3";
 pub(super) const VAULT_KEY: &str = "vault.key";
 /// The database of the embedded hub.
 pub(super) const HUB_DATABASE: &str = "scheduler.sqlite3";
+/// The file that says that the hub is kept in a database.
+const HUB_NOTE: &str = "scheduler.elsewhere";
 /// The file with the ledger's id.
 pub(super) const LEDGER_NOTE: &str = "installation.ledger";
 /// The file with the folder's id.
@@ -34,7 +36,7 @@ pub(super) const DATABASES: [&str; 6] = [
 ];
 
 /// The small files: keys, tokens, ids, and notes beside a database.
-pub(super) const FILES: [&str; 16] = [
+pub(super) const FILES: [&str; 17] = [
     VAULT_KEY,
     "seal.key",
     "seal.pub",
@@ -49,6 +51,7 @@ pub(super) const FILES: [&str; 16] = [
     "admin-token",
     "admin-token.before",
     HUB_TOKEN,
+    HUB_NOTE,
     "webhook-secret",
     "webhook-secret.before",
 ];

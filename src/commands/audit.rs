@@ -10,8 +10,7 @@ use serde_json::json;
 
 use super::client::Api;
 use super::find::Among;
-use super::folder::data_dir;
-use super::folder::existing_folder;
+use super::folder::{data_dir, existing_folder};
 use super::output;
 use super::shared::{self, Shared, audit_fault as fault};
 use super::{Exit, Fault, Outcome};

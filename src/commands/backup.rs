@@ -7,8 +7,7 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json, to_value};
 
 use super::audit::{self, LOCAL, Recorder};
-use super::folder::data_dir;
-use super::folder::folder_fault;
+use super::folder::{data_dir, folder_fault};
 use super::output;
 use super::shared::Shared;
 use super::{Exit, Fault, Outcome, migrate, wrapping};
@@ -105,6 +104,13 @@ async fn create(
              or protect it from being purged."
         ));
     }
+    if let Some(hub) = &made.hub_database {
+        output::note(&format!(
+            "The task hub is in the database {hub}, which is not in this backup. Back it up with the \
+             database's own tools, such as `pg_dump --schema=durabletask`. A hub that is older or newer than \
+             the rest is safe: what it lacks is submitted again."
+        ));
+    }
     for name in &made.left_out {
         output::note(&format!(
             "left out: {name} in the data folder is not part of the installation"
@@ -118,6 +124,7 @@ async fn create(
             "opened": made.opened,
             "pausedMilliseconds": u64::try_from(made.paused.as_millis()).unwrap_or(u64::MAX),
             "leftOut": made.left_out,
+            "hubDatabase": made.hub_database,
             "contents": to_value(&made.contents).map_err(Fault::failed)?,
         }));
     }

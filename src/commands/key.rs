@@ -7,8 +7,7 @@ use serde_json::{Value, json, to_value};
 
 use super::audit::{self, Recorder};
 use super::client::Api;
-use super::folder::data_dir;
-use super::folder::{existing_folder, folder_fault};
+use super::folder::{data_dir, existing_folder, folder_fault};
 use super::output;
 use super::shared::Shared;
 use super::table::{self, Cell, Tone, plain};

@@ -1,13 +1,15 @@
-//! `countersign scheduler`: the durable scheduler and its dashboard alone, and its backup.
+//! `countersign scheduler`: the durable scheduler and its dashboard alone, its backup, and the way of
+//! its task hubs into a database and back.
 
 use std::sync::Arc;
 
 use countersign_azure::{DatabaseTokens, Identity};
-use countersign_database::DatabaseUrl;
-use durabletask_scheduler::Retention;
+use countersign_database::{DatabaseUrl, Login, refuse_reach};
+use durabletask_scheduler::{PasswordSource, Retention, Storage};
 use durabletask_scheduler_cli::{self as cli, CliError, ServeSettings, Weaker};
 
 use super::{Exit, Fault, Outcome};
+use crate::causes::in_one_line;
 use crate::cli::SchedulerArgs;
 use crate::config::{DatabaseConfig, LogFormat, Settings, Written};
 use crate::data_dir::DataDir;
@@ -20,13 +22,8 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     };
     let config = super::load(&flags)?;
     let written = Written::now(&flags);
-    if let Some(cli::Command::Backup(backup)) = args.command {
-        return tokio::task::spawn_blocking(move || cli::backup(&backup, &config.data_dir))
-            .await
-            .map_err(Fault::failed)?
-            .map_err(fault);
-    }
     let identity = Identity::new(&config.azure.identity);
+    let tokens: Arc<dyn PasswordSource> = Arc::new(DatabaseTokens::new(identity.clone()));
     let weaker = Weaker {
         listen: config.scheduler_listen,
         dashboard: config.dashboard_listen,
@@ -34,8 +31,18 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         task_hub: config.task_hub,
         log: config.log.filter.clone(),
         asks: true,
-        passwords: Some(Arc::new(DatabaseTokens::new(identity))),
+        database: config.hub_database.as_ref().map(|hub| hub.url.clone()),
+        tokens: config.hub_database.as_ref().is_some_and(|hub| hub.tokens),
+        passwords: Some(Arc::clone(&tokens)),
     };
+    if let Some(command) = args.command {
+        let working = move || match command {
+            cli::Command::Backup(backup) => cli::backup(&backup, &weaker.data_dir),
+            cli::Command::Migrate(migrate) => cli::migrate(&migrate, &weaker),
+        };
+        let worked = tokio::task::spawn_blocking(working).await;
+        return worked.map_err(Fault::failed)?.map_err(fault);
+    }
     let mut serve = args.serve;
     refuse_own_database(&serve, config.database.as_ref())?;
     let folder = serve.data_dir.clone().unwrap_or(config.data_dir);
@@ -43,6 +50,18 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         serve.retention = Some(config.retention.to_string());
     }
     let settings = ServeSettings::resolve(serve, &weaker).map_err(fault)?;
+    if let Storage::Database(hub) = &settings.scheduler.storage {
+        let own = config.database.as_ref().map(|own| Login {
+            url: own.url.clone(),
+            passwords: own.tokens.then_some(tokens),
+        });
+        let hub = Login {
+            url: hub.url.clone(),
+            passwords: hub.passwords.clone(),
+        };
+        let refused = refuse_reach(own.as_ref(), &hub).await;
+        refused.map_err(|error| Fault::new(Exit::Failed, in_one_line(&error)))?;
+    }
     let mut log = config.log;
     log.filter.clone_from(&settings.log);
     if settings.log_json {
@@ -54,10 +73,8 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
     // Payloads and the token are in there: only its owner may enter. A scheduler in memory, or over
     // a database, has its token there too.
     let folder = match &settings.scheduler.storage {
-        durabletask_scheduler::Storage::Directory(folder) => folder,
-        durabletask_scheduler::Storage::Memory | durabletask_scheduler::Storage::Database(_) => {
-            &folder
-        }
+        Storage::Directory(folder) => folder,
+        Storage::Memory | Storage::Database(_) => &folder,
     };
     let data = DataDir::create(folder).map_err(Fault::failed)?;
     let token_file = local_hub::token_file(&data).map_err(Fault::failed)?;

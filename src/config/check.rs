@@ -203,30 +203,32 @@ impl Settings {
         }
     }
 
-    fn check_database(&self, problems: &mut Vec<String>) -> Option<DatabaseConfig> {
-        let Some(text) = &self.database_url else {
-            if self.database_identity == Some(true) {
-                problems.push("database-identity needs database-url".to_owned());
-            }
-            return None;
+    fn check_databases(&self, config: &mut Config, problems: &mut Vec<String>) {
+        let (url, identity) = (self.database_url.as_deref(), self.database_identity);
+        config.database = database("database", url, identity, problems);
+        let (url, identity) = (self.hub_database_url.as_deref(), self.hub_database_identity);
+        config.hub_database = database("hub-database", url, identity, problems);
+        let Some(hub) = &config.hub_database else {
+            return;
         };
-        let url: DatabaseUrl = match text.parse() {
-            Ok(url) => url,
-            Err(error) => {
-                problems.push(format!("database-url: {error}"));
-                return None;
-            }
-        };
-        let tokens = self.database_identity;
-        if tokens == Some(true) && url.has_password() {
+        if config.connection_string.is_some() {
             problems.push(
-                "database-url has a password, but database-identity logs in with a token: leave \
-                 one of them out"
+                "hub-database-url is for the embedded task hub, and connection-string or hub-endpoint \
+                 names another task hub: leave one of them out"
                     .to_owned(),
             );
         }
-        let tokens = tokens.unwrap_or(url.is_azure() && !url.has_password());
-        Some(DatabaseConfig { url, tokens })
+        if config
+            .database
+            .as_ref()
+            .is_some_and(|own| own.url.is_same_login(&hub.url))
+        {
+            problems.push(
+                "hub-database-url names the database and role of database-url: the task hub is not \
+                 trusted, so give it a role of its own, and better a database of its own"
+                    .to_owned(),
+            );
+        }
     }
 
     fn check_process(&self, config: &mut Config, problems: &mut Vec<String>) {
@@ -246,7 +248,7 @@ impl Settings {
             },
         }
         config.single_front_door = self.single_front_door.unwrap_or(false);
-        config.database = self.check_database(problems);
+        self.check_databases(config, problems);
         match self.retention.as_deref() {
             None => {}
             Some("none") => config.retention = Retention::default(),
@@ -267,6 +269,36 @@ impl Settings {
             config.log.filter.clone_from(filter);
         }
     }
+}
+
+/// A database that the setting `NAME-url` names, and how to log in there.
+fn database(
+    name: &str,
+    text: Option<&str>,
+    tokens: Option<bool>,
+    problems: &mut Vec<String>,
+) -> Option<DatabaseConfig> {
+    let Some(text) = text else {
+        if tokens == Some(true) {
+            problems.push(format!("{name}-identity needs {name}-url"));
+        }
+        return None;
+    };
+    let url: DatabaseUrl = match text.parse() {
+        Ok(url) => url,
+        Err(error) => {
+            problems.push(format!("{name}-url: {error}"));
+            return None;
+        }
+    };
+    if tokens == Some(true) && url.has_password() {
+        problems.push(format!(
+            "{name}-url has a password, but {name}-identity logs in with a token: leave one of them \
+             out"
+        ));
+    }
+    let tokens = tokens.unwrap_or(url.is_azure() && !url.has_password());
+    Some(DatabaseConfig { url, tokens })
 }
 
 /// The items of a comma-separated list; none if there is no list.

@@ -65,6 +65,8 @@ macro_rules! every_setting {
             single_front_door,
             database_url,
             database_identity,
+            hub_database_url,
+            hub_database_identity,
             retention,
             lock_memory,
             log_format,
@@ -258,6 +260,12 @@ pub struct Settings {
     /// Log in to the database with tokens of --azure-identity instead of a password; on for Azure Database for PostgreSQL if the URL has no password [env: COUNTERSIGN_DATABASE_IDENTITY=true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub database_identity: Option<bool>,
+    /// PostgreSQL database that keeps the embedded task hub, with a role of its own, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; the variable keeps it out of the process list [env: COUNTERSIGN_HUB_DATABASE_URL] [default: the data folder]
+    #[arg(long, value_name = "URL")]
+    pub hub_database_url: Option<String>,
+    /// Log in to the task hub's database with tokens of --azure-identity instead of a password; on for Azure Database for PostgreSQL if the URL has no password [env: COUNTERSIGN_HUB_DATABASE_IDENTITY=true]
+    #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    pub hub_database_identity: Option<bool>,
     /// How long the embedded task hub keeps finished instances, such as 30d or completed=7d,failed=90d, or none to keep them forever; accounts stay [env: COUNTERSIGN_RETENTION] [default: 30d]
     #[arg(long, value_name = "TIMES|none")]
     pub retention: Option<String>,
@@ -295,6 +303,7 @@ impl Settings {
         let require_proof = switch("COUNTERSIGN_REQUIRE_PROOF");
         let single_front_door = switch("COUNTERSIGN_SINGLE_FRONT_DOOR");
         let database_identity = switch("COUNTERSIGN_DATABASE_IDENTITY");
+        let hub_database_identity = switch("COUNTERSIGN_HUB_DATABASE_IDENTITY");
         let mut count = |name: &str, range: &str| {
             var(name).and_then(|value| {
                 let number = value.parse().ok();
@@ -333,6 +342,8 @@ impl Settings {
             single_front_door,
             database_url: var("COUNTERSIGN_DATABASE_URL"),
             database_identity,
+            hub_database_url: var("COUNTERSIGN_HUB_DATABASE_URL"),
+            hub_database_identity,
             retention: var("COUNTERSIGN_RETENTION"),
             lock_memory: var("COUNTERSIGN_LOCK_MEMORY"),
             log_format: var("COUNTERSIGN_LOG_FORMAT"),

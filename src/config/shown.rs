@@ -122,6 +122,14 @@ impl Config {
                 |database| database.url.to_string(),
             ),
             "database-identity": self.database.as_ref().is_some_and(|database| database.tokens),
+            "hub-database-url": self.hub_database.as_ref().map_or_else(
+                || "none: the embedded task hub is in the data folder".to_owned(),
+                |database| database.url.to_string(),
+            ),
+            "hub-database-identity": self
+                .hub_database
+                .as_ref()
+                .is_some_and(|database| database.tokens),
             "azure-identity": azure.identity.selection.as_str(),
             "token-cache-age": duration::text(azure.cache.age),
             "token-cache-size": azure.cache.entries,

@@ -185,3 +185,60 @@ fn an_unknown_key_in_the_file_is_refused() {
     let error = resolve(flags, &[]).unwrap_err();
     assert!(error.to_string().contains("lisen"), "{error}");
 }
+
+#[test]
+fn the_hubs_database_is_never_countersigns_own() {
+    let own = ("COUNTERSIGN_DATABASE_URL", "postgres://ann:s3cret@db/front");
+    let config = resolve(Settings::default(), &[own]).unwrap();
+    assert_eq!(config.hub_database, None, "it is not derived");
+    for (more, with) in [
+        (
+            vec![
+                own,
+                (
+                    "COUNTERSIGN_HUB_DATABASE_URL",
+                    "postgres://ann:0ther@DB:5432/front",
+                ),
+            ],
+            "hub-database-url names the database and role of database-url",
+        ),
+        (
+            vec![("COUNTERSIGN_HUB_DATABASE_URL", "mysql://ann:s3cret@db/hub")],
+            "hub-database-url: ",
+        ),
+        (
+            vec![("COUNTERSIGN_HUB_DATABASE_IDENTITY", "true")],
+            "hub-database-identity needs hub-database-url",
+        ),
+        (
+            vec![
+                (
+                    "COUNTERSIGN_HUB_DATABASE_URL",
+                    "postgres://hub:s3cret@db/hub",
+                ),
+                ("COUNTERSIGN_HUB_DATABASE_IDENTITY", "true"),
+            ],
+            "leave one of them out",
+        ),
+        (
+            vec![
+                ("COUNTERSIGN_HUB_DATABASE_URL", "postgres://hub@db/hub"),
+                ("COUNTERSIGN_HUB_ENDPOINT", "http://127.0.0.1:8080"),
+            ],
+            "names another task hub",
+        ),
+    ] {
+        let refused = resolve(Settings::default(), &more).unwrap_err().to_string();
+        assert!(refused.contains(with), "{with} in {refused}");
+        assert!(!refused.contains("s3cret"), "{refused}");
+    }
+    let hub = (
+        "COUNTERSIGN_HUB_DATABASE_URL",
+        "postgres://hub@x.postgres.database.azure.com/hub",
+    );
+    let config = resolve(Settings::default(), &[own, hub]).unwrap();
+    assert!(
+        config.hub_database.unwrap().tokens,
+        "as for Countersign's own"
+    );
+}

@@ -10,6 +10,7 @@ mod backup;
 mod clock;
 mod failures;
 mod full;
+mod hub_database;
 mod installation;
 mod moving;
 #[path = "../../database/tests/database/proxy.rs"]

@@ -27,8 +27,10 @@ pub struct Cli {
 /// Commands besides running.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Copy the database to a new file, even while the scheduler runs
+    /// Copy the SQLite database to a new file, even while the scheduler runs
     Backup(BackupArgs),
+    /// Move all task hubs between a data folder and a PostgreSQL database, while no scheduler runs
+    Migrate(MigrateArgs),
 }
 
 /// How the scheduler runs.
@@ -217,11 +219,60 @@ pub struct ServeArgs {
     pub json: bool,
 }
 
+/// `migrate`.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArgs {
+    /// What to move where.
+    #[command(subcommand)]
+    pub command: MigrateCommand,
+}
+
+/// What to move where.
+#[derive(Clone, Debug, Subcommand)]
+pub enum MigrateCommand {
+    /// Move all task hubs from the data folder into the empty database; if it is interrupted, run it
+    /// again to finish
+    ToDatabase(PlacesArgs),
+    /// Move all task hubs from the database into a data folder without any; if it is interrupted, run
+    /// it again to finish
+    ToFolder(PlacesArgs),
+}
+
+/// A data folder and a database.
+#[derive(Clone, Debug, Args)]
+pub struct PlacesArgs {
+    /// The scheduler's data folder
+    #[arg(long, value_name = "DIR", env = "DURABLETASK_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The PostgreSQL database, as postgresql://USER:PASSWORD@HOST:PORT/DATABASE; the variable keeps the
+    /// password out of the process list
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DURABLETASK_DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub database_url: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The arguments of a backup.
 #[derive(Clone, Debug, Args)]
 pub struct BackupArgs {
     /// The file to write; it must not exist yet
     pub file: PathBuf,
+    /// The PostgreSQL database of the task hubs: it is backed up with its own tools, which the command
+    /// says
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "DURABLETASK_DATABASE_URL",
+        hide_env_values = true,
+        hide = true
+    )]
+    pub database_url: Option<String>,
     /// The scheduler's data folder
     #[arg(long, value_name = "DIR", env = "DURABLETASK_DATA_DIR")]
     pub data_dir: Option<PathBuf>,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use durabletask_scheduler::{BackupError, OpenError, PeerError, ServeError};
+use durabletask_scheduler::{BackupError, MigrateError, OpenError, PeerError, ServeError};
 
 /// Why a command failed: what was wrong and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,9 @@ pub enum CliError {
     /// The backup failed.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// The task hubs were not moved.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
     /// The operating system refused something that a server needs.
     #[error("the system refused: {0}")]
     Io(std::io::Error),

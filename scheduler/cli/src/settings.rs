@@ -29,6 +29,10 @@ pub struct Weaker {
     /// Whether callers must always present a token: the program adds one to the
     /// settings ([`ServeSettings::ask_for`]).
     pub asks: bool,
+    /// The database with the task hubs, instead of the data folder.
+    pub database: Option<DatabaseUrl>,
+    /// Whether tokens of Microsoft Entra are that one's password.
+    pub tokens: bool,
     /// Gives tokens of Microsoft Entra as passwords for a database of Azure.
     pub passwords: Option<Arc<dyn PasswordSource>>,
 }
@@ -44,6 +48,8 @@ impl Weaker {
             task_hub: "default".to_owned(),
             log: "info".to_owned(),
             asks: false,
+            database: None,
+            tokens: false,
             passwords: None,
         }
     }
@@ -121,18 +127,20 @@ impl ServeSettings {
                 like.map(|like| place("dashboard", Some(text), like))
             }
         };
-        let storage = match &args.database_url {
-            Some(text) => database(text, &args, listen, weaker).unwrap_or_else(|problem| {
-                problems.push(problem);
-                Storage::Memory
-            }),
-            None if args.memory => Storage::Memory,
-            None => {
+        let named = args.database_url.as_deref();
+        let storage = match (named, &weaker.database) {
+            (None, _) if args.memory => Storage::Memory,
+            (Some(_), _) | (None, Some(_)) => database(named, &args, listen, weaker)
+                .unwrap_or_else(|problem| {
+                    problems.push(problem);
+                    Storage::Memory
+                }),
+            (None, None) => {
                 let folder = args.data_dir.clone();
                 Storage::Directory(folder.unwrap_or_else(|| weaker.data_dir.clone()))
             }
         };
-        let peers = peers(&args, &mut problems);
+        let peers = peers(&args, weaker, &mut problems);
         let mut scheduler = SchedulerConfig::new(storage);
         scheduler.dynamic_task_hubs = args.dynamic_task_hubs || args.task_hub.is_empty();
         let mut hubs = args.task_hub.into_iter().map(|name| name.trim().to_owned());
@@ -191,23 +199,50 @@ impl ServeSettings {
 /// The longest name of a node, in bytes.
 const MAX_NODE_NAME: usize = 100;
 
-/// Reads where the database is. Names no password.
+/// Reads where the database is, for a scheduler. Names no password.
 fn database(
-    text: &str,
+    text: Option<&str>,
     args: &ServeArgs,
     listen: SocketAddr,
     weaker: &Weaker,
 ) -> Result<Storage, String> {
-    let url: DatabaseUrl = text
-        .parse()
-        .map_err(|error| format!("--database-url: {error}"))?;
     if args.data_dir.is_some() && !weaker.asks {
         return Err(
             "--data-dir and --database-url both say where the data is; leave one of them out"
                 .to_owned(),
         );
     }
-    let asks_for_tokens = url.is_azure() && !url.has_password();
+    let node = match &args.node_name {
+        Some(name) => name.clone(),
+        None => default_node_name(listen),
+    };
+    if !(1..=MAX_NODE_NAME).contains(&node.len()) || !node.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!(
+            "--node-name must have 1 to {MAX_NODE_NAME} visible ASCII characters without spaces, not {node:?}"
+        ));
+    }
+    match database_of(text, weaker)? {
+        Some(storage) => Ok(Storage::Database(DatabaseStorage { node, ..storage })),
+        None => Err("--node-name needs --database-url".to_owned()),
+    }
+}
+
+/// The database that `text` or `weaker` names, if any: where it is, and how to log in there.
+pub(crate) fn database_of(
+    text: Option<&str>,
+    weaker: &Weaker,
+) -> Result<Option<DatabaseStorage>, String> {
+    let url: DatabaseUrl = match (text, &weaker.database) {
+        (Some(text), _) => text
+            .parse()
+            .map_err(|error| format!("--database-url: {error}"))?,
+        (None, Some(url)) => url.clone(),
+        (None, None) => return Ok(None),
+    };
+    let asks_for_tokens = match text {
+        Some(_) => url.is_azure() && !url.has_password(),
+        None => weaker.tokens,
+    };
     if asks_for_tokens && weaker.passwords.is_none() {
         return Err(
             "--database-url has no password, and this program cannot get tokens of Microsoft Entra; \
@@ -215,26 +250,23 @@ fn database(
                 .to_owned(),
         );
     }
-    let node = match &args.node_name {
-        Some(name) => name.clone(),
-        None => format!("{}:{}", host_name(), listen.port()),
-    };
-    if !(1..=MAX_NODE_NAME).contains(&node.len()) || !node.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(format!(
-            "--node-name must have 1 to {MAX_NODE_NAME} visible ASCII characters without spaces, not {node:?}"
-        ));
-    }
-    Ok(Storage::Database(DatabaseStorage {
+    Ok(Some(DatabaseStorage {
         passwords: weaker.passwords.clone().filter(|_| asks_for_tokens),
         url,
-        node,
+        node: "migrate".to_owned(),
     }))
 }
 
+/// What a node that listens there is called, if nothing else was said: its host's name and its port.
+#[must_use]
+pub fn default_node_name(listen: SocketAddr) -> String {
+    format!("{}:{}", host_name(), listen.port())
+}
+
 /// Reads how the other schedulers call this one.
-fn peers(args: &ServeArgs, problems: &mut Vec<String>) -> Option<PeerSettings> {
+fn peers(args: &ServeArgs, weaker: &Weaker, problems: &mut Vec<String>) -> Option<PeerSettings> {
     let text = args.peer_listen.as_deref()?;
-    if args.database_url.is_none() {
+    if args.database_url.is_none() && weaker.database.is_none() {
         problems.push(
             "--peer-listen is for schedulers that share a database: add --database-url".to_owned(),
         );

@@ -15,9 +15,11 @@ use prost::Message as _;
 
 use super::sizes::{Lengths, TooLong};
 use crate::store::EntityBatch;
+use crate::{SchedulerConfig, Storage};
 
 /// Turns a completion with a part over its limit into one that fails the orchestration.
-pub(super) fn bound_turn(response: &mut OrchestratorResponse, limit: usize) {
+pub(super) fn bound_turn(response: &mut OrchestratorResponse, config: &SchedulerConfig) {
+    let limit = config.max_payload_bytes;
     let trace = response.orchestration_trace_context.as_ref();
     let span = trace.and_then(|trace| trace.span_id.as_deref());
     let long = Lengths::default()
@@ -27,7 +29,7 @@ pub(super) fn bound_turn(response: &mut OrchestratorResponse, limit: usize) {
         .or_else(|| {
             response.actions.iter().find_map(|action| {
                 let action = action.orchestrator_action_type.as_ref()?;
-                too_long(action, limit)
+                too_long(action, limit, &config.storage)
             })
         });
     if let Some(long) = long {
@@ -49,7 +51,7 @@ pub(super) fn failing(details: TaskFailureDetails) -> OrchestratorResponse {
     }
 }
 
-fn too_long(action: &Action, limit: usize) -> Option<TooLong> {
+fn too_long(action: &Action, limit: usize, storage: &Storage) -> Option<TooLong> {
     let lengths = Lengths::default();
     match action {
         Action::ScheduleTask(task) => lengths
@@ -63,6 +65,7 @@ fn too_long(action: &Action, limit: usize) -> Option<TooLong> {
             .name("sub-orchestration's name", &child.name)
             .version(child.version.as_ref())
             .tags(&child.tags)
+            .indexed(storage, &child.instance_id, &child.name, &child.tags)
             .trace(child.parent_trace_context.as_ref())
             .payload("sub-orchestration's input", child.input.as_ref(), limit),
         Action::SendEvent(send) => {

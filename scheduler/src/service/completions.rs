@@ -86,7 +86,7 @@ impl Service {
             }
         };
         let consumed = consumed(&claimed.events, response.num_events_processed);
-        bound_turn(&mut response, self.config.max_payload_bytes);
+        bound_turn(&mut response, &self.config);
         let turn = self.finished(claimed, consumed, response);
         Checked::Write {
             lease,

@@ -44,6 +44,12 @@ impl Service {
                 start.execution_id.as_deref().unwrap_or_default(),
             )
             .tags(&start.tags)
+            .indexed(
+                &self.config.storage,
+                &start.instance_id,
+                &start.name,
+                &start.tags,
+            )
             .trace(start.parent_trace_context.as_ref())
             .payload("input", start.input.as_ref(), self.config.max_payload_bytes)
             .check()?;

@@ -8,7 +8,9 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
 
 use super::invalid;
+use crate::Storage;
 use crate::limits::MAX_MESSAGE;
+use crate::store::{MOST_INDEXED, stored_length};
 
 /// The header by which a client or worker declares the largest message that it accepts.
 const MAX_RECEIVE_HEADER: &str = "max-receive-bytes";
@@ -190,6 +192,31 @@ impl Lengths {
             .map(|(key, value)| key.len() + value.len())
             .sum();
         self.part("tags' keys and values", size, MAX_TAGS)
+    }
+
+    /// What PostgreSQL has to index of an instance: its id, its name, and each tag with its value. A
+    /// folder sets no such limit.
+    pub(super) fn indexed(
+        self,
+        storage: &Storage,
+        id: &str,
+        name: &str,
+        tags: &HashMap<String, String>,
+    ) -> Self {
+        if !matches!(storage, Storage::Database(_)) {
+            return self;
+        }
+        let most = MOST_INDEXED;
+        let lengths = self.part("instance id", stored_length(id), most).part(
+            "orchestration's name",
+            stored_length(name),
+            most,
+        );
+        let tags = tags
+            .iter()
+            .map(|(key, value)| stored_length(key) + stored_length(value));
+        let what = "longest tag with its value, which a PostgreSQL database indexes,";
+        lengths.part(what, tags.max().unwrap_or(0), most)
     }
 
     pub(super) fn trace(self, trace: Option<&TraceContext>) -> Self {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use durabletask_sqlite::CopyError;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{DATABASE, StorageError, schema};
+use super::{DATABASE, StorageError, kept_elsewhere, schema};
 use crate::{OpenError, private};
 
 /// A finished backup.
@@ -25,6 +25,20 @@ pub enum BackupError {
         /// The path that was tried.
         path: PathBuf,
     },
+    /// What the folder's task hubs are in is not a file.
+    #[error(
+        "the task hubs of the data folder {path} are in the database {database}: back that up with its own tools, \
+         such as `pg_dump --schema=durabletask`"
+    )]
+    Elsewhere {
+        /// The folder.
+        path: PathBuf,
+        /// The database, without its password.
+        database: String,
+    },
+    /// The folder cannot be read.
+    #[error(transparent)]
+    Folder(#[from] OpenError),
     /// The copy's path exists already.
     #[error("{path} exists already; choose another name, since a backup does not overwrite files")]
     Exists {
@@ -57,6 +71,12 @@ pub enum BackupError {
 /// # Errors
 /// [`BackupError`]; the file `to` then does not exist.
 pub fn backup(folder: &Path, to: &Path) -> Result<BackupReport, BackupError> {
+    if let Some(database) = kept_elsewhere(folder)? {
+        return Err(BackupError::Elsewhere {
+            path: folder.to_owned(),
+            database,
+        });
+    }
     let from = folder.join(DATABASE);
     if !from.is_file() {
         return Err(BackupError::NoDatabase { path: from });

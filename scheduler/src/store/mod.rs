@@ -35,7 +35,9 @@ mod backup;
 mod browse;
 mod continue_as_new;
 mod counts;
+mod database;
 mod directory;
+mod elsewhere;
 mod engine;
 mod entities;
 #[cfg(test)]
@@ -71,6 +73,7 @@ mod terminate;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod transfer;
 mod turns;
 mod writer;
 
@@ -85,8 +88,10 @@ pub(crate) use activities::ActivityAnswer;
 pub use backup::{BackupError, BackupReport, backup, count_instances, look};
 pub(crate) use browse::{Cursor, CursorValue, Narrow, Sort, browse, names};
 use counts::Counts;
+pub use database::look_database;
 pub(crate) use directory::{Directory, Listed, PastTerm};
-pub(crate) use engine::Connection;
+pub use elsewhere::{keep_elsewhere, kept_elsewhere};
+pub(crate) use engine::{Connection, MOST_INDEXED, stored_length};
 pub use engine::{StorageError, StorageProblem};
 pub(crate) use entities::{EntityBatch, EntityHeader};
 pub(crate) use entity_queries::{EntityFilter, entities, entity, entity_batch, entity_header};
@@ -104,6 +109,7 @@ pub(crate) use query::{
 use readers::{Browsers, Pool};
 pub(crate) use retention::first_end;
 pub(crate) use summary::hub_names;
+pub use transfer::{MigrateError, Moved, move_to_database, move_to_folder};
 pub(crate) use turns::FinishedTurn;
 pub(crate) use writer::{Committed, Slice, Tx, Writer};
 use writer::{Home, Pieces};
@@ -287,6 +293,7 @@ impl Store {
             Storage::Memory => (schema::open_memory()?, None, Readers::Writer),
             Storage::Directory(path) => {
                 schema::make_folder(path)?;
+                elsewhere::refuse(path)?;
                 let file: PathBuf = path.join(DATABASE);
                 let lock = schema::lock(path)?;
                 let conn = schema::open_file(&file)?;

@@ -2,52 +2,16 @@
 
 use std::sync::Arc;
 
-use countersign_database::{Database, Migration, Schema};
-
+use super::database;
 use super::directory::Directory;
 use super::engine::{Connection, Session};
 use super::ownership::{Node, Standing};
 use super::readers::{Browsers, Pool};
 use super::writer::{Committed, Counters, Home, Office, Pieces, Writer};
-use super::{Counts, Readers, Shared, Store, pending};
+use super::{Counts, Readers, Shared, Store, pending, transfer};
 use crate::config::DatabaseStorage;
 use crate::metrics::Commits;
 use crate::{OpenError, SchedulerConfig};
-
-/// The task hubs' tables.
-const SCHEMA: Schema = Schema {
-    name: "durabletask",
-    // `DTDB` and the number of its use.
-    lock: 0x4454_4442_0001,
-    migrations: &[
-        Migration {
-            number: 1,
-            sql: include_str!("../../migrations/0001_hubs.sql"),
-            tables: &[
-                "hubs",
-                "instances",
-                "payloads",
-                "history",
-                "inbox",
-                "activities",
-                "timers",
-                "entities",
-                "entity_inbox",
-                "tags",
-                "nodes",
-                "ownership",
-                "terms",
-            ],
-            needs: 1,
-        },
-        Migration {
-            number: 2,
-            sql: include_str!("../../migrations/0002_peers.sql"),
-            tables: &[],
-            needs: 1,
-        },
-    ],
-};
 
 impl Store {
     /// Connects, brings the schema up, and asks for the task hubs.
@@ -57,7 +21,8 @@ impl Store {
         committed: Arc<dyn Committed>,
         commits: Arc<Commits>,
     ) -> Result<Self, OpenError> {
-        let database = open(storage)?;
+        let database = database::open(storage)?;
+        transfer::refuse_unfinished(&database)?;
         let standing = Arc::new(Standing::new());
         let id: Arc<str> = match &config.peers {
             Some(port) => port.node().id,
@@ -115,35 +80,4 @@ impl Store {
             }),
         })
     }
-}
-
-/// Opens the database on a thread of its own, since this may be called by an asynchronous task.
-pub(super) fn open(storage: &DatabaseStorage) -> Result<Database, OpenError> {
-    std::thread::scope(|scope| {
-        let opening = std::thread::Builder::new()
-            .name("scheduler-opener".to_owned())
-            .spawn_scoped(scope, || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .map_err(OpenError::Thread)?;
-                let opening = async {
-                    let database = Database::open_schema(
-                        storage.url.clone(),
-                        storage.passwords.clone(),
-                        1,
-                        &SCHEMA,
-                    )
-                    .await?;
-                    // Its connections end with this runtime.
-                    database.release();
-                    Ok(database)
-                };
-                runtime.block_on(opening).map_err(OpenError::SharedDatabase)
-            });
-        opening.map_err(OpenError::Thread).and_then(|opening| {
-            let ended = std::io::Error::other("the thread that opens the database has panicked");
-            opening.join().unwrap_or(Err(OpenError::Thread(ended)))
-        })
-    })
 }

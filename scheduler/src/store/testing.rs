@@ -6,9 +6,9 @@ use std::path::Path;
 use countersign_database::testing::Postgres;
 use countersign_database::{Database, DatabaseUrl};
 
+use super::database;
 use super::engine::{Connection, Session};
 use super::ownership::{Node, Taken};
-use super::shared;
 use crate::config::DatabaseStorage;
 
 /// A database that no other test uses, and how to connect to it; none where there is no PostgreSQL.
@@ -19,7 +19,7 @@ pub(super) fn database() -> Option<(DatabaseUrl, Database)> {
         passwords: None,
         node: "test".to_owned(),
     };
-    Some((url, shared::open(&storage).unwrap()))
+    Some((url, database::open(&storage).unwrap()))
 }
 
 pub(super) fn session(database: &Database) -> Connection {

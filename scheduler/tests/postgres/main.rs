@@ -6,6 +6,7 @@
 
 #[path = "../entities.rs"]
 mod entities;
+mod indexed;
 #[path = "../lifecycle.rs"]
 mod lifecycle;
 #[path = "../model/main.rs"]

@@ -1,4 +1,7 @@
 //! Each field one over its limit: the table in docs/WIRE.md, row by row.
+
+use std::collections::HashMap;
+
 use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::send_entity_message_action::EntityMessageType as Message;
 use durabletask_proto::*;
@@ -13,6 +16,18 @@ const ID: usize = 1024;
 const TAGS: usize = 32 * 1024;
 const TRACE: usize = 8 * 1024;
 const LOCKS: usize = 64 * 1024;
+
+/// Tags of so many bytes in all, none so long that a database could not index it.
+fn tags(bytes: usize) -> HashMap<String, String> {
+    let most = 2000;
+    (0..bytes.div_ceil(most))
+        .map(|tag| {
+            let key = format!("{tag:02}");
+            let length = most.min(bytes - tag * most) - key.len();
+            (key, text(length))
+        })
+        .collect()
+}
 
 fn text(bytes: usize) -> String {
     "x".repeat(bytes)
@@ -43,7 +58,7 @@ const STARTS: &[Change<CreateInstanceRequest>] = &[
     ("input", PAYLOAD, |r, n| r.input = Some(text(n))),
     ("executionId", ID, |r, n| r.execution_id = Some(text(n))),
     ("tags", TAGS, |r, n| {
-        r.tags = [("k".to_owned(), text(n - 1))].into();
+        r.tags = tags(n);
     }),
     ("parentTraceContext", TRACE, |r, n| {
         // Two bytes of key and three of length stand before the text.

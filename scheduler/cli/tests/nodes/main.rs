@@ -15,6 +15,7 @@ mod cut;
 mod load;
 #[path = "../crash/loops.rs"]
 mod loops;
+mod moved;
 mod peers;
 mod refused;
 #[path = "../crash/results.rs"]
@@ -23,6 +24,7 @@ mod results;
 mod running;
 #[path = "../support/mod.rs"]
 mod support;
+mod trouble;
 
 use std::time::{Duration, Instant};
 

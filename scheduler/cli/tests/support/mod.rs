@@ -130,6 +130,15 @@ fn serving_somewhere(arguments: &[&str]) -> Command {
     command
 }
 
+/// The program, set to serve a database.
+fn node(url: &str, name: &str, arguments: &[&str]) -> Command {
+    let mut command = serving_somewhere(arguments);
+    command
+        .env("DURABLETASK_DATABASE_URL", url)
+        .args(["--node-name", name]);
+    command
+}
+
 /// A running scheduler.
 pub struct Process {
     child: Child,
@@ -162,11 +171,23 @@ impl Process {
     }
 
     pub fn try_node(url: &str, name: &str, arguments: &[&str]) -> Result<Self, String> {
-        let mut command = serving_somewhere(arguments);
+        Self::wait_for(node(url, name, arguments))
+    }
+
+    /// The same with a clock that is off, as libfaketime takes it, such as `+7m`; none where that is not
+    /// installed.
+    pub fn node_with_clock(url: &str, name: &str, off: &str) -> Option<Self> {
+        let folders = std::fs::read_dir("/usr/lib").ok()?;
+        let library = folders
+            .filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketime.so.1")))
+            .find(|library| library.exists())?;
+        let mut command = node(url, name, &[]);
         command
-            .env("DURABLETASK_DATABASE_URL", url)
-            .args(["--node-name", name]);
-        Self::wait_for(command)
+            .env("LD_PRELOAD", library)
+            .env("FAKETIME", off)
+            // Waiting is left alone.
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Some(Self::wait_for(command).unwrap_or_else(|problem| panic!("{problem}")))
     }
 
     /// Starts it with a limit on the size of each file that it writes, in bytes.

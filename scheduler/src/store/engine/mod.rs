@@ -23,7 +23,7 @@ use rusqlite::CachedStatement;
 
 pub(crate) use error::OptionalExtension;
 pub use error::{StorageError, StorageProblem};
-pub(crate) use postgres::{Session, Term, not_owner};
+pub(crate) use postgres::{MOST_INDEXED, Session, Term, not_owner, stored_length};
 pub(crate) use value::{Column, Index, Params, Value, ValueRef};
 
 pub(crate) type Result<T> = std::result::Result<T, StorageError>;

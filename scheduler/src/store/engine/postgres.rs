@@ -567,6 +567,20 @@ pub(super) fn read<I: Index, T: Decoded>(row: &tokio_postgres::Row, column: I) -
     }
 }
 
+/// The most bytes of text that a row may have in an index: the server refuses rows of more than about
+/// 2,700.
+pub(crate) const MOST_INDEXED: usize = 2600;
+
+/// How many bytes a text has there.
+pub(crate) fn stored_length(text: &str) -> usize {
+    let more = text.chars().map(|c| match c {
+        '\0' => 4,
+        ESCAPE => 1,
+        _ => 0,
+    });
+    text.len() + more.sum::<usize>()
+}
+
 fn escaped(text: &str) -> String {
     if !text.contains(['\0', ESCAPE]) {
         return text.to_owned();
@@ -612,6 +626,7 @@ mod tests {
         ] {
             let sent = escaped(text);
             assert!(!sent.contains('\0'));
+            assert_eq!(stored_length(text), sent.len());
             assert_eq!(unescaped(sent), text);
         }
     }
