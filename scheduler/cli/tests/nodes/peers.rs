@@ -68,6 +68,7 @@ async fn every_node_answers_and_goes_on_when_the_owner_is_killed() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(metric(&owner, "leases_taken_total").await, 1.0);
+    assert_eq!(metric(&owner, "leases_lost_total").await, 0.0);
     // The list of task hubs is that of the owner.
     let (status, text) = http_as(&rest[0].http, None, "/api/hubs").await;
     assert_eq!(status, 200, "{text}");
