@@ -597,8 +597,16 @@ async fn an_instance_is_forked_at_an_event_of_its_history() {
     assert_eq!(status, 200, "{told}");
     assert_eq!(told["instanceId"], "b");
     assert_eq!(fork(json!(2)).await.0, 409, "the id is taken");
-    // What was under way there is under way here too.
-    let (_, again) = worker.activity().await;
+    // What was under way there is under way here too, beside a turn of the orchestration.
+    let again = loop {
+        match worker.next().await.request {
+            Some(work_item::Request::ActivityRequest(activity)) => break activity,
+            Some(work_item::Request::OrchestratorRequest(turn)) => {
+                assert_eq!(turn.instance_id, "b")
+            }
+            other => panic!("{other:?}"),
+        }
+    };
     let of = again.orchestration_instance.unwrap().instance_id;
     assert_eq!((of.as_str(), again.name.as_str()), ("b", "Greet"));
 }
