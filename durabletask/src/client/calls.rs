@@ -60,25 +60,29 @@ impl Client {
     ///
     /// [`ClientError::Failed`] if the operation failed; its own failure is the innermost
     /// cause. [`ClientError::Timeout`] after `timeout`, and others.
-    pub async fn call_entity<S, I, O: DeserializeOwned>(
-        &self,
+    pub fn call_entity<'a, S, I, O: DeserializeOwned, P: InputFor<I> + ?Sized>(
+        &'a self,
         entity: &EntityRef<S>,
         operation: &Operation<S, I, O>,
-        input: &(impl InputFor<I> + ?Sized),
+        input: &P,
         timeout: Duration,
-    ) -> Result<O, ClientError> {
+    ) -> impl Future<Output = Result<O, ClientError>> + use<'a, S, I, O, P> {
+        let (entity, operation) = (entity.id().clone(), operation.name().to_owned());
         let input = serde_json::to_value(input).map_err(|_| {
-            let name = operation.name();
-            ClientError::Payload(format!("the input of '{name}' cannot be written as JSON"))
-        })?;
-        let call = (entity.id().clone(), operation.name().to_owned(), input);
-        let calling = self.start(&CALL_ENTITY, &call).send().await?;
-        let answer = calling.result_within(timeout).await;
-        if !matches!(answer, Err(ClientError::Timeout { .. }))
-            && let Err(error) = self.purge(calling.id(), Recursive::No).await
-        {
-            tracing::debug!(instance_id = calling.id(), %error, "the record of a call stays");
+            ClientError::Payload(format!(
+                "the input of '{operation}' cannot be written as JSON"
+            ))
+        });
+        async move {
+            let call = (entity, operation, input?);
+            let calling = self.start(&CALL_ENTITY, &call).send().await?;
+            let answer = calling.result_within(timeout).await;
+            if !matches!(answer, Err(ClientError::Timeout { .. }))
+                && let Err(error) = self.purge(calling.id(), Recursive::No).await
+            {
+                tracing::debug!(instance_id = calling.id(), %error, "the record of a call stays");
+            }
+            codec::decode(Some(&answer?.to_string())).map_err(ClientError::Payload)
         }
-        codec::decode(Some(&answer?.to_string())).map_err(ClientError::Payload)
     }
 }

@@ -64,26 +64,29 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`]; schedulers differ about unknown instances.
-    pub async fn raise_event<T>(
-        &self,
-        instance_id: &str,
+    pub fn raise_event<'a, T, P: InputFor<T> + ?Sized>(
+        &'a self,
+        instance_id: &'a str,
         event: &Event<T>,
-        payload: &(impl InputFor<T> + ?Sized),
-    ) -> Result<(), ClientError> {
-        let input = codec::encode(payload).map_err(ClientError::Payload)?;
-        let mut request = proto::RaiseEventRequest {
-            instance_id: instance_id.to_owned(),
-            name: event.name().to_owned(),
-            input: Some(input),
-        };
-        self.store_payloads(instance_id, &mut request).await?;
-        let span = Spanned::orchestration_event(event.name(), instance_id);
-        self.command(instance_id, async |mut service: Service| {
-            service.raise_event(request).await
-        })
-        .await
-        .inspect_err(|error| span.failed(&error.to_string()))?;
-        Ok(())
+        payload: &P,
+    ) -> impl Future<Output = Result<(), ClientError>> + use<'a, T, P> {
+        let name = event.name().to_owned();
+        let input = codec::encode(payload).map_err(ClientError::Payload);
+        async move {
+            let mut request = proto::RaiseEventRequest {
+                instance_id: instance_id.to_owned(),
+                name: name.clone(),
+                input: Some(input?),
+            };
+            self.store_payloads(instance_id, &mut request).await?;
+            let span = Spanned::orchestration_event(&name, instance_id);
+            self.command(instance_id, async |mut service: Service| {
+                service.raise_event(request).await
+            })
+            .await
+            .inspect_err(|error| span.failed(&error.to_string()))?;
+            Ok(())
+        }
     }
 
     /// Pauses the instance; events are kept until it is resumed. Pausing a

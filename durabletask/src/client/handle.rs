@@ -115,12 +115,12 @@ impl<O> InstanceHandle<O> {
     /// # Errors
     ///
     /// [`ClientError`].
-    pub async fn raise_event<T>(
+    pub fn raise_event<T, P: InputFor<T> + ?Sized>(
         &self,
         event: &Event<T>,
-        payload: &(impl InputFor<T> + ?Sized),
-    ) -> Result<(), ClientError> {
-        self.client.raise_event(&self.id, event, payload).await
+        payload: &P,
+    ) -> impl Future<Output = Result<(), ClientError>> + use<'_, O, T, P> {
+        self.client.raise_event(&self.id, event, payload)
     }
 
     /// Asks the orchestration; see [`Client::query`].
@@ -128,13 +128,13 @@ impl<O> InstanceHandle<O> {
     /// # Errors
     ///
     /// [`ClientError`].
-    pub async fn query<I, A: DeserializeOwned>(
+    pub fn query<I, A: DeserializeOwned, P: InputFor<I> + ?Sized>(
         &self,
         query: &Query<I, A>,
-        input: &(impl InputFor<I> + ?Sized),
+        input: &P,
         timeout: Duration,
-    ) -> Result<A, ClientError> {
-        self.client.query(&self.id, query, input, timeout).await
+    ) -> impl Future<Output = Result<A, ClientError>> + use<'_, O, I, A, P> {
+        self.client.query(&self.id, query, input, timeout)
     }
 
     /// Asks the orchestration for a change; see [`Client::update`].
@@ -142,13 +142,13 @@ impl<O> InstanceHandle<O> {
     /// # Errors
     ///
     /// [`ClientError`].
-    pub async fn update<I, A: DeserializeOwned>(
+    pub fn update<I, A: DeserializeOwned, P: InputFor<I> + ?Sized>(
         &self,
         update: &Update<I, A>,
-        input: &(impl InputFor<I> + ?Sized),
+        input: &P,
         timeout: Duration,
-    ) -> Result<A, ClientError> {
-        self.client.update(&self.id, update, input, timeout).await
+    ) -> impl Future<Output = Result<A, ClientError>> + use<'_, O, I, A, P> {
+        self.client.update(&self.id, update, input, timeout)
     }
 
     /// Pauses the instance; see [`Client::suspend`].

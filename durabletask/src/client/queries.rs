@@ -145,47 +145,52 @@ impl Client {
     /// - [`ClientError::Unsupported`] if the backend gives out no histories, or no worker
     ///   that took the question has the code;
     /// - [`ClientError::Timeout`] after `timeout`, and others.
-    pub async fn query<I, O: DeserializeOwned>(
-        &self,
-        instance_id: &str,
+    pub fn query<'a, I, O: DeserializeOwned, P: InputFor<I> + ?Sized>(
+        &'a self,
+        instance_id: &'a str,
         query: &Query<I, O>,
-        input: &(impl InputFor<I> + ?Sized),
+        input: &P,
         timeout: Duration,
-    ) -> Result<O, ClientError> {
-        let input = codec::encode(input).map_err(ClientError::Payload)?;
-        let state = self.get(instance_id, Payloads::Omit).await?;
-        let state = state.ok_or_else(|| not_found(instance_id))?;
-        let question = Question {
-            instance_id: instance_id.to_owned(),
-            orchestration: state.name,
-            version: state.version,
-            query: query.name().to_owned(),
-            input,
-        };
-        let mut start = self.start(&QUERY, &question);
-        if let Some(version) = &question.version {
-            start = start.version(version);
-        }
-        let asking = start.send().await?;
-        let answer = asking.result_within(timeout).await;
-        self.forget(&asking, &answer).await;
-        match answer.map_err(nobody_has_it)? {
-            Answer::Answered(answer) => codec::decode(Some(&answer)).map_err(ClientError::Payload),
-            Answer::Unknown(known) => Err(ClientError::NoSuchQuery {
-                instance_id: question.instance_id,
-                query: question.query,
-                known,
-            }),
-            Answer::Failed(failure) => Err(ClientError::Refused {
-                instance_id: question.instance_id,
-                failure: Box::new(failure),
-            }),
-            Answer::NotStarted => Err(ClientError::InvalidState(format!(
-                "'{instance_id}' has not begun to run, so it answers no query yet"
-            ))),
-            Answer::NoHistory(reason) => Err(ClientError::Unsupported(format!(
-                "a query needs the history of the instance: {reason}"
-            ))),
+    ) -> impl Future<Output = Result<O, ClientError>> + use<'a, I, O, P> {
+        let name = query.name().to_owned();
+        let input = codec::encode(input).map_err(ClientError::Payload);
+        async move {
+            let state = self.get(instance_id, Payloads::Omit).await?;
+            let state = state.ok_or_else(|| not_found(instance_id))?;
+            let question = Question {
+                instance_id: instance_id.to_owned(),
+                orchestration: state.name,
+                version: state.version,
+                query: name,
+                input: input?,
+            };
+            let mut start = self.start(&QUERY, &question);
+            if let Some(version) = &question.version {
+                start = start.version(version);
+            }
+            let asking = start.send().await?;
+            let answer = asking.result_within(timeout).await;
+            self.forget(&asking, &answer).await;
+            match answer.map_err(nobody_has_it)? {
+                Answer::Answered(answer) => {
+                    codec::decode(Some(&answer)).map_err(ClientError::Payload)
+                }
+                Answer::Unknown(known) => Err(ClientError::NoSuchQuery {
+                    instance_id: question.instance_id,
+                    query: question.query,
+                    known,
+                }),
+                Answer::Failed(failure) => Err(ClientError::Refused {
+                    instance_id: question.instance_id,
+                    failure: Box::new(failure),
+                }),
+                Answer::NotStarted => Err(ClientError::InvalidState(format!(
+                    "'{instance_id}' has not begun to run, so it answers no query yet"
+                ))),
+                Answer::NoHistory(reason) => Err(ClientError::Unsupported(format!(
+                    "a query needs the history of the instance: {reason}"
+                ))),
+            }
         }
     }
 

@@ -82,20 +82,23 @@ impl Client {
     /// - [`ClientError::Timeout`] after `timeout`: the update may take place all the same.
     ///   An orchestration that never waits for it ends so; see
     ///   [`update_once`](Self::update_once) for how to ask again.
-    pub async fn update<I, O: DeserializeOwned>(
-        &self,
-        instance_id: &str,
+    pub fn update<'a, I, O: DeserializeOwned, P: InputFor<I> + ?Sized>(
+        &'a self,
+        instance_id: &'a str,
         update: &Update<I, O>,
-        input: &(impl InputFor<I> + ?Sized),
+        input: &P,
         timeout: Duration,
-    ) -> Result<O, ClientError> {
-        let input = codec::encode(input).map_err(ClientError::Payload)?;
-        self.check_open(instance_id).await?;
-        let sending = (instance_id.to_owned(), update.name().to_owned(), input);
-        let sender = self.start(&SEND, &sending).send().await?;
-        let answer = self.answer_to(instance_id, &sender, timeout).await;
-        self.forget(&sender, &answer).await;
-        read(instance_id, answer)
+    ) -> impl Future<Output = Result<O, ClientError>> + use<'a, I, O, P> {
+        let name = update.name().to_owned();
+        let input = codec::encode(input).map_err(ClientError::Payload);
+        async move {
+            let sending = (instance_id.to_owned(), name, input?);
+            self.check_open(instance_id).await?;
+            let sender = self.start(&SEND, &sending).send().await?;
+            let answer = self.answer_to(instance_id, &sender, timeout).await;
+            self.forget(&sender, &answer).await;
+            read(instance_id, answer)
+        }
     }
 
     /// Like [`update`](Self::update), at most once for each `update_id`: a caller that does
@@ -118,34 +121,37 @@ impl Client {
     /// # Errors
     ///
     /// As for [`update`](Self::update).
-    pub async fn update_once<I, O: DeserializeOwned>(
-        &self,
-        instance_id: &str,
-        update_id: &str,
+    pub fn update_once<'a, I, O: DeserializeOwned, P: InputFor<I> + ?Sized>(
+        &'a self,
+        instance_id: &'a str,
+        update_id: &'a str,
         update: &Update<I, O>,
-        input: &(impl InputFor<I> + ?Sized),
+        input: &P,
         timeout: Duration,
-    ) -> Result<O, ClientError> {
-        let input = codec::encode(input).map_err(ClientError::Payload)?;
-        let key = format!("{}/{instance_id}/{update_id}", instance_id.len());
-        let id = format!(
-            "durabletask.update-{}",
-            Uuid::new_v5(&NAMESPACE, key.as_bytes()).simple()
-        );
-        // The answer to a repeated update stands, whatever has become of the instance.
-        if self.get(&id, Payloads::Omit).await?.is_none() {
-            self.check_open(instance_id).await?;
+    ) -> impl Future<Output = Result<O, ClientError>> + use<'a, I, O, P> {
+        let name = update.name().to_owned();
+        let input = codec::encode(input).map_err(ClientError::Payload);
+        async move {
+            let key = format!("{}/{instance_id}/{update_id}", instance_id.len());
+            let id = format!(
+                "durabletask.update-{}",
+                Uuid::new_v5(&NAMESPACE, key.as_bytes()).simple()
+            );
+            let sending = (instance_id.to_owned(), name, input?);
+            // The answer to a repeated update stands, whatever has become of the instance.
+            if self.get(&id, Payloads::Omit).await?.is_none() {
+                self.check_open(instance_id).await?;
+            }
+            let start = self.start(&SEND, &sending).instance_id(&id);
+            let sender = match start.reuse(IdReuse::Never).send().await {
+                Err(ClientError::AlreadyExists { .. }) => self.instance(&SEND, id),
+                sent => sent?,
+            };
+            read(
+                instance_id,
+                self.answer_to(instance_id, &sender, timeout).await,
+            )
         }
-        let sending = (instance_id.to_owned(), update.name().to_owned(), input);
-        let start = self.start(&SEND, &sending).instance_id(&id);
-        let sender = match start.reuse(IdReuse::Never).send().await {
-            Err(ClientError::AlreadyExists { .. }) => self.instance(&SEND, id),
-            sent => sent?,
-        };
-        read(
-            instance_id,
-            self.answer_to(instance_id, &sender, timeout).await,
-        )
     }
 
     /// Nobody answers for an instance that is not there or has ended.

@@ -362,14 +362,14 @@ impl OrchestrationContext {
     /// # Errors
     ///
     /// [`TaskError::Payload`] if the event's payload is not a `T`.
-    pub async fn wait_for_event_within<T: DeserializeOwned>(
+    pub fn wait_for_event_within<T: DeserializeOwned>(
         &self,
         event: &Event<T>,
         deadline: Duration,
-    ) -> Result<Option<T>, TaskError> {
-        self.within(deadline, self.wait_for_event(event))
-            .await
-            .transpose()
+    ) -> impl Future<Output = Result<Option<T>, TaskError>> + use<'_, T> {
+        // The future does not borrow the event, which is often a constant: it may be kept.
+        let raised = self.wait_for_event(event);
+        async move { self.within(deadline, raised).await.transpose() }
     }
 
     /// Waits for `future` for at most `deadline` on the replay clock; `None` if it
