@@ -107,7 +107,39 @@ const DOCUMENTS: &[(&str, &str, &[&str])] = &[
         "Keycloak's credentials",
         r#"[{"id": "x", "type": "otp", "userLabel": "phone", "secretData": "{\"value\":\"{S}\"}",
             "credentialData": "{\"subType\":\"totp\",\"digits\":8,\"counter\":0,\"period\":60,\"algorithm\":\"HmacSHA256\"}"}]"#,
-        &["import-values-missing"],
+        &["import-unsupported"],
+    ),
+    (
+        "Keycloak's realm",
+        r#"{"id": "r", "realm": "team", "otpPolicyType": "totp", "users": [{"id": "u", "username": "alice", "credentials": [
+            {"id": "x", "type": "otp", "secretData": "{\"value\":\"{S}\"}",
+             "credentialData": "{\"subType\":\"totp\",\"digits\":6,\"counter\":0,\"period\":30,\"algorithm\":\"HmacSHA1\"}"}]}]}"#,
+        &["import-unsupported"],
+    ),
+    (
+        "a list of a program that is not known, with ids and values",
+        r#"[{"id": 1, "type": "setting", "value": "dark"}, {"id": 2, "type": "setting", "value": "large"}]"#,
+        &["import-unknown"],
+    ),
+    (
+        "a list of ids",
+        r#"[{"id": 1}, {"id": 2}]"#,
+        &["import-unknown"],
+    ),
+    (
+        "a list of a program that is not known, with a code among its ids and values",
+        r#"[{"id": 1, "type": "setting", "value": "dark"}, {"id": 2, "type": "code", "value": "otpauth://totp/GitHub:alice?secret={S}&issuer=GitHub"}]"#,
+        &[PLAIN],
+    ),
+    (
+        "a table whose cells are documents without names",
+        "ID,Title,Login,Data\n1,GitHub,alice,\"{\"\"totp\"\":{\"\"secret\"\":\"\"{S}\"\",\"\"period\"\":60,\"\"digits\"\":8,\"\"algorithm\"\":\"\"SHA256\"\"}}\"\n",
+        &[EIGHT],
+    ),
+    (
+        "a table whose column of codes is of documents",
+        "Title,Username,TOTP\nGitHub,alice,\"{\"\"secret\"\":\"\"{S}\"\",\"\"period\"\":60,\"\"digits\"\":8,\"\"algorithm\"\":\"\"SHA256\"\"}\"\n",
+        &[EIGHT],
     ),
     (
         "LastPass's table",
@@ -139,7 +171,7 @@ const DOCUMENTS: &[(&str, &str, &[&str])] = &[
     (
         "Monica's table of codes",
         "ID,Type,Title,Data,Notes,IsFavorite\n1,TOTP,GitHub,\"{\"\"secret\"\":\"\"{S}\"\",\"\"issuer\"\":\"\"GitHub\"\",\"\"accountName\"\":\"\"alice\"\",\"\"period\"\":60,\"\"digits\"\":8,\"\"algorithm\"\":\"\"SHA256\"\"}\",,false\n",
-        &["import-columns-unknown"],
+        &[EIGHT],
     ),
     (
         "KeePass fields that name each parameter",

@@ -164,11 +164,45 @@ fn kind_of_list(outline: &Outline) -> ImportFormat {
     if has(&["login", "name", "reprompt"]) {
         return F::Bitwarden;
     }
-    let is_vault = has(&["id"]) || has(&["value"]) || has(&["attributes"]);
-    if is_vault && !secret_names::is_among(outline.names.iter()) {
+    if is_vault(outline) && !secret_names::is_among(outline.names.iter()) {
         return F::KeyVault;
     }
     F::Json
+}
+
+/// Whether an object is a secret of a Key Vault: it has what only those have, or nothing else.
+/// Documents of many programs have an id and a value.
+fn is_vault(outline: &Outline) -> bool {
+    const OWN: [&str; 4] = ["attributes", "kid", "managed", "secretvaluetext"];
+    const ALL: [&str; 6] = ["id", "name", "value", "tags", "contenttype", "vaultname"];
+    let has = |name: &str| outline.has(&[name]);
+    let is_own = (has("id") || has("name") || has("value")) && OWN.iter().any(|name| has(name));
+    let is_all = outline
+        .names
+        .iter()
+        .all(|name| ALL.contains(&name.as_str()));
+    let has_value = has("value") && (has("id") || has("name") || has("tags"));
+    is_own || is_all && (has_value || has("id") && has("tags"))
+}
+
+/// What a document is in which no account was found, if that is known.
+fn unread(text: &str) -> Option<InputProblem> {
+    // Their values are documents by themselves, whose quotes are escaped.
+    let is_keycloak = text.contains("\"secretData\"") && text.contains("\"credentialData\"");
+    is_keycloak.then(|| InputProblem::ImportUnsupported {
+        what: kinds::KEYCLOAK.to_owned(),
+    })
+}
+
+/// The accounts in a document of a program without a reader of its own.
+fn gathered(text: &str) -> ReadAs {
+    match gather::read(text) {
+        Ok(entries) => Ok((ImportFormat::UriList, entries)),
+        Err(InputProblem::ImportUnknown) => {
+            Err(unread(text).unwrap_or(InputProblem::ImportUnknown))
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 fn read_list(text: &str, outline: &Outline) -> ReadAs {
@@ -187,7 +221,7 @@ fn read_list(text: &str, outline: &Outline) -> ReadAs {
         F::AndOtp => and_otp::read(text),
         F::Bitwarden => bitwarden::read_items(text),
         F::KeyVault => key_vault::read(text),
-        _ => return Ok((F::UriList, gather::read(text)?)),
+        _ => return gathered(text),
     }?;
     Ok((format, entries))
 }
@@ -233,7 +267,7 @@ fn kind_of_object(outline: &Outline) -> ImportFormat {
         F::Bitwarden
     } else if has(&["authentifiant"]) {
         F::Dashlane
-    } else if has(&["id", "value"]) || has(&["id", "attributes"]) {
+    } else if has(&["id"]) && is_vault(outline) {
         F::KeyVault
     } else {
         F::Json
@@ -294,7 +328,7 @@ fn read_object(text: &str, outline: &Outline, opening: &Opening<'_>) -> ReadAs {
         F::Bitwarden => bitwarden::read(text, opening),
         F::Dashlane => dashlane::read(text),
         F::KeyVault => key_vault::read(text),
-        _ => return Ok((F::UriList, gather::read(text)?)),
+        _ => return gathered(text),
     }?;
     Ok((format, entries))
 }

@@ -100,6 +100,9 @@ pub(crate) const ENCRYPTED_SECRETS: &str =
     "a backup whose secrets are encrypted, such as one of the browser extension Authenticator";
 pub(crate) const PROGRAM_OBJECT: &str =
     "an object in the notation of Python or JavaScript, not JSON";
+pub(crate) const KEYCLOAK: &str = "an export of Keycloak, whose credentials are the server's";
+const SET_UP_AGAIN: &str =
+    "Export the accounts in the authenticator app, or set up the codes again with the service.";
 pub(crate) const AUTHY_TOKEN: &str = "a token of Authy whose secret is encrypted";
 /// Formats of images that are called so in a sentence; other files have an article.
 const IMAGES: [&str; 7] = ["HEIC", "HEIF", "AVIF", "SVG", "ICO", "QOI", "JPEG XL"];
@@ -129,7 +132,7 @@ pub(crate) fn not_an_image(format: &str) -> String {
     format!("The file is {what}, which cannot be read as an image.")
 }
 
-const OTHERS: [(&str, Option<&str>); 15] = [
+const OTHERS: [(&str, Option<&str>); 16] = [
     ("text", Some(AS_TEXT)),
     ("text in an older encoding", Some(AS_UTF8)),
     ("SVG", Some(AS_PNG)),
@@ -143,6 +146,7 @@ const OTHERS: [(&str, Option<&str>); 15] = [
             "Write it as JSON, in Python with json.dumps, in JavaScript with JSON.stringify, and send it again.",
         ),
     ),
+    (KEYCLOAK, Some(SET_UP_AGAIN)),
     (WIN_AUTH, Some(WIN_AUTH_ADVICE)),
     (BATTLE_NET, Some(ANDROID_BACKUP)),
     ("PDF", Some(PDF)),

@@ -8,7 +8,7 @@ use super::super::meaning::folded;
 use super::super::recovery_codes::attach;
 use super::super::settings::Settings;
 use super::super::shapes::number_in;
-use super::super::{CodesBeside, ImportEntry, joined_name, keepass};
+use super::super::{CodesBeside, ImportEntry, gather, joined_name, keepass};
 use super::columns::Columns;
 use crate::account::CodeParameters;
 use crate::foreign::ForeignKind;
@@ -73,10 +73,18 @@ impl<'a> Row<'a> {
         let codes = used.iter().map(|at| self.said(Some(*at)));
         let codes = codes.chain(self.row.iter().skip(fields).filter_map(of_robo_form));
         for code in codes.map(of_spreadsheet).filter(|code| !says_nothing(code)) {
-            add(self.entry(code, Ok(Settings::default())));
+            match self.document(code) {
+                Some(entries) => entries.into_iter().for_each(&mut add),
+                None => add(self.entry(code, Ok(Settings::default()))),
+            }
         }
         for (at, cell) in self.row.iter().enumerate() {
             if used.contains(&at) {
+                continue;
+            }
+            if let Some(entries) = self.document(cell) {
+                used.push(at);
+                entries.into_iter().for_each(&mut add);
                 continue;
             }
             for loose in loose::codes(cell) {
@@ -103,6 +111,33 @@ impl<'a> Row<'a> {
             }
         }
         entries.extend(attach(found, self.beside(), &self.name()));
+    }
+
+    /// The accounts of a cell that is a document by itself, under the names of the row where it has
+    /// none; nothing if it is none, or has no account.
+    fn document(&self, cell: &str) -> Option<Vec<ImportEntry>> {
+        if !cell.starts_with(['{', '[']) {
+            return None;
+        }
+        let entries = gather::read(cell).ok()?;
+        let of = |entry: ImportEntry| {
+            let Ok(uri) = &entry.content else {
+                return entry;
+            };
+            let has_names = otpauth::parse(uri).is_ok_and(|parsed| {
+                parsed.account.issuer().is_some() || parsed.account.account_name() != "Account"
+            });
+            let named = Item {
+                title: self.title(),
+                account_name: self.user(),
+                code: uri,
+            };
+            match named.entry() {
+                Some(named) if !has_names => named,
+                _ => entry,
+            }
+        };
+        Some(entries.into_iter().map(of).collect())
     }
 
     /// Whether its cells are not where the names are: there are more of them, as with a comma in
