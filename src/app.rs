@@ -127,6 +127,7 @@ impl Running {
         let lock = parts.scheduler().then(|| data.lock()).transpose()?;
         let front_door = parts.front_door().then(|| data.lock_front_door());
         let front_door = front_door.transpose()?;
+        data.refuse_missing(&parts::needed(&data, &config, parts)?)?;
         let mut running = Self {
             http_addr: None,
             scheduler_addr: None,
@@ -148,7 +149,10 @@ impl Running {
         // On the heap: it holds all that is being started, and would make every caller's future as large.
         let launched = Box::pin(running.launch(&config, parts, clock)).await;
         match launched {
-            Ok(()) => Ok(running),
+            Ok(()) => {
+                running.data.note_files()?;
+                Ok(running)
+            }
             Err(error) => {
                 running.stop().await.ok();
                 Err(error)

@@ -17,8 +17,10 @@ use crate::access::secret;
 use crate::private_file;
 
 pub use self::error::DataDirError;
+pub(crate) use self::noted::{NOTED, NotedFile};
 
 mod error;
+mod noted;
 
 /// How long to wait for another process that holds the folder to end.
 const ENDING: Duration = Duration::from_secs(1);

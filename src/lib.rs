@@ -7,6 +7,7 @@ pub mod access;
 pub mod app;
 pub mod audit;
 pub mod backup;
+mod bounds;
 pub mod cli;
 pub mod clock;
 mod codes;

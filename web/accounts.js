@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import * as changes from "./account-changes.js";
 import { AccountRow } from "./account-row.js";
 import { Codes } from "./codes.js";
-import { field, fill, h, say, table } from "./dom.js";
+import { field, fill, h, mark, say, table } from "./dom.js";
 import { Favourites } from "./favourites.js";
 import { plain, time, title } from "./format.js";
 import { toast } from "./notice.js";
@@ -51,7 +51,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
   const hidden = () => hide.checked;
   const kinds = may("admin") ? ["read", "export", "delete"] : ["read"];
 
-  const search = h("input", { type: "search", id: "search", autocomplete: "off", spellcheck: "false", "aria-keyshortcuts": "/", input: () => filter() });
+  const search = h("input", { type: "search", id: "search", placeholder: words.search, autocomplete: "off", spellcheck: "false", "aria-keyshortcuts": "/", input: () => filter() });
   const sort = h("select", { id: "sort", change: () => {
     preference.set("sort", sort.value);
     arrange();
@@ -87,14 +87,22 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       arrangeTogether();
     },
   });
+  // Where there is little room, only the search is there until more is asked for.
+  const more = h("button", { type: "button", class: "unfold", "data-key": "filters", "aria-expanded": "false", "aria-controls": "filters", click: () => {
+    const open = more.getAttribute("aria-expanded") !== "true";
+    more.setAttribute("aria-expanded", String(open));
+    mark(bar, "open", open);
+  } }, words.filters(false));
+  const bar = h("form", { class: "bar folds", role: "search", submit: (event) => {
+    event.preventDefault();
+    focus(visible()[0]);
+  } },
+  field(words.search, search), more,
+  h("div", { class: "filters", id: "filters" }, field(words.show, only), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide))),
+  selection && h("button", { type: "button", "data-key": "select", click: () => (selection.on ? selection.end() : selection.begin()) }, words.select));
   fill(main,
     h("h1", {}, words.title),
-    h("form", { class: "bar", role: "search", submit: (event) => {
-      event.preventDefault();
-      focus(visible()[0]);
-    } },
-    field(words.search, search), field(words.show, only), field(words.sort, sort), h("label", { class: "check" }, hide, h("span", {}, words.hide)),
-    selection && h("button", { type: "button", "data-key": "select", click: () => (selection.on ? selection.end() : selection.begin()) }, words.select)),
+    bar,
     selection && selection.element,
     count, none, list, over, removed, h("p", { class: "faint keys" }, words.keys));
 
@@ -291,6 +299,7 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       if (found) shown += 1;
     }
     count.textContent = showsRemoved() ? "" : words.shown(shown, rows.size);
+    more.textContent = words.filters(only.value !== "");
     removed.hidden = !showsRemoved();
     fill(none, rows.size === 0 ? empty() : words.noneFound);
     none.hidden = shown > 0 || showsRemoved();

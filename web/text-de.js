@@ -97,6 +97,7 @@ export const german = {
   accounts: {
     title: "Konten",
     search: "Suchen",
+    filters: (used) => used ? "Filter (1)" : "Filter",
     show: "Anzeigen",
     all: "alle",
     groups: "Gruppen",

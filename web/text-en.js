@@ -98,6 +98,7 @@ export const english = {
   accounts: {
     title: "Accounts",
     search: "Search",
+    filters: (used) => used ? "Filters (1)" : "Filters",
     show: "Show",
     all: "all",
     groups: "Groups",

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::ListenerExt as _;
 use durabletask::Connection;
+use durabletask_scheduler::kept_elsewhere;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,8 @@ use zeroize::Zeroizing;
 
 use super::{AppError, Parts};
 use crate::config::Config;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, NotedFile};
+use crate::ledger::{self, Noted};
 
 /// Refuses a front door of which there could be several, each with keys, grants, counts and an
 /// audit log of its own, unless they share a database or someone has said that it is the only
@@ -37,6 +39,40 @@ pub(super) fn refuse_half(config: &Config, parts: Parts) -> Result<(), AppError>
         return Err(AppError::HalfDeployment("Azure Key Vault"));
     }
     Ok(())
+}
+
+/// The files that a start of these parts would create again if they were missing.
+pub(super) fn needed(
+    data: &DataDir,
+    config: &Config,
+    parts: Parts,
+) -> Result<Vec<NotedFile>, AppError> {
+    let mut files = Vec::new();
+    let is_elsewhere = kept_elsewhere(data.path())?.is_some();
+    if parts.scheduler() && config.hub_database.is_none() && !is_elsewhere {
+        files.push(NotedFile::Hub);
+    }
+    let is_shared = !matches!(ledger::noted(data)?, Noted::Own(_) | Noted::None);
+    if config.database.is_some() || is_shared {
+        // The rest is in the database, or the start is refused for that reason.
+        return Ok(files);
+    }
+    if config.azure.key_vault.is_none() {
+        if parts.worker() {
+            files.push(NotedFile::Fingerprint);
+        }
+        if parts.front_door() {
+            files.push(NotedFile::Mandate);
+        }
+    }
+    let webhook = config.webhook.as_ref();
+    if parts.worker() && webhook.is_some_and(|webhook| webhook.secret_file.is_none()) {
+        files.push(NotedFile::Webhook);
+    }
+    if parts.front_door() {
+        files.extend(NotedFile::DOOR);
+    }
+    Ok(files)
 }
 
 /// One running part.

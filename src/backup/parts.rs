@@ -7,6 +7,7 @@ use countersign_ledger::LEDGER_DATABASE;
 use super::BackupError;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT};
+use crate::data_dir::NOTED;
 use crate::ledger::SHARED_NOTE;
 use crate::local_hub::HUB_TOKEN;
 use crate::verify::VERIFY_DATABASE;
@@ -56,9 +57,9 @@ pub(super) const FILES: [&str; 17] = [
     "webhook-secret.before",
 ];
 
-/// Files that a running process publishes for others on the machine, or is just writing, and the
-/// note that names the shared database.
-const OF_A_PROCESS: [&str; 4] = ["serve.json", "hub.json", "audit.next", SHARED_NOTE];
+/// Files that a running process publishes for others on the machine, or is just writing, the note
+/// that names the shared database, and the one that a start writes of what is there.
+const OF_A_PROCESS: [&str; 5] = ["serve.json", "hub.json", "audit.next", SHARED_NOTE, NOTED];
 
 /// The largest small file, in bytes. A seal key file holds a few keys.
 pub(super) const MAX_FILE: u64 = 1024 * 1024;

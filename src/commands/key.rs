@@ -19,7 +19,7 @@ use crate::app::ACCESS_DATABASE;
 use crate::audit::Action;
 use crate::cli::{KeyCommand, KeyPlace};
 use crate::config::ClientEnvironment;
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, NotedFile};
 use crate::duration;
 
 pub(super) async fn run(command: KeyCommand) -> Outcome {
@@ -219,7 +219,10 @@ pub(super) async fn open(place: &KeyPlace) -> Result<Arc<dyn AccessStore>, Fault
     if let Some(shared) = Shared::of(&data).await? {
         return Ok(Arc::new(PostgresAccess::new(shared.database)));
     }
+    data.refuse_missing(&[NotedFile::Access])
+        .map_err(folder_fault)?;
     let keys = KeyStore::open(&data.path().join(ACCESS_DATABASE)).map_err(fault)?;
+    data.note_files().map_err(folder_fault)?;
     Ok(Arc::new(FolderAccess::new(keys)))
 }
 

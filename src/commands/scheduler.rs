@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use countersign_azure::{DatabaseTokens, Identity};
 use countersign_database::{DatabaseUrl, Login, refuse_reach};
-use durabletask_scheduler::{PasswordSource, Retention, Storage};
+use durabletask_scheduler::{PasswordSource, Retention, Storage, kept_elsewhere};
 use durabletask_scheduler_cli::{self as cli, CliError, ServeSettings, Weaker};
 
 use super::{Exit, Fault, Outcome};
 use crate::causes::in_one_line;
 use crate::cli::SchedulerArgs;
 use crate::config::{DatabaseConfig, LogFormat, Settings, Written};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, NotedFile};
 use crate::{local_hub, shutdown, telemetry};
 
 pub(super) async fn run(args: SchedulerArgs) -> Outcome {
@@ -77,12 +77,24 @@ pub(super) async fn run(args: SchedulerArgs) -> Outcome {
         Storage::Memory | Storage::Database(_) => &folder,
     };
     let data = DataDir::create(folder).map_err(Fault::failed)?;
+    let is_here = matches!(settings.scheduler.storage, Storage::Directory(_));
+    if is_here
+        && kept_elsewhere(data.path())
+            .map_err(Fault::failed)?
+            .is_none()
+    {
+        data.refuse_missing(&[NotedFile::Hub])
+            .map_err(Fault::failed)?;
+    }
     let token_file = local_hub::token_file(&data).map_err(Fault::failed)?;
     let settings = settings.ask_for(&token_file, local_hub::PLACE, local_hub::HOW);
     shutdown::reload_on_hangup(written, filter, follows).map_err(Fault::failed)?;
     let stop = shutdown::on_signal().map_err(Fault::failed)?;
     let _forgotten = Forgotten(data.clone());
     let ready = |at: &cli::Listening| {
+        if let Err(error) = data.note_files() {
+            tracing::warn!(%error, "a start would not notice that a file of the data folder is missing");
+        }
         // If it cannot be written, only links to the dashboard are missing.
         if let Err(error) = local_hub::write_addresses(&data, at) {
             tracing::warn!(%error, "other parts on this data folder cannot find the dashboard");

@@ -3,6 +3,7 @@
 use serde::Deserialize as _;
 
 use super::file;
+use crate::bounds::{self, within};
 
 /// Passes the names of all settings to another macro.
 macro_rules! every_setting {
@@ -112,10 +113,12 @@ pub struct Settings {
     #[arg(long, num_args = 0..=1, default_missing_value = "true", require_equals = true)]
     pub require_proof: Option<bool>,
     /// How many people other than the requester must approve, 1 to 10 [env: COUNTERSIGN_APPROVALS] [default: 1]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = bounds::number::<u8, 1, 10>)]
+    #[serde(default, deserialize_with = "within::<_, _, 1, 10>")]
     pub approvals: Option<u8>,
     /// How many people must approve a request to read, export, transfer or delete an account, 0 to 10; with 0 no approval is needed [env: COUNTERSIGN_REQUEST_APPROVALS] [default: 1]
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", value_parser = bounds::number::<u8, 0, 10>)]
+    #[serde(default, deserialize_with = "within::<_, _, 0, 10>")]
     pub request_approvals: Option<u8>,
     /// Groups whose members must approve, separated by commas [env: COUNTERSIGN_APPROVERS] [default: anyone with the role approver]
     #[arg(long, value_name = "GROUPS")]

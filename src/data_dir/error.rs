@@ -54,6 +54,22 @@ pub enum DataDirError {
          again, which starts over", .0.display()
     )]
     Unfinished(PathBuf),
+    /// A file that the folder has had is missing.
+    #[error(
+        "{} is missing: restore it from a backup{beside}. Without it, {loss}. If it is lost \
+         permanently, remove its line from {}: the next start creates a new one",
+        path.display(), note.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What else to restore, in words that follow.
+        beside: &'static str,
+        /// What a new one would mean.
+        loss: &'static str,
+        /// The file that names it.
+        note: PathBuf,
+    },
     /// The system has no random numbers to give.
     #[error("the system's random number source failed")]
     Random,

@@ -4,6 +4,8 @@ use countersign_enrollment::account::one_line;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::bounds::within;
+
 /// The longest reason for reading a code, in characters: the most that the audit log keeps.
 pub(super) const MAX_NOTE: usize = 200;
 /// The most characters of a text of someone else's that an agent is given.
@@ -38,6 +40,7 @@ pub(crate) struct ListAccounts {
     pub(crate) cursor: Option<String>,
     /// How many accounts to return at most.
     #[schemars(range(min = 1, max = 200))]
+    #[serde(default, deserialize_with = "within::<_, _, 1, 200>")]
     pub(crate) limit: Option<u16>,
 }
 
@@ -84,6 +87,7 @@ pub(crate) struct GetCode {
     /// How many more seconds the code must be valid. If the current one expires sooner, the tool
     /// waits for the next one.
     #[schemars(range(min = 0, max = 60))]
+    #[serde(default, deserialize_with = "within::<_, _, 0, 60>")]
     pub(crate) min_validity: Option<u16>,
     /// What the code is for; kept in the audit log.
     #[schemars(length(max = 200))]
@@ -120,6 +124,7 @@ pub(crate) struct RequestCode {
     pub(crate) request_id: Option<String>,
     /// How many seconds to wait for a decision in this call.
     #[schemars(range(min = 0, max = 50))]
+    #[serde(default, deserialize_with = "within::<_, _, 0, 50>")]
     pub(crate) wait_seconds: Option<u16>,
 }
 

@@ -11,6 +11,7 @@ import urllib.parse
 
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select
 
 from browser import PHONE, chromium
 from page import SECRET, Countersign, Server, added, filled, picked
@@ -423,7 +424,28 @@ def on_a_phone(page, server, ids):
     assert not covered, "the views hide what can be done"
     assert page.width() <= page.script("return innerWidth")
     page.click("[data-key=end-selection]")
+    # On the smallest screen the first code is there at once: filters are a tap away.
+    for language in ("en", "de"):
+        page.script("localStorage.setItem('language', arguments[0])", language)
+        page.size({"width": 320, "height": 568, "deviceScaleFactor": 1, "mobile": True})
+        page.browser.refresh()
+        page.until(lambda _: page.digits(GITHUB).isdigit(), "a code")
+        page.script("window.scrollTo(0, 0)")
+        free = page.script("return document.querySelector('#header nav').getBoundingClientRect().top - document.querySelector('.account .digits').getBoundingClientRect().bottom")
+        assert free > 0, f"the first code is out of sight, {language}: {free}"
+        assert page.width() <= 320, page.width()
+        filters = page.one("[data-key=filters]")
+        assert not page.all("#only")[0].is_displayed() and filters.get_attribute("aria-expanded") == "false"
+        filters.send_keys(Keys.ENTER)
+        page.until(lambda _: page.all("#only")[0].is_displayed() and filters.get_attribute("aria-expanded") == "true", "the filters")
+        assert page.width() <= 320, page.width()
+        Select(page.one("#only")).select_by_value("removed")
+        page.until(lambda _: filters.text.endswith("(1)"), "the button tells that one is used")
+        filters.click()
+        page.until(lambda _: not page.all("#only")[0].is_displayed(), "they are folded again")
+    page.script("localStorage.removeItem('language')")
     page.size()
+    page.browser.refresh()
 
 
 def main():

@@ -332,8 +332,8 @@ def soon(pages, server, many):
         search.value = arguments[0];
         search.dispatchEvent(new Event("input"));
         document.body.offsetHeight;
-        return performance.now() - begun;""", "user499")
-    page.until(lambda _: "Service 049" in page.order() and len(page.order()) < 20, "few of many")
+        return performance.now() - begun;""", f"user{many - 1}")
+    page.until(lambda _: f"Service {(many - 1) // 10:03}" in page.order() and len(page.order()) < 20, "few of many")
     print(f"search among {many}: {took:.0f} ms")
     page.script("document.getElementById('search').value = ''; document.getElementById('search').dispatchEvent(new Event('input'))")
     # What is looked at is asked for together.

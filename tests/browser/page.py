@@ -209,9 +209,11 @@ def accounts(page, server, ids):
     page.until(lambda _: page.clipboard() in (code["token"], page.digits("Banana")), "the code is in the clipboard")
 
     # Ten-second steps: the next code shows in the last seconds, and then is the present one.
-    page.until(lambda _: page.row("apple").find_element("css selector", ".next").text.startswith("next"), "the next code")
-    coming = page.script("return arguments[0].textContent", page.row("apple").find_element("css selector", ".next"))
-    coming = "".join(coming.removeprefix("next").split())
+    def next_code(_):
+        # Read once: a moment later it may be gone, or another.
+        text = "".join(page.row("apple").find_element("css selector", ".next").text.split())
+        return text.startswith("next") and text.removeprefix("next")
+    coming = page.until(next_code, "the next code")
     page.until(lambda _: page.digits("apple") == coming, "the next code's time has come")
 
     search = page.one("#search")

@@ -348,7 +348,7 @@ async fn what_is_wrong_has_a_message_and_an_exit_code_of_its_own() {
     for words in [
         "did you mean listen?",
         "approval-timeout",
-        "The setting `approvals` has an invalid value; it must be a whole number from 0 to 255\n",
+        "The setting `approvals` has an invalid value; it must be a whole number from 1 to 10\n",
     ] {
         assert!(said(&checked).contains(words), "{words}: {checked:?}");
     }

@@ -30,6 +30,28 @@ const DATABASES: [&str; 6] = [
     "verify.sqlite3",
 ];
 
+/// What a start without it creates again, since nothing is lost with it: tokens that can be given out
+/// again, public halves, and notes.
+const MADE_AGAIN: [&str; 6] = [
+    "admin-token",
+    "hub-token",
+    "installation.files",
+    "installation.ledger",
+    "mandate.pub",
+    "seal.pub",
+];
+/// What is refused by its name, with what to do.
+const NAMED: [&str; 8] = [
+    "access.sqlite3",
+    "fingerprint.key",
+    "ledger.sqlite3",
+    "mandate.key",
+    "scheduler.sqlite3",
+    "vault.key",
+    "vault.sqlite3",
+    "verify.sqlite3",
+];
+
 /// A folder that a server has run on, with an account, a key and a checked code; and the same while
 /// the server ran.
 async fn used() -> (App, PathBuf) {
@@ -162,6 +184,14 @@ async fn the_check_refuses_each_folder_that_a_start_refuses_and_no_other() {
             }
             _ => false,
         };
+        let name = folder.file_name().unwrap().to_string_lossy();
+        if let Some(lost) = name.strip_prefix("without-") {
+            let said = started.as_deref().unwrap_or_default();
+            let is_named = said.contains(&format!("/{lost}")) || !NAMED.contains(&lost);
+            if started.is_some() == MADE_AGAIN.contains(&lost) || !is_named {
+                wrong.push(format!("without {lost}: {started:?}"));
+            }
+        }
         if !same {
             wrong.push(format!("{}: {checked:?} {started:?}", folder.display()));
         }

@@ -477,7 +477,7 @@ async fn a_lease_counts_codes_and_its_end_is_reported() {
         (
             "get_code",
             json!({ "account": id, "minValidity": "soon" }),
-            "The argument `minValidity` has an invalid value; it must be a whole number from 0",
+            "The argument `minValidity` has an invalid value; it must be a whole number from 0 to 60",
         ),
         (
             "get_code",

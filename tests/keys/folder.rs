@@ -8,8 +8,9 @@ use crate::parts::{Installation, files, program};
 use crate::support::Process;
 
 /// What a worker makes.
-const WORKER: [&str; 7] = [
+const WORKER: [&str; 8] = [
     "fingerprint.key",
+    "installation.files",
     "installation.ledger",
     "ledger.sqlite3",
     "seal.key",

@@ -7,7 +7,7 @@ use countersign_activities::vault::EmbeddedVault;
 use rustix::fs::Access;
 
 use crate::access::{KeyStore, ServerKeys, ServerRing, secret};
-use crate::app::{ACCESS_DATABASE, AppError, parts};
+use crate::app::{ACCESS_DATABASE, AppError, Parts, parts};
 use crate::audit::{self, AUDIT_DATABASE};
 use crate::config::Config;
 use crate::data_dir::{DataDir, DataDirError};
@@ -30,6 +30,11 @@ pub(super) async fn check(config: &Config) -> Result<String, AppError> {
     let data = DataDir::open(folder)?;
     can_write(folder, "write to")?;
     let hub_is_here = config.connection_string.is_none();
+    let starts = match hub_is_here {
+        true => Parts::Everything,
+        false => Parts::FrontDoor,
+    };
+    data.refuse_missing(&parts::needed(&data, config, starts)?)?;
     if hub_is_here {
         let folder = folder.clone();
         parts::blocking(move || durabletask_scheduler::look(&folder)).await??;

@@ -14,6 +14,7 @@ use super::ids::account_id;
 use super::views::maybe_moment;
 use crate::access::{Grant, Granted, Grantee, Group, MAX_GRANTEE, Reads, grant_change};
 use crate::audit::Action;
+use crate::bounds::within;
 use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Permission as _};
@@ -77,6 +78,7 @@ pub(super) struct NewGrantBody {
     until: Option<DateTime<Utc>>,
     /// How many codes may be read; unlimited if left out.
     #[schema(minimum = 1)]
+    #[serde(default, deserialize_with = "within::<_, _, 1, 4_294_967_295>")]
     reads: Option<u32>,
 }
 

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 use super::views::{maybe_moment, moment};
 use crate::access::{Group, KeyError, KeyRecord, NewKey, Role};
 use crate::audit::Action;
+use crate::bounds::within;
 use crate::http::FrontDoor;
 use crate::http::edge::auth;
 use crate::http::edge::auth::{Administer, Caller, Known, Permission as _};
@@ -262,6 +263,7 @@ pub(super) async fn revoke(
 pub(super) struct RotateBody {
     /// In seconds from now; an hour if left out, at most thirty days, and 0 for not at all.
     #[schema(minimum = 0, maximum = 2_592_000)]
+    #[serde(default, deserialize_with = "within::<_, _, 0, 2592000>")]
     overlap_seconds: Option<u32>,
 }
 

@@ -21,6 +21,7 @@ use super::request_views::{ExportView, RequestPage, RequestView};
 use super::views::{Alone, TokenView};
 use crate::access::Role;
 use crate::audit::Action;
+use crate::bounds;
 use crate::codes::from_vault;
 use crate::http::FrontDoor;
 use crate::http::edge::auth::{Administer, Caller, Decide, Known, Permission as _, Read};
@@ -53,9 +54,11 @@ pub(super) struct RequestBody {
     reason: Option<String>,
     /// For `read`: how many codes.
     #[schema(minimum = 1, maximum = 50)]
+    #[serde(default, deserialize_with = "bounds::within::<_, _, 1, 50>")]
     reads: Option<u32>,
     /// For `read` and `export`: for how long, in seconds; for `delete`: how much later.
     #[schema(maximum = 7_776_000)]
+    #[serde(default, deserialize_with = "bounds::within::<_, _, 0, 7_776_000>")]
     seconds: Option<u64>,
     /// For `transfer`: the other installation's key.
     to: Option<String>,
