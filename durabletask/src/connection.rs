@@ -9,12 +9,14 @@ use std::time::Duration;
 use durabletask_proto::completion_stream_service_client::CompletionStreamServiceClient;
 use durabletask_proto::fork_service_client::ForkServiceClient;
 use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Uri};
 use uuid::Uuid;
 
 use crate::caller::{Caller, Proof};
 use crate::credential::Credential;
+use crate::dialer::Dialer;
 
 pub use crate::credential::{AccessToken, SCOPE, TokenFailure, TokenProvider};
 pub use crate::token_file::TokenFileFault;
@@ -65,6 +67,7 @@ pub struct Connection {
     authentication: Authentication,
     credential: Option<Credential>,
     trusted: Option<String>,
+    dialer: Option<Dialer>,
 }
 
 /// How to prove who is calling.
@@ -326,6 +329,7 @@ impl Connection {
             authentication,
             credential: None,
             trusted: None,
+            dialer: None,
         })
     }
 
@@ -361,6 +365,7 @@ impl Connection {
         Ok(Self {
             credential: self.credential,
             trusted: self.trusted,
+            dialer: self.dialer,
             ..connected
         })
     }
@@ -396,6 +401,38 @@ impl Connection {
     #[must_use]
     pub fn trusting(mut self, pem: impl Into<String>) -> Self {
         self.trusted = Some(pem.into());
+        self
+    }
+
+    /// Opens connections with `dial` instead of over TCP: for a scheduler in the same process, or
+    /// behind a socket of another kind.
+    ///
+    /// `dial` is called whenever a connection is needed. What it fails with is an outage like any
+    /// other, and is tried again. Everything else stays as the endpoint says: the protocol, the
+    /// headers, TLS with an `https://` endpoint, and whether a token may be presented.
+    ///
+    /// ```
+    /// # #[cfg(unix)]
+    /// # fn main() -> Result<(), durabletask::connection::ConnectionError> {
+    /// use durabletask::Connection;
+    /// use tokio::net::UnixStream;
+    ///
+    /// let near = Connection::insecure("http://localhost", "default")?
+    ///     .with_dialer(|| UnixStream::connect("/run/scheduler.sock"));
+    /// assert_eq!(near.task_hub(), "default");
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(not(unix))]
+    /// # fn main() {}
+    /// ```
+    #[must_use]
+    pub fn with_dialer<D, F, S>(mut self, dial: D) -> Self
+    where
+        D: Fn() -> F + Send + Sync + 'static,
+        F: Future<Output = std::io::Result<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.dialer = Some(Dialer::new(dial));
         self
     }
 
@@ -482,7 +519,11 @@ impl Connection {
                 .tls_config(tls)
                 .map_err(|error| ConnectionError::Tls(error.to_string()))?;
         }
-        Ok(Caller::new(endpoint.connect_lazy(), headers, proof))
+        let channel = match &self.dialer {
+            Some(dialer) => endpoint.connect_with_connector_lazy(dialer.clone()),
+            None => endpoint.connect_lazy(),
+        };
+        Ok(Caller::new(channel, headers, proof))
     }
 }
 

@@ -7,6 +7,7 @@ mod caller;
 pub mod client;
 pub mod connection;
 mod credential;
+mod dialer;
 pub mod guides;
 pub mod limits;
 pub mod payloads;

@@ -146,8 +146,8 @@ pub enum ServeError {
     /// The port for other nodes cannot be served.
     #[error("the port for other nodes cannot be served: {0}")]
     Peers(#[from] crate::PeerError),
-    /// The port for other nodes was served before.
-    #[error("the port for other nodes is served already; a scheduler is served once")]
+    /// It was served before.
+    #[error("this scheduler is served already; a scheduler is served once")]
     ServedBefore,
     /// The writer thread has ended, so nothing can be made durable any more.
     #[error("the scheduler's writer has stopped: {0}; see the log for the first failure")]

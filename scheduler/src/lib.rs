@@ -12,6 +12,7 @@ mod dashboard;
 mod dispatch;
 mod error;
 mod guard;
+mod in_process;
 mod limits;
 mod metrics;
 mod nodes;
@@ -32,6 +33,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{DatabaseStorage, SchedulerConfig, Storage};
 pub use countersign_database::{DatabaseUrl, Look, PasswordSource};
 pub use error::{OpenError, ServeError};
+pub use in_process::{InProcess, Stopped};
 pub use nodes::{
     Fingerprint, Node, Owner, Owners, PeerCertificates, PeerError, PeerPort, PeerSettings,
 };

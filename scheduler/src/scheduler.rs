@@ -1,14 +1,16 @@
 //! The scheduler as a whole: open, serve, dashboard.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use durabletask_proto::completion_stream_service_server::CompletionStreamServiceServer;
 use durabletask_proto::fork_service_server::ForkServiceServer;
 use durabletask_proto::task_hub_sidecar_service_server::TaskHubSidecarServiceServer;
-use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::net::TcpListener;
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{InterceptorLayer, Routes};
 use tonic::transport::Server;
@@ -16,6 +18,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::access::AuthInterceptor;
 use crate::dispatch::{Dispatch, backoff, pace, timers, untaken};
+use crate::in_process::{Entrance, InProcess};
 use crate::limits::MAX_MESSAGE;
 use crate::metrics::Commits;
 use crate::nodes::{self, Nodes, Owner as NodeOwner, Owners, ReceiveLayer, RouteLayer};
@@ -47,6 +50,7 @@ pub struct Scheduler {
     config: Arc<SchedulerConfig>,
     /// If there are others.
     nodes: Option<Nodes>,
+    entrance: Entrance,
 }
 
 impl Scheduler {
@@ -79,7 +83,14 @@ impl Scheduler {
             commits,
             config: Arc::new(config),
             nodes,
+            entrance: Entrance::new(),
         })
+    }
+
+    /// A way in for callers of the same process, which needs no socket.
+    #[must_use]
+    pub fn in_process(&self) -> InProcess {
+        self.entrance.near()
     }
 
     /// Returns once this scheduler owns its task hubs: at once where no other one can, and otherwise when
@@ -150,6 +161,7 @@ impl Scheduler {
             .max_decoding_message_size(MAX_MESSAGE);
         let forks = ForkServiceServer::new(service.clone());
         let peers = self.serve_peers(&service, ending.clone())?;
+        let near = self.entrance.take().ok_or(ServeError::ServedBefore)?;
         let rpc = TaskHubSidecarServiceServer::new(service)
             .max_decoding_message_size(MAX_MESSAGE)
             .max_encoding_message_size(MAX_MESSAGE);
@@ -163,13 +175,15 @@ impl Scheduler {
         };
         // Around everything on this port, so that it covers every service and path.
         let asked = InterceptorLayer::new(AuthInterceptor(self.config.access.clone()));
-        let router = self
-            .server()
-            .layer(asked)
-            .layer(routed)
-            .add_service(rpc)
-            .add_service(results)
-            .add_service(forks);
+        let routes = Routes::new(rpc).add_service(results).add_service(forks);
+        let answering = || {
+            let mut server = self.server().layer(asked.clone()).layer(routed.clone());
+            server.add_routes(routes.clone())
+        };
+        let end = ending.clone().cancelled_owned();
+        let near = ReceiverStream::new(near).map(Ok::<_, Infallible>);
+        let near = answering().serve_with_incoming_shutdown(near, end).boxed();
+        let router = answering();
         let end = ending.clone().cancelled_owned();
         let server = match &self.config.tls {
             Some(tls) => {
@@ -197,7 +211,7 @@ impl Scheduler {
             self.until_succeeded().await;
             ending.cancel();
         };
-        let mut server = async move { tokio::try_join!(server, peers).map(|_| ()) }.boxed();
+        let mut server = async move { tokio::try_join!(server, near, peers).map(|_| ()) }.boxed();
         let result = tokio::select! {
             result = &mut server => result.map_err(ServeError::from),
             () = self.store.writer.closed() => Err(ServeError::Writer("its thread has ended".to_owned())),

@@ -21,16 +21,21 @@ use durabletask_proto::orchestrator_action::OrchestratorActionType as Action;
 use durabletask_proto::task_hub_sidecar_service_client::TaskHubSidecarServiceClient;
 use durabletask_proto::*;
 use durabletask_scheduler::{
-    DatabaseStorage, ManualClock, OpenError, PeerPort, Scheduler, SchedulerConfig, Storage,
+    DatabaseStorage, InProcess, ManualClock, OpenError, PeerPort, Scheduler, SchedulerConfig,
+    Storage,
 };
+use hyper_util::rt::TokioIo;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Streaming};
 
 /// Whether every test goes through a node that owns nothing, to the one that it would else go to. So it is
 /// in `tests/elsewhere`.
 pub const ELSEWHERE: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"elsewhere");
+
+/// Whether every test calls the scheduler without a socket. So it is in `tests/in_process`.
+pub const IN_PROCESS: bool = matches!(env!("CARGO_CRATE_NAME").as_bytes(), b"in_process");
 
 pub type Client = TaskHubSidecarServiceClient<Channel>;
 
@@ -123,8 +128,12 @@ impl Hub {
             false => serve(config, &stop).await?,
             true => serve_elsewhere(config, &stop).await?,
         };
+        let client = match IN_PROCESS {
+            false => nodes::client_of(address),
+            true => client_within(scheduler.in_process()),
+        };
         Ok(Self {
-            client: nodes::client_of(address),
+            client,
             clock,
             stop,
             served,
@@ -245,6 +254,19 @@ impl Hub {
         }
         kinds
     }
+}
+
+/// A client without a socket; its address is nowhere, so that a call that left the process would fail.
+pub fn client_within(near: InProcess) -> Client {
+    let connector = tower::service_fn(move |_| {
+        let opening = near.connect();
+        async move { opening.await.map(TokioIo::new) }
+    });
+    let endpoint = Endpoint::from_static("http://127.0.0.1:1");
+    let channel = endpoint.connect_with_connector_lazy(connector);
+    TaskHubSidecarServiceClient::new(channel)
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(usize::MAX)
 }
 
 async fn serve(
