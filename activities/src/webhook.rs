@@ -64,13 +64,21 @@ enum NotTaken {
     Key,
 }
 
+/// The keys that a notice is signed with: the present one first, and the one before it for as
+/// long as that counts. Receivers take a notice that one of the signatures fits.
+pub type WebhookKeys = Vec<Zeroizing<String>>;
+
+/// Reads the keys; none if they cannot be read at the moment. It may block.
+type ReadKeys = dyn Fn() -> Option<WebhookKeys> + Send + Sync;
+
 /// Where notices are sent to. `Debug` does not show the address, which may hold a key.
 #[derive(Clone)]
 pub struct Webhook {
     client: Client,
     address: Url,
-    /// The present key first, and the one before it for as long as that counts.
-    keys: Arc<RwLock<Vec<Zeroizing<String>>>>,
+    /// The keys that were read last.
+    keys: Arc<RwLock<WebhookKeys>>,
+    read: Option<Arc<ReadKeys>>,
 }
 
 impl Webhook {
@@ -95,14 +103,40 @@ impl Webhook {
             client,
             address: check_address(address)?,
             keys: Arc::new(RwLock::new(vec![key])),
+            read: None,
         })
     }
 
-    /// Signs with `key` from now on, and with the one `before` it too, if that still counts:
-    /// receivers take a notice that one of the signatures fits.
-    pub fn sign_with(&self, key: Zeroizing<String>, before: Option<Zeroizing<String>>) {
-        let keys = std::iter::once(key).chain(before).collect();
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    /// Reads the keys for each notice, so that one which is sent after a key was replaced is
+    /// signed with the new key. While they cannot be read, those that were read last count.
+    #[must_use]
+    pub fn reading(
+        mut self,
+        read: impl Fn() -> Option<WebhookKeys> + Send + Sync + 'static,
+    ) -> Self {
+        self.read = Some(Arc::new(read));
+        self
+    }
+
+    /// The keys to sign a notice with now.
+    async fn keys_now(&self) -> WebhookKeys {
+        let known = || {
+            self.keys
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        };
+        let Some(read) = &self.read else {
+            return known();
+        };
+        let read = Arc::clone(read);
+        match tokio::task::spawn_blocking(move || read()).await {
+            Ok(Some(keys)) if !keys.is_empty() => {
+                *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys.clone();
+                keys
+            }
+            _ => known(),
+        }
     }
 
     /// Sends a notice once.
@@ -157,7 +191,7 @@ impl Webhook {
             .client
             .post(self.address.clone())
             .header(CONTENT_TYPE, "application/json")
-            .header(SIGNATURE, self.sign(now, &body)?)
+            .header(SIGNATURE, sign(&self.keys_now().await, now, &body)?)
             .header(DELIVERY, &notice.id)
             .body(body)
             .send()
@@ -178,18 +212,17 @@ impl Webhook {
             Err(NotTaken::Refused(status))
         }
     }
+}
 
-    fn sign(&self, seconds: u64, body: &str) -> Result<String, NotTaken> {
-        let mut header = format!("t={seconds}");
-        for key in &*self.keys.read().unwrap_or_else(PoisonError::into_inner) {
-            let mut mac =
-                Hmac::<Sha256>::new_from_slice(key.as_bytes()).map_err(|_| NotTaken::Key)?;
-            mac.update(format!("{seconds}.{body}").as_bytes());
-            header.push_str(",v1=");
-            header.push_str(&HEXLOWER.encode(&mac.finalize().into_bytes()));
-        }
-        Ok(header)
+fn sign(keys: &[Zeroizing<String>], seconds: u64, body: &str) -> Result<String, NotTaken> {
+    let mut header = format!("t={seconds}");
+    for key in keys {
+        let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).map_err(|_| NotTaken::Key)?;
+        mac.update(format!("{seconds}.{body}").as_bytes());
+        header.push_str(",v1=");
+        header.push_str(&HEXLOWER.encode(&mac.finalize().into_bytes()));
     }
+    Ok(header)
 }
 
 impl fmt::Debug for Webhook {
@@ -265,21 +298,38 @@ mod tests {
 
     /// The MAC of the same text under the same key, made with another program:
     /// `printf '1700000000.{}' | openssl dgst -sha256 -hmac key`.
-    #[test]
-    fn a_signature_is_over_the_time_and_the_body() {
+    #[tokio::test]
+    async fn a_signature_is_over_the_time_and_the_body() {
+        const MAC: &str = ",v1=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae";
         let webhook = Webhook::new("https://x.example", "key".to_owned().into()).unwrap();
-        assert_eq!(
-            webhook.sign(1_700_000_000, "{}").unwrap(),
-            "t=1700000000,v1=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae"
-        );
+        let signed = sign(&webhook.keys_now().await, 1_700_000_000, "{}").unwrap();
+        assert_eq!(signed, format!("t=1700000000{MAC}"));
         assert!(!format!("{webhook:?}").contains("x.example"));
         // While two keys count there is a signature with each.
-        webhook.sign_with("new".to_owned().into(), Some("key".to_owned().into()));
-        let both = webhook.sign(1_700_000_000, "{}").unwrap();
-        let parts: Vec<&str> = both.split(',').collect();
-        assert_eq!(parts.len(), 3, "{both}");
-        assert!(
-            both.ends_with(",v1=9d713ed406bb7076d4123f0dc2c39d2df5c654ed4b0cd56b52c8b4c940bd63ae")
-        );
+        let both = ["new", "key"].map(|key| Zeroizing::new(key.to_owned()));
+        let both = sign(&both, 1_700_000_000, "{}").unwrap();
+        assert_eq!(both.split(',').count(), 3, "{both}");
+        assert!(both.ends_with(MAC), "{both}");
+    }
+
+    #[tokio::test]
+    async fn keys_are_read_for_each_notice_and_the_last_ones_count_while_they_cannot_be() {
+        let file = Arc::new(RwLock::new(None::<WebhookKeys>));
+        let read = Arc::clone(&file);
+        let webhook = Webhook::new("https://x.example", "first".to_owned().into())
+            .unwrap()
+            .reading(move || read.read().unwrap().clone());
+        let keys = async || {
+            let keys = webhook.keys_now().await;
+            keys.iter().map(|key| key.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys().await, ["first"]);
+        let both = ["second", "first"].map(|key| Zeroizing::new(key.to_owned()));
+        *file.write().unwrap() = Some(both.to_vec());
+        assert_eq!(keys().await, ["second", "first"], "at once");
+        *file.write().unwrap() = None;
+        assert_eq!(keys().await, ["second", "first"]);
+        *file.write().unwrap() = Some(Vec::new());
+        assert_eq!(keys().await, ["second", "first"], "never unsigned");
     }
 }

@@ -134,9 +134,14 @@ pub enum AppError {
     /// The network failed underneath a listener.
     #[error("a listener failed: {0}")]
     Io(#[from] io::Error),
-    /// A part panicked or was aborted.
-    #[error("the {0} ended unexpectedly; see the log")]
-    Lost(&'static str),
+    /// A part panicked, was aborted, or ended although it was not asked to.
+    #[error("the {part} ended unexpectedly: {how}")]
+    Lost {
+        /// Its name.
+        part: &'static str,
+        /// What is known about it.
+        how: String,
+    },
 }
 
 /// What to do if the operating system refuses an address.

@@ -221,7 +221,7 @@ impl Running {
     }
 
     /// Where the worker sends notices.
-    fn webhook(&mut self, config: &Config) -> Result<Option<Webhook>, AppError> {
+    fn webhook(&self, config: &Config) -> Result<Option<Webhook>, AppError> {
         let Some(settings) = &config.webhook else {
             return Ok(None);
         };
@@ -229,12 +229,9 @@ impl Running {
             let key = self
                 .data
                 .secret_file(keys::WEBHOOK_SECRET, || secret::random_token("cs_hook_"))?;
+            let data = self.data.clone();
             let webhook = Webhook::new(&settings.url, key)?;
-            let (data, followed) = (self.data.clone(), webhook.clone());
-            self.follow("webhook's key", |stop| {
-                keys::follow_webhook(data, followed, stop)
-            });
-            return Ok(Some(webhook));
+            return Ok(Some(webhook.reading(move || keys::webhook_keys(&data))));
         };
         Ok(Some(Webhook::new(
             &settings.url,
@@ -394,7 +391,7 @@ impl Running {
                 // The front door is gone with its queue, so the writer ends once it is empty.
                 audit_writer
                     .await
-                    .map_err(|_| AppError::Lost("audit log"))?;
+                    .map_err(|error| parts::lost("audit log", error))?;
                 served
             },
         ));

@@ -9,7 +9,7 @@ use axum::serve::ListenerExt as _;
 use durabletask::Connection;
 use durabletask_scheduler::kept_elsewhere;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -123,10 +123,13 @@ impl Part {
         let early = self.task.is_finished();
         self.stop.cancel();
         let abort = self.task.abort_handle();
-        match tokio::time::timeout(self.drain, self.task).await {
-            Ok(Ok(Ok(()))) if early => Err(AppError::Lost(self.name)),
+        let ended = match tokio::time::timeout(self.drain, self.task).await {
+            Ok(Ok(Ok(()))) if early => Err(AppError::Lost {
+                part: self.name,
+                how: "it returned although it was not asked to stop".to_owned(),
+            }),
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(AppError::Lost(self.name)),
+            Ok(Err(error)) => Err(lost(self.name, error)),
             Err(_) => {
                 // What was acknowledged is durable and unfinished work is retried, so
                 // aborting it is not a failure.
@@ -134,8 +137,25 @@ impl Part {
                 tracing::warn!(part = self.name, "did not stop in time; aborted");
                 Ok(())
             }
+        };
+        if let Err(error) = &ended {
+            tracing::error!(part = self.name, early, %error, "part failed");
         }
+        ended
     }
+}
+
+/// The error of a part whose task has no outcome.
+pub(super) fn lost(part: &'static str, error: JoinError) -> AppError {
+    let how = match error.try_into_panic() {
+        Ok(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            format!("it panicked: {}", text.unwrap_or("without a text"))
+        }
+        Err(error) => error.to_string(),
+    };
+    AppError::Lost { part, how }
 }
 
 /// The key that notices are signed with, from the file that a setting names.
@@ -186,5 +206,41 @@ pub(super) async fn blocking<T: Send + 'static>(
 ) -> Result<T, AppError> {
     tokio::task::spawn_blocking(work)
         .await
-        .map_err(|_| AppError::Lost("start"))
+        .map_err(|error| lost("start", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    async fn ended<F>(work: impl FnOnce(CancellationToken) -> F) -> Result<(), AppError>
+    where
+        F: Future<Output = Result<(), AppError>> + Send + 'static,
+    {
+        let failed = CancellationToken::new();
+        let part = Part::spawn("test", SOON, &failed, work);
+        tokio::task::yield_now().await;
+        part.stop().await
+    }
+
+    #[tokio::test]
+    async fn the_error_of_a_part_says_which_one_it_was_and_how_it_ended() {
+        let asked = ended(async |stop: CancellationToken| {
+            stop.cancelled().await;
+            Ok(())
+        });
+        assert!(asked.await.is_ok());
+        let error = ended(async |_| Ok(())).await.unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the test ended unexpectedly: it returned although it was not asked to stop"
+        );
+        let error = ended(async |_| panic!("{} is wrong", "this")).await;
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "the test ended unexpectedly: it panicked: this is wrong");
+        // One that does not stop in time is aborted, which is no failure.
+        assert!(ended(async |_| std::future::pending().await).await.is_ok());
+    }
 }

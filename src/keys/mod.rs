@@ -45,7 +45,7 @@ pub(crate) use shared::{
     DOOR_FILES, Own, WORKER_FILES, add_mandate_key, note_keys, refuse_missing, refuse_other,
     would_agree,
 };
-pub(crate) use webhook::{WEBHOOK_SECRET, follow_webhook};
+pub(crate) use webhook::{WEBHOOK_SECRET, webhook_keys};
 pub(crate) use wrapping::{vault_key_file, vault_key_wrapping};
 
 /// How many rereading intervals are waited for, so that every process has read a key.

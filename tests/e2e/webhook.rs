@@ -84,11 +84,19 @@ impl Receiver {
         }
     }
 
-    /// Whether what came last was signed with `key`, and perhaps with others.
-    pub(crate) fn last_is_signed(&self, key: &str) -> bool {
+    /// Asserts that every notice of the kind `event` was signed with exactly these keys.
+    pub(crate) fn assert_signed_with(&self, event: &str, keys: &[&str]) {
         let got = self.got.lock().unwrap();
-        let (headers, body) = got.last().unwrap();
-        is_signed(headers, body, key)
+        let of_it = |body: &str| serde_json::from_str::<Value>(body).unwrap()["type"] == event;
+        let notices: Vec<_> = got.iter().filter(|(_, body)| of_it(body)).collect();
+        assert!(!notices.is_empty(), "no notice {event} came");
+        for (headers, body) in notices {
+            let signature = headers["countersign-signature"].to_str().unwrap();
+            assert_eq!(signature.matches(",v1=").count(), keys.len(), "{signature}");
+            for key in keys {
+                assert!(is_signed(headers, body, key), "{headers:?} {body}");
+            }
+        }
     }
 }
 
@@ -183,6 +191,35 @@ async fn a_notice_gets_through_to_a_receiver_that_fails_stalls_and_recovers() {
     // A notice that is in progress keeps nothing else from its end.
     assert_eq!(enroller.ended(&id).await.body["stage"], "Enrolled");
     assert!(!app.logs().contains("/hook"), "an address may hold a key");
+}
+
+#[tokio::test]
+async fn a_notice_that_is_sent_after_a_rotation_is_signed_with_the_new_key() {
+    let (receiver, address) = Receiver::start(&[]).await;
+    let (app, first) = telling(address, &[]).await;
+    let admin = app.admin();
+    let approver = app.new_caller("second-pair-of-eyes", "approver");
+    let (one, other) = (waiting(&admin).await, waiting(&admin).await);
+    receiver.until(2).await;
+    let rotate = |overlap| {
+        let words = ["rotate", "webhook-secret", "--overlap", overlap, "--json"];
+        let rotated = app.command(&words);
+        assert!(rotated.status.success(), "{rotated:?}");
+        let rotated: Value = serde_json::from_slice(&rotated.stdout).unwrap();
+        rotated["value"].as_str().unwrap().to_owned()
+    };
+
+    let second = rotate("1h");
+    assert_eq!(approver.decide(&one, true, "").await.status, 202);
+    receiver.until(3).await;
+    receiver.assert_signed_with("countersign.decided", &[&second, &first]);
+    receiver.assert_signed_with("countersign.requested", &[&first]);
+
+    receiver.got.lock().unwrap().clear();
+    let third = rotate("0");
+    assert_eq!(approver.decide(&other, true, "").await.status, 202);
+    receiver.until(1).await;
+    receiver.assert_signed_with("countersign.decided", &[&third]);
 }
 
 #[tokio::test]

@@ -117,8 +117,10 @@ impl Installation {
     }
 
     pub(crate) async fn stop(self) -> tempfile::TempDir {
-        self.second.stop().await.unwrap();
-        self.first.stop().await.unwrap();
+        for (name, running) in [("second", self.second), ("first", self.first)] {
+            let stopped = running.stop().await;
+            stopped.unwrap_or_else(|error| panic!("the {name} front door: {error} ({error:?})"));
+        }
         self.folder
     }
 }
