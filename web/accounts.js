@@ -20,6 +20,9 @@ import { language, t } from "./text.js";
 
 const words = t.accounts;
 const PAGE = 200;
+/** How many are asked for first, and how long their codes come before other accounts, in milliseconds. */
+const FIRST = 50;
+const FIRST_MS = 1000;
 /** How far outside of the window an account counts as looked at. */
 const MARGIN = "120px";
 const SAY_MS = 700;
@@ -388,15 +391,18 @@ export function show(main, { session, may, refresh, path: [wanted] }) {
       const there = new Set();
       let cursor;
       do {
-        const page = await get("/api/accounts", { limit: PAGE, cursor });
+        const page = await get("/api/accounts", { limit: cursor ? PAGE : FIRST, cursor });
         if (closed) return;
         for (const account of page.accounts) {
           there.add(account.id);
           put(account);
         }
         cursor = page.next;
-        // The first page is shown while the others are on their way.
-        if (cursor && order.length === 0) arrange();
+        // The first page is shown, with its codes, before the others are asked for.
+        if (cursor && order.length === 0) {
+          arrange();
+          if (!hidden()) await Promise.race([codes.answered, new Promise((resolve) => setTimeout(resolve, FIRST_MS))]);
+        }
       } while (cursor);
       for (const id of [...rows.keys()]) if (!there.has(id)) drop(id);
       arrange();

@@ -28,12 +28,15 @@ export class Codes {
   #wanted = new Map();
   #known = new Map();
   #asking = new Set();
+  #answered;
   #gathering;
   #ticking;
   #slept;
 
   /** Begins to keep codes; `stop` ends it and forgets them. */
   constructor() {
+    /** Ends with the first answer, whatever it is. */
+    this.answered = new Promise((resolve) => (this.#answered = resolve));
     this.#slept = Date.now() - performance.now();
     this.#ticking = setInterval(() => this.#tick(), TICK_MS);
     this.visible = () => {
@@ -114,6 +117,7 @@ export class Codes {
     } catch (problem) {
       answers = ids.map((id) => ({ id, problem: problem.body?.code ?? "unreachable" }));
     }
+    this.#answered();
     // The answer was true somewhere between the question and now.
     const now = performance.now();
     const anchor = (asked + now) / 2;
