@@ -32,5 +32,5 @@ pub(super) fn trouble(error: &dyn Error) -> Option<Trouble> {
 
 /// The causes of an error, the nearest first.
 fn of(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |cause| cause.source())
+    std::iter::successors(error.source(), |&cause| cause.source())
 }
