@@ -221,7 +221,7 @@ impl Schema {
         self.migrations.last().map_or(0, |last| last.number)
     }
 
-    /// A migration finds something else than those before it leave.
+    /// The schema is not what the migrations before this one leave.
     fn not_applied(&self, migration: &Migration, error: tokio_postgres::Error) -> DatabaseError {
         // Class 42: what a statement names is there already, or is not there, or may not be changed.
         let other = error.as_db_error().filter(|said| {
