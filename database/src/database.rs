@@ -193,7 +193,7 @@ impl Database {
         Stamp::of(Arc::clone(followed), topic)
     }
 
-    /// What went wrong with it in the last seconds, unless something was changed there since.
+    /// What went wrong with it in the last ten seconds.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         self.last_trouble.now()
@@ -229,7 +229,7 @@ impl Database {
         W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, T, E> + Send + Sync,
     {
         let done = self.run(Kind::Read, work).await;
-        self.note(Kind::Read, &done);
+        self.note(&done);
         done
     }
 
@@ -249,7 +249,7 @@ impl Database {
         W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, T, E> + Send + Sync,
     {
         let done = self.run(Kind::Write, work).await;
-        self.note(Kind::Write, &done);
+        self.note(&done);
         done
     }
 
@@ -258,15 +258,11 @@ impl Database {
         self.pool.retain(|_, _| false);
     }
 
-    fn note<T, E: Failure>(&self, kind: Kind, done: &Result<T, E>) {
-        match (done, kind) {
-            (Ok(_), Kind::Write) => self.last_trouble.over(),
-            (Ok(_), Kind::Read) => {}
-            (Err(error), _) => {
-                if let Some(error) = error.of_database() {
-                    self.last_trouble.note(error.trouble());
-                }
-            }
+    fn note<T, E: Failure>(&self, done: &Result<T, E>) {
+        if let Err(error) = done
+            && let Some(error) = error.of_database()
+        {
+            self.last_trouble.note(error.trouble());
         }
     }
 

@@ -142,11 +142,6 @@ impl LastTrouble {
         }
     }
 
-    /// Something was changed there.
-    pub(crate) fn over(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
     pub(crate) fn now(&self) -> Option<Trouble> {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.filter(|(_, at)| at.elapsed() < REPORTED)
