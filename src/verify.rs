@@ -49,7 +49,8 @@ pub enum VerifyError {
     #[error(transparent)]
     Open(#[from] durabletask_sqlite::OpenError),
     /// The shared database cannot be used.
-    #[error(transparent)]
+    // Not transparent: what asks for the cause finds this error, not its cause.
+    #[error("{0}")]
     Database(#[from] DatabaseError),
     /// The account's codes cannot be computed.
     #[error(transparent)]

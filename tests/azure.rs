@@ -217,6 +217,71 @@ async fn an_account_goes_through_key_vault_with_a_managed_identity_and_survives_
 }
 
 #[tokio::test]
+async fn a_backup_holds_no_secret_of_key_vault_and_a_move_is_refused_before_it_begins() {
+    let azure = Azure::start().await;
+    let server = azure.serve(&[]).await;
+    let (_, enrolled) = server.enroll().await;
+    let id = enrolled["secretName"].as_str().unwrap().to_owned();
+    let named = json!({"name": "backed-up", "role": "reader"});
+    let (status, made) = server
+        .send(reqwest::Method::POST, "/api/keys", Some(named))
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{made}");
+    let file = azure.folder.path().join("backup").display().to_string();
+    let in_clear = ["--unencrypted", "--with-all-secrets-in-clear"];
+    let words = [&["backup", "create", &file, "--json"], &in_clear[..]].concat();
+    let backup = azure.run(&words).await;
+    assert!(backup.status.success(), "{backup:?}");
+    // Nothing that is encrypted could be searched.
+    let bytes = std::fs::read(&file).unwrap();
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
+    assert!(holds(b"backed-up"));
+    let raw = data_encoding::BASE32_NOPAD.decode(b"2FASTEST").unwrap();
+    assert!(!holds(b"2FASTEST") && !holds(&raw));
+
+    // It comes back in an empty folder, beside the same Key Vault.
+    server.stop();
+    let data = azure.folder.path().join("data");
+    std::fs::rename(&data, azure.folder.path().join("lost")).unwrap();
+    let restored = azure.run(&["backup", "restore", &file, "--json"]).await;
+    assert!(restored.status.success(), "{restored:?}");
+    let server = azure.serve(&[]).await;
+    let (status, code) = server.get(&format!("/api/tokens?id={id}")).await;
+    assert_eq!(status, StatusCode::OK, "{code}");
+    let (_, keys) = server.get("/api/keys").await;
+    assert!(keys.to_string().contains("backed-up"), "{keys}");
+    let verified = azure.run(&["audit", "verify"]).await;
+    assert!(verified.status.success(), "{verified:?}");
+
+    // Front doors on a database could not continue the folder's audit log.
+    server.stop();
+    let before = names(&data);
+    for direction in ["to-database", "to-folder"] {
+        let mut program = azure.program(&["migrate", direction]);
+        program.env(
+            "COUNTERSIGN_DATABASE_URL",
+            "postgresql://u@127.0.0.1:1/none",
+        );
+        let refused = output(program).await;
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(6), "{refused:?}");
+        assert!(
+            said.contains("nothing was moved: with the keys in Key Vault"),
+            "{said}"
+        );
+        assert_eq!(names(&data), before);
+    }
+    let server = azure.serve(&[]).await;
+    let (status, code) = server.get(&format!("/api/tokens?id={id}")).await;
+    assert_eq!(status, StatusCode::OK, "{code}");
+}
+
+fn names(folder: &std::path::Path) -> std::collections::BTreeSet<std::ffi::OsString> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    entries.map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[tokio::test]
 async fn codes_continue_while_key_vault_is_away_and_say_so() {
     let azure = Azure::start().await;
     let server = azure

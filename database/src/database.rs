@@ -13,6 +13,7 @@ use tokio_postgres::{Client, IsolationLevel};
 use crate::connection::Connector;
 use crate::schema::{self, COUNTERSIGN, Look, Schema};
 use crate::stamp::{Followed, Stamps};
+use crate::trouble::{LastTrouble, Trouble};
 use crate::{Changes, DatabaseError, DatabaseUrl, PasswordSource, Stamp, Subscription};
 
 /// How long a piece of work may take, with all its statements.
@@ -27,13 +28,18 @@ pub type Step<'t, T, E> = BoxFuture<'t, Result<T, E>>;
 
 /// An error of work in the database, which may be the database's own.
 pub trait Failure: From<DatabaseError> + Send {
+    /// The database's own error, if this is one.
+    fn of_database(&self) -> Option<&DatabaseError>;
+
     /// Whether the same work may succeed at once when it is done again from its beginning.
-    fn is_conflict(&self) -> bool;
+    fn is_conflict(&self) -> bool {
+        self.of_database().is_some_and(DatabaseError::is_conflict)
+    }
 }
 
 impl Failure for DatabaseError {
-    fn is_conflict(&self) -> bool {
-        Self::is_conflict(self)
+    fn of_database(&self) -> Option<&DatabaseError> {
+        Some(self)
     }
 }
 
@@ -45,6 +51,8 @@ pub struct Database {
     pub(crate) size: usize,
     /// For everyone in the process who asks for stamps, from the first one on.
     followed: Arc<OnceLock<Arc<Followed>>>,
+    /// For everyone in the process.
+    last_trouble: Arc<LastTrouble>,
     /// How many more turns this process may have: half of its connections hold one at most, since
     /// what is done in a turn needs connections too.
     pub(crate) turns: Arc<Semaphore>,
@@ -150,6 +158,7 @@ impl Database {
             connector,
             size,
             followed: Arc::default(),
+            last_trouble: Arc::default(),
             turns: Arc::new(Semaphore::new((size / 2).max(1))),
         };
         database.check().await?;
@@ -184,6 +193,12 @@ impl Database {
         Stamp::of(Arc::clone(followed), topic)
     }
 
+    /// What went wrong with it in the last ten seconds.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.last_trouble.now()
+    }
+
     /// Whether it answers now and takes changes.
     ///
     /// # Errors
@@ -213,7 +228,9 @@ impl Database {
         E: Failure,
         W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, T, E> + Send + Sync,
     {
-        self.run(Kind::Read, work).await
+        let done = self.run(Kind::Read, work).await;
+        self.note(&done);
+        done
     }
 
     /// Changes something: all of it, or nothing where `work` answers with an error. When it
@@ -231,12 +248,22 @@ impl Database {
         E: Failure,
         W: for<'t> Fn(&'t Transaction<'t>) -> Step<'t, T, E> + Send + Sync,
     {
-        self.run(Kind::Write, work).await
+        let done = self.run(Kind::Write, work).await;
+        self.note(&done);
+        done
     }
 
     /// Closes the connections that nothing uses at the moment.
     pub fn release(&self) {
         self.pool.retain(|_, _| false);
+    }
+
+    fn note<T, E: Failure>(&self, done: &Result<T, E>) {
+        if let Err(error) = done
+            && let Some(error) = error.of_database()
+        {
+            self.last_trouble.note(error.trouble());
+        }
     }
 
     async fn run<T, E, W>(&self, kind: Kind, work: W) -> Result<T, E>

@@ -6,6 +6,7 @@
 //! All that are missing are applied in one transaction, by one process at a time.
 
 use deadpool_postgres::{ClientWrapper, Transaction};
+use tokio_postgres::error::SqlState;
 
 use crate::DatabaseError;
 
@@ -220,6 +221,21 @@ impl Schema {
         self.migrations.last().map_or(0, |last| last.number)
     }
 
+    /// The schema is not what the migrations before this one leave.
+    fn not_applied(&self, migration: &Migration, error: tokio_postgres::Error) -> DatabaseError {
+        // Class 42: what a statement names is there already, or is not there, or may not be changed.
+        let other = error.as_db_error().filter(|said| {
+            said.code().code().starts_with("42") && *said.code() != SqlState::INSUFFICIENT_PRIVILEGE
+        });
+        match other.map(|said| said.message().to_owned()) {
+            Some(said) => {
+                let number = migration.number;
+                self.incomplete(format!("migration {number} cannot be applied: {said}"))
+            }
+            None => error.into(),
+        }
+    }
+
     fn incomplete(&self, what: String) -> DatabaseError {
         DatabaseError::Incomplete {
             schema: self.name,
@@ -246,7 +262,8 @@ pub(crate) async fn bring_up(
         }
     };
     for migration in schema.migrations.iter().filter(|it| it.number > applied) {
-        transaction.batch_execute(migration.sql).await?;
+        let ran = transaction.batch_execute(migration.sql).await;
+        ran.map_err(|error| schema.not_applied(migration, error))?;
         transaction
             .execute(
                 "INSERT INTO migrations (number, digest, needs)

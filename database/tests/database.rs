@@ -265,6 +265,11 @@ async fn a_schema_that_this_release_cannot_use_is_refused_and_left_as_it_is() {
             "UPDATE countersign.migrations SET digest = 'y'",
             "another one",
         ),
+        (
+            "WITH last AS (SELECT max(number) AS number FROM countersign.migrations)
+             DELETE FROM countersign.migrations USING last WHERE migrations.number = last.number",
+            "cannot be applied",
+        ),
     ] {
         let (name, at) = fresh().await;
         if statement.starts_with("DELETE") {

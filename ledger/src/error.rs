@@ -46,7 +46,8 @@ pub enum LedgerError {
     #[error("the ledger cannot be read or written")]
     Unavailable(#[source] rusqlite::Error),
     /// The shared database cannot be used.
-    #[error(transparent)]
+    // Not transparent: what asks for the cause finds this error, not its cause.
+    #[error("{0}")]
     Database(#[from] DatabaseError),
     /// A write was rolled back together with others.
     #[error("writing to the ledger failed and was rolled back")]
@@ -87,7 +88,10 @@ impl From<StatementError> for LedgerError {
 }
 
 impl Failure for LedgerError {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_conflict())
+    fn of_database(&self) -> Option<&DatabaseError> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
     }
 }

@@ -70,7 +70,8 @@ pub enum KeyError {
     #[error(transparent)]
     Random(#[from] secret::RandomUnavailable),
     /// The shared database cannot be used.
-    #[error(transparent)]
+    // Not transparent: what asks for the cause finds this error, not its cause.
+    #[error("{0}")]
     Database(#[from] DatabaseError),
     /// Changes in the shared database cannot be followed.
     #[error(
@@ -93,7 +94,10 @@ impl From<StatementError> for KeyError {
 }
 
 impl Failure for KeyError {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_conflict())
+    fn of_database(&self) -> Option<&DatabaseError> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
     }
 }

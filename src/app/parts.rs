@@ -239,7 +239,10 @@ mod tests {
         );
         let error = ended(async |_| panic!("{} is wrong", "this")).await;
         let error = error.unwrap_err().to_string();
-        assert_eq!(error, "the test ended unexpectedly: it panicked: this is wrong");
+        assert_eq!(
+            error,
+            "the test ended unexpectedly: it panicked: this is wrong"
+        );
         // One that does not stop in time is aborted, which is no failure.
         assert!(ended(async |_| std::future::pending().await).await.is_ok());
     }

@@ -80,7 +80,8 @@ pub enum AuditError {
         id: String,
     },
     /// The shared database cannot be used.
-    #[error(transparent)]
+    // Not transparent: what asks for the cause finds this error, not its cause.
+    #[error("{0}")]
     Database(#[from] DatabaseError),
     /// What was done is not recorded yet.
     #[error("the audit log could not be written in time; the entry is kept and tried again")]
@@ -91,8 +92,11 @@ pub enum AuditError {
 }
 
 impl Failure for AuditError {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_conflict())
+    fn of_database(&self) -> Option<&DatabaseError> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
     }
 }
 

@@ -30,7 +30,9 @@ pub(super) async fn run(command: MigrateCommand) -> Outcome {
         MigrateCommand::ToDatabase(args) => (args, true),
         MigrateCommand::ToFolder(args) => (args, false),
     };
-    let (data, database, keys) = open(&load(&args.settings)?).await?;
+    let config = load(&args.settings)?;
+    refuse_apart(&config)?;
+    let (data, database, keys) = open(&config).await?;
     let mut progress = Progress::new();
     let mut told = |text: &str| progress.show(text);
     let moved = match into_database {
@@ -45,6 +47,14 @@ pub(super) async fn run(command: MigrateCommand) -> Outcome {
             told_in_words(&moved, into_database);
             Ok(())
         }
+    }
+}
+
+/// Refuses an installation whose audit log cannot continue in another place.
+fn refuse_apart(config: &Config) -> Result<(), Fault> {
+    match &config.azure.key_vault {
+        Some(_) => Err(fault(MigrateError::ChainedApart)),
+        None => Ok(()),
     }
 }
 
@@ -128,6 +138,7 @@ impl Target {
         let Some(found) = &config.database else {
             return Ok(None);
         };
+        refuse_apart(&config)?;
         let passwords = passwords(found, &Identity::new(&config.azure.identity));
         let database = Database::open(found.url.clone(), passwords, CONNECTIONS).await;
         let session = database.map_err(Fault::failed)?.transfer().await;
@@ -208,7 +219,8 @@ pub(super) fn fault(error: MigrateError) -> Fault {
         | MigrateError::UsedFolder(_)
         | MigrateError::FolderInUse(_)
         | MigrateError::DatabaseInUse(_)
-        | MigrateError::OtherDatabase { .. } => Exit::NotAllowed,
+        | MigrateError::OtherDatabase { .. }
+        | MigrateError::ChainedApart => Exit::NotAllowed,
         MigrateError::AuditBroken(_) | MigrateError::AuditIncomplete(_) => Exit::RecordIncomplete,
         _ => Exit::Failed,
     };

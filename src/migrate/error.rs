@@ -114,6 +114,14 @@ pub enum MigrateError {
          it up with its own tools"
     )]
     KeysElsewhere,
+    /// The audit log cannot be continued in the new place.
+    #[error(
+        "nothing was moved: with the keys in Key Vault, the audit log in a data folder begins with a \
+         key of that folder, which front doors on a database do not have, so none can be moved \
+         there or back. Start with an empty database instead: the accounts stay in Key Vault; create \
+         API keys, grants and rules there"
+    )]
+    ChainedApart,
     /// The front door's key is missing.
     #[error("server.key is missing: the audit log cannot be moved and checked without it")]
     NoServerKey,

@@ -12,8 +12,11 @@ use futures_util::FutureExt as _;
 use super::{Attempt, Checks, Judged, MEMORY, MOST_WRONG, MOST_WRONG_OF_ALL, VerifyError};
 
 impl Failure for VerifyError {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_conflict())
+    fn of_database(&self) -> Option<&DatabaseError> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
     }
 }
 

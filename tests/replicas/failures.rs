@@ -46,9 +46,11 @@ async fn a_front_door_that_hears_no_changes_answers_503_within_a_second() {
     tokio::time::sleep(Duration::from_secs(1).saturating_sub(blocked.elapsed())).await;
     let problem = refuses(&both.other, &path, &key).await;
     assert_eq!(problem["code"], "database-unavailable", "{problem}");
+    assert_eq!(problem["database"], "unheard", "{problem}");
     both.other.until("/readyz", ADMIN, 503, PATIENCE).await;
     let ready: Value = both.other.get("/readyz", ADMIN).await.json().await.unwrap();
     assert_eq!(ready["database"], "unreachable", "{ready}");
+    assert!(ready["databaseProblem"].is_string(), "{ready}");
     assert_eq!(both.one.status("/readyz", ADMIN).await, 200);
 
     // It goes on by itself, and knows what it missed.

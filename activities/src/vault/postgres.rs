@@ -50,7 +50,8 @@ const COLUMNS: &str = "id, issuer, account_name, algorithm, digits, period, crea
 #[derive(Debug, Error)]
 pub enum SharedVaultError {
     /// The database cannot be used.
-    #[error(transparent)]
+    // Not transparent: what asks for the cause finds this error, not its cause.
+    #[error("{0}")]
     Database(#[from] DatabaseError),
     /// The key file cannot be used.
     #[error(transparent)]
@@ -70,8 +71,11 @@ pub enum SharedVaultError {
 }
 
 impl Failure for SharedVaultError {
-    fn is_conflict(&self) -> bool {
-        matches!(self, Self::Database(error) if error.is_conflict())
+    fn of_database(&self) -> Option<&DatabaseError> {
+        match self {
+            Self::Database(error) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -87,13 +91,11 @@ impl From<DatabaseError> for VaultError {
 }
 
 impl Failure for VaultError {
-    fn is_conflict(&self) -> bool {
+    fn of_database(&self) -> Option<&DatabaseError> {
         let Self::Unavailable { source } = self else {
-            return false;
+            return None;
         };
-        source
-            .downcast_ref::<DatabaseError>()
-            .is_some_and(DatabaseError::is_conflict)
+        source.downcast_ref()
     }
 }
 

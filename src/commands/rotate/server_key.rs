@@ -52,13 +52,14 @@ pub(super) async fn rotate(overlap: &str, copied: bool, args: &ServeArgs) -> Out
     until_read(&place).await;
 
     let shown = until.to_rfc3339_opts(SecondsFormat::Secs, true);
-    if let Some(recorder) = Recorder::beside(&data).await? {
+    let again = |fault: Fault| fault.and("Run it again to continue");
+    if let Some(recorder) = Recorder::beside(&data).await.map_err(again)? {
         let changes = vec![
             FieldChange::new(KEY_FIELD, Some(&before), Some(&key)),
             FieldChange::new("sessionsValidUntil", None, Some(&shown)),
         ];
         let event = audit::local(Action::RotateSecret, SERVER_KEY_SUBJECT).changing(changes);
-        recorder.change_key(&event).await?;
+        recorder.change_key(&event).await.map_err(again)?;
     }
     installation.finish(until).await.map_err(fault)?;
     if let Some(own) = own {

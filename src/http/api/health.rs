@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use countersign_database::Trouble;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -29,6 +30,8 @@ struct Answers {
     vault: bool,
     /// None where no database is shared.
     database: Option<bool>,
+    /// What is wrong with it.
+    trouble: Option<Trouble>,
 }
 
 /// Which parts answered when they were last asked.
@@ -51,15 +54,23 @@ impl LastAnswers {
         let vault = tokio::time::timeout(PATIENCE, door.vault.check());
         let database = async {
             let database = door.database.as_ref()?;
-            let answered = tokio::time::timeout(PATIENCE, database.ping()).await;
+            let trouble = match tokio::time::timeout(PATIENCE, database.ping()).await {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.trouble()),
+                Err(_) => Some(Trouble::Late),
+            };
             // And its changes are heard: without, nothing that is remembered counts.
-            Some(matches!(answered, Ok(Ok(()))) && door.access.hears_changes())
+            let unheard = (!door.access.hears_changes()).then_some(Trouble::Unheard);
+            let trouble = trouble.or(unheard);
+            // One that answers may refuse changes, for lack of space say.
+            Some((trouble.is_none(), trouble.or_else(|| database.trouble())))
         };
         let (hub, vault, database) = tokio::join!(hub, vault, database);
         let answers = Answers {
             hub: matches!(hub, Ok(Ok(()))),
             vault: matches!(vault, Ok(Ok(()))),
-            database,
+            database: database.map(|(answers, _)| answers),
+            trouble: database.and_then(|(_, trouble)| trouble),
         };
         *last = Some((Instant::now(), answers));
         answers
@@ -102,6 +113,7 @@ struct Alive {
 
 /// Which parts answer.
 #[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 struct Readiness {
     /// Whether all of them answer.
     status: Answering,
@@ -111,6 +123,10 @@ struct Readiness {
     /// The shared database, and whether its notifications arrive; left out if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<Answering>,
+    /// What is wrong with the shared database: `unreachable`, `full`, `read-only` and so on, as in
+    /// problems. Where the database answers, it is what a change has met in the last ten seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_problem: Option<&'static str>,
 }
 
 /// Reports that the process answers
@@ -155,6 +171,7 @@ pub(super) async fn ready(State(door): State<Arc<FrontDoor>>) -> Response {
         hub: answers.hub.into(),
         vault: answers.vault.into(),
         database: answers.database.map(Answering::from),
+        database_problem: answers.trouble.map(Trouble::as_str),
     };
     no_store((status, Json(body)).into_response())
 }

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::future;
 use percent_encoding::percent_decode_str;
 
+use countersign_database::Database;
 use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 
 use super::auth;
@@ -56,7 +57,8 @@ where
     }
     // Nothing is done that could not be recorded, except ending a session.
     if about.action != Action::LogOut && door.audit.is_incomplete().await {
-        return ApiError::AuditUnavailable.into_response();
+        let database = door.database.as_ref().and_then(Database::trouble);
+        return ApiError::AuditUnavailable { database }.into_response();
     }
     // A caller who hangs up during a change must not keep it out of the log.
     observe::spawn_detached(recorded(door, about, request, next))
@@ -163,14 +165,21 @@ where
         }
     };
     // The writer has logged why.
+    let database = match &written {
+        Err(error) => match &**error {
+            AuditError::Database(error) => Some(error.trouble()),
+            _ => door.database.as_ref().and_then(Database::trouble),
+        },
+        Ok(()) => None,
+    };
     let hands_out = gives_out(action);
     let unrecorded = match response.status().as_u16() {
-        _ if hands_out => ApiError::AuditUnavailable,
+        _ if hands_out => ApiError::AuditUnavailable { database },
         // Who ends a session has ended it, recorded or not.
         _ if !changes || action == Action::LogOut => return response,
-        ..400 => ApiError::DoneUnrecorded,
+        ..400 => ApiError::DoneUnrecorded { database },
         // A caller who tries what is refused leaves a trace.
-        400..500 => ApiError::AuditUnavailable,
+        400..500 => ApiError::AuditUnavailable { database },
         _ => return response,
     };
     if written.is_ok() {

@@ -2,13 +2,35 @@
 
 use std::error::Error;
 
+use countersign_database::{DatabaseError, Trouble};
+
+use crate::access::KeyError;
+
 /// Logs an error with all its causes.
-pub(super) fn log(error: &dyn Error, code: &str) {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
+pub(super) fn log(error: &dyn Error, code: &str, database: Option<Trouble>) {
+    let mut causes: Vec<String> = Vec::new();
+    for cause in of(error) {
+        let text = cause.to_string();
+        // An error that only wraps another one has its text.
+        if causes.last() != Some(&text) {
+            causes.push(text);
+        }
     }
-    tracing::error!(code, error = %error, causes = causes.join(": "), "a request failed");
+    let database = database.map(Trouble::as_str);
+    tracing::error!(code, error = %error, causes = causes.join(": "), database, "a request failed");
+}
+
+/// What is wrong with the shared database, if that is the cause.
+pub(super) fn trouble(error: &dyn Error) -> Option<Trouble> {
+    of(error).find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<DatabaseError>() {
+            return Some(error.trouble());
+        }
+        matches!(cause.downcast_ref(), Some(KeyError::Unproven)).then_some(Trouble::Unheard)
+    })
+}
+
+/// The causes of an error, the nearest first.
+fn of(error: &dyn Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
 }

@@ -6,6 +6,7 @@ use std::error::Error as StdError;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use countersign_database::Trouble;
 use countersign_enrollment::foreign::ForeignKind;
 use countersign_enrollment::problem::InputProblem;
 use serde::Serialize;
@@ -127,9 +128,9 @@ pub(crate) enum ApiError {
     #[error("too many wrong codes")]
     TooManyAttempts { retry_after: u64 },
     #[error("the audit log cannot be written")]
-    AuditUnavailable,
+    AuditUnavailable { database: Option<Trouble> },
     #[error("the audit log could not be written after a change")]
-    DoneUnrecorded,
+    DoneUnrecorded { database: Option<Trouble> },
     #[error("too many requests at once")]
     Busy,
     #[error("the request took too long")]
@@ -165,6 +166,12 @@ pub(crate) struct Problem {
     /// Why a grant gives no more codes, if that is the problem: `used-up` or `over`.
     #[serde(skip_serializing_if = "Option::is_none")]
     grant: Option<&'static str>,
+    /// What is wrong with the shared database, if that is the problem: `unreachable`,
+    /// `login-refused`, `too-many-connections`, `pool-exhausted`, `read-only`, `in-recovery`,
+    /// `full`, `schema-newer`, `schema-wrong`, `right-missing`, `late`, `conflict`, `unheard` or
+    /// `unusable`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<&'static str>,
     /// The title, for pages written against `POST /api/accounts` and `GET /api/tokens` of
     /// the program whose API these two are compatible with.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -226,6 +233,14 @@ impl ApiError {
         self.row().status.is_server_error()
     }
 
+    /// What is wrong with the shared database, if that is the cause.
+    fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::AuditUnavailable { database } | Self::DoneUnrecorded { database } => *database,
+            _ => causes::trouble(self),
+        }
+    }
+
     fn row(&self) -> Row {
         match self {
             Self::Unauthenticated => row(
@@ -251,11 +266,9 @@ impl ApiError {
                 },
                 format!("The token was refused: {problem}. Get a new one and send it."),
             ),
-            Self::DatabaseUnavailable(_) => row(
-                ProblemCode::DatabaseUnavailable,
-                "The shared database does not answer, or its changes cannot be followed, so it is \
-                 not known what has been revoked. Try again in a moment.",
-            ),
+            Self::DatabaseUnavailable(_) => {
+                row(ProblemCode::DatabaseUnavailable, "Try again in a moment.")
+            }
             Self::IssuerUnavailable(_) => row(
                 ProblemCode::IssuerUnavailable,
                 "The token cannot be verified, because the issuer's signing keys could not be \
@@ -457,13 +470,13 @@ impl ApiError {
                 "There were too many wrong codes for this account. Wait as long as Retry-After \
                  says, and check the clock of the device that generates them.",
             ),
-            Self::AuditUnavailable => row(
+            Self::AuditUnavailable { .. } => row(
                 ProblemCode::AuditUnavailable,
                 "Codes are given out and changes made only if they can be recorded. The operator \
                  finds the cause in the server's log: a full disk, or an audit log with missing \
                  entries.",
             ),
-            Self::DoneUnrecorded => row(
+            Self::DoneUnrecorded { .. } => row(
                 ProblemCode::AuditUnavailable,
                 "The change was made, but the audit log could not be written in time. The server \
                  keeps the entry and writes it as soon as it can; until then it makes no other \
@@ -568,9 +581,14 @@ fn enrollment_row(error: &HubError) -> Row {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let row = self.row();
+        let mut row = self.row();
+        let mut database = None;
         if row.status.is_server_error() {
-            causes::log(&self, row.code);
+            database = self.trouble();
+            if let Some(trouble) = database {
+                row.detail = format!("The shared database {}. {}", trouble.text(), row.detail);
+            }
+            causes::log(&self, row.code, database);
         }
         let (request_id, shape) = observe::current();
         // As Vault answers an invalid token; its clients understand nothing else.
@@ -592,6 +610,7 @@ impl IntoResponse for ApiError {
                 Self::GrantSpent(Spent::Over) => Some("over"),
                 _ => None,
             },
+            database: database.map(Trouble::as_str),
             error: compatible.then(|| row.title.clone()),
             details: compatible.then(|| row.detail.clone()),
             errors: (shape == Shape::Vault).then(|| [row.detail.clone()]),
