@@ -82,6 +82,10 @@ async fn each_code_is_given_once_to_any_caller_whatever_is_restarted() {
         let file = format!("scheduler.sqlite3-{ending}");
         std::fs::remove_file(app.data_dir().join(file)).ok();
     }
+    // Its operator accepts that it is lost.
+    let noted = app.data_dir().join("installation.files");
+    let kept = std::fs::read_to_string(&noted).unwrap();
+    std::fs::write(&noted, kept.replace("scheduler.sqlite3\n", "")).unwrap();
     app.launch().await;
     let admin = app.admin();
     assert_eq!(left(&admin, &id).await, json!({"total": 12, "left": 4}));
