@@ -103,6 +103,8 @@ pub(super) const fn is_usual_length(length: usize) -> bool {
     length > 0 && length.is_multiple_of(8) || matches!(length, 26 | 52 | 103)
 }
 
+/// The length of most secrets: 20 bytes (RFC 4226 section 4, R6).
+const USUAL: usize = 32;
 /// A shorter secret is rather a part of one.
 pub(super) const SHORTEST: usize = 16;
 /// The longest text that is a word or a number rather than the rest of a secret.
@@ -125,8 +127,8 @@ pub(super) fn may_be_whole(length: usize, rest: &str) -> bool {
 /// Whether base32 that is written in groups may have ended before the last of them.
 ///
 /// Groups of one length, as people are shown them, belong together if the whole has a usual
-/// length or the last group fills it. Of others, a secret can have ended wherever it would be
-/// whole.
+/// length or the last group fills it; so do the halves of a secret of the most usual length. Of
+/// others, a secret can have ended wherever it would be whole.
 pub(super) fn may_end_early(given: &str) -> bool {
     let given = given.trim_end_matches(|c: char| c == '=' || text::is_grouping(c));
     let groups = given.split(text::is_grouping);
@@ -134,6 +136,11 @@ pub(super) fn may_end_early(given: &str) -> bool {
     let [first, between @ .., last] = groups.as_slice() else {
         return false;
     };
+    let is_half =
+        |group: &str| group.len() == USUAL / 2 && group.contains(|c: char| c.is_ascii_digit());
+    if between.is_empty() && is_half(first) && is_half(last) {
+        return false;
+    }
     let total: usize = groups.iter().map(|group| group.len()).sum();
     let before = total - last.len();
     let is_regular = first.len() <= LONGEST_GROUP
