@@ -391,6 +391,8 @@ async fn other_sites_are_refused_and_nothing_changes_by_get() {
         "{policy}"
     );
     assert_eq!(header("x-content-type-options"), "nosniff");
+    let icon = format!("{}/favicon.ico", dashboard.base);
+    assert_eq!(http.get(&icon).send().await.unwrap().status(), 200);
     let text = page.text().await.unwrap();
     for (attribute, end) in [("src=\"", '"'), ("href=\"", '"')] {
         for link in text.split(attribute).skip(1) {

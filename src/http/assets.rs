@@ -78,6 +78,10 @@ pub(super) fn router() -> Router<Arc<FrontDoor>> {
             let served = served(kind, text);
             match name {
                 "index.html" => router.route("/", served.clone()).route("/login", served),
+                // What a browser asks for while it shows an answer that is no page.
+                "icon.svg" => router
+                    .route("/icon.svg", served.clone())
+                    .route("/favicon.ico", served),
                 _ => router.route(&format!("/{name}"), served),
             }
         });

@@ -10,18 +10,17 @@ use super::links::{self, First};
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Path, type and text of each file.
-const FILES: [(&str, &str, &str); 15] = [
+const FILES: [(&str, &str, &str); 16] = [
     ("/", HTML, include_str!("static/index.html")),
     ("/theme.css", CSS, include_str!("static/theme.css")),
     ("/style.css", CSS, include_str!("static/style.css")),
-    (
-        "/icon.svg",
-        "image/svg+xml",
-        include_str!("static/icon.svg"),
-    ),
+    ("/icon.svg", SVG, include_str!("static/icon.svg")),
+    // What a browser asks for while it shows an answer that is no page.
+    ("/favicon.ico", SVG, include_str!("static/icon.svg")),
     ("/app.js", SCRIPT, include_str!("static/app.js")),
     ("/api.js", SCRIPT, include_str!("static/api.js")),
     ("/dom.js", SCRIPT, include_str!("static/dom.js")),
