@@ -275,6 +275,16 @@ impl TotpAccount {
         self.labels.account_name()
     }
 
+    /// Whether its account name is more than the one where a label has none.
+    pub(crate) fn has_account_name(&self) -> bool {
+        self.account_name() != NAMELESS
+    }
+
+    /// Whether it has neither an issuer nor an account name of its own.
+    pub(crate) fn is_nameless(&self) -> bool {
+        self.issuer().is_none() && !self.has_account_name()
+    }
+
     /// How its codes look.
     #[must_use]
     pub fn parameters(&self) -> CodeParameters {

@@ -109,9 +109,9 @@ pub(super) fn add_texts<'t>(
             continue;
         }
         // What says whose account it is keeps its names, and is found by those of the item.
-        let is_named = parsed.as_ref().is_ok_and(|read| {
-            read.account.issuer().is_some() && read.account.account_name() != "Account"
-        });
+        let is_named = parsed
+            .as_ref()
+            .is_ok_and(|read| read.account.issuer().is_some() && read.account.has_account_name());
         if let Ok(read) = &parsed {
             known.secrets.push(in_base32(read));
         }

@@ -93,9 +93,7 @@ impl<'a> Names<'a> {
 
     /// A URI under these names if it has none of its own.
     fn entry(self, uri: &str) -> ImportEntry {
-        let nameless = otpauth::parse(uri).is_ok_and(|parsed| {
-            parsed.account.issuer().is_none() && parsed.account.account_name() == "Account"
-        });
+        let nameless = otpauth::parse(uri).is_ok_and(|parsed| parsed.account.is_nameless());
         let item = Item {
             title: self.title,
             account_name: self.user,

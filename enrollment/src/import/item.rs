@@ -104,8 +104,7 @@ impl<'t> Item<'t> {
         written: &str,
     ) -> Result<zeroize::Zeroizing<String>, InputProblem> {
         let seen = |text: &str| Some(shown_name(text).to_owned()).filter(|text| !text.is_empty());
-        let nameless = account.issuer().is_none() && account.account_name() == "Account"
-            || account.issuer() == Some(account.account_name());
+        let nameless = account.is_nameless() || account.issuer() == Some(account.account_name());
         let issuer = seen(self.title).or_else(|| account.issuer().map(ToOwned::to_owned));
         let account_name = seen(self.account_name)
             .or_else(|| (!nameless).then(|| account.account_name().to_owned()))

@@ -127,9 +127,8 @@ impl Loose {
             }
         };
         // What says whose account it is keeps its names, and is found by those of the item.
-        let is_named = otpauth::parse(code).is_ok_and(|read| {
-            read.account.issuer().is_some() && read.account.account_name() != "Account"
-        });
+        let is_named = otpauth::parse(code)
+            .is_ok_and(|read| read.account.issuer().is_some() && read.account.has_account_name());
         if is_named {
             return Some(ImportEntry::new(&name, Ok(self.code.clone())));
         }

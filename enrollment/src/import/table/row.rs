@@ -124,9 +124,7 @@ impl<'a> Row<'a> {
             let Ok(uri) = &entry.content else {
                 return entry;
             };
-            let has_names = otpauth::parse(uri).is_ok_and(|parsed| {
-                parsed.account.issuer().is_some() || parsed.account.account_name() != "Account"
-            });
+            let has_names = otpauth::parse(uri).is_ok_and(|parsed| !parsed.account.is_nameless());
             let named = Item {
                 title: self.title(),
                 account_name: self.user(),
