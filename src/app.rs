@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 use crate::access::Access;
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::data_dir::{DataDir, DataDirLock};
+use crate::data_dir::{DataDir, DataDirLock, NotedFile};
 use crate::http::FrontDoor;
 use crate::keys;
 
@@ -37,7 +37,7 @@ use published::Published;
 pub(crate) use published::digest;
 
 /// The database with API keys, in the data folder.
-pub(crate) const ACCESS_DATABASE: &str = "access.sqlite3";
+pub(crate) const ACCESS_DATABASE: &str = NotedFile::Access.name();
 /// The front door's own secret key, in the data folder.
 pub(crate) const SERVER_KEY: &str = keys::SERVER.file;
 /// How often readiness is checked until everything answers.

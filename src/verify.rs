@@ -16,12 +16,13 @@ use countersign_enrollment::ids::EnrollmentId;
 use thiserror::Error;
 
 use crate::access::secret;
+use crate::data_dir::NotedFile;
 
 pub use folder::FolderChecks;
 pub use postgres::PostgresChecks;
 
 /// The database's name in the data folder.
-pub(crate) const VERIFY_DATABASE: &str = "verify.sqlite3";
+pub(crate) const VERIFY_DATABASE: &str = NotedFile::Checks.name();
 
 /// How many time steps a code may be early or late. RFC 6238 recommends at most one.
 const WINDOW: [i64; 3] = [0, -1, 1];

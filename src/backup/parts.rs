@@ -7,7 +7,7 @@ use countersign_ledger::LEDGER_DATABASE;
 use super::BackupError;
 use crate::app::{ACCESS_DATABASE, SERVER_KEY};
 use crate::audit::{AUDIT_DATABASE, AUDIT_HEAD, AUDIT_SENT};
-use crate::data_dir::NOTED;
+use crate::data_dir::{NOTED, NotedFile};
 use crate::ledger::SHARED_NOTE;
 use crate::local_hub::HUB_TOKEN;
 use crate::verify::VERIFY_DATABASE;
@@ -17,7 +17,7 @@ pub(super) const VAULT_DATABASE: &str = "vault.sqlite3";
 /// The key file of the vault.
 pub(super) const VAULT_KEY: &str = "vault.key";
 /// The database of the embedded hub.
-pub(super) const HUB_DATABASE: &str = "scheduler.sqlite3";
+pub(super) const HUB_DATABASE: &str = NotedFile::Hub.name();
 /// The file that says that the hub is kept in a database.
 const HUB_NOTE: &str = "scheduler.elsewhere";
 /// The file with the ledger's id.

@@ -54,6 +54,11 @@ impl NotedFile {
         }
     }
 
+    /// Whether it is among the lines of the note.
+    fn is_in(self, noted: &str) -> bool {
+        noted.lines().any(|line| line.trim() == self.name())
+    }
+
     /// What a start without it would mean.
     const fn loss(self) -> &'static str {
         match self {
@@ -96,7 +101,7 @@ impl DataDir {
                     });
                 }
             };
-            if !is_there && noted.lines().any(|line| line.trim() == file.name()) {
+            if !is_there && file.is_in(&noted) {
                 return Err(DataDirError::Missing {
                     path,
                     beside: match file.name().ends_with(".sqlite3") {
@@ -120,10 +125,8 @@ impl DataDir {
         let noted = self.noted()?;
         let mut lines = String::new();
         for file in NotedFile::ALL {
-            let name = file.name();
-            let is_noted = noted.lines().any(|line| line.trim() == name);
-            if !is_noted && self.path().join(name).exists() {
-                lines.push_str(name);
+            if !file.is_in(&noted) && self.path().join(file.name()).exists() {
+                lines.push_str(file.name());
                 lines.push('\n');
             }
         }

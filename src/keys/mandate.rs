@@ -14,10 +14,11 @@ use zeroize::Zeroizing;
 use super::follow::Replace;
 use super::{KeyMaterialError, KeyStorage, Name, next};
 use crate::access::secret::{self, RandomUnavailable};
+use crate::data_dir::NotedFile;
 
 /// The private half: the front door's alone.
 pub(super) const MANDATE: Name = Name {
-    file: "mandate.key",
+    file: NotedFile::Mandate.name(),
     secret: "countersign-mandate-key",
     published: false,
 };

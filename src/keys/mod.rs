@@ -32,7 +32,7 @@ use zeroize::Zeroizing;
 
 use crate::access::ServerKeys;
 use crate::access::secret::{self, RandomUnavailable};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, NotedFile};
 
 pub use error::KeyMaterialError;
 pub(crate) use follow::Followed;
@@ -74,7 +74,7 @@ const SEAL_PUBLIC: Name = Name {
 };
 /// The key under which secrets get fingerprints. The worker creates it; both have it.
 const FINGERPRINT: Name = Name {
-    file: "fingerprint.key",
+    file: NotedFile::Fingerprint.name(),
     secret: "countersign-fingerprint-key",
     published: false,
 };

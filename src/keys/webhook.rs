@@ -3,10 +3,10 @@
 use chrono::Utc;
 use countersign_activities::webhook::WebhookKeys;
 
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::{DataDir, DataDirError, NotedFile};
 
 /// The file in the data folder with the key that notices are signed with.
-pub(crate) const WEBHOOK_SECRET: &str = "webhook-secret";
+pub(crate) const WEBHOOK_SECRET: &str = NotedFile::Webhook.name();
 
 /// Reads the keys in the data folder. Ones that cannot be read are ignored, and logged.
 pub(crate) fn webhook_keys(data: &DataDir) -> Option<WebhookKeys> {
