@@ -11,7 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::future;
 use percent_encoding::percent_decode_str;
 
-use countersign_database::Database;
+use countersign_database::{Database, DatabaseError, Failure as _, Trouble};
 use countersign_enrollment::ids::{EnrollmentId, ImportId, RequestId};
 
 use super::auth;
@@ -57,13 +57,18 @@ where
     }
     // Nothing is done that could not be recorded, except ending a session.
     if about.action != Action::LogOut && door.audit.is_incomplete().await {
-        let database = door.database.as_ref().and_then(Database::trouble);
+        let database = last_trouble(&door);
         return ApiError::AuditUnavailable { database }.into_response();
     }
     // A caller who hangs up during a change must not keep it out of the log.
     observe::spawn_detached(recorded(door, about, request, next))
         .await
         .unwrap_or_else(|_| ApiError::Panicked.into_response())
+}
+
+/// What the shared database has met lately, if there is one.
+fn last_trouble(door: &FrontDoor) -> Option<Trouble> {
+    door.database.as_ref().and_then(Database::trouble)
 }
 
 /// Answers a request and records it before the answer goes out.
@@ -165,13 +170,10 @@ where
         }
     };
     // The writer has logged why.
-    let database = match &written {
-        Err(error) => match &**error {
-            AuditError::Database(error) => Some(error.trouble()),
-            _ => door.database.as_ref().and_then(Database::trouble),
-        },
-        Ok(()) => None,
-    };
+    let database = written.as_ref().err().and_then(|error| {
+        let own = error.of_database().map(DatabaseError::trouble);
+        own.or_else(|| last_trouble(&door))
+    });
     let hands_out = gives_out(action);
     let unrecorded = match response.status().as_u16() {
         _ if hands_out => ApiError::AuditUnavailable { database },
