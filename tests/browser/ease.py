@@ -440,7 +440,7 @@ def on_a_phone(page, server, ids):
         page.until(lambda _: page.all("#only")[0].is_displayed() and filters.get_attribute("aria-expanded") == "true", "the filters")
         assert page.width() <= 320, page.width()
         Select(page.one("#only")).select_by_value("removed")
-        page.until(lambda _: filters.text.endswith("(1)"), "the button tells that one is used")
+        page.until(lambda _: filters.text.endswith("(1)"), "the button says that a filter is on")
         filters.click()
         page.until(lambda _: not page.all("#only")[0].is_displayed(), "they are folded again")
     page.script("localStorage.removeItem('language')")

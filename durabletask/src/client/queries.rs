@@ -155,6 +155,7 @@ impl Client {
         let name = query.name().to_owned();
         let input = codec::encode(input).map_err(ClientError::Payload);
         async move {
+            let input = input?;
             let state = self.get(instance_id, Payloads::Omit).await?;
             let state = state.ok_or_else(|| not_found(instance_id))?;
             let question = Question {
@@ -162,7 +163,7 @@ impl Client {
                 orchestration: state.name,
                 version: state.version,
                 query: name,
-                input: input?,
+                input,
             };
             let mut start = self.start(&QUERY, &question);
             if let Some(version) = &question.version {

@@ -263,7 +263,7 @@ pub(super) async fn revoke(
 pub(super) struct RotateBody {
     /// In seconds from now; an hour if left out, at most thirty days, and 0 for not at all.
     #[schema(minimum = 0, maximum = 2_592_000)]
-    #[serde(default, deserialize_with = "within::<_, _, 0, 2592000>")]
+    #[serde(default, deserialize_with = "within::<_, _, 0, 2_592_000>")]
     overlap_seconds: Option<u32>,
 }
 
